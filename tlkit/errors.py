@@ -1,0 +1,81 @@
+"""The errors a user can meet: one small tree, and every message says what, received, allowed and fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TlkitError(Exception):
+    """Base of all tlkit errors.
+
+    Args:
+        what: what was wrong, one sentence without a final full stop.
+        received: the offending value, shown with `repr`; leave out when the sentence already holds it.
+        allowed: the values or the form that would have been accepted.
+        fix: what to do about it.
+
+    Attributes:
+        exit_code: what the command line exits with: 2 for bad input, 1 for work that found a problem.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, received: object = None, allowed: object = None, fix: str | None = None):
+        parts = [what]
+        if received is not None:
+            parts.append(f"received: {received!r}")
+        if allowed is not None:
+            listed = allowed if isinstance(allowed, str) else ", ".join(str(item) for item in _as_iterable(allowed))
+            parts.append(f"allowed: {listed}")
+        if fix:
+            parts.append(fix)
+        super().__init__("; ".join(parts))
+
+
+class ConfigError(TlkitError, ValueError):
+    """An argument or a value of config.toml is not usable."""
+
+
+class ProjectError(TlkitError):
+    """A project folder is missing, not a project, or would be overwritten."""
+
+
+class DataError(TlkitError, ValueError):
+    """The user's data cannot be used as it is."""
+
+
+class ModelError(TlkitError, ValueError):
+    """A backbone is unknown or a model does not fit what was asked."""
+
+
+class WeightsError(TlkitError):
+    """Pretrained weights could not be had or do not fit the architecture."""
+
+
+class TrainingError(TlkitError):
+    """Training cannot start or go on."""
+
+
+class ExportError(TlkitError):
+    """A SavedModel could not be written or read."""
+
+
+class VerificationError(TlkitError):
+    """An export does not do what it must; it is not published."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, options: Iterable[str], n: int = 3) -> str:
+    """Return ", did you mean 'x' or 'y'?" for the options nearest to `name`, or an empty string.
+
+    >>> did_you_mean("resnet5", ["resnet50", "vgg16"])
+    "did you mean 'resnet50'?"
+    """
+    near = difflib.get_close_matches(name, list(options), n=n, cutoff=0.5)
+    return f"did you mean {' or '.join(repr(item) for item in near)}?" if near else ""
+
+
+def _as_iterable(value: object) -> Iterable[object]:
+    return value if isinstance(value, Iterable) else (value,)
