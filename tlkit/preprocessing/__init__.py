@@ -1,1 +1,1 @@
-"""tlkit.preprocessing."""
+"""TensorFlow operations shared by the data pipeline, the models and the exported graph."""
