@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from photos import encode, photo, write_folder
+
+import tlkit
+from tlkit.data.images import images_to_evaluate
+from tlkit.errors import ConfigError, DataError
+from tlkit.preprocessing.images import ImagePreprocessing
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("photos"), {"blue": 7, "green": 9, "red": 5})
+
+
+def collect(dataset):
+    return [[part.numpy() for part in element] for element in dataset]
+
+
+def test_batches_hold_every_training_photo_once_an_epoch(folder):
+    data = tlkit.images_from_folder(folder, size=32, batch_size=4, val_fraction=0.3)
+    batches = collect(data.epochs().take(data.steps_per_epoch))
+    images = np.concatenate([images for images, _ in batches])
+    labels = np.concatenate([labels for _, labels in batches])
+    assert images.shape == (15, 32, 32, 3)
+    assert images.dtype == np.float32
+    assert labels.sum(0).tolist() == [5, 6, 4]
+    ordered = np.concatenate([images for images, _ in collect(data.ordered("train"))])
+    assert sorted(images.sum((1, 2, 3))) == sorted(ordered.sum((1, 2, 3)))
+    assert sum(len(images) for images, _ in data.val) == 6
+    assert not np.array_equal(images, ordered)
+
+
+def test_kept_and_streamed_photos_are_the_same(folder):
+    kept, streamed = (
+        tlkit.images_from_folder(folder, size=32, batch_size=4, augment="side_on", cache=cache, seed=3)
+        for cache in ("memory", "off")
+    )
+    assert kept.splits["train"].pixels is not None
+    assert streamed.splits["train"].pixels is None
+    for one, other in zip(collect(kept.epochs().take(7)), collect(streamed.epochs().take(7)), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_keras_cv_presets_repeat_for_a_seed(folder):
+    data = tlkit.images_from_folder(folder, size=32, batch_size=4, augment="strong", mix="mixup")
+    steps = data.steps_per_epoch
+    for one, other in zip(collect(data.epochs(1).take(steps)), collect(data.epochs(1).take(steps)), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("augment", ["none", "side_on", "top_down"])
+def test_an_epoch_is_the_same_wherever_the_stream_begins(folder, augment):
+    data = tlkit.images_from_folder(folder, size=32, batch_size=4, augment=augment)
+    steps = data.steps_per_epoch
+    from_zero = collect(data.epochs(0).take(3 * steps))[2 * steps :]
+    for one, other in zip(from_zero, collect(data.epochs(2).take(steps)), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_train_gives_another_epoch_each_time_and_the_same_ones_for_a_seed(folder):
+    def two_epochs():
+        train = tlkit.images_from_folder(folder, size=32, batch_size=4, seed=5).train
+        return [np.concatenate([images for images, _ in collect(train)]) for _ in range(2)]
+
+    first, second = two_epochs()
+    assert not np.array_equal(first, second)
+    again = two_epochs()
+    np.testing.assert_array_equal(first, again[0])
+    np.testing.assert_array_equal(second, again[1])
+
+
+def test_balanced_weights_make_every_class_count_the_same(folder):
+    data = tlkit.images_from_folder(folder, size=32, batch_size=4, class_weight="balanced")
+    totals = np.zeros(3)
+    for _, labels, weights in collect(data.epochs().take(data.steps_per_epoch)):
+        totals += (labels * weights[:, None]).sum(0)
+    np.testing.assert_allclose(totals, totals.mean(), rtol=1e-5)
+
+
+def test_auto_caching_looks_at_the_free_memory(folder, monkeypatch):
+    monkeypatch.setattr("tlkit.data.images.available_memory", lambda: 21 * 32 * 32 * 3 * 4)
+    assert tlkit.images_from_folder(folder, size=32).splits["train"].pixels is not None
+    monkeypatch.setattr("tlkit.data.images.available_memory", lambda: 21 * 32 * 32 * 3 * 4 - 2)
+    assert tlkit.images_from_folder(folder, size=32).splits["train"].pixels is None
+
+
+def test_the_fingerprint_changes_with_the_files(folder, tmp_path):
+    one = tlkit.images_from_folder(folder, size=32)
+    write_folder(tmp_path, {"blue": 7, "green": 9, "red": 5})
+    assert tlkit.images_from_folder(tmp_path, size=32).fingerprint() == one.fingerprint()
+    (tmp_path / "red" / "00.jpg").write_bytes(encode(photo(77), "JPEG"))
+    assert tlkit.images_from_folder(tmp_path, size=32).fingerprint() != one.fingerprint()
+
+
+BAD_FILES = {
+    "empty.jpg": (b"", r"is empty \(0 bytes\)"),
+    "text.jpg": (b"hello, world", "is not an image"),
+    "cut.jpg": (encode(photo(), "JPEG", quality=95)[:700], r"is truncated or corrupt \(JPEG\)"),
+    "cut.png": (encode(photo())[:300], r"is truncated or corrupt \(PNG\)"),
+    "scan.tif": (encode(photo(), "TIFF"), "is TIFF, .*convert it first.*scan.tif scan.jpg"),
+    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "is HEIC"),
+    "moves.webp": (
+        encode(photo(), "WEBP", save_all=True, append_images=[photo(1)]),
+        "an animated WebP is not supported",
+    ),
+    "bomb.png": (
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0",
+        "promises 60000 x 60000 pixels in its header, more than 40 megapixels",
+    ),
+}
+
+
+@pytest.mark.parametrize("cache", ["memory", "off"])
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_an_unreadable_photo_stops_by_default(tmp_path, name, cache):
+    write_folder(tmp_path, {"a": 3, "b": 3})
+    content, reason = BAD_FILES[name]
+    (tmp_path / "a" / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"1 of the photos cannot be used: .*{name} .*{reason}"):
+        tlkit.images_from_folder(tmp_path, size=32, cache=cache)
+
+
+@pytest.mark.parametrize("cache", ["memory", "off"])
+def test_unreadable_photos_are_left_out_and_counted_when_asked(tmp_path, caplog, cache):
+    write_folder(tmp_path, {"a": 4, "b": 4})
+    for name, (content, _) in BAD_FILES.items():
+        (tmp_path / "a" / name).write_bytes(content)
+    with caplog.at_level(logging.WARNING, "tlkit"):
+        data = tlkit.images_from_folder(tmp_path, size=32, cache=cache, on_error="skip", val_fraction=0.25)
+    assert sorted(item.path.name for item in data.skipped) == sorted(BAD_FILES)
+    assert f"left out {len(BAD_FILES)} photos" in caplog.text
+    assert data.summary()["skipped"] == len(BAD_FILES)
+    assert sum(len(split.labels) for split in data.splits.values()) == 8
+    assert sum(len(images) for images, _ in data.val) + sum(len(images) for images, _ in data.train) == 8
+
+
+def test_a_class_that_only_has_unreadable_training_photos_is_an_error(tmp_path):
+    write_folder(tmp_path / "train", {"a": 2, "b": 1})
+    write_folder(tmp_path / "val", {"a": 1, "b": 1})
+    (tmp_path / "train" / "b" / "00.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="no readable training photo left; received: 'b'"):
+        tlkit.images_from_folder(tmp_path, size=32, on_error="skip")
+
+
+def test_a_class_with_one_photo_is_an_error(tmp_path):
+    write_folder(tmp_path, {"a": 4, "b": 1})
+    with pytest.raises(DataError, match="single item.*received: 'b'"):
+        tlkit.images_from_folder(tmp_path, size=32)
+
+
+def test_a_table_keeps_groups_together(folder):
+    rows = [(str(path), path.parent.name, path.stem) for path in sorted(folder.rglob("*.jpg"))]
+    table = pd.DataFrame(rows, columns=["path", "label", "scene"])
+    data = tlkit.images_from_table(table, group_column="scene", size=32, val_fraction=0.4)
+    scenes = {split: {path.stem for path in data.paths(split)} for split in ("train", "val")}
+    assert not scenes["train"] & scenes["val"]
+
+
+def test_photos_to_evaluate_use_the_classes_of_the_model(folder, tmp_path):
+    settings = ImagePreprocessing(size=32)
+    data = images_to_evaluate(folder, ["blue", "extra", "green", "red"], preprocessing=settings)
+    assert np.bincount(data.labels("test"), minlength=4).tolist() == [7, 0, 9, 5]
+    with pytest.raises(DataError, match="a class that the model does not know; received: 'blue'"):
+        images_to_evaluate(folder, ["green", "red"], preprocessing=settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_error": "ignore"}, "unknown on_error; received: 'ignore'"),
+        ({"cache": "disk"}, "unknown cache"),
+        ({"class_weight": "balance"}, "did you mean 'balanced'"),
+        ({"batch_size": 0}, "batch_size is not usable"),
+        ({"seed": -1}, "seed is not usable"),
+        ({"augment": "sideon"}, "did you mean 'side_on'"),
+        ({"val_fraction": 2}, "val_fraction is not usable"),
+    ],
+)
+def test_unusable_options_are_named(folder, options, message):
+    with pytest.raises(ConfigError, match=message):
+        tlkit.images_from_folder(folder, **{"size": 32, **options})
+
+
+def test_an_unknown_split_is_named(folder):
+    with pytest.raises(ConfigError, match="no 'test' split.*allowed: train, val"):
+        tlkit.images_from_folder(folder, size=32).ordered("test")

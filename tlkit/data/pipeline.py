@@ -1,0 +1,131 @@
+"""tf.data assembly: read, decode, shuffle and batch, with memory that does not grow with the data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.inspect import Unreadable, explain_all
+from tlkit.preprocessing.images import ImagePreprocessing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """The readable photos of one split.
+
+    Attributes:
+        paths: the files.
+        labels: int32 [n].
+        pixels: uint8 [n, S, S, 3], decoded, when they are kept in memory; else None.
+        files: string [n], the paths once more; datasets capture this tensor instead of copying it into their graph.
+        classes: int32 [n], the labels likewise.
+    """
+
+    paths: list[Path]
+    labels: np.ndarray
+    pixels: tf.Tensor | None
+    files: tf.Tensor = dataclasses.field(init=False)
+    classes: tf.Tensor = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", _strings(self.paths))
+        object.__setattr__(self, "classes", tf.constant(self.labels, tf.int32))
+
+
+def build_split(
+    paths: list[Path], labels: np.ndarray, preprocessing: ImagePreprocessing, keep_in_memory: bool
+) -> tuple[Split, list[Unreadable]]:
+    """Decode every photo once: find the unreadable ones and, if asked, keep the pixels of the others."""
+    side = preprocessing.size
+    kept = np.empty((len(paths), side, side, 3), np.uint8) if keep_in_memory else None
+    readable = np.zeros(len(paths), bool)
+    files = _strings(paths)
+    numbers = tf.data.Dataset.range(len(paths))
+    decoded = numbers.map(
+        lambda number: (number, preprocessing(tf.io.read_file(files[number]))), num_parallel_calls=_parallel()
+    )
+    for rows, images in decoded.ignore_errors().batch(32).prefetch(1):
+        readable[rows.numpy()] = True
+        if kept is not None:
+            kept[rows.numpy()] = images.numpy()
+    if readable.all():
+        unreadable = []
+    else:
+        unreadable = explain_all([paths[row] for row in np.flatnonzero(~readable)], preprocessing)
+        kept = kept[readable] if kept is not None else None
+    split = Split(
+        [path for path, usable in zip(paths, readable, strict=True) if usable],
+        labels[readable],
+        None if kept is None else tf.convert_to_tensor(kept),
+    )
+    return split, unreadable
+
+
+def ordered_batches(
+    split: Split, num_classes: int, batch_size: int, preprocessing: ImagePreprocessing
+) -> tf.data.Dataset:
+    """Batches in the order of the files: `(images float32 [B, S, S, 3], labels float32 [B, k])`."""
+    batches = tf.data.Dataset.range(len(split.labels))
+    return (
+        _load(batches, split, num_classes, batch_size, preprocessing)
+        .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
+        .prefetch(2)
+    )
+
+
+def epoch_of_batches(
+    split: Split, number: tf.Tensor, seed: int, num_classes: int, batch_size: int, preprocessing: ImagePreprocessing
+) -> tf.data.Dataset:
+    """One shuffled epoch: `(seed int64 [2], images uint8 [B, S, S, 3], labels float32 [B, k])`.
+
+    The order and the seed that goes with each batch depend on `seed` and the epoch `number` alone.
+    """
+    count = tf.range(len(split.labels), dtype=tf.int64)
+    order = tf.random.experimental.stateless_shuffle(count, tf.stack([tf.constant(seed, tf.int64), number]))
+    batches = _load(tf.data.Dataset.from_tensor_slices(order), split, num_classes, batch_size, preprocessing)
+    return batches.enumerate().map(
+        lambda step, batch: (tf.stack([seed + number * 1_000_003, step]), batch[0], batch[1])
+    )
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: free memory, or less where a container limits it."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    try:
+        return min(available, int(limit.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # no control group, or no limit ("max")
+        return available
+
+
+def _load(
+    numbers: tf.data.Dataset, split: Split, num_classes: int, batch_size: int, preprocessing: ImagePreprocessing
+) -> tf.data.Dataset:
+    """Row numbers -> batches of `(images uint8, labels one-hot float32)`."""
+    files, classes, pixels = split.files, split.classes, split.pixels
+    if pixels is not None:
+        return numbers.batch(batch_size).map(
+            lambda rows: (tf.gather(pixels, rows), tf.one_hot(tf.gather(classes, rows), num_classes)),
+            num_parallel_calls=_parallel(),
+            deterministic=True,
+        )
+    return numbers.map(
+        lambda row: (preprocessing(tf.io.read_file(files[row])), tf.one_hot(classes[row], num_classes)),
+        num_parallel_calls=_parallel(),
+        deterministic=True,
+    ).batch(batch_size)
+
+
+def _strings(paths: list[Path]) -> tf.Tensor:
+    return tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+
+def _parallel() -> int:
+    """As many decoders as cores, not AUTOTUNE: each holds a photo, and memory has to stay bounded."""
+    return max(2, os.cpu_count() or 2)
