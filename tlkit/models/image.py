@@ -1,0 +1,128 @@
+"""Image classification on a pretrained keras.applications backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import keras
+
+from tlkit.catalogue.image import get
+from tlkit.errors import ConfigError, did_you_mean
+from tlkit.models.frozen_statistics import FrozenStatistics
+from tlkit.models.task import LayerGroup, Task, check_class_names
+from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
+
+Pooling = Literal["avg", "max", "avgmax"]
+BatchNormPolicy = Literal["frozen", "train"]
+HeadBuilder = Callable[[Any, int], Any]
+
+
+def image_classifier(
+    backbone: str,
+    class_names: Sequence[str],
+    *,
+    size: int | None = None,
+    resize: ResizeMode = "crop",
+    weights: Any = "auto",
+    pooling: Pooling = "avgmax",
+    dropout: float = 0.2,
+    head: HeadBuilder | None = None,
+    batch_norm: BatchNormPolicy = "frozen",
+    seed: int = 0,
+) -> Task:
+    """Put a new head on a pretrained image network.
+
+    Example:
+        >>> task = image_classifier("efficientnet-lite0", ["ants", "bees"])
+        >>> task.model.output_shape
+        (None, 2)
+
+    Args:
+        backbone: a name of the catalogue, such as `"efficientnet-lite0"`, `"resnet50"` or `"mobilenet-v2-0.35"`.
+        class_names: the labels, in the order of the outputs.
+        size: side of the square input in pixels; the backbone's own default when left out.
+        resize: how photos become square: `"crop"`, `"pad"` or `"squash"`.
+        weights: `"auto"` tries the configured sources, `"none"` starts from random weights and says so, a path or
+            a list of sources names them; see `tlkit.catalogue.weights`.
+        pooling: `"avg"`, `"max"`, or `"avgmax"`: both side by side, twice as wide, as fast.ai pools.
+        dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
+        head: builds logits from the embedding: `head(embedding [B, F], num_classes) -> logits [B, num_classes]`.
+        batch_norm: `"frozen"` keeps the statistics of the pretraining in the backbone, frozen or not, which is what
+            small data sets need; `"train"` lets an unfrozen backbone update them.
+        seed: of the dropout in the default head, whose weights start at zero (as in Big Transfer, Kolesnikov et al.
+            2019, arXiv 1912.11370), so that the first step is taken from even odds.
+
+    Returns:
+        A `Task` whose backbone is frozen.
+
+    Raises:
+        ModelError: the backbone is unknown or cannot take this size.
+        ConfigError: another argument is not usable.
+        WeightsError: no source has the weights.
+    """
+    names = check_class_names(class_names)
+    row = get(backbone)
+    for argument, value, options in (("pooling", pooling, Pooling), ("batch_norm", batch_norm, BatchNormPolicy)):
+        if value not in get_args(options):
+            hint = did_you_mean(str(value), get_args(options))
+            raise ConfigError(f"unknown {argument}", received=value, allowed=get_args(options), fix=hint or None)
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ConfigError("dropout is not usable", received=dropout, allowed="a number from 0 up to 1")
+    preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize)
+
+    from tlkit.catalogue.backbones import build_backbone
+
+    built = build_backbone(backbone, size=preprocessing.size, weights=weights)
+    side = preprocessing.size
+    pixels = keras.Input((side, side, 3), name="pixels")
+    scaled = built.pixel_scaling()(pixels)
+    network = FrozenStatistics(built.model, name="backbone") if batch_norm == "frozen" else built.model
+    feature_map = network(scaled)
+    embedding = _pool(feature_map, pooling)
+    features = keras.Model(pixels, embedding, name="features")
+
+    embedding_input = keras.Input(features.output_shape[1:], name="embedding")
+    build_head = head or _default_head(dropout, seed)
+    logits = build_head(embedding_input, len(names))
+    if tuple(getattr(logits, "shape", ())) != (None, len(names)):
+        raise ConfigError(
+            "the head must give one logit for each class",
+            received=getattr(logits, "shape", type(logits)),
+            allowed=f"shape (None, {len(names)})",
+        )
+    head_model = keras.Model(embedding_input, logits, name="head")
+    model = keras.Model(pixels, head_model(features(pixels)), name=row.name.replace(".", "_"))
+
+    groups = tuple(LayerGroup(name, tuple(layers)) for name, layers in built.groups)
+    task = Task(
+        kind="image_classification",
+        model=model,
+        features=features,
+        head=head_model,
+        backbone=built.model,
+        preprocessing=preprocessing,
+        class_names=names,
+        groups=(*groups, LayerGroup("head", (head_model,))),
+        backbone_name=backbone,
+        weights_source=built.weights_source,
+    )
+    task.freeze_to(-1)
+    return task
+
+
+def _pool(feature_map: Any, pooling: Pooling) -> Any:
+    pools = []
+    if pooling in ("avg", "avgmax"):
+        pools.append(keras.layers.GlobalAveragePooling2D(name="avg_pool", dtype="float32")(feature_map))
+    if pooling in ("max", "avgmax"):
+        pools.append(keras.layers.GlobalMaxPooling2D(name="max_pool", dtype="float32")(feature_map))
+    return pools[0] if len(pools) == 1 else keras.layers.Concatenate(name="pools", dtype="float32")(pools)
+
+
+def _default_head(dropout: float, seed: int) -> HeadBuilder:
+    def build(embedding: Any, num_classes: int) -> Any:
+        dropped = keras.layers.Dropout(dropout, seed=seed, name="dropout")(embedding)
+        return keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(dropped)
+
+    return build
