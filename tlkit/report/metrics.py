@@ -1,0 +1,123 @@
+"""Classification metrics from logits."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlkit.report import plots
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassificationMetrics:
+    """How well a classifier does on a split.
+
+    Attributes:
+        loss: mean cross-entropy, natural logarithm.
+        accuracy: part of the items whose best class is the true one.
+        macro_f1: mean of the classes' F1 scores, over the classes that occur.
+        per_class: precision, recall, F1 and number of items by class name.
+        confusion_matrix: int64 [k, k], rows are true classes, columns predicted ones.
+        class_names: the classes, in the order of the matrix.
+        n: number of items.
+    """
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+    per_class: dict[str, dict[str, float]]
+    confusion_matrix: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON: `metrics` (loss, accuracy, macro_f1), `per_class`, `confusion_matrix` and `n`."""
+        return {
+            "metrics": {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1},
+            "per_class": self.per_class,
+            "confusion_matrix": self.confusion_matrix.tolist(),
+            "n": self.n,
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        """Give `loss`, `accuracy`, `macro_f1`, `per_class`, `confusion_matrix` or `n` by name."""
+        if name not in {field.name for field in dataclasses.fields(self)}:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def plot_confusion(self, path: str | Path) -> Path:
+        """Draw the confusion matrix and write it as a picture; returns the path."""
+        return plots.plot_confusion(self.confusion_matrix, self.class_names, Path(path))
+
+    def table(self) -> Any:
+        """Give the per-class table as a rich renderable."""
+        from rich.table import Table
+
+        table = Table(title=self._headline(), min_width=68)
+        for heading in ("class", "precision", "recall", "F1", "n"):
+            table.add_column(heading, justify="left" if heading == "class" else "right")
+        for name, row in self.per_class.items():
+            values = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
+            table.add_row(name, *values, str(int(row["n"])))
+        return table
+
+    def _headline(self) -> str:
+        return f"accuracy {self.accuracy:.3f}   macro F1 {self.macro_f1:.3f}   loss {self.loss:.3f}   n {self.n}"
+
+    def __str__(self) -> str:
+        lines = [self._headline()]
+        for name, row in self.per_class.items():
+            scores = f"precision {row['precision']:.3f}   recall {row['recall']:.3f}   F1 {row['f1']:.3f}"
+            lines.append(f"  {name}: {scores}   n {int(row['n'])}")
+        return "\n".join(lines)
+
+
+def classification_metrics(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, class_names: tuple[str, ...] | list[str]
+) -> ClassificationMetrics:
+    """Compute loss, accuracy, F1 and the confusion matrix.
+
+    Example:
+        >>> classification_metrics([[2.0, -1.0], [0.5, 0.1]], [0, 1], ["ants", "bees"]).accuracy
+        0.5
+
+    Args:
+        logits: float [n, k].
+        labels: true class numbers, int [n].
+        class_names: k names.
+
+    Returns:
+        A `ClassificationMetrics`. Classes without items have recall and F1 of 0 in the table and are left out of
+        the macro average.
+    """
+    from scipy.special import log_softmax
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
+    numbers = np.arange(len(class_names))
+    predicted = scores.argmax(axis=1)
+    losses = -log_softmax(scores, axis=1)[np.arange(len(truth)), truth]
+    columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0)
+    precision, recall, f1, support = (np.asarray(column, np.float64) for column in columns)
+    per_class = {
+        name: {
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+            "n": int(support[i]),
+        }
+        for i, name in enumerate(class_names)
+    }
+    return ClassificationMetrics(
+        loss=float(losses.mean()),
+        accuracy=float((predicted == truth).mean()),
+        macro_f1=float(f1[support > 0].mean()),
+        per_class=per_class,
+        confusion_matrix=confusion_matrix(truth, predicted, labels=numbers).astype(np.int64),
+        class_names=tuple(class_names),
+        n=len(truth),
+    )

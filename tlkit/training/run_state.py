@@ -1,0 +1,147 @@
+"""What a training run leaves on disk so that it can be resumed: written whole or not at all.
+
+A run directory holds `run.json`, which names the files that are valid, and the arrays themselves:
+
+    run.json        calls made so far, position inside the current one, the best epoch
+    base-3.npz      every variable when call 3 began
+    delta-3-7.npz   the variables that training changes, and the optimizer, after epoch 7 of call 3
+    best.weights.h5 the best epoch's weights, once the run is finished
+
+New arrays are complete on disk before `run.json` is replaced, and old ones go afterwards, so that a kill at any
+moment leaves a state that can be read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tlkit.errors import TrainingError
+
+_log = logging.getLogger("tlkit")
+RUN_FILE = "run.json"
+BEST_FILE = "best.weights.h5"
+
+
+class RunState:
+    """The directory of one training run.
+
+    Args:
+        directory: created when something is first saved.
+        identity: what the run is about (backbone, classes, data fingerprint, ...); plain values.
+        resume: go on with the run in the directory. Otherwise the first save begins anew; a run that was never
+            finished is kept in the folder `interrupted/` below.
+
+    Raises:
+        TrainingError: resuming without a run, or another model or data than the run began with.
+    """
+
+    def __init__(self, directory: str | Path, identity: dict[str, Any], *, resume: bool):
+        self.directory = Path(directory)
+        self.identity = identity
+        self.calls: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None
+        self.files: list[str] = []
+        self.finished = False
+        self._begins = not resume
+        if resume:
+            self._read()
+
+    def _read(self) -> None:
+        file = self.directory / RUN_FILE
+        if not file.is_file():
+            raise TrainingError(
+                "there is no interrupted run to resume", received=str(self.directory), fix="train without resume"
+            )
+        try:
+            stored = json.loads(file.read_text())
+            for name in ("calls", "best", "files", "finished"):
+                setattr(self, name, stored[name])
+            before = stored["identity"]
+        except (ValueError, KeyError) as error:
+            raise TrainingError(f"the run cannot be read: {error}", received=str(file)) from error
+        for name, value in self.identity.items():
+            if before.get(name) != value:
+                raise TrainingError(
+                    f"the run to resume had another {name}",
+                    received=value,
+                    allowed=str(before.get(name)),
+                    fix="restore it, or train anew without resume",
+                )
+
+    def save_arrays(self, name: str, arrays: Sequence[np.ndarray]) -> None:
+        """Write arrays to a file of the run directory, complete or not at all.
+
+        Raises:
+            TrainingError: the directory cannot be written, or the disk is full.
+        """
+        self._write(name, lambda file: np.savez(file, *arrays))
+
+    def load_arrays(self, name: str) -> list[np.ndarray]:
+        """Read what `save_arrays` wrote.
+
+        Raises:
+            TrainingError: the file is missing or broken.
+        """
+        try:
+            with np.load(self.directory / name) as stored:
+                return [stored[key] for key in stored.files]
+        except (OSError, ValueError, KeyError) as error:
+            raise TrainingError(f"a checkpoint file cannot be read: {error}", received=name) from error
+
+    def commit(self) -> None:
+        """Make the present state the valid one, then delete the arrays that nothing refers to."""
+        document = {
+            "identity": self.identity,
+            "calls": self.calls,
+            "best": self.best,
+            "files": self.files,
+            "finished": self.finished,
+        }
+        self._write(RUN_FILE, lambda file: file.write(json.dumps(document, indent=1).encode()))
+        wanted = {*self.files, *(self.best["files"] if self.best else [])}
+        for file in self.directory.glob("*.npz"):
+            if file.name not in wanted:
+                file.unlink(missing_ok=True)
+
+    def _write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
+        """Have a file filled beside its place, flushed to the disk and moved there."""
+        temporary = self.directory / f".tmp-{os.getpid()}-{name}"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if self._begins:
+                self._set_aside()
+                self._begins = False
+            with temporary.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.directory / name)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise TrainingError(f"the checkpoint cannot be written: {reason}", received=str(self.directory)) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _set_aside(self) -> None:
+        """Move an unfinished run out of the way: hours of training must not go because `resume` was forgotten."""
+        try:
+            before = json.loads((self.directory / RUN_FILE).read_text())
+            worth_keeping = not before["finished"] and any(call.get("epochs_done") for call in before["calls"])
+        except (OSError, ValueError, KeyError):
+            return
+        if not worth_keeping:
+            return
+        kept = self.directory / "interrupted"
+        kept.mkdir(exist_ok=True)
+        for old in kept.glob("*.npz"):
+            old.unlink()
+        for file in (*self.directory.glob("*.npz"), self.directory / RUN_FILE):
+            file.replace(kept / file.name)
+        _log.warning("the run that was not finished is kept in %s", kept)
