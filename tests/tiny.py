@@ -1,0 +1,106 @@
+"""A small image classifier with random weights, and one export of it shared by the whole test run."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+LABELS = ("ants", "bees & wasps", "żółw")
+
+
+def tiny_task(labels=LABELS, size=32, seed=0, policy=None):
+    """A Task of two convolutions that answers at once and tells images apart."""
+    import keras
+
+    from tlkit.models.task import LayerGroup, Task
+    from tlkit.preprocessing.images import ImagePreprocessing
+
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(policy or "float32")
+    try:
+        image = keras.Input((size, size, 3))
+        x = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="stem")(image)
+        x = keras.layers.BatchNormalization(name="norm")(x)
+        x = keras.layers.Conv2D(12, 3, strides=2, activation="relu", name="last")(x)
+        backbone = keras.Model(image, x, name="tiny")
+        pixels = keras.Input((size, size, 3))
+        scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+        features = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(backbone(scaled)), name="features")
+        vector = keras.Input((12,))
+        dropped = keras.layers.Dropout(0.5, seed=seed)(vector)
+        head = keras.Model(vector, keras.layers.Dense(len(labels), name="logits")(dropped), name="head")
+        head.get_layer("logits").kernel.assign(3 * np.random.default_rng(seed).normal(size=(12, len(labels))))
+        model = keras.Model(pixels, head(features(pixels)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    groups = (
+        LayerGroup("stem", tuple(backbone.get_layer(name) for name in ("stem", "norm", "last"))),
+        LayerGroup("head", (head.get_layer("logits"),)),
+    )
+    return Task(
+        kind="image_classification",
+        model=model,
+        features=features,
+        head=head,
+        backbone=backbone,
+        preprocessing=ImagePreprocessing(size=size),
+        class_names=tuple(labels),
+        groups=groups,
+        backbone_name="tiny",
+        weights_source="none",
+    )
+
+
+def photos(n=3, seed=0):
+    """Encoded pictures of different formats and sizes, as bytes."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(seed)
+    encoders = (tf.io.encode_jpeg, tf.io.encode_png)
+    pictures = []
+    for i in range(n):
+        small = rng.integers(0, 256, (6, 5 + i, 3)).astype(np.uint8)
+        pictures.append(encoders[i % 2](np.kron(small, np.ones((9, 9, 1), np.uint8))).numpy())
+    return pictures
+
+
+@functools.cache
+def shared_export() -> Path:
+    """Version 1 of the tiny task under the base path "tiny", exported once per run; treat it as read-only."""
+    from tlkit.export.saved_model import export_task
+
+    folder = tempfile.mkdtemp(prefix="tlkit-tiny-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    summary = {"n_train": 10, "fingerprint": "abc"}
+    return export_task(
+        tiny_task(),
+        Path(folder) / "tiny",
+        golden=photos(),
+        metrics={"accuracy": np.float32(0.5), "loss": float("nan")},
+        data_summary=summary,
+        max_batch=4,
+    )
+
+
+def copy_export(target: Path) -> Path:
+    """A private copy of the shared export at target/1."""
+    return Path(shutil.copytree(shared_export(), target / "1"))
+
+
+def edit_manifest(export: Path, **changes) -> None:
+    """Overwrite top-level values of a copy's manifest."""
+    path = export / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refresh_hashes(export: Path) -> None:
+    """Make the manifest agree with the files again, so that only the check under test can notice a change."""
+    from tlkit.export.manifest import sha256_of_files
+
+    edit_manifest(export, files=sha256_of_files(export))

@@ -1,0 +1,216 @@
+"""What an export says about itself, and how exports lie on disk; imports neither TensorFlow nor Keras."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tlkit.errors import ExportError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+LABELS_PATH = "assets/labels.txt"
+WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
+_VERSION_NAME = re.compile(r"[1-9][0-9]{0,17}")
+
+
+class TensorInfo(BaseModel):
+    """An input or output of a signature: dtype name ("string" for bytes) and shape, None where it is free."""
+
+    model_config = ConfigDict(frozen=True)
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+class SignatureInfo(BaseModel):
+    """What one signature takes and gives, by argument name."""
+
+    model_config = ConfigDict(frozen=True)
+    method: str
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+
+
+class GoldenExample(BaseModel):
+    """An image as a client would send it, and what the Keras model answered for it in Python.
+
+    `probabilities` are in the order of the labels, `embedding` is the vector before the head.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    image: str
+    probabilities: list[float]
+    embedding: list[float]
+
+    def image_bytes(self) -> bytes:
+        """Return the encoded image."""
+        return base64.b64decode(self.image)
+
+
+class Manifest(BaseModel):
+    """The content of manifest.json in a version folder.
+
+    Example:
+        >>> manifest = Manifest.read("saved_models/photos/1")
+        >>> manifest.labels
+        ['ants', 'bees']
+
+    Args:
+        kind: the task, such as "image_classification".
+        model_name: what the export was called; a server may use another name.
+        created: UTC time, ISO 8601.
+        labels: class names in the order of the network's outputs.
+        signatures: schema of every signature.
+        preprocessing: the settings of the preprocessing that is part of the graph.
+        backbone: the name of the pretrained network, and `weights_source` where its weights came from.
+        versions: of tlkit, tensorflow, keras and python at export.
+        data: summary and fingerprint of the training data, as the caller gave it.
+        metrics: evaluation results, as the caller gave them.
+        max_batch: the largest batch that is warmed up and verified.
+        tolerance: the largest accepted difference of a score from the Keras model's.
+        golden: images with their expected answers.
+        files: sha256 in hexadecimal of every other file of the export, by relative path.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    schema_version: int = SCHEMA_VERSION
+    kind: str
+    model_name: str
+    created: str
+    labels: list[str]
+    signatures: dict[str, SignatureInfo]
+    preprocessing: dict[str, Any]
+    backbone: str
+    weights_source: str
+    versions: dict[str, str]
+    data: dict[str, Any]
+    metrics: dict[str, Any]
+    max_batch: int
+    tolerance: float
+    golden: list[GoldenExample]
+    files: dict[str, str]
+
+    @classmethod
+    def read(cls, export: str | Path) -> Manifest:
+        """Read the manifest of a version folder.
+
+        Args:
+            export: the version folder.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            ExportError: there is none, it is damaged, or a newer tlkit wrote it.
+        """
+        path = Path(export) / MANIFEST_NAME
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ExportError(
+                f"{export} has no {MANIFEST_NAME}", fix="point at a version folder that tlkit exported"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{path} cannot be read: {error}", fix="export the model again") from error
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise ExportError(
+                f"{path} was written by a newer tlkit",
+                received=f"schema_version {version}",
+                allowed=f"up to {SCHEMA_VERSION}",
+                fix="upgrade tlkit",
+            )
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise ExportError(f"{path} is damaged: {where}: {first['msg']}", fix="export the model again") from error
+
+    def write(self, export: str | Path) -> Path:
+        """Write the manifest into a version folder and return its path."""
+        path = Path(export) / MANIFEST_NAME
+        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+        path.write_text(text + "\n", encoding="utf-8")
+        return path
+
+
+def sha256_of_files(export: Path) -> dict[str, str]:
+    """Return relative path -> sha256 for every file of an export but the manifest and dot files."""
+    digests = {}
+    for path in sorted(export.rglob("*")):
+        name = path.relative_to(export).as_posix()
+        if path.is_file() and name != MANIFEST_NAME and not path.name.startswith("."):
+            with path.open("rb") as file:
+                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def versions(base: str | Path) -> list[int]:
+    """Return the versions under a model's base path, oldest first.
+
+    A version is a folder named by a positive integer without leading zeros; everything else is ignored,
+    as TensorFlow Serving does.
+    """
+    return sorted(_version_numbers(Path(base)))
+
+
+def is_version_name(name: str) -> bool:
+    """Say whether a folder of this name is a version: a positive integer without leading zeros."""
+    return _VERSION_NAME.fullmatch(name) is not None
+
+
+def resolve_export(path: str | Path) -> Path:
+    """Return the version folder meant by `path`: itself, or the newest version under it.
+
+    Example:
+        >>> resolve_export("saved_models/photos")
+        PosixPath('saved_models/photos/3')
+
+    Args:
+        path: a version folder or the base path of a model.
+
+    Returns:
+        The version folder, which holds a saved_model.pb.
+
+    Raises:
+        ExportError: there is no SavedModel in it.
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    if not path.is_dir():
+        raise ExportError(f"there is no export at {path}", fix="make one with `tlkit export`")
+    for version in reversed(versions(path)):
+        if (path / str(version) / "saved_model.pb").is_file():
+            return path / str(version)
+    raise ExportError(
+        f"{path} holds no SavedModel",
+        allowed="a version folder with a saved_model.pb, or a folder of such versions (1, 2, ...)",
+        fix="make one with `tlkit export`",
+    )
+
+
+def name_and_version(export: Path) -> tuple[str, int]:
+    """Return the model name and version that a version folder stands for: .../photos/3 is ("photos", 3).
+
+    A folder that is not called like a version is version 1 of a model named as the folder.
+    """
+    export = export.resolve()
+    if is_version_name(export.name) and export.parent.name:
+        return export.parent.name, int(export.name)
+    return export.name, 1
+
+
+def _version_numbers(base: Path) -> Iterator[int]:
+    if base.is_dir():
+        for child in base.iterdir():
+            if is_version_name(child.name) and child.is_dir():
+                yield int(child.name)

@@ -1,0 +1,339 @@
+"""Write a Task as a SavedModel version for TensorFlow Serving: verified first, then published at once."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import datetime
+import errno
+import logging
+import math
+import os
+import platform
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata as package_metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.errors import ExportError, VerificationError
+from tlkit.export.manifest import GoldenExample, Manifest, is_version_name, sha256_of_files, versions
+from tlkit.export.signatures import mark_classify, read_signatures, serving_module
+from tlkit.export.verify import verify_export
+from tlkit.export.warmup import write_warmup
+
+if TYPE_CHECKING:
+    from tlkit.models.task import Task
+
+MAX_GOLDEN = 6
+MAX_GOLDEN_BYTES = 200_000
+FLOAT32_TOLERANCE = 1e-5
+REDUCED_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits, and the graph optimizer fuses differently from Python
+_TMP_NAME = re.compile(r"\.tmp-[0-9]+-(?P<host>[A-Za-z0-9_.]+)-(?P<pid>[0-9]+)-[0-9a-f]+")
+
+
+def export_task(
+    task: Task,
+    base_dir: str | Path,
+    *,
+    version: int | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    data_summary: Mapping[str, Any] | None = None,
+    golden: Sequence[bytes] | None = None,
+    max_batch: int = 32,
+    model_name: str | None = None,
+) -> Path:
+    """Export a task to <base_dir>/<version>/, verify it in a fresh process, and only then publish it.
+
+    The version is written into a hidden sibling folder and renamed when every check has passed: a server that
+    polls `base_dir` never sees half of it. Whatever goes wrong, `base_dir` stays as it was.
+
+    Example:
+        >>> export_task(task, "saved_models/photos", metrics={"accuracy": 0.95})
+        PosixPath('saved_models/photos/1')
+
+    Args:
+        task: an image classifier.
+        base_dir: the model's base path, which holds its versions.
+        version: a positive integer; None takes the newest version plus one.
+        metrics: evaluation results for the manifest.
+        data_summary: summary and fingerprint of the training data for the manifest.
+        golden: a few encoded images whose answers are recorded and compared; up to 6, none
+            over 200 kB. A few drawn images are used when there are none.
+        max_batch: the largest batch, in images, to warm up and verify.
+        model_name: name in the manifest and the warm-up requests; None takes the name of `base_dir`.
+
+    Returns:
+        The version folder.
+
+    Raises:
+        ExportError: bad arguments, the version exists, or the disk is full.
+        VerificationError: a check failed; nothing was published.
+    """
+    base = Path(base_dir)
+    _check_arguments(task, base, version, max_batch)
+    with _new_folders_undone(base):
+        _remove_stale(base)
+        name = model_name or base.resolve().name
+        with _working_folder(base, version) as tmp:
+            _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch)
+            _sync(tmp)
+            _verify(tmp)
+            return _publish(tmp, base, version)
+
+
+def _check_arguments(task: Task, base: Path, version: int | None, max_batch: int) -> None:
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
+        raise ExportError("a version is a positive integer", received=version, allowed="1, 2, 3, ...")
+    if not isinstance(max_batch, int) or not 1 <= max_batch <= 4096:
+        raise ExportError("max_batch is out of range", received=max_batch, allowed="1 to 4096")
+    if base.exists() and not base.is_dir():
+        raise ExportError(f"{base} is a file, not a folder for versions", fix="choose another folder")
+    if version is not None and os.path.lexists(base / str(version)):
+        raise _exists(base / str(version))
+    bad = [name for name in task.class_names if not name.strip() or "\n" in name or "\r" in name]
+    if bad:
+        raise ExportError("a class name is empty or spans lines", received=bad[0], fix="rename the class")
+    if len(set(task.class_names)) != len(task.class_names):
+        raise ExportError("class names are not unique", received=list(task.class_names))
+
+
+def _exists(path: Path) -> ExportError:
+    return ExportError(
+        f"version {path.name} exists already in {path.parent}",
+        fix="leave the version out to get the next free number; published versions are never overwritten",
+    )
+
+
+@contextlib.contextmanager
+def _new_folders_undone(base: Path) -> Iterator[None]:
+    """Create `base`; if the body fails, remove the folders that were created for it."""
+    created = [folder for folder in (base, *base.parents) if not folder.exists()]
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        for folder in created:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError | tf.errors.OpError):
+            raise _as_export_error(error, base) from error
+        raise
+
+
+def _as_export_error(error: Exception, base: Path) -> ExportError:
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "no space left" in str(error).lower()
+    if full or isinstance(error, tf.errors.ResourceExhaustedError):
+        return ExportError(f"no space left while writing to {base}; nothing was published", fix="free some space")
+    if isinstance(error, PermissionError):
+        return ExportError(f"{base} is not writable", fix="choose another folder or change its permissions")
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ExportError(f"the export to {base} failed; nothing was published: {first_line}")
+
+
+@contextlib.contextmanager
+def _working_folder(base: Path, version: int | None) -> Iterator[Path]:
+    # The default mode, not mkdtemp's 0700: a server under another user must be able to read it.
+    host = re.sub(r"[^A-Za-z0-9_.]", "_", socket.gethostname())
+    tmp = base / f".tmp-{version or 0}-{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    tmp.mkdir()
+    try:
+        yield tmp
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+def _remove_stale(base: Path) -> None:
+    """Remove working folders of this machine's processes that no longer run."""
+    host = re.sub(r"[^A-Za-z0-9_.]", "_", socket.gethostname())
+    for folder in base.glob(".tmp-*"):
+        found = _TMP_NAME.fullmatch(folder.name)
+        if found and found["host"] == host and not _alive(int(found["pid"])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _write(
+    task: Task,
+    tmp: Path,
+    name: str,
+    metrics: Mapping[str, Any],
+    data_summary: Mapping[str, Any],
+    golden: Sequence[bytes],
+    max_batch: int,
+) -> None:
+    labels_file = tmp / "labels.txt"
+    labels_file.write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
+    module, signatures = serving_module(task, labels_file)
+    with _quiet_logs():
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(tmp), signatures=signatures, options=options)
+    labels_file.unlink()
+    mark_classify(tmp)
+    images = [image for image in golden if len(image) <= MAX_GOLDEN_BYTES][:MAX_GOLDEN] or drawn_images()
+    schema = read_signatures(tmp)
+    write_warmup(tmp, name, schema, min(images, key=len), max_batch)
+    Manifest(
+        kind=task.kind,
+        model_name=name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        labels=list(task.class_names),
+        signatures=schema,
+        preprocessing=task.preprocessing.to_dict(),
+        backbone=task.backbone_name,
+        weights_source=task.weights_source,
+        versions={
+            "tlkit": package_metadata.version("tlkit"),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "python": platform.python_version(),
+        },
+        data=_plain(dict(data_summary)),
+        metrics=_plain(dict(metrics)),
+        max_batch=max_batch,
+        tolerance=_tolerance(task),
+        golden=golden_examples(task, images),
+        files=sha256_of_files(tmp),
+    ).write(tmp)
+
+
+def golden_examples(task: Task, images: Sequence[bytes]) -> list[GoldenExample]:
+    """Return the images with what the Keras model answers for them in this process.
+
+    They run on the CPU, where the export is verified, and without XLA: an accelerator rounds differently.
+
+    Args:
+        task: an image classifier.
+        images: encoded images.
+
+    Returns:
+        One example per image, in order.
+    """
+
+    @tf.function(autograph=False)
+    def answers(image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.cast(task.preprocessing.batch(image_bytes), tf.float32)
+        return task.features(pixels, training=False), task.model(pixels, training=False)
+
+    with tf.device("/CPU:0"):
+        vectors, logits = answers(tf.constant(list(images), tf.string))
+        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32)).numpy()
+        embedding = tf.cast(vectors, tf.float32).numpy()
+    return [
+        GoldenExample(
+            image=base64.b64encode(image).decode("ascii"),
+            probabilities=[float(value) for value in probabilities[row]],
+            embedding=[float(value) for value in embedding[row]],
+        )
+        for row, image in enumerate(images)
+    ]
+
+
+def drawn_images() -> list[bytes]:
+    """Return three small drawn images: a wide colour JPEG, a tall grey PNG and a colour PNG with noise."""
+    y, x = np.mgrid[0:120, 0:160]
+    wide = np.stack([x * 255 // 159, y * 255 // 119, (x + y) % 256], axis=-1).astype(np.uint8)
+    grey = ((np.hypot(*np.mgrid[-64:64, -40:40]) * 4) % 256).astype(np.uint8)[..., None]
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    encoded = (tf.io.encode_jpeg(wide, quality=90), tf.io.encode_png(grey), tf.io.encode_png(noise))
+    return [image.numpy() for image in encoded]
+
+
+def _tolerance(task: Task) -> float:
+    layers = [layer for model in (task.features, task.head) for layer in model._flatten_layers()]
+    reduced = any(getattr(layer, "compute_dtype", "float32") in ("bfloat16", "float16") for layer in layers)
+    return REDUCED_TOLERANCE if reduced else FLOAT32_TOLERANCE
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as what JSON can hold: NumPy and paths become plain, NaN and infinities None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+def _verify(tmp: Path) -> None:
+    failed = [check for check in verify_export(tmp) if not check.ok]
+    if failed:
+        raise VerificationError(
+            "the export was not published, "
+            + ("a check failed: " if len(failed) == 1 else f"{len(failed)} checks failed: ")
+            + "; ".join(f"{check.name} ({check.reason})" for check in failed[:3])
+        )
+
+
+def _publish(tmp: Path, base: Path, version: int | None) -> Path:
+    while True:
+        target = base / str(version if version is not None else max(versions(base), default=0) + 1)
+        if not os.path.lexists(target):
+            try:
+                tmp.rename(target)  # fails if another exporter has just put a version there
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+            else:
+                _sync_folder(base)
+                return target
+        if version is not None:
+            raise _exists(target)
+        if not is_version_name(str(int(target.name) + 1)):
+            raise ExportError(f"there is no version number left in {base}")
+        if target.exists() and not target.is_dir():
+            raise ExportError(f"{target} is a file and blocks the next version", fix="move it away")
+
+
+def _sync(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Keep TensorFlow from announcing its assets folder: it names the hidden folder, not the version."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
