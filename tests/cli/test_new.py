@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tlkit.cli.main import run
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work" / "photos" / "ants").mkdir(parents=True)
+    return tmp_path / "work"
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def data_path(project: Path) -> str:
+    return tomllib.loads((project / "config.toml").read_text())["data"]["path"]
+
+
+def new(*words: str) -> int:
+    return run(["new", "image-classification", *words])
+
+
+def test_it_says_what_comes_next(here: Path, capsys):
+    assert new("bees", "--data", "photos") == 0
+    out = capsys.readouterr().out
+    assert "cd bees" in out
+    assert "tlkit train" in out
+
+
+def test_relative_data_is_stored_as_seen_from_the_project(here: Path):
+    assert new("deep/er/bees", "--data", "photos") == 0
+    project = here / "deep" / "er" / "bees"
+    assert data_path(project) == "../../../photos"
+    assert (project / data_path(project)).resolve() == here / "photos"
+
+
+def test_relative_data_survives_a_symbolic_link_above_the_project(here: Path, tmp_path: Path):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (here / "link").symlink_to(tmp_path / "far" / "away")
+    assert new("link/bees", "--data", "photos") == 0
+    project = here / "link" / "bees"
+    assert (project / data_path(project)).resolve() == here / "photos"
+
+
+def test_full_data_paths_stay_full_and_tables_are_welcome(here: Path):
+    table = here / "labels.csv"
+    table.write_text("path,label\n")
+    assert new("bees", "--data", str(table)) == 0
+    assert data_path(here / "bees") == str(table)
+
+
+def test_a_backbone_brings_its_own_image_size_unless_told(here: Path):
+    assert new("one", "--set", "backbone=efficientnet-lite1") == 0
+    assert new("two", "--set", "backbone=efficientnet-lite1", "--set", "image_size=128") == 0
+    sizes = [tomllib.loads((here / name / "config.toml").read_text())["model"]["image_size"] for name in ("one", "two")]
+    assert sizes == [240, 128]
+
+
+def test_an_empty_folder_that_exists_is_filled(here: Path):
+    (here / "bees").mkdir()
+    assert new("bees") == 0
+    assert (here / "bees" / "train.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("bees", "--data", "nowhere"), "there is no nowhere"),
+        (("bees", "--data", "empty"), "is empty"),
+        (("bees", "--data", "notes.txt"), "neither a folder nor a table"),
+        (("photos/bees", "--data", "photos"), "inside its own photos"),
+        (("photos",), "already exists and is not empty"),
+        (("notes.txt",), "already exists and is not a folder"),
+        (("bees", "--set", "augmnt=none"), "did you mean 'augment'?"),
+        (("bees", "--set", "augment=sideways"), "allowed: side_on, top_down, strong, none"),
+        (("bees", "--set", "augment"), "--set takes KEY=VALUE"),
+        (("bees", "--set", "backbone=efficientnet-lite"), "efficientnet-lite0"),
+        (("bees", "--set", "image_size=31"), "a whole number of pixels from 32 to 2048"),
+        (("bees", "--set", "project_slug=../up"), "project_slug must be"),
+        (("bees", "--set", 'project_name=a "b"'), "project_name must be"),
+        (("bees", "--set", "data_path={{ 1 }}"), "template marks"),
+        (("!!!",), "project_slug must be"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(here: Path, capsys, words, expected: str):
+    (here / "empty").mkdir()
+    (here / "notes.txt").touch()
+    before = listing(here)
+    assert new(*words) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+    assert listing(here) == before
+
+
+def test_an_unknown_template_names_the_known_ones(here: Path, capsys):
+    assert run(["new", "image-clasification", "bees"]) == 2
+    assert "did you mean 'image-classification'?" in capsys.readouterr().err
+    assert not (here / "bees").exists()
+
+
+def test_templates_lists_what_can_be_answered(capsys):
+    assert run(["templates"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("image-classification\n")
+    assert "--set augment=side_on | top_down | strong | none" in out

@@ -1,0 +1,136 @@
+"""Who may import whom: reads every module's syntax tree and holds the house rules."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tlkit
+
+PACKAGE = Path(tlkit.__file__).parent
+HEAVY = {"tensorflow", "keras", "keras_hub", "keras_cv", "keras_nlp", "tensorflow_text", "torch", "pandas"}
+
+# room -> the rooms (or single modules) that it may import; everything may import `errors`.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "schedules": set(),
+    "config": set(),
+    "catalogue": set(),
+    "preprocessing": set(),
+    "data": {"catalogue", "preprocessing"},
+    "models": {"catalogue", "preprocessing"},
+    "callbacks": {"schedules"},
+    # The Learner is the user's handle: evaluate() and export() belong to it.
+    "training": {"models", "callbacks", "schedules", "preprocessing", "report", "export"},
+    "report": {"models"},
+    "export": {"models", "preprocessing"},
+    "serving": {"export.manifest"},
+    "scaffold": {"config"},
+}
+EVERYTHING = {"cli", "__init__", "__main__"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "_templates" not in path.parts)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(node: ast.AST, path: Path) -> Iterator[str]:
+    """Yield the full dotted names that one import statement may load."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            package = ("tlkit", *path.relative_to(PACKAGE).parent.parts)
+            base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def top_level(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield what runs on import: neither function bodies nor blocks for type checkers."""
+    pending: list[ast.AST] = list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        pending.extend(ast.iter_child_nodes(node))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_the_rooms_that_it_may(path: Path):
+    room = room_of(path)
+    if room in EVERYTHING:
+        return
+    assert room in ALLOWED, f"{room} is a new room: say in ALLOWED what it may import"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        for name in imported(node, path):
+            parts = name.split(".")
+            if parts[0] != "tlkit" or parts[1:2] in ([room], ["errors"], ["__version__"]):
+                continue
+            target = ".".join(parts[1:])
+            allowed = ALLOWED[room]
+            assert any(target == one or target.startswith(f"{one}.") for one in allowed), (
+                f"{path.relative_to(PACKAGE)}:{node.lineno} imports {name}; allowed: {sorted(allowed)}"
+            )
+
+
+def test_the_table_has_no_cycle():
+    seen: set[str] = set()
+
+    def visit(room: str, above: tuple[str, ...]) -> None:
+        assert room not in above, f"cycle: {' -> '.join([*above, room])}"
+        for target in ALLOWED.get(room, set()):
+            visit(target.split(".")[0], (*above, room))
+        seen.add(room)
+
+    for room in ALLOWED:
+        visit(room, ())
+    assert seen >= set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in modules() if p.name == "__init__.py" and p.parent != PACKAGE],
+    ids=lambda p: p.parent.name,
+)
+def test_the_init_of_a_subpackage_holds_only_its_docstring(path: Path):
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    assert len(body) == 1
+    assert isinstance(body[0], ast.Expr)
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if room_of(p) == "cli"], ids=lambda path: path.name)
+def test_a_command_imports_the_library_inside_its_functions(path: Path):
+    for node in top_level(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in imported(node, path):
+            parts = name.split(".")
+            assert parts[0] not in HEAVY | {"pydantic", "cookiecutter", "matplotlib"}, f"{path.name}: {name}"
+            if parts[0] == "tlkit" and len(parts) > 1:
+                assert parts[1] in {"cli", "errors", "__version__"}, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if room_of(p) == "serving"], ids=lambda path: path.name)
+def test_serving_runs_without_keras(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in imported(node, path):
+            assert name.split(".")[0] not in HEAVY - {"tensorflow"}, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("name", ["tlkit", "tlkit.cli.main", "tlkit.config", "tlkit.scaffold.new"])
+def test_importing_it_loads_neither_tensorflow_nor_keras(name: str):
+    code = f"import sys, {name}; print(sorted({HEAVY!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tlkit.config import known_keys, load_config, parse_override
+from tlkit.errors import ConfigError
+
+SMALLEST = '[project]\nname = "bees"\n[data]\npath = "photos"\n[export]\ndirectory = "saved_models/bees"\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(text: str) -> Path:
+        path = tmp_path / "config.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
+
+
+def message_of(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_fill_what_is_left_out(write):
+    config = load_config(write(SMALLEST))
+    assert config.model.backbone == "efficientnet-lite0"
+    assert config.train.learning_rate == "auto"
+    assert (config.train.frozen_epochs, config.train.finetune_epochs) == (10, 3)
+
+
+def test_relative_paths_start_at_the_file_and_full_ones_stay(write, tmp_path: Path):
+    path = write(SMALLEST)
+    config = load_config(path)
+    assert config.root == tmp_path.resolve()
+    assert config.data_path == tmp_path.resolve() / "photos"
+    assert config.export_dir == tmp_path.resolve() / "saved_models" / "bees"
+    assert load_config(path, ["data.path=/srv/photos"]).data_path == Path("/srv/photos")
+    assert load_config(path, root="/elsewhere").checkpoints == Path("/elsewhere/checkpoints")
+
+
+def test_weights_that_lie_in_the_project_become_full_paths(write, tmp_path: Path):
+    path = write(SMALLEST + '[model]\nweights = ["mine.h5", "auto"]\n')
+    assert load_config(path).weights == ["mine.h5", "auto"]
+    (tmp_path / "mine.h5").touch()
+    (tmp_path / "auto").touch()  # a file of that name does not hide the word
+    assert load_config(path).weights == [str(tmp_path.resolve() / "mine.h5"), "auto"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("[trian]\nx = 1\n", "unknown section [trian]; did you mean 'train'?"),
+        (
+            "[train]\nlearning_rat = 1\n",
+            "unknown key 'learning_rat' in [train]; did you mean 'learning_rate'?",
+        ),
+        (
+            "[train]\nfrozen_epochs = '3'\n",
+            "train.frozen_epochs: input should be a valid integer; received: '3'",
+        ),
+        ("[train]\nfrozen_epochs = 0\n", "train.frozen_epochs: input should be greater than or equal to 1"),
+        (
+            "[train]\nfinetune_epochs = true\n",
+            "train.finetune_epochs: input should be a valid integer; received: True",
+        ),
+        ("[train]\nlearning_rate = -0.1\n", "above 0 and at most 10; received: -0.1"),
+        ("[train]\nlearning_rate = nan\n", "above 0 and at most 10; received: nan"),
+        ("[train]\nlearning_rate = 'fast'\n", 'a learning rate is "auto" or a number'),
+        ("[model]\nresize = 'stretch'\n", "model.resize: input should be 'crop', 'pad' or 'squash'"),
+        ("[model]\nweights = 3\n", "model.weights: weights are"),
+        ("[model]\ndropout = 1.0\n", "model.dropout: input should be less than 1"),
+        ("[train\n", "is not valid TOML"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_line(write, extra: str, expected: str):
+    assert expected in message_of(write(SMALLEST + extra))
+
+
+def test_a_missing_file_and_a_missing_key_are_named(write, tmp_path: Path):
+    assert "there is no" in message_of(tmp_path / "nothing.toml")
+    assert "data is missing" in message_of(write('[project]\nname = "x"\n[export]\ndirectory = "y"\n'))
+
+
+def test_several_problems_come_together(write):
+    message = message_of(write(SMALLEST + "[model]\ndropout = 2\nimage_size = 1\n"))
+    assert "model.dropout" in message
+    assert "model.image_size" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.frozen_epochs=2", ("train", "frozen_epochs", 2)),
+        ("train.learning_rate=0.1", ("train", "learning_rate", 0.1)),
+        ("train.learning_rate=auto", ("train", "learning_rate", "auto")),
+        ("project.name=123", ("project", "name", "123")),
+        ("data.path=/a=b", ("data", "path", "/a=b")),
+        ("model.weights=2024.h5", ("model", "weights", "2024.h5")),
+        ('model.weights=["a", "b"]', ("model", "weights", ["a", "b"])),
+        ("data.augment=none", ("data", "augment", "none")),
+    ],
+)
+def test_an_override_is_read_as_the_type_of_its_key(override: str, expected: tuple):
+    assert parse_override(override) == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.frozn_epochs=2", "did you mean 'train.frozen_epochs'"),
+        ("frozen_epochs=2", "did you mean 'train.frozen_epochs'"),
+        ("train.frozen_epochs", "SECTION.KEY=VALUE"),
+        ("=2", "SECTION.KEY=VALUE"),
+        ("train.frozen_epochs=two", "valid integer; received: 'two'"),
+        ("train.learning_rate=-1", "received: -1"),
+        ("data.val_fraction=1.5", "less than 1"),
+    ],
+)
+def test_an_override_that_cannot_be_used_is_one_clear_line(write, override: str, expected: str):
+    assert expected in message_of(write(SMALLEST), override)
+
+
+def test_overrides_win_over_the_file_and_the_last_one_wins(write):
+    path = write(SMALLEST + "[train]\nfrozen_epochs = 7\n")
+    assert load_config(path, ["train.frozen_epochs=2", "train.frozen_epochs=3"]).train.frozen_epochs == 3
+
+
+def test_every_key_is_known_by_its_section():
+    names = [name for name, _ in known_keys()]
+    assert len(names) == len(set(names))
+    assert {"project.name", "data.path", "model.backbone", "train.learning_rate", "export.directory"} <= set(names)

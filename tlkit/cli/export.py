@@ -1,0 +1,37 @@
+"""`tlkit export`: the best weights as a SavedModel for TensorFlow Serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlkit.errors import ExportError
+
+
+def export(
+    to: Annotated[Path | None, typer.Option("--to", help="Folder that receives the version.", metavar="DIR")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", help="Version number; the next free one when left out.", min=1)
+    ] = None,
+) -> None:
+    """Export the trained network; it is published only if it passes every check in a fresh process.
+
+    Example:  tlkit export --to /srv/models/bees
+    """
+    from tlkit.cli.output import import_tensorflow, note
+    from tlkit.cli.project import find_project
+    from tlkit.cli.trained import load_learner, require_trained
+
+    project = find_project()
+    base = to if to is not None else project.export_dir
+    require_trained(project)
+    if version is not None and (base / str(version)).exists():
+        raise ExportError(f"{base / str(version)} already exists", fix="leave --version out for the next free one")
+    import_tensorflow()
+    with project.code() as code:
+        learn = load_learner(project, code)
+        path = learn.export(base, version=version)
+    note("every check passed in a fresh process; `tlkit verify` shows them, `tlkit serve` answers requests")
+    print(path)

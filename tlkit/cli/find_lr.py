@@ -1,0 +1,41 @@
+"""`tlkit find-lr`: measure a learning rate without training."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Annotated
+
+import typer
+
+
+def find_lr(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value of config.toml for this run.", metavar="SECTION.KEY=VALUE"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find a learning rate for the head and draw how the loss falls and rises.
+
+    Example:  tlkit find-lr
+    """
+    import tlkit
+    from tlkit.cli.output import import_tensorflow, print_json, stdout_to_stderr
+    from tlkit.cli.project import find_project
+
+    project = find_project(overrides=overrides or ())
+    config = project.config
+    plot = project.reports / "learning_rate.png"
+    with stdout_to_stderr(as_json), tempfile.TemporaryDirectory() as scratch:
+        import_tensorflow()
+        with project.code() as code:
+            data = code.train.load_data(config)
+            task = code.model.build_task(config, data.class_names)
+            # A folder of its own: the checkpoints of a real run are not touched.
+            found = tlkit.Learner(task, data, directory=scratch).find_lr()
+            found.plot(plot)
+    if as_json:
+        print_json({"suggestion": float(found.suggestion), "plot": str(plot)})
+    else:
+        rate = f"{found.suggestion:.2g}"
+        print(f"suggestion: {rate}\nplot: {plot}\nuse it: tlkit train --set train.learning_rate={rate}")

@@ -1,0 +1,114 @@
+"""The `tlkit` command: registers the commands and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+import tlkit
+from tlkit.cli import samples, weights
+from tlkit.cli.doctor import doctor
+from tlkit.cli.evaluate import evaluate
+from tlkit.cli.export import export
+from tlkit.cli.find_lr import find_lr
+from tlkit.cli.new import new
+from tlkit.cli.output import note, set_quiet_environment, show_progress_lines
+from tlkit.cli.predict import predict
+from tlkit.cli.serve import serve
+from tlkit.cli.templates import templates
+from tlkit.cli.train import train
+from tlkit.cli.verify import verify
+from tlkit.errors import TlkitError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="tlkit",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for function in (new, templates, train, evaluate, predict, export, verify, serve, doctor):
+    app.command()(function)
+app.command("find-lr")(find_lr)
+app.add_typer(weights.app, name="weights")
+app.add_typer(samples.app, name="samples")
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"tlkit {tlkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """From a folder of photos to a classifier that TensorFlow Serving answers with.
+
+    Start with:  tlkit new image-classification bees --data PHOTOS
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: what follows `tlkit`.
+
+    Returns:
+        The exit code: 0 done, 1 the work found a problem, 2 wrong usage or bad input, 130 Ctrl-C.
+    """
+    own = list(arguments)
+    end = own.index("--") if "--" in own else len(own)
+    debug = "--debug" in own[:end]  # accepted before and after the command's name
+    set_quiet_environment(debug)
+    show_progress_lines()
+    own = [word for position, word in enumerate(own) if word != "--debug" or position >= end]
+    try:
+        result = get_command(app).main(args=own, prog_name="tlkit", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except TlkitError as error:
+        return _report(error, error.exit_code, debug)
+    except typer.TyperException as error:  # the base of every usage error
+        return _usage(error, debug)
+    except typer.Abort:
+        return INTERRUPTED
+    except OSError as error:
+        return _report(error, 2, debug)
+    except Exception as error:  # noqa: BLE001 - the last line of defence still owes the user one clear line
+        return _report(error, 1, debug, kind=f"{type(error).__name__}: ", hint="; --debug shows the traceback")
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _usage(error: typer.TyperException, debug: bool) -> int:
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        note(message)
+        return 2
+    return _report(Exception(message), 2, debug)
+
+
+def _report(error: BaseException, code: int, debug: bool, kind: str = "", hint: str = "") -> int:
+    if debug:
+        traceback.print_exception(error)
+    note(f"error: {kind}{' '.join(str(error).split())}{hint}")
+    return code

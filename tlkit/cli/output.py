@@ -1,0 +1,93 @@
+"""What a terminal and a program get to see: quiet imports, and a stdout that carries nothing but JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+
+def set_quiet_environment(debug: bool = False) -> None:
+    """Ask TensorFlow's native code to be quiet, which says nothing that Python is not told as an exception.
+
+    Must run before TensorFlow is imported.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    for name, value in (("TF_CPP_MIN_LOG_LEVEL", "0" if debug else "3"), ("MPLBACKEND", "Agg")):
+        os.environ.setdefault(name, value)
+
+
+def show_progress_lines() -> None:
+    """Show the library's progress and warnings on stderr as plain lines, and nothing of its neighbours'."""
+    logger = logging.getLogger("tlkit")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [_StderrLines()]
+    if not sys.warnoptions:  # python -W still shows them
+        warnings.simplefilter("ignore")
+
+
+class _StderrLines(logging.Handler):
+    """Writes to what stderr is now: tests and `stdout_to_stderr` exchange it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        note(prefix + record.getMessage())
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and wake its devices without the lines that it writes before its log level counts.
+
+    Native code writes them straight to file descriptor 2. They are kept aside, and shown if the import fails.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as aside:
+        keep = os.dup(2)
+        os.dup2(aside.fileno(), 2)
+        done = False
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+            done = True
+        finally:
+            os.dup2(keep, 2)
+            os.close(keep)
+            if not done:
+                aside.seek(0)
+                os.write(2, aside.read())
+
+
+@contextlib.contextmanager
+def stdout_to_stderr(active: bool = True) -> Iterator[None]:
+    """While open, send everything written to stdout, by Python or by native code, to stderr instead."""
+    if not active:
+        yield
+        return
+    sys.stdout.flush()
+    keep, python_stdout = os.dup(1), sys.stdout
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = python_stdout
+        os.dup2(keep, 1)
+        os.close(keep)
+
+
+def print_json(value: object) -> None:
+    """Write one JSON document to stdout."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def note(message: str) -> None:
+    """Tell a person something on stderr, where it does not disturb a program that reads stdout."""
+    print(message, file=sys.stderr)

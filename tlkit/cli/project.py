@@ -1,0 +1,148 @@
+"""The project that a command works on, found like git does it, and its own model.py and train.py."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from tlkit.errors import ConfigError, ProjectError, TlkitError
+
+if TYPE_CHECKING:
+    from tlkit.config import ProjectConfig
+
+_MARKS = ("config.toml", ".tlkit.toml")
+
+
+@dataclass(frozen=True)
+class Code:
+    """The project's own modules.
+
+    Attributes:
+        model: model.py, with `build_task(config, class_names)`.
+        train: train.py, with `load_data(config)` and `main(config, resume)`.
+    """
+
+    model: ModuleType
+    train: ModuleType
+
+
+@dataclass(frozen=True)
+class Project:
+    """One generated project.
+
+    Attributes:
+        root: its folder.
+        overrides: the `SECTION.KEY=VALUE` strings of this call.
+    """
+
+    root: Path
+    overrides: tuple[str, ...] = ()
+
+    @cached_property
+    def config(self) -> ProjectConfig:
+        """config.toml with the overrides; an unknown backbone is refused here, before anything loads."""
+        from tlkit.catalogue import image
+        from tlkit.config import load_config
+
+        config = load_config(self.root / "config.toml", self.overrides)
+        row = image.get(config.model.backbone)
+        if config.model.image_size < row.min_size:
+            raise ConfigError(
+                f"model.image_size is too small for {row.name}",
+                received=config.model.image_size,
+                allowed=f"{row.min_size} pixels and more",
+            )
+        return config
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where training keeps its state."""
+        return self.config.checkpoints
+
+    @property
+    def reports(self) -> Path:
+        """Where pictures go."""
+        return self.config.reports
+
+    @property
+    def export_dir(self) -> Path:
+        """Where versions are exported to."""
+        return self.config.export_dir
+
+    def newest_export(self) -> Path | None:
+        """The exported version with the highest number, or None."""
+        if not self.export_dir.is_dir():
+            return None
+        versions = [path for path in self.export_dir.iterdir() if path.is_dir() and path.name.isdecimal()]
+        return max(versions, key=lambda path: int(path.name), default=None)
+
+    @contextlib.contextmanager
+    def code(self) -> Iterator[Code]:
+        """Import the project's model.py and train.py; other modules of these names come back afterwards.
+
+        Raises:
+            ProjectError: a file is missing, cannot be imported, or lacks a function that the commands call.
+        """
+        own = {path.stem for path in self.root.glob("*.py")} | {"model", "train"}
+        aside = {name: sys.modules.pop(name) for name in own if name in sys.modules}
+        path_before = list(sys.path)
+        sys.path.insert(0, str(self.root))
+        importlib.invalidate_caches()
+        try:
+            yield Code(
+                model=self._import("model", ("build_task",)),
+                train=self._import("train", ("load_data", "main")),
+            )
+        finally:
+            sys.path[:] = path_before
+            for name in own:
+                sys.modules.pop(name, None)
+            sys.modules.update(aside)
+
+    def _import(self, name: str, functions: Sequence[str]) -> ModuleType:
+        file = self.root / f"{name}.py"
+        if not file.is_file():
+            raise ProjectError(f"the project has no {name}.py: {file}")
+        try:
+            module = importlib.import_module(name)
+        except (KeyboardInterrupt, TlkitError):
+            raise
+        except BaseException as error:  # it is the user's file: anything may happen in it
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ProjectError(f"{name}.py cannot be imported: {reason}", fix="--debug shows where") from error
+        for function in functions:
+            if not callable(getattr(module, function, None)):
+                raise ProjectError(f"{name}.py has no function {function}()", fix=f"the commands call it: {file}")
+        return module
+
+
+def find_project(start: str | Path | None = None, overrides: Sequence[str] = ()) -> Project:
+    """Find the project that a folder lies in.
+
+    Example:
+        project = find_project(overrides=["train.frozen_epochs=2"])
+
+    Args:
+        start: where to begin; the working directory when left out.
+        overrides: `SECTION.KEY=VALUE` strings for its config.
+
+    Raises:
+        ProjectError: neither the folder nor one above it holds a config.toml and a .tlkit.toml.
+    """
+    here = Path(start or ".").resolve()
+    for folder in (here, *here.parents):
+        if all((folder / mark).is_file() for mark in _MARKS):
+            return Project(folder, tuple(overrides))
+    if (here / "config.toml").is_file():
+        raise ProjectError(f"{here} has a config.toml but no .tlkit.toml, so it is not a tlkit project")
+    raise ProjectError(
+        f"no tlkit project in {here} or above it",
+        fix="go into one, or make one with `tlkit new image-classification DIR`",
+    )

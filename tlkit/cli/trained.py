@@ -1,0 +1,93 @@
+"""A trained project put back together: its photos, its network and the best weights."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tlkit.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tlkit.cli.project import Code, Project
+    from tlkit.training.learner import Learner
+
+BEST = "best.weights.h5"
+RUN = "run.json"
+
+
+def require_trained(project: Project) -> None:
+    """Refuse early, before TensorFlow and the photos load, when there is nothing trained.
+
+    Raises:
+        TrainingError: the project has no best weights yet.
+    """
+    if not (project.checkpoints / BEST).is_file():
+        unfinished = project.checkpoints.is_dir() and any(project.checkpoints.iterdir())
+        fix = "run `tlkit train --resume` to finish the stopped run" if unfinished else "run `tlkit train` first"
+        raise TrainingError("this project has no trained network", fix=fix)
+
+
+def load_learner(project: Project, code: Code, other_data: Path | None = None) -> Learner:
+    """Return a Learner with the best weights of the project's last training.
+
+    Args:
+        project: a trained one.
+        code: its modules.
+        other_data: labelled photos of the same classes, as the `test` split; the project's own otherwise.
+
+    Raises:
+        TrainingError: config.toml, model.py or the photos' classes are not those of the training.
+        DataError: the photos cannot be used.
+    """
+    import tlkit
+    from tlkit.cli.output import note
+
+    config = project.config
+    run = _last_run(project)
+    trained = run["identity"]
+    if not run.get("finished"):
+        note("warning: the last run was stopped: these are the weights of the one before it")
+    if other_data is None:
+        data = code.train.load_data(config)
+        _compare("classes", trained, list(data.class_names))
+    task = code.model.build_task(config, tuple(trained["classes"]))
+    _compare("backbone", trained, task.backbone_name)
+    _compare("preprocessing", trained, task.preprocessing.to_dict())
+    if other_data is not None:
+        from tlkit.data.images import images_to_evaluate
+
+        data = images_to_evaluate(
+            other_data,
+            task.class_names,
+            preprocessing=task.preprocessing,
+            batch_size=config.data.batch_size,
+            on_error=config.data.on_error,
+            path_column=config.data.path_column,
+            label_column=config.data.label_column,
+        )
+    learn = tlkit.Learner(task, data, directory=project.checkpoints)
+    learn.load_best()
+    return learn
+
+
+def _last_run(project: Project) -> dict[str, Any]:
+    try:
+        run = json.loads((project.checkpoints / RUN).read_text(encoding="utf-8"))
+        return {"finished": run["finished"], "identity": dict(run["identity"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"the record of the training cannot be read: {project.checkpoints / RUN}",
+            fix="run `tlkit train` again",
+        ) from error
+
+
+def _compare(name: str, trained: dict[str, Any], now: object) -> None:
+    if trained.get(name) != now:
+        raise TrainingError(
+            f"the network was trained with other {name}",
+            received=now,
+            allowed=str(trained.get(name)),
+            fix="restore it, or run `tlkit train` again",
+        )
