@@ -1,0 +1,60 @@
+"""Train the classifier: `tlkit train`, or `python train.py` to train and export in one go."""
+
+import logging
+from pathlib import Path
+
+from model import build_task
+
+import tlkit
+from tlkit.config import ProjectConfig, load_config
+
+
+def load_data(config: ProjectConfig) -> tlkit.ImageData:
+    """Read the photos that config.toml names: folders of classes, or a table of paths and labels."""
+    options = {
+        "size": config.model.image_size,
+        "resize": config.model.resize,
+        "augment": config.data.augment,
+        "max_zoom": config.data.max_zoom,
+        "mix": config.data.mix,
+        "batch_size": config.data.batch_size,
+        "val_fraction": config.data.val_fraction,
+        "class_weight": config.data.class_weight,
+        "cache": config.data.cache,
+        "on_error": config.data.on_error,
+        "seed": config.data.seed,
+    }
+    if config.data_path.suffix.lower() in (".csv", ".parquet"):
+        options |= {"path_column": config.data.path_column, "label_column": config.data.label_column}
+        options |= {"group_column": config.data.group_column, "split_column": config.data.split_column}
+        return tlkit.images_from_table(config.data_path, **options)
+    return tlkit.images_from_folder(config.data_path, **options)
+
+
+def main(config: ProjectConfig, resume: bool = False) -> tlkit.Learner:
+    """Find a learning rate, train the head, then the whole network, and measure the best epoch."""
+    data = load_data(config)
+    print(data)
+    task = build_task(config, data.class_names)
+    learn = tlkit.Learner(task, data, directory=config.checkpoints, resume=resume)
+    lr = config.train.learning_rate
+    if lr == "auto":
+        found = learn.find_lr()
+        found.plot(config.reports / "learning_rate.png")
+        lr = found.suggestion
+    learn.fit(config.train.frozen_epochs, lr)  # frozen backbone: only the head learns
+    if config.train.finetune_epochs:
+        learn.unfreeze()
+        learn.fit(config.train.finetune_epochs, lr / config.train.finetune_divisor)
+    learn.finish()
+    metrics = learn.evaluate()
+    metrics.plot_confusion(config.reports / "confusion_matrix.png")
+    print(metrics)
+    return learn
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = load_config(Path(__file__).with_name("config.toml"))
+    learn = main(config)
+    print("exported to", learn.export(config.export_dir))

@@ -1,0 +1,183 @@
+"""Bake a project from a template: checked answers in, a complete folder or nothing out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import ProjectError, did_you_mean
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One template folder.
+
+    Attributes:
+        name: what the user types, with hyphens.
+        path: the folder that holds cookiecutter.json.
+        description: one line.
+        questions: answer name -> default, or the list of choices with the default first.
+    """
+
+    name: str
+    path: Path
+    description: str
+    questions: Mapping[str, Any]
+    rules: Mapping[str, tuple[str, str]]
+
+    def check(self, answers: Mapping[str, str]) -> None:
+        """Refuse names that the template does not ask for and values that it cannot use.
+
+        Raises:
+            ProjectError: with the nearest name, or what the value must be.
+        """
+        for name, value in answers.items():
+            if name not in self.questions:
+                near = did_you_mean(name, self.questions) or f"known answers: {', '.join(self.questions)}"
+                raise ProjectError(f"the template {self.name} does not ask for {name!r}", fix=near)
+            choices = self.questions[name]
+            if isinstance(choices, list) and value not in choices:
+                raise ProjectError(
+                    f"{name} is one of a few",
+                    received=value,
+                    allowed=choices,
+                    fix=did_you_mean(value, choices),
+                )
+            pattern, meaning = self.rules.get(name, ("(?s).*", "text"))
+            if not re.fullmatch(pattern, value):
+                raise ProjectError(f"{name} must be {meaning}", received=value, fix=f"use --set {name}=...")
+            if any(mark in value for mark in ("{{", "{%", "{#")):
+                raise ProjectError(f"{name} must not hold template marks such as {{{{", received=value)
+
+
+def templates() -> dict[str, Template]:
+    """Return every template by name, from the installed wheel or from the repository.
+
+    Example:
+        templates()["image-classification"].description
+
+    Raises:
+        ProjectError: this installation carries no templates.
+    """
+    for folder in (_PACKAGE / "_templates", _PACKAGE.parent / "templates"):
+        found = [_read(path.parent) for path in sorted(folder.glob("*/cookiecutter.json"))]
+        if found:
+            return {template.name: template for template in found}
+    raise ProjectError("this installation of tlkit carries no templates", fix="reinstall it from a wheel")
+
+
+def get_template(name: str) -> Template:
+    """Return one template.
+
+    Raises:
+        ProjectError: there is none of that name; the nearest names are given.
+    """
+    known = templates()
+    if name not in known:
+        raise ProjectError(f"unknown template {name!r}", allowed=known, fix=did_you_mean(name, known))
+    return known[name]
+
+
+def new_project(template: str | Template, target: str | Path, answers: Mapping[str, str]) -> Path:
+    """Bake a template into `target`, which must not exist or be an empty folder.
+
+    The project is made beside the target and moved there when it is complete, so a failure leaves nothing.
+
+    Example:
+        new_project("image-classification", "bees", {"data_path": "/data/bees"})
+
+    Args:
+        template: a name from `templates()`.
+        target: the project's folder; its name is the default for `project_name`.
+        answers: answer name -> value; the template's defaults fill the rest.
+
+    Returns:
+        The project's folder.
+
+    Raises:
+        ProjectError: the target is not empty, an answer is unknown or unusable, or the template is broken.
+    """
+    chosen = get_template(template) if isinstance(template, str) else template
+    target = Path(target).absolute()
+    check_target(target)
+    answers = {"project_name": target.resolve().name, **answers}
+    chosen.check(answers)
+    place = next(parent for parent in target.parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".tlkit-new-", dir=place) as workshop:
+        baked = _bake(chosen, Path(workshop), answers)
+        check_target(target)
+        if target.is_dir():  # an empty folder that the user made, perhaps the one they stand in
+            for item in baked.iterdir():
+                shutil.move(item, target / item.name)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            baked.rename(target)
+    return target
+
+
+def check_target(target: Path) -> None:
+    """Refuse a target that would be overwritten.
+
+    Raises:
+        ProjectError: it is a file, or a folder that holds something.
+    """
+    if target.is_dir():
+        if any(target.iterdir()):
+            raise ProjectError(f"{target} already exists and is not empty", fix="choose another folder")
+    elif target.exists() or target.is_symlink():
+        raise ProjectError(f"{target} already exists and is not a folder", fix="choose another name")
+
+
+def _bake(template: Template, workshop: Path, answers: Mapping[str, str]) -> Path:
+    from cookiecutter.exceptions import CookiecutterException
+    from cookiecutter.main import cookiecutter
+    from jinja2 import TemplateError
+
+    # Settings of our own keep the user's cookiecutter defaults out and the replay file in the workshop.
+    settings = workshop / "cookiecutter.yaml"
+    folders = {"cookiecutters_dir": str(workshop / "templates"), "replay_dir": str(workshop / "replay")}
+    settings.write_text(json.dumps({**folders, "default_context": {}}), encoding="utf-8")
+    project_dir = workshop / "project"
+    try:
+        slug = answers.get("project_slug") or _default_slug(template, answers)
+        template.check({"project_slug": slug})
+        baked = cookiecutter(
+            str(template.path),
+            no_input=True,
+            extra_context={**answers, "project_slug": slug},
+            output_dir=str(project_dir),
+            config_file=str(settings),
+            accept_hooks=False,  # the hook's rules were checked above, with one clear line
+        )
+    except (CookiecutterException, TemplateError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ProjectError(f"the template {template.name} could not be baked: {reason}") from error
+    return Path(baked)
+
+
+def _default_slug(template: Template, answers: Mapping[str, str]) -> str:
+    from cookiecutter.environment import StrictEnvironment
+    from cookiecutter.prompt import render_variable
+
+    environment = StrictEnvironment(context={"cookiecutter": {}})
+    rendered = render_variable(environment, template.questions["project_slug"], dict(answers))
+    return str(rendered)
+
+
+def _read(path: Path) -> Template:
+    document = json.loads((path / "cookiecutter.json").read_text(encoding="utf-8"))
+    return Template(
+        name=document["_name"],
+        path=path,
+        description=document["_description"],
+        questions={key: value for key, value in document.items() if not key.startswith("_")},
+        rules={key: (pattern, meaning) for key, (pattern, meaning) in document.get("_rules", {}).items()},
+    )
