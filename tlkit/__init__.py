@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tlkit.data.images import ImageData, images_from_folder, images_from_table
+    from tlkit.data.image_data import ImageData
+    from tlkit.data.images import images_from_folder, images_from_table
     from tlkit.models.image import image_classifier
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
 
 _HOMES = {
-    "ImageData": "tlkit.data.images",
+    "ImageData": "tlkit.data.image_data",
     "Learner": "tlkit.training.learner",
     "Task": "tlkit.models.task",
     "image_classifier": "tlkit.models.image",

@@ -87,9 +87,9 @@ def test_balanced_weights_make_every_class_count_the_same(folder):
 
 
 def test_auto_caching_looks_at_the_free_memory(folder, monkeypatch):
-    monkeypatch.setattr("tlkit.data.images.available_memory", lambda: 21 * 32 * 32 * 3 * 4)
+    monkeypatch.setattr("tlkit.data.image_data.available_memory", lambda: 21 * 32 * 32 * 3 * 4)
     assert tlkit.images_from_folder(folder, size=32).splits["train"].pixels is not None
-    monkeypatch.setattr("tlkit.data.images.available_memory", lambda: 21 * 32 * 32 * 3 * 4 - 2)
+    monkeypatch.setattr("tlkit.data.image_data.available_memory", lambda: 21 * 32 * 32 * 3 * 4 - 2)
     assert tlkit.images_from_folder(folder, size=32).splits["train"].pixels is None
 
 

@@ -38,6 +38,8 @@ def get_sample(
 
     Example:  tlkit samples get surfaces photos
     """
+    from tlkit.cli.output import import_tensorflow
     from tlkit.data import samples
 
+    import_tensorflow()
     print(samples.get(name, directory))

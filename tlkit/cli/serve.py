@@ -24,8 +24,7 @@ def serve(
 
     Example: tlkit serve saved_models/photos --rest-port 8501
     """
-    import os
-
+    from tlkit.cli.output import import_tensorflow
     from tlkit.errors import ConfigError
     from tlkit.export.manifest import resolve_export
 
@@ -36,7 +35,7 @@ def serve(
 
         export = find_project().export_dir
     path = resolve_export(export)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import_tensorflow()
 
     from tlkit.serving.rest import RestServer
     from tlkit.serving.servable import Servable

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,34 +15,15 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, TrainingError
 from tlkit.export.saved_model import export_task
 from tlkit.models.task import Task
-from tlkit.preprocessing.images import ImagePreprocessing
 from tlkit.report.metrics import ClassificationMetrics, classification_metrics
 from tlkit.training import features
 from tlkit.training.checkpoint import EpochCheckpoint
+from tlkit.training.data import Data
 from tlkit.training.lr_finder import LRFinderResult, sweep
-from tlkit.training.run_state import BEST_FILE, RunState
+from tlkit.training.run_state import RunState
 
 Schedule = Literal["one_cycle", "constant"]
 _log = logging.getLogger("tlkit")
-
-
-class Data(Protocol):
-    """What a Learner needs of data; `tlkit.ImageData` has it."""
-
-    class_names: list[str]
-    preprocessing: ImagePreprocessing
-    batch_size: int
-    seed: int
-    class_weights: np.ndarray | None
-
-    @property
-    def steps_per_epoch(self) -> int: ...  # noqa: D102
-    def epochs(self, start: int = 0) -> tf.data.Dataset: ...  # noqa: D102
-    def ordered(self, split: str) -> tf.data.Dataset: ...  # noqa: D102
-    def labels(self, split: str) -> np.ndarray: ...  # noqa: D102
-    def paths(self, split: str) -> list[Path]: ...  # noqa: D102
-    def summary(self) -> dict[str, Any]: ...  # noqa: D102
-    def fingerprint(self) -> str: ...  # noqa: D102
 
 
 class Learner:
@@ -155,6 +136,7 @@ class Learner:
             "suggestion": found.suggestion,
         }
         self._record({"find_lr": [start, end, steps]}, outcome)
+        _log.info("learning rate found: %.1e", found.suggestion)
         return found
 
     def fit(
@@ -211,6 +193,8 @@ class Learner:
         callbacks: Sequence[keras.callbacks.Callback],
         verbose: bool,
     ) -> dict[str, list[float]]:
+        if verbose:
+            _log.info("%s", self._stage_line(epochs, lr, precompute))
         steps = self.data.steps_per_epoch
         optimizer = self._optimizer(_rate(lr, schedule, epochs * steps))
         model = self.task.head if precompute else self.task.model
@@ -331,6 +315,13 @@ class Learner:
     def _trainable_groups(self) -> list[str]:
         return [group.name for group in self.task.groups if group.trainable]
 
+    def _stage_line(self, epochs: int, lr: float, precompute: bool) -> str:
+        groups = ", ".join(self._trainable_groups())
+        what = f"training {groups}: {epochs} epochs, learning rate {lr:.1e}"
+        if precompute:
+            what += "; the backbone is frozen, so its features are computed once, without augmentation"
+        return what
+
     def _is_behind(self) -> bool:
         """Whether the run on disk has calls that this script has not come to yet."""
         return self._state is not None and self._replayed < len(self._state.calls)
@@ -431,6 +422,3 @@ def _check_positive(name: str, value: Any, whole: bool = False) -> None:
 
 def _describe(call: dict[str, Any]) -> str:
     return "finding the learning rate" if "find_lr" in call else f"{call['fit'][0]} epochs at {call['fit'][1]:.2g}"
-
-
-__all__ = ["BEST_FILE", "Data", "Learner"]

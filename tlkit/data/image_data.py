@@ -1,0 +1,236 @@
+"""The data set of labelled photos: splits, batches, counts."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.inspect import Unreadable
+from tlkit.data.listing import Listing
+from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
+from tlkit.data.splits import train_val_split
+from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.preprocessing.augment import Augmentation
+from tlkit.preprocessing.images import ImagePreprocessing
+
+OnError = Literal["fail", "skip"]
+CacheMode = Literal["auto", "memory", "off"]
+ClassWeight = Literal["none", "balanced"]
+_log = logging.getLogger("tlkit")
+
+
+class ImageData:
+    """Photos with labels, split into train, val and (where there is one) test.
+
+    Made by `images_from_folder` and `images_from_table`.
+
+    Attributes:
+        class_names: the labels; number i is output i of the model.
+        preprocessing: bytes -> pixels, the same object that the exported graph runs.
+        augmentation: what happens to training photos.
+        batch_size: photos a batch.
+        seed: of the order and the augmentation.
+        splits: the photos by split name.
+        skipped: photos left out because they cannot be read (with `on_error="skip"`).
+        class_weights: float32 [k], the weight of each class in the loss, or None.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        *,
+        class_names: list[str] | None = None,
+        preprocessing: ImagePreprocessing,
+        augmentation: Augmentation,
+        batch_size: int,
+        val_fraction: float,
+        seed: int,
+        on_error: OnError,
+        cache: CacheMode,
+        class_weight: ClassWeight,
+    ):
+        for name, value, options in (
+            ("on_error", on_error, OnError),
+            ("cache", cache, CacheMode),
+            ("class_weight", class_weight, ClassWeight),
+        ):
+            if value not in get_args(options):
+                hint = did_you_mean(str(value), get_args(options))
+                raise ConfigError(f"unknown {name}", received=value, allowed=get_args(options), fix=hint or None)
+        for name, number in (("batch_size", batch_size), ("seed", seed)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < (name == "batch_size"):
+                raise ConfigError(f"{name} is not usable", received=number, allowed="a whole number from 1 (seed: 0)")
+        self.class_names = class_names or listing.class_names
+        self.preprocessing = preprocessing
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.seed = seed
+        self.origin = listing.origin
+        rows = _assign_splits(listing, val_fraction, seed)
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        labels = np.asarray([numbers[label] for label in listing.labels], np.int32)
+        keep_in_memory = self._fits(len(labels), cache)
+        self.splits: dict[str, Split] = {}
+        self.skipped: list[Unreadable] = []
+        for name in ("train", "val", "test"):
+            if name in rows:
+                paths = [listing.paths[row] for row in rows[name]]
+                split, unreadable = build_split(paths, labels[rows[name]], preprocessing, keep_in_memory)
+                self.splits[name] = split
+                self.skipped += unreadable
+        self._judge_unreadable(on_error)
+        self.class_weights = self._class_weights(class_weight)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, k."""
+        return len(self.class_names)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the training photos; the last one may be smaller."""
+        return -(-len(self.splits["train"].labels) // self.batch_size)
+
+    @property
+    def train(self) -> tf.data.Dataset:
+        """One epoch of augmented, shuffled training batches; each iteration is another epoch, for any Keras `fit`.
+
+        Elements are `(images float32 [B, S, S, 3] in 0..255, labels float32 [B, k])`, and a third tensor of sample
+        weights float32 [B] when classes are weighted.
+        """
+        numbers = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
+        augment = self.augmentation.build()
+        return numbers.flat_map(lambda number: self._epoch(number % 2**31, augment)).prefetch(2)
+
+    @property
+    def val(self) -> tf.data.Dataset:
+        """The validation batches in a fixed order: `(images, labels)` as in `train`, without augmentation."""
+        return self.ordered("val")
+
+    @property
+    def test(self) -> tf.data.Dataset:
+        """The test batches in a fixed order."""
+        return self.ordered("test")
+
+    def epochs(self, start: int = 0) -> tf.data.Dataset:
+        """Stream epoch after epoch without end, `steps_per_epoch` batches each; elements as in `train`.
+
+        Epoch n is the same whether the stream began at 0 or at n: order and augmentation depend on the seed and n
+        alone, so that an interrupted training goes on with the batches it would have seen. The layers from keras-cv
+        (`"strong"`, MixUp, CutMix) are the exception: their draws also depend on where the stream began.
+
+        Args:
+            start: number of the first epoch.
+        """
+        augment = self.augmentation.build()
+        return tf.data.Dataset.counter(start).flat_map(lambda number: self._epoch(number, augment)).prefetch(2)
+
+    def ordered(self, split: str) -> tf.data.Dataset:
+        """Batches of a split in a fixed order, without augmentation: `(images float32, labels float32 [B, k])`.
+
+        Raises:
+            ConfigError: there is no such split.
+        """
+        return ordered_batches(self._get(split), self.num_classes, self.batch_size, self.preprocessing)
+
+    def labels(self, split: str) -> np.ndarray:
+        """Class numbers of a split, int32 [n], in the order of `ordered(split)`."""
+        return self._get(split).labels
+
+    def paths(self, split: str) -> list[Path]:
+        """Files of a split, in the order of `ordered(split)`."""
+        return self._get(split).paths
+
+    def summary(self) -> dict[str, Any]:
+        """Counts by split and class, settings, and a fingerprint of the file list; plain values."""
+        counts = {}
+        for name, split in self.splits.items():
+            by_class = np.bincount(split.labels, minlength=self.num_classes).tolist()
+            counts[name] = dict(zip(self.class_names, by_class, strict=True))
+        return {
+            "classes": list(self.class_names),
+            "counts": counts,
+            "skipped": len(self.skipped),
+            "cached_in_memory": any(split.pixels is not None for split in self.splits.values()),
+            "augmentation": self.augmentation.to_dict(),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "fingerprint": self.fingerprint(),
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 over split, label, name and size of every photo: the same data set gives the same value anywhere."""
+        digest = hashlib.sha256()
+        for name, split in self.splits.items():
+            for path, label in zip(split.paths, split.labels, strict=True):
+                line = (name, self.class_names[label], path.name, str(path.stat().st_size))
+                digest.update("\0".join(line).encode("utf-8", "surrogateescape") + b"\n")
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(split.labels)}" for name, split in self.splits.items())
+        return f"ImageData({self.num_classes} classes, {sizes}, {self.preprocessing.size} px)"
+
+    def _epoch(self, number: tf.Tensor, augment: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
+        split, size = self._get("train"), self.batch_size
+        batches = epoch_of_batches(split, number, self.seed, self.num_classes, size, self.preprocessing)
+        augmented = augment(batches)
+        if self.class_weights is None:
+            return augmented
+        weights = tf.constant(self.class_weights)
+        return augmented.map(lambda images, labels: (images, labels, tf.linalg.matvec(labels, weights)))
+
+    def _get(self, split: str) -> Split:
+        if split not in self.splits:
+            raise ConfigError(f"the data has no {split!r} split", received=split, allowed=list(self.splits))
+        return self.splits[split]
+
+    def _fits(self, count: int, cache: CacheMode) -> bool:
+        if cache != "auto":
+            return cache == "memory"
+        # Twice the pixels: they are collected first and then handed to TensorFlow. Half of what is free stays free.
+        needed = 2 * count * self.preprocessing.size**2 * 3
+        fits = needed <= available_memory() / 2
+        if not fits:
+            _log.info("the photos would take %.1f GB of memory: decoding them anew in each epoch", needed / 1e9)
+        return fits
+
+    def _judge_unreadable(self, on_error: OnError) -> None:
+        if self.skipped and on_error == "fail":
+            shown = "; ".join(f"{path} {reason}" for path, reason in self.skipped[:10])
+            more = f"; and {len(self.skipped) - 10} more" if len(self.skipped) > 10 else ""
+            raise DataError(
+                f"{len(self.skipped)} of the photos cannot be used: {shown}{more}",
+                fix='repair or remove them, or pass on_error="skip"',
+            )
+        for name, split in self.splits.items():
+            absent = np.setdiff1d(np.arange(self.num_classes), split.labels)
+            if len(absent) and name == "train":
+                raise DataError("a class has no readable training photo left", received=self.class_names[absent[0]])
+        if self.skipped:
+            _log.warning("left out %d photos that cannot be read: %s", len(self.skipped), self.skipped[0].path)
+
+    def _class_weights(self, class_weight: ClassWeight) -> np.ndarray | None:
+        if class_weight == "none" or "train" not in self.splits:
+            return None
+        counts = np.bincount(self.splits["train"].labels, minlength=self.num_classes)
+        return (counts.sum() / (self.num_classes * counts)).astype(np.float32)
+
+
+def _assign_splits(listing: Listing, val_fraction: float, seed: int) -> dict[str, np.ndarray]:
+    """Give row numbers by split name; rows without a split are divided into train and val."""
+    splits = np.asarray(listing.splits, object)
+    rows = {str(name): np.flatnonzero(splits == name) for name in set(listing.splits) - {None}}
+    undecided = np.flatnonzero([split is None for split in listing.splits])
+    if len(undecided):
+        labels = np.asarray(listing.labels)[undecided]
+        groups = np.asarray(listing.groups)[undecided] if listing.groups else None
+        train, val = train_val_split(labels, val_fraction, seed, groups)
+        rows["train"], rows["val"] = undecided[train], undecided[val]
+    return rows
