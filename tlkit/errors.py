@@ -77,5 +77,18 @@ def did_you_mean(name: str, options: Iterable[str], n: int = 3) -> str:
     return f"did you mean {' or '.join(repr(item) for item in near)}?" if near else ""
 
 
+def check_choice(name: str, value: object, options: Iterable[str]) -> None:
+    """Refuse a value that is not one of the options, and name the nearest ones.
+
+    Raises:
+        ConfigError: `value` is none of `options`.
+    """
+    allowed = tuple(options)
+    if value not in allowed:
+        raise ConfigError(
+            f"unknown {name}", received=value, allowed=allowed, fix=did_you_mean(str(value), allowed) or None
+        )
+
+
 def _as_iterable(value: object) -> Iterable[object]:
     return value if isinstance(value, Iterable) else (value,)

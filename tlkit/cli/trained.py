@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from tlkit.cli.project import Code, Project
     from tlkit.training.learner import Learner
 
-BEST = "best.weights.h5"
-RUN = "run.json"
-
 
 def require_trained(project: Project) -> None:
     """Refuse early, before TensorFlow and the photos load, when there is nothing trained.
@@ -23,7 +20,9 @@ def require_trained(project: Project) -> None:
     Raises:
         TrainingError: the project has no best weights yet.
     """
-    if not (project.checkpoints / BEST).is_file():
+    from tlkit.training.run_state import BEST_FILE
+
+    if not (project.checkpoints / BEST_FILE).is_file():
         unfinished = project.checkpoints.is_dir() and any(project.checkpoints.iterdir())
         fix = "run `tlkit train --resume` to finish the stopped run" if unfinished else "run `tlkit train` first"
         raise TrainingError("this project has no trained network", fix=fix)
@@ -73,12 +72,14 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
 
 
 def _last_run(project: Project) -> dict[str, Any]:
+    from tlkit.training.run_state import RUN_FILE
+
     try:
-        run = json.loads((project.checkpoints / RUN).read_text(encoding="utf-8"))
+        run = json.loads((project.checkpoints / RUN_FILE).read_text(encoding="utf-8"))
         return {"finished": run["finished"], "identity": dict(run["identity"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            f"the record of the training cannot be read: {project.checkpoints / RUN}",
+            f"the record of the training cannot be read: {project.checkpoints / RUN_FILE}",
             fix="run `tlkit train` again",
         ) from error
 

@@ -15,7 +15,7 @@ from tlkit.data.inspect import Unreadable
 from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
 from tlkit.data.splits import train_val_split
-from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.errors import ConfigError, DataError, check_choice
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.preprocessing.images import ImagePreprocessing
 
@@ -55,14 +55,9 @@ class ImageData:
         cache: CacheMode,
         class_weight: ClassWeight,
     ):
-        for name, value, options in (
-            ("on_error", on_error, OnError),
-            ("cache", cache, CacheMode),
-            ("class_weight", class_weight, ClassWeight),
-        ):
-            if value not in get_args(options):
-                hint = did_you_mean(str(value), get_args(options))
-                raise ConfigError(f"unknown {name}", received=value, allowed=get_args(options), fix=hint or None)
+        check_choice("on_error", on_error, get_args(OnError))
+        check_choice("cache", cache, get_args(CacheMode))
+        check_choice("class_weight", class_weight, get_args(ClassWeight))
         for name, number in (("batch_size", batch_size), ("seed", seed)):
             if isinstance(number, bool) or not isinstance(number, int) or number < (name == "batch_size"):
                 raise ConfigError(f"{name} is not usable", received=number, allowed="a whole number from 1 (seed: 0)")
@@ -209,9 +204,9 @@ class ImageData:
                 f"{len(self.skipped)} of the photos cannot be used: {shown}{more}",
                 fix='repair or remove them, or pass on_error="skip"',
             )
-        for name, split in self.splits.items():
-            absent = np.setdiff1d(np.arange(self.num_classes), split.labels)
-            if len(absent) and name == "train":
+        if "train" in self.splits:
+            absent = np.setdiff1d(np.arange(self.num_classes), self.splits["train"].labels)
+            if len(absent):
                 raise DataError("a class has no readable training photo left", received=self.class_names[absent[0]])
         if self.skipped:
             _log.warning("left out %d photos that cannot be read: %s", len(self.skipped), self.skipped[0].path)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import keras
 
 from tlkit.catalogue.image import get
-from tlkit.errors import ConfigError, did_you_mean
+from tlkit.errors import ConfigError, check_choice
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.task import LayerGroup, Task, check_class_names
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
@@ -63,10 +63,8 @@ def image_classifier(
     """
     names = check_class_names(class_names)
     row = get(backbone)
-    for argument, value, options in (("pooling", pooling, Pooling), ("batch_norm", batch_norm, BatchNormPolicy)):
-        if value not in get_args(options):
-            hint = did_you_mean(str(value), get_args(options))
-            raise ConfigError(f"unknown {argument}", received=value, allowed=get_args(options), fix=hint or None)
+    check_choice("pooling", pooling, get_args(Pooling))
+    check_choice("batch_norm", batch_norm, get_args(BatchNormPolicy))
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ConfigError("dropout is not usable", received=dropout, allowed="a number from 0 up to 1")
     preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize)

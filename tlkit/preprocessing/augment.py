@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
-from tlkit.errors import ConfigError, did_you_mean
+from tlkit.errors import ConfigError, check_choice
 
 Preset = Literal["none", "side_on", "top_down", "strong"]
 Mix = Literal["none", "mixup", "cutmix"]
@@ -53,10 +53,8 @@ class Augmentation:
     mix: Mix = "none"
 
     def __post_init__(self) -> None:
-        for name, value, options in (("augment", self.preset, Preset), ("mix", self.mix, Mix)):
-            if value not in get_args(options):
-                hint = did_you_mean(str(value), get_args(options))
-                raise ConfigError(f"unknown {name}", received=value, allowed=get_args(options), fix=hint or None)
+        check_choice("augment", self.preset, get_args(Preset))
+        check_choice("mix", self.mix, get_args(Mix))
         for name, low, high in (("max_zoom", 1.0, 4.0), ("max_rotation", 0.0, 180.0), ("max_lighting", 0.0, 1.0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:

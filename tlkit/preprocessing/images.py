@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
-from tlkit.errors import ConfigError, did_you_mean
+from tlkit.errors import ConfigError, check_choice
 from tlkit.preprocessing.header import FORMATS, ImageHeader, bytes_at, number_of, read_header
 
 ResizeMode = Literal["crop", "pad", "squash"]
@@ -54,11 +54,7 @@ class ImagePreprocessing:
             raise ConfigError(
                 "the image size is not usable", received=self.size, allowed="whole pixels from 16 to 2048"
             )
-        if self.resize not in get_args(ResizeMode):
-            hint = did_you_mean(str(self.resize), get_args(ResizeMode))
-            raise ConfigError(
-                "unknown resize mode", received=self.resize, allowed=get_args(ResizeMode), fix=hint or None
-            )
+        check_choice("resize mode", self.resize, get_args(ResizeMode))
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, image_bytes: tf.Tensor) -> tf.Tensor:

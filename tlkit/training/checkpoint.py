@@ -40,12 +40,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
             Number of epochs already done, and their history.
         """
         self._optimizer = optimizer
+        self.restore_last()
         if resume:
             stored = self._state.calls[-1]
-            self._history = {name: list(values) for name, values in stored["history"].items()}
-            self.restore_last()
-            return stored["epochs_done"], {name: list(values) for name, values in self._history.items()}
-        self.restore_last()
+            past = {name: list(values) for name, values in stored["history"].items()}
+            self._history = stored["history"]
+            return stored["epochs_done"], past
         self._history = {}
         base = f"base-{len(self._state.calls)}.npz"
         self._state.save_arrays(base, [variable.numpy() for variable in self._whole.variables])
@@ -65,12 +65,14 @@ class EpochCheckpoint(keras.callbacks.Callback):
             self._history.setdefault(name, []).append(value)
         delta = f"delta-{len(self._state.calls) - 1}-{epoch + 1}.npz"
         assert self._optimizer is not None  # begin() has set it
-        changing = [variable.numpy() for variable in self._changing()]
+        mask = self._trainable_mask()
+        variables = self._whole.variables
+        changing = [variables[number].numpy() for number in mask]
         self._state.save_arrays(delta, changing + [np.asarray(v) for v in self._optimizer.variables])
         self._state.files = [call["base"], delta]
         call["epochs_done"] = epoch + 1
         call["history"] = self._history
-        call["trainable"] = self._trainable_mask()
+        call["trainable"] = mask
         score = [logs.get("val_accuracy", 0.0), -logs.get("val_loss", 0.0)]
         if self._state.best is None or score > self._state.best["score"]:
             self._state.best = {
@@ -78,7 +80,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
                 "call": len(self._state.calls) - 1,
                 "epoch": epoch + 1,
                 "files": list(self._state.files),
-                "trainable": call["trainable"],
+                "trainable": mask,
             }
         self._state.commit()
 
@@ -141,10 +143,6 @@ class EpochCheckpoint(keras.callbacks.Callback):
         """Numbers of the variables that the present call may change: trainable ones, statistics and seeds."""
         frozen = {id(v) for layer in self._whole._flatten_layers() for v in layer.weights if not layer.trainable}
         return [number for number, variable in enumerate(self._whole.variables) if id(variable) not in frozen]
-
-    def _changing(self) -> list[Any]:
-        variables = self._whole.variables
-        return [variables[number] for number in self._trainable_mask()]
 
     def _restore(self, files: list[str], mask: list[int] | None) -> list[np.ndarray]:
         """Assign a base file and a delta on top of it; gives the optimizer's arrays."""

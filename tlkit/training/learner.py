@@ -6,13 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.errors import ConfigError, TrainingError
+from tlkit.errors import ConfigError, TrainingError, check_choice
 from tlkit.export.saved_model import export_task
 from tlkit.models.task import Task
 from tlkit.report.metrics import ClassificationMetrics, classification_metrics
@@ -169,8 +169,7 @@ class Learner:
         """
         _check_positive("epochs", epochs, whole=True)
         _check_positive("the learning rate", lr)
-        if schedule not in ("one_cycle", "constant"):
-            raise ConfigError("unknown schedule", received=schedule, allowed=("one_cycle", "constant"))
+        check_choice("schedule", schedule, get_args(Schedule))
         if precompute and not self.task.backbone_is_frozen:
             raise ConfigError("features can only be computed in advance while the backbone is frozen")
         precompute = self.task.backbone_is_frozen if precompute is None else precompute
@@ -213,7 +212,7 @@ class Learner:
             first_epoch, past = self._checkpoint.begin(call, optimizer, resume=self._is_behind())
         offset = sum(len(stage["loss"]) for stage in self.history) + first_epoch
         dataset = self._feature_stream(offset) if precompute else self.data.epochs(offset)
-        validation = self._feature_batches("val") if precompute else self.data.ordered("val")
+        validation = self._feature_batch("val") if precompute else self.data.ordered("val")
         watchers = [*callbacks, _EpochEnd(verbose)]
         if self._checkpoint is not None:
             watchers.append(self._checkpoint)
@@ -290,7 +289,8 @@ class Learner:
             VerificationError: the export does not answer like the model; nothing was published.
         """
         self._restore_once()
-        golden = [path.read_bytes() for path in self.data.paths("val")[:: max(1, len(self.data.paths("val")) // 4)][:4]]
+        paths = self.data.paths("val")
+        golden = [path.read_bytes() for path in paths[:: max(1, len(paths) // 4)][:4]]
         return export_task(
             self.task,
             base_dir,
@@ -364,21 +364,22 @@ class Learner:
         return self._checkpoint
 
     def _feature_stream(self, start: int) -> tf.data.Dataset:
-        labels = self.data.labels("train")
-        targets = np.eye(len(self.task.class_names), dtype=np.float32)[labels]
-        weights = None if self.data.class_weights is None else self.data.class_weights[labels]
+        class_weights = self.data.class_weights
+        weights = None if class_weights is None else class_weights[self.data.labels("train")]
         return features.feature_epochs(
             self._features["train"],
-            targets,
+            self._targets("train"),
             weights,
             batch_size=self.data.batch_size,
             seed=self.data.seed,
             start=start,
         )
 
-    def _feature_batches(self, split: str) -> tf.data.Dataset:
-        targets = np.eye(len(self.task.class_names), dtype=np.float32)[self.data.labels(split)]
-        return tf.data.Dataset.from_tensors((self._features[split], targets))
+    def _feature_batch(self, split: str) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensors((self._features[split], self._targets(split)))
+
+    def _targets(self, split: str) -> np.ndarray:
+        return np.eye(len(self.task.class_names), dtype=np.float32)[self.data.labels(split)]
 
 
 class _EpochEnd(keras.callbacks.Callback):
