@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "preprocessing": set(),
     "data": {"catalogue", "preprocessing"},
     "models": {"catalogue", "preprocessing"},
-    "callbacks": {"schedules"},
+    "callbacks": {"schedules", "report"},
     # The Learner is the user's handle: evaluate() and export() belong to it.
     "training": {"models", "callbacks", "schedules", "preprocessing", "report", "export"},
     "report": {"models"},

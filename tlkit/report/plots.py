@@ -1,7 +1,8 @@
-"""Pictures: the learning-rate sweep and the confusion matrix."""
+"""Pictures: the learning-rate sweep, the rates and losses of a training, and the confusion matrix."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from tlkit.errors import ConfigError
 _SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def plot_lr_finder(rates: Any, losses: Any, smoothed: Any, suggestion: float, path: Path) -> Path:
-    """Draw loss against learning rate with the suggestion marked.
+def plot_lr_finder(
+    rates: Any, losses: Any, smoothed: Any, suggestions: Mapping[str, float], recommended: str, path: Path
+) -> Path:
+    """Draw loss against learning rate with the suggestions marked.
 
     Args:
         rates: learning rate of each step, [n].
         losses: loss of each step, [n].
         smoothed: smoothed loss, [n].
-        suggestion: the learning rate to mark.
+        suggestions: learning rates to mark, by name.
+        recommended: the name of the one that is drawn as a full line.
         path: where the picture goes; folders are made.
 
     Returns:
@@ -31,13 +35,69 @@ def plot_lr_finder(rates: Any, losses: Any, smoothed: Any, suggestion: float, pa
     figure, axes = _figure(7, 4.2)
     axes.plot(rates, losses, color="#b8c4d0", linewidth=1, label="each step")
     axes.plot(rates, smoothed, color="#1f5f99", linewidth=2, label="smoothed")
-    axes.axvline(suggestion, color="#c8502b", linestyle="--", label=f"suggestion {suggestion:.1e}")
+    colors = ("#c8502b", "#3c8c5a", "#8a5fa8", "#b08a1e")
+    for color, (name, rate) in zip(colors, suggestions.items(), strict=False):
+        style = "-" if name == recommended else ":"
+        axes.axvline(rate, color=color, linestyle=style, linewidth=1.6, label=f"{name} {rate:.1e}")
     axes.set_xscale("log")
     low, high = float(np.min(smoothed)), float(np.max(smoothed[: max(2, len(smoothed) // 2)]))
     axes.set_ylim(max(0.0, low - 0.1 * (high - low)), high + 0.6 * (high - low) + 1e-6)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
     axes.set_title("Learning-rate finder")
+    axes.legend(frameon=False)
+    return _write(figure, path)
+
+
+def plot_rates(rates: Any, momentums: Any, path: Path) -> Path:
+    """Draw the learning rate of each step, and below it the momentum if there is one.
+
+    Args:
+        rates: learning rate of each step, [n].
+        momentums: momentum of each step, [n]; NaN where the optimizer has none.
+        path: where the picture goes; folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: the suffix is none of .png, .svg, .pdf.
+    """
+    has_momentum = bool(np.any(np.isfinite(momentums)))
+    figure, axes = _figure(7, 5.4 if has_momentum else 3.4, rows=1 + has_momentum)
+    rows = np.atleast_1d(axes)
+    rows[0].plot(rates, color="#1f5f99", linewidth=2)
+    rows[0].ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
+    rows[0].set_ylabel("learning rate")
+    rows[0].set_title("Learning rate of each step" if not has_momentum else "Learning rate and momentum of each step")
+    if has_momentum:
+        rows[1].plot(momentums, color="#c8502b", linewidth=2)
+        rows[1].set_ylabel("momentum")
+    rows[-1].set_xlabel("step")
+    return _write(figure, path)
+
+
+def plot_losses(losses: Any, path: Path) -> Path:
+    """Draw the training loss of each step and its moving mean.
+
+    Args:
+        losses: loss of each step, [n]; what is not finite leaves a gap.
+        path: where the picture goes; folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: the suffix is none of .png, .svg, .pdf.
+    """
+    losses = np.asarray(losses, np.float64)
+    steps = np.flatnonzero(np.isfinite(losses))
+    figure, axes = _figure(7, 4.2)
+    axes.plot(losses, color="#b8c4d0", linewidth=1, label="each step")
+    axes.plot(steps, _moving_mean(losses[steps]), color="#1f5f99", linewidth=2, label="smoothed")
+    axes.set_xlabel("step")
+    axes.set_ylabel("training loss")
+    axes.set_title("Training loss of each step")
     axes.legend(frameon=False)
     return _write(figure, path)
 
@@ -76,14 +136,24 @@ def plot_confusion(matrix: Any, class_names: tuple[str, ...], path: Path) -> Pat
     return _write(figure, path)
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def _moving_mean(values: np.ndarray) -> np.ndarray:
+    """Average exponentially over about a twentieth of the run, 4 to 50 steps, without a pull at the start."""
+    keep = 1 - 1 / min(max(len(values) / 20, 4.0), 50.0)
+    means, total, weight = np.empty(len(values)), 0.0, 0.0
+    for index, value in enumerate(values):
+        total, weight = keep * total + value, keep * weight + 1.0
+        means[index] = total / weight
+    return means
+
+
+def _figure(width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
     # The object interface keeps no figure in a global list and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure, figure.subplots(rows, sharex=True)
 
 
 def _write(figure: Any, path: Path) -> Path:

@@ -1,0 +1,226 @@
+"""What the learning-rate callbacks share: who may set the rate, the position in the schedule, and tidying up."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.callbacks.dial import MomentumDial, inner_optimizer
+from tlkit.errors import ConfigError
+from tlkit.schedules import Schedule
+
+_UNKNOWN_STEPS = "{} needs to know how many steps an epoch has"
+
+
+class RateCallback(keras.callbacks.Callback):
+    """Sets the optimizer's rate, and momentum where the schedule has one, before every training step.
+
+    Subclasses say in `schedule` what to follow. The position counts from `initial_epoch`, so that a resumed `fit` goes
+    on inside its cycle; every other `fit` starts anew. Afterwards the optimizer keeps the last rate and has its own
+    momentum back, also when a step raised. (When another callback raises, the next `fit` puts it back.)
+
+    Example:
+        >>> class Falling(RateCallback):
+        ...     def schedule(self, steps_per_epoch, epochs):
+        ...         return Restarts(0.1, cycle_steps=10)
+        >>> model.fit(dataset, callbacks=[Falling()])
+
+    Raises:
+        ConfigError: on the start of training, when the callback and the model do not go together.
+    """
+
+    needs_steps = False
+    # Tells Keras that on_train_batch_end may run beside the next step: it does not have to wait for it.
+    async_safe = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._optimizer: Any = None
+        self._schedule: Schedule | None = None
+        self._epoch_start: int | None = None
+        self._done: list[int] = []
+        self._rate: Any = None
+        self._dial: MomentumDial | None = None
+        self._inside_step = False
+
+    @abstractmethod
+    def schedule(self, steps_per_epoch: int | None, epochs: int) -> Schedule:
+        """Give the schedule of a run.
+
+        Args:
+            steps_per_epoch: batches of an epoch; None when unknown, which only happens if `needs_steps` is False.
+            epochs: number of the last epoch.
+
+        Returns:
+            The schedule, in steps.
+
+        Raises:
+            ConfigError: the arguments do not fit such a run.
+        """
+
+    def whole_steps(self, name: str, epochs: float, steps_per_epoch: int | None) -> int:
+        """Turn a length in epochs into steps.
+
+        Args:
+            name: the argument's name, for the message.
+            epochs: the length.
+            steps_per_epoch: batches of an epoch, None when unknown.
+
+        Returns:
+            The nearest number of steps.
+
+        Raises:
+            ConfigError: the steps of an epoch are unknown, or the length gives not even one.
+        """
+        if steps_per_epoch is None:
+            raise ConfigError(_UNKNOWN_STEPS.format(type(self).__name__))
+        steps = round(epochs * steps_per_epoch)
+        if steps < 1:
+            raise ConfigError(
+                f"{name} gives less than one step",
+                received=epochs,
+                allowed=f"1/{steps_per_epoch} or more, as an epoch has {steps_per_epoch} steps",
+            )
+        return steps
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Check the model, make the schedule and, if it moves the momentum, take hold of that."""
+        self._release()
+        self._optimizer = _settable(self.model.optimizer, type(self).__name__)
+        if self.model.steps_per_execution > 1:
+            raise ConfigError(
+                f"{type(self).__name__} sets the rate before each step, but the model runs several at once",
+                received=f"steps_per_execution={self.model.steps_per_execution}",
+                allowed="steps_per_execution=1",
+                fix="or give the optimizer a tlkit.LRSchedule, which works inside the graph",
+            )
+        steps = self.params.get("steps")
+        if steps is None and self.needs_steps:
+            raise ConfigError(_UNKNOWN_STEPS.format(type(self).__name__), fix="give steps_per_epoch to fit")
+        self._schedule = self.schedule(steps, self.params["epochs"])
+        self._epoch_start = None
+        self._rate = keras.ops.convert_to_numpy(self._optimizer.learning_rate)
+        if self._schedule.momentum(0) is not None:
+            self._dial = self._take_hold()
+            # A step compiled earlier holds the momentum as a constant.
+            self.model.make_train_function(force=True)
+            self._guard(self.model.train_function)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Find the position at which the epoch starts."""
+        steps = self.params.get("steps")
+        if steps is not None:
+            self._epoch_start = epoch * steps
+        elif self._epoch_start is not None:
+            self._epoch_start += len(self._done)
+        elif epoch == 0:
+            self._epoch_start = 0
+        else:
+            raise ConfigError(
+                "where in the schedule to go on is unknown", received=epoch, fix="give steps_per_epoch to fit"
+            )
+        self._done.clear()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Set rate and momentum of the step."""
+        assert self._schedule is not None  # narrows the type; on_train_begin and on_epoch_begin set both
+        assert self._epoch_start is not None
+        # Other callbacks change rates between epochs, or at each step. Reading the variable waits for the step before,
+        # so it is read where that shows, not everywhere.
+        if batch < 2:
+            self._check_untouched()
+        step = self._epoch_start + batch
+        rate = float(self._schedule.rate(step))
+        if not (math.isfinite(rate) and rate >= 0):
+            self._release()
+            raise ConfigError(
+                "the schedule gives an unusable rate",
+                received=rate,
+                allowed="a finite number, 0 or above",
+                fix=f"look at what it does at step {step}",
+            )
+        self._optimizer.learning_rate = rate
+        self._rate = rate
+        if self._dial is not None:
+            self._dial.set(float(self._schedule.momentum(step)))  # type: ignore[arg-type]  # None has no dial
+            self._inside_step = True
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note that the step took place: where the data run out, Keras begins one more that does not."""
+        self._done.append(batch)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Give the optimizer its own momentum back."""
+        self._release()
+
+    def _check_untouched(self) -> None:
+        now = keras.ops.convert_to_numpy(self._optimizer.learning_rate)
+        if now != np.asarray(self._rate).astype(now.dtype):
+            self._release()
+            raise ConfigError(
+                f"something else changed the learning rate that {type(self).__name__} had set",
+                received=float(now),
+                allowed=f"{float(self._rate):g}",
+                fix="use only one of ReduceLROnPlateau, LearningRateScheduler and a cyclical rate",
+            )
+
+    def _take_hold(self) -> MomentumDial:
+        left = MomentumDial.of(self._optimizer)
+        # All callbacks of one fit are given the same params. A dial of another fit was left by an error in some
+        # callback; one of this fit is at work, and a second is refused.
+        if left is not None and getattr(left.owner, "params", None) is not self.params:
+            left.release()
+        return MomentumDial(self._optimizer, owner=self)
+
+    def _guard(self, train_function: Any) -> None:
+        """Keras tells callbacks nothing about exceptions, so the step itself lets go of the momentum."""
+
+        def guarded(iterator: Any) -> Any:
+            if not self._inside_step:
+                # A later fit without this callback: the one that it belonged to was ended by another callback's error.
+                self._release()
+                self.model.make_train_function(force=True)
+                return self.model.train_function(iterator)
+            self._inside_step = False
+            try:
+                return train_function(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                raise  # only the end of the data
+            except BaseException:
+                self._release()
+                raise
+
+        self.model.train_function = guarded
+
+    def _release(self) -> None:
+        if self._dial is not None:
+            self._dial.release()
+            self._dial = None
+            self._inside_step = False
+            # It was compiled with the dial in it; the next fit compiles one without.
+            self.model.train_function = None
+
+
+def _settable(optimizer: Any, who: str) -> Any:
+    """Give the optimizer whose rate is to be set, or say why there is none."""
+    optimizer = inner_optimizer(optimizer)
+    if hasattr(optimizer, "optimizers"):
+        raise ConfigError(
+            "an optimizer made of several has no rate of its own to set",
+            received=type(optimizer).__name__,
+            allowed="one optimizer with a number as its learning rate",
+        )
+    held = getattr(optimizer, "_learning_rate", None)
+    if not isinstance(held, keras.Variable):
+        raise ConfigError(
+            f"the optimizer already follows a schedule, and {who} would set the rate as well",
+            received=type(held).__name__,
+            allowed="a number as the optimizer's learning rate",
+            fix="take one of the two away",
+        )
+    return optimizer

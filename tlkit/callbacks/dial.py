@@ -1,0 +1,241 @@
+"""A momentum that can be turned while a compiled training step runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tlkit.errors import ConfigError
+
+# Tried one by one. The others either refuse such a number (Nadam, RMSprop) or mean something else by it (Muon,
+# ScheduleFreeAdamW).
+DRIVABLE = (
+    keras.optimizers.SGD,
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Adamax,
+    keras.optimizers.Lamb,
+    keras.optimizers.Lion,
+)
+
+
+class DrivenFloat(float):
+    """A float that looks plain to Python and is read anew by every step of a compiled graph.
+
+    Keras optimizers keep momentum and beta_1 as Python numbers, which a compiled step holds as constants. In their
+    place this one turns into a tensor wherever the graph computes with it. `float()`, comparisons, `repr` and saved
+    configs see the plain value, and so does an eager tensor to the left of an operator: TensorFlow takes a short cut
+    there. None of the optimizers in `DRIVABLE` does that.
+
+    Example:
+        >>> level = tf.Variable(0.8)
+        >>> beta = DrivenFloat(0.9, level.read_value)
+        >>> float(beta), round(float(1 - beta), 3)
+        (0.9, 0.2)
+
+    Args:
+        value: what Python sees.
+        read: gives a float scalar tensor; called while a graph is built, and by every eager use.
+    """
+
+    read: Callable[[], tf.Tensor]
+    dial: MomentumDial | None = None
+
+    def __new__(cls, value: float, read: Callable[[], tf.Tensor]) -> DrivenFloat:
+        """Make the plain float and attach the reader."""
+        driven = super().__new__(cls, value)
+        driven.read = read
+        return driven
+
+    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
+        """Become a tensor, as TensorFlow's conversion protocol asks."""
+        tensor = self.read()
+        return tensor if dtype is None else tf.cast(tensor, dtype, name=name)
+
+    # Every operator reads the tensor: one that fell through to float would quietly compute with the plain value.
+
+    def __add__(self, other: Any) -> Any:
+        return self.read() + other
+
+    def __radd__(self, other: Any) -> Any:
+        return other + self.read()
+
+    def __sub__(self, other: Any) -> Any:
+        return self.read() - other
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - self.read()
+
+    def __mul__(self, other: Any) -> Any:
+        return self.read() * other
+
+    def __rmul__(self, other: Any) -> Any:
+        return other * self.read()
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.read() / other
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / self.read()
+
+    def __pow__(self, other: Any, mod: None = None) -> Any:
+        return self.read() ** other
+
+    def __rpow__(self, other: Any, mod: None = None) -> Any:
+        return other ** self.read()
+
+    def __neg__(self) -> Any:
+        return -self.read()
+
+
+class MomentumDial:
+    """Drives an optimizer's momentum (SGD) or beta_1 (Adam, AdamW, Adamax, Lamb, Lion) from outside the graph.
+
+    A step that was compiled before the dial existed does not know it: call `model.make_train_function(force=True)`
+    after making one, and set `model.train_function = None` after `release()`.
+
+    Example:
+        >>> optimizer = keras.optimizers.Adam(1e-3, beta_1=0.9)
+        >>> dial = MomentumDial(optimizer)
+        >>> dial.set(0.85)
+        >>> dial.release()
+        >>> optimizer.beta_1
+        0.9
+
+    Args:
+        optimizer: one of the kinds above, or the LossScaleOptimizer around one.
+        read: gives the momentum as a float scalar tensor inside the graph, for a schedule that is computed there; left
+            out, a variable holds what `set` was given.
+        owner: whoever turns the dial.
+
+    Attributes:
+        owner: as given.
+
+    Raises:
+        ConfigError: the optimizer has no momentum that can be driven.
+    """
+
+    def __init__(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        read: Callable[[], tf.Tensor] | None = None,
+        owner: object = None,
+    ):
+        self.owner = owner
+        self._optimizer = inner_optimizer(optimizer)
+        self._name = _drivable_name(self._optimizer)
+        self._plain = float(getattr(self._optimizer, self._name))
+        self._level: tf.Variable | None = None
+        if read is None:
+            # Not a keras.Variable: the optimizer would keep that among its own and save it with its slots.
+            self._level = tf.Variable(self._plain, dtype=tf.float32, trainable=False, name="momentum_dial")
+            read = self._level.read_value
+        self._driven = DrivenFloat(self._plain, read)
+        self._driven.dial = self
+        setattr(self._optimizer, self._name, self._driven)
+
+    @staticmethod
+    def of(optimizer: keras.optimizers.Optimizer) -> MomentumDial | None:
+        """Give the dial that drives this optimizer at present, or None."""
+        optimizer = inner_optimizer(optimizer)
+        held = getattr(optimizer, momentum_name(optimizer) or "", None)
+        return held.dial if isinstance(held, DrivenFloat) else None
+
+    def set(self, value: float) -> None:
+        """Set the momentum of the next steps.
+
+        Args:
+            value: from 0 up to but not including 1.
+
+        Raises:
+            ConfigError: the dial has a reader of its own.
+        """
+        if self._level is None:
+            raise ConfigError("this dial is read from a function, so it cannot be set")
+        self._level.assign(value)
+
+    def release(self) -> None:
+        """Give the optimizer its plain number back; a second call does nothing."""
+        if getattr(self._optimizer, self._name) is self._driven:
+            setattr(self._optimizer, self._name, self._plain)
+
+
+def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Give the optimizer that updates: the inside of a LossScaleOptimizer, or the optimizer itself.
+
+    Example:
+        >>> inner_optimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())).name
+        'adam'
+
+    Args:
+        optimizer: a Keras optimizer.
+
+    Returns:
+        The one without a wrapper.
+    """
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def momentum_name(optimizer: keras.optimizers.Optimizer) -> str | None:
+    """Name the attribute that holds the momentum: `"momentum"`, `"beta_1"`, or None if there is none.
+
+    Example:
+        >>> momentum_name(keras.optimizers.Adam())
+        'beta_1'
+
+    Args:
+        optimizer: a Keras optimizer.
+
+    Returns:
+        The name, also where the number can be read but not be driven.
+    """
+    return next((name for name in ("momentum", "beta_1") if hasattr(inner_optimizer(optimizer), name)), None)
+
+
+def momentum_now(optimizer: keras.optimizers.Optimizer) -> float:
+    """Give the momentum that the next step will use, NaN if the optimizer has none.
+
+    Example:
+        >>> momentum_now(keras.optimizers.SGD(momentum=0.9))
+        0.9
+
+    Args:
+        optimizer: a Keras optimizer.
+
+    Returns:
+        The momentum or beta_1.
+    """
+    name = momentum_name(optimizer)
+    if name is None:
+        return float("nan")
+    value = getattr(inner_optimizer(optimizer), name)
+    return float(value.read()) if isinstance(value, DrivenFloat) else float(value)
+
+
+def _drivable_name(optimizer: keras.optimizers.Optimizer) -> str:
+    allowed = ", ".join(kind.__name__ for kind in DRIVABLE)
+    fix = "take one of them, or leave the momentum alone with momentums=None"
+    name = momentum_name(optimizer)
+    if name is None or not isinstance(optimizer, DRIVABLE):
+        raise ConfigError(
+            "this optimizer has no momentum that can be driven",
+            received=type(optimizer).__name__,
+            allowed=allowed,
+            fix=fix,
+        )
+    value = getattr(optimizer, name)
+    if isinstance(value, DrivenFloat):
+        raise ConfigError("the optimizer's momentum is already driven", fix="use one callback that moves the momentum")
+    if isinstance(optimizer, keras.optimizers.SGD) and value == 0:
+        raise ConfigError(
+            "SGD without momentum has no momentum to drive",
+            received=float(value),
+            allowed="SGD(momentum=...) above 0",
+            fix="compile with SGD(momentum=0.9), or leave the momentum alone with momentums=None",
+        )
+    return name
