@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError
 from tlkit.preprocessing.augment import Augmentation
+from tlkit.preprocessing.rand_augment import shared_rand_augment
 
 SIDE = 24
 
@@ -33,8 +34,7 @@ def test_a_seed_decides_every_pixel(options):
     np.testing.assert_array_equal(first[1][0], again[1][0])
     np.testing.assert_array_equal(first[0][1], again[0][1])
     assert not np.array_equal(first[0][0], first[1][0])
-    if options.get("preset"):
-        assert not np.array_equal(first[0][0], other[0][0])
+    assert not np.array_equal(first[0][0], other[0][0])
     assert first[0][0].dtype == np.float32
     assert first[0][0].min() >= 0
     assert first[0][0].max() <= 255
@@ -94,12 +94,102 @@ def test_lighting_stays_within_its_bounds():
     assert 20 < np.ptp(levels) <= 2 * 0.2 * 127.5 + 1
 
 
-def test_mixup_blends_labels_like_images():
-    images = np.zeros((8, SIDE, SIDE, 3), np.uint8)
-    images[1::2] = 255  # class 1 is white: the brightness of a blend is its share of class 1
-    for mixed, labels in batches(Augmentation(mix="mixup"), images=images, count=4):
-        np.testing.assert_allclose(mixed.mean((1, 2, 3)) / 255, labels[:, 1], atol=0.01)
-        np.testing.assert_allclose(labels.sum(1), 1, atol=1e-5)
+@pytest.mark.parametrize(
+    "options",
+    [{"preset": "side_on"}, {"preset": "top_down"}, {"preset": "strong"}, {"mix": "mixup"}, {"mix": "cutmix"}],
+)
+def test_a_batch_depends_on_its_own_seed_and_not_on_those_before(options):
+    augment = Augmentation(**options).build()
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, (8, SIDE, SIDE, 3), dtype=np.uint8))
+    labels = tf.eye(8)
+    seeds = tf.data.Dataset.range(3).map(lambda step: (tf.stack([tf.constant(5, tf.int64), step]), images, labels))
+    whole = [[part.numpy() for part in element] for element in augment(seeds)]
+    last = [[part.numpy() for part in element] for element in augment(seeds.skip(2))]
+    np.testing.assert_array_equal(last[0][0], whole[2][0])
+    np.testing.assert_array_equal(last[0][1], whole[2][1])
+
+
+def test_strong_draws_nothing_from_operations_that_hold_state():
+    run = shared_rand_augment()._all.get_concrete_function(
+        tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)
+    )
+    graphs = run.graph.as_graph_def()
+    kinds = {node.op for node in graphs.node} | {
+        node.op for function in graphs.library.function for node in function.node_def
+    }
+    assert any(kind.startswith("StatelessRandom") for kind in kinds)
+    stateful = {"RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "RandomShuffle"}
+    assert not {kind for kind in kinds if kind in stateful or kind.startswith("Stateful") or "RngRead" in kind}
+    assert not run.variables
+
+
+def test_strong_changes_most_photos_each_in_its_own_way():
+    image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    result, _ = batches(Augmentation("strong"), images=np.repeat(image[None], 64, axis=0))[0]
+    candidates = (image, np.fliplr(image))
+    untouched = sum(any(np.abs(row - item).max() < 0.6 for item in candidates) for row in result)
+    # Two changes a photo, each left out once in eleven times; some of the others change nothing that one can see.
+    assert untouched < 24
+    assert len(np.unique(result.reshape(64, -1), axis=0)) > 48
+
+
+VIEWING = ["side_on", "top_down", "strong"]
+
+
+@pytest.mark.parametrize("preset", VIEWING)
+def test_a_view_is_the_same_for_every_photo_and_every_batch(preset):
+    images = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
+    augmentation = Augmentation(preset)
+    shown = augmentation.view(images, 3).numpy()
+    assert shown.dtype == np.float32
+    assert shown.min() >= 0
+    assert shown.max() <= 255
+    for row in range(5):
+        np.testing.assert_array_equal(augmentation.view(images[row : row + 1], 3)[0], shown[row])
+    np.testing.assert_array_equal(augmentation.view(images.astype(np.float32), 3), shown)
+    traced = tf.function(lambda x: augmentation.view(x, 3), input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3])])
+    np.testing.assert_allclose(traced(images.astype(np.float32)), shown, atol=1e-3)
+    others = [augmentation.view(images, number).numpy() for number in range(1, 6)]
+    assert len(np.unique([other.tobytes() for other in others])) == 5
+
+
+@pytest.mark.parametrize("preset", ["side_on", "strong"])
+@pytest.mark.parametrize("number", range(1, 9))
+def test_odd_views_are_mirrored_and_even_ones_are_not(preset, number):
+    image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    still = Augmentation(preset, max_zoom=1.0, max_rotation=0.0, max_lighting=0.0)
+    assert _which(still.view(image[None], number).numpy(), image) == [4 if number % 2 else 0]
+
+
+def test_views_from_above_turn_as_well():
+    image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    still = Augmentation("top_down", max_zoom=1.0, max_rotation=0.0, max_lighting=0.0)
+    assert len({_which(still.view(image[None], number).numpy(), image)[0] for number in range(1, 33)}) == 8
+
+
+def test_views_stay_within_the_bounds_of_the_preset():
+    ramp = np.broadcast_to(np.linspace(40, 210, SIDE)[None, :, None], (1, SIDE, SIDE, 3)).astype(np.uint8)
+    views = [
+        Augmentation("side_on", max_zoom=1.5, max_rotation=0.0, max_lighting=0.0).view(ramp, n) for n in range(1, 20)
+    ]
+    spans = [float(np.ptp(view[0, SIDE // 2, :, 0])) for view in views]
+    assert 170 / 1.5 * 0.85 < min(spans) < 150
+    assert max(spans) < 171
+    grey = np.full((1, SIDE, SIDE, 3), 127, np.uint8)
+    levels = [float(Augmentation("side_on", max_lighting=0.2).view(grey, n)[0, 5, 5, 0]) for n in range(1, 20)]
+    assert 10 < np.ptp(levels) <= 2 * 0.2 * 127.5 + 1
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.0, True, "1"])
+def test_there_are_views_from_one_upwards(number):
+    with pytest.raises(ConfigError, match="there is no such view; received"):
+        Augmentation("side_on").view(np.zeros((1, SIDE, SIDE, 3), np.uint8), number)
+
+
+@pytest.mark.parametrize("mix", ["none", "mixup"])
+def test_there_are_no_views_without_augmentation(mix):
+    with pytest.raises(ConfigError, match='augment="none"; allowed: side_on, top_down, strong'):
+        Augmentation(mix=mix).view(np.zeros((1, SIDE, SIDE, 3), np.uint8), 1)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from tlkit.catalogue import image, weight_files
 from tlkit.catalogue.records import ImageBackbone
 from tlkit.catalogue.scaling import IMAGENET_MEAN_RGB, IMAGENET_STDDEV_RGB, PixelScaling
 from tlkit.catalogue.weights import resolve
-from tlkit.errors import ModelError, WeightsError
+from tlkit.errors import ModelError, WeightsError, check_choice
 
+GROUP_NAMES = ("stem", "body", "last_block")
 log = logging.getLogger(__name__)
 
 # Width, depth and dropout of the three that the catalogue has; stem, top and the repeats of the first and the
@@ -38,8 +39,8 @@ class BuiltBackbone:
     Attributes:
         row: the row of the catalogue.
         model: scaled pixels float32 [B, H, W, 3] to feature map float32 [B, h, w, C].
-        groups: (name, layers) for "stem", "body" and "last_block", in order; every layer of `model` is in
-            exactly one.
+        groups: (name, layers) for "stem", "body" and "last_block", in order, up to the one that the network was
+            cut after; every layer of `model` is in exactly one.
         scaling: the kind of `PixelScaling` that belongs in front of `model`.
         weights_source: where the weights came from, or "none".
     """
@@ -60,6 +61,7 @@ def build_backbone(
     size: int | None = None,
     weights: str | Path | Sequence[str] = "auto",
     cache_dir: str | Path | None = None,
+    cut: str | None = None,
 ) -> BuiltBackbone:
     """Build a backbone without classifier and load its pretrained weights.
 
@@ -74,6 +76,7 @@ def build_backbone(
         weights: "auto" (the sources that the user configured, else the row's), "none" (random numbers, with a
             warning), a file or folder, or a list of sources as `tlkit.catalogue.weights.resolve` takes them.
         cache_dir: where pulled weights are kept; see `tlkit.catalogue.cache`.
+        cut: the group to stop after, "stem", "body" or "last_block"; None takes everything.
 
     Returns:
         The network with its groups and what belongs in front of it.
@@ -81,7 +84,10 @@ def build_backbone(
     Raises:
         ModelError: the name or the size cannot be built.
         WeightsError: no source has the weights, or they are of another architecture.
+        ConfigError: there is no group to cut after of that name.
     """
+    if cut is not None:
+        check_choice("layer group to cut after", cut, GROUP_NAMES)
     row = image.get(backbone) if isinstance(backbone, str) else backbone
     size = _checked_size(row, size)
     path, source = _find_weights(row, size, weights, cache_dir)
@@ -89,7 +95,12 @@ def build_backbone(
     if path is not None:
         weight_files.load(model, path)
     _settle_normalization(row, model, loaded=path is not None)
-    return BuiltBackbone(row, model, split_groups(row, network, model), row.scaling, source)
+    kept = GROUP_NAMES[: GROUP_NAMES.index(cut) + 1] if cut else GROUP_NAMES
+    if kept != GROUP_NAMES:
+        end = row.groups.stem_end if cut == "stem" else row.groups.body_end
+        model = keras.Model(_entry(row, network), _end_tensor(network, end), name=model.name)
+    groups = tuple((name, layers) for name, layers in split_groups(row, network, model) if name in kept)
+    return BuiltBackbone(row, model, groups, row.scaling, source)
 
 
 def build_classifier(
@@ -245,10 +256,12 @@ def _build(row: ImageBackbone, size: int, include_top: bool = False) -> tuple[ke
         input_shape=shape,
         classifier_activation=None,
     )
-    # The builder begins with the rescaling and normalization of EfficientNet, which Lite does not have: begin
-    # after them.
-    start = network.get_layer("stem_conv_pad").input
-    return network, keras.Model(start, network.output, name=network.name)
+    return network, keras.Model(_entry(row, network), network.output, name=network.name)
+
+
+def _entry(row: ImageBackbone, network: keras.Model) -> Any:
+    """Where `network` begins: at its input, or for Lite after the rescaling and normalization that it has not."""
+    return network.get_layer("stem_conv_pad").input if row.builder in _LITE else network.input
 
 
 def _settle_normalization(row: ImageBackbone, model: keras.Model, loaded: bool) -> None:
@@ -273,6 +286,11 @@ def _settle_normalization(row: ImageBackbone, model: keras.Model, loaded: bool) 
 
 def _layers_before(network: keras.Model, end: str) -> set[int]:
     """Return the ids of all layers that `end`, written as in `GroupRule`, depends on."""
+    return {id(layer) for layer in keras.Model(network.inputs, _end_tensor(network, end)).layers}
+
+
+def _end_tensor(network: keras.Model, end: str) -> Any:
+    """Return what comes out where a group ends, `end` written as in `GroupRule`."""
     position, _, pattern = end.rpartition(":")
     if position == "pool":
         found = [layer for layer in network.layers if isinstance(layer, keras.layers.MaxPooling2D)]
@@ -281,5 +299,4 @@ def _layers_before(network: keras.Model, end: str) -> set[int]:
         found = [layer for layer in network.layers if re.fullmatch(pattern, layer.name)]
     if not found:
         raise ModelError(f"{network.name} has no layer {end!r} where the catalogue splits it")
-    tensors = found[-1].input if position == "into" else found[-1].output
-    return {id(layer) for layer in keras.Model(network.inputs, tensors).layers}
+    return found[-1].input if position == "into" else found[-1].output

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import hashlib
 import logging
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,9 +18,11 @@ import tensorflow as tf
 from tlkit.data.inspect import Unreadable
 from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
+from tlkit.data.sampling import EpochOrder, Sampling, epoch_reader
 from tlkit.data.splits import train_val_split
 from tlkit.errors import ConfigError, DataError, check_choice
 from tlkit.preprocessing.augment import Augmentation
+from tlkit.preprocessing.header import read_header
 from tlkit.preprocessing.images import ImagePreprocessing
 
 OnError = Literal["fail", "skip"]
@@ -39,6 +45,7 @@ class ImageData:
         splits: the photos by split name.
         skipped: photos left out because they cannot be read (with `on_error="skip"`).
         class_weights: float32 [k], the weight of each class in the loss, or None.
+        sampling: how an epoch's photos are chosen, `"shuffle"` or `"balanced"`.
     """
 
     def __init__(
@@ -54,10 +61,18 @@ class ImageData:
         on_error: OnError,
         cache: CacheMode,
         class_weight: ClassWeight,
+        sampling: Sampling = "shuffle",
     ):
         check_choice("on_error", on_error, get_args(OnError))
         check_choice("cache", cache, get_args(CacheMode))
         check_choice("class_weight", class_weight, get_args(ClassWeight))
+        check_choice("sampling", sampling, get_args(Sampling))
+        if class_weight == sampling == "balanced":
+            raise ConfigError(
+                "classes would be balanced twice: by how often they are drawn and by their weight in the loss",
+                received={"sampling": sampling, "class_weight": class_weight},
+                fix='leave one of the two at its default ("shuffle", "none")',
+            )
         for name, number in (("batch_size", batch_size), ("seed", seed)):
             if isinstance(number, bool) or not isinstance(number, int) or number < (name == "batch_size"):
                 raise ConfigError(f"{name} is not usable", received=number, allowed="a whole number from 1 (seed: 0)")
@@ -66,7 +81,9 @@ class ImageData:
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.seed = seed
+        self.sampling = sampling
         self.origin = listing.origin
+        self._cache: CacheMode = cache
         rows = _assign_splits(listing, val_fraction, seed)
         numbers = {name: number for number, name in enumerate(self.class_names)}
         labels = np.asarray([numbers[label] for label in listing.labels], np.int32)
@@ -81,6 +98,8 @@ class ImageData:
                 self.skipped += unreadable
         self._judge_unreadable(on_error)
         self.class_weights = self._class_weights(class_weight)
+        train = self.splits.get("train")
+        self._order = EpochOrder(np.zeros(0, np.int32) if train is None else train.labels, seed=seed, sampling=sampling)
 
     @property
     def num_classes(self) -> int:
@@ -117,14 +136,50 @@ class ImageData:
         """Stream epoch after epoch without end, `steps_per_epoch` batches each; elements as in `train`.
 
         Epoch n is the same whether the stream began at 0 or at n: order and augmentation depend on the seed and n
-        alone, so that an interrupted training goes on with the batches it would have seen. The layers from keras-cv
-        (`"strong"`, MixUp, CutMix) are the exception: their draws also depend on where the stream began.
+        alone, so that an interrupted training goes on with the batches it would have seen.
 
         Args:
             start: number of the first epoch.
         """
         augment = self.augmentation.build()
         return tf.data.Dataset.counter(start).flat_map(lambda number: self._epoch(number, augment)).prefetch(2)
+
+    def epoch(self, number: int | tf.Variable) -> tf.data.Dataset:
+        """Give exactly one epoch, `steps_per_epoch` batches; elements as in `train`, batches as in `epochs`.
+
+        A variable is read whenever the dataset is iterated anew, as Keras' `fit` does for each epoch when it is not
+        told `steps_per_epoch`. `epoch(n).skip(k)` is the rest of an epoch that was interrupted after k batches.
+
+        Example:
+            >>> number = tf.Variable(0, dtype=tf.int64)
+            >>> model.fit(data.epoch(number), epochs=3, callbacks=[...])  # a callback that assigns the epoch
+
+        Args:
+            number: of the epoch, from 0; an int, or a scalar int64 variable that the caller keeps alive.
+
+        Raises:
+            ConfigError: the number is not usable.
+        """
+        read = epoch_reader(number)
+        augment = self.augmentation.build()
+        once = tf.data.Dataset.from_tensors(0)
+        batches = once.flat_map(lambda _: self._epoch(read(), augment)).prefetch(2)
+        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
+
+    def epoch_order(self, number: int | tf.Tensor) -> tf.Tensor:
+        """Row numbers of the training split in the order of an epoch, as `epoch` and `epochs` show them.
+
+        Args:
+            number: of the epoch, from 0; an int, or a scalar int64 tensor or variable.
+
+        Returns:
+            int64 [n]; positions in `labels("train")` and `paths("train")`.
+
+        Raises:
+            ConfigError: there is no training split.
+        """
+        self._get("train")
+        return self._order(number)
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in a fixed order, without augmentation: `(images float32, labels float32 [B, k])`.
@@ -133,6 +188,70 @@ class ImageData:
             ConfigError: there is no such split.
         """
         return ordered_batches(self._get(split), self.num_classes, self.batch_size, self.preprocessing)
+
+    def views(self, split: str, number: int) -> tf.data.Dataset:
+        """Batches of a split in a fixed order, every photo in the same view of `Augmentation.view`.
+
+        Args:
+            split: `"val"`, `"test"` or `"train"`.
+            number: of the view, 1, 2, 3, ...
+
+        Returns:
+            Dataset of `(images float32 [B, S, S, 3], labels float32 [B, k])`, in the order of `ordered(split)`.
+
+        Raises:
+            ConfigError: there is no such split or view, or the data has `augment="none"`.
+        """
+        self.augmentation.check_view(number)
+        return self.ordered(split).map(
+            lambda images, labels: (self.augmentation.view(images, number), labels),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def resized(self, size: int) -> ImageData:
+        """Give the same photos at another size: same splits, labels, order and augmentation, decoded from the files.
+
+        Example:
+            >>> small = data.resized(128)
+
+        Args:
+            size: side of the square images, in pixels.
+
+        Raises:
+            ConfigError: the size is not usable.
+            DataError: a photo cannot be read any more.
+        """
+        other = copy.copy(self)
+        other.preprocessing = dataclasses.replace(self.preprocessing, size=size)
+        keep_in_memory = other._fits(sum(len(split.labels) for split in self.splits.values()), self._cache)
+        other.splits = {}
+        lost: list[Unreadable] = []
+        for name, split in self.splits.items():
+            if keep_in_memory:
+                other.splits[name], unreadable = build_split(split.paths, split.labels, other.preprocessing, True)
+                lost += unreadable
+            else:  # they were all read once, and are read again in each epoch
+                other.splits[name] = dataclasses.replace(split, pixels=None)
+        if lost:
+            raise DataError(f"{len(lost)} photos could be read before and cannot any more", received=str(lost[0].path))
+        return other
+
+    def augmented_by(self, augmentation: Augmentation) -> ImageData:
+        """Give the same photos with another augmentation; nothing is decoded anew."""
+        other = copy.copy(self)
+        other.augmentation = augmentation
+        return other
+
+    def native_size(self, sample: int = 64) -> float:
+        """Measure how large the training photos are: the median square root of their areas, in pixels.
+
+        Args:
+            sample: how many photos are looked at, evenly spread.
+        """
+        paths = self._get("train").paths
+        headers = [read_header(tf.io.read_file(os.fsencode(path))) for path in paths[:: max(1, len(paths) // sample)]]
+        return float(np.median([math.sqrt(int(header.height) * int(header.width)) for header in headers]))
 
     def labels(self, split: str) -> np.ndarray:
         """Class numbers of a split, int32 [n], in the order of `ordered(split)`."""
@@ -154,6 +273,7 @@ class ImageData:
             "skipped": len(self.skipped),
             "cached_in_memory": any(split.pixels is not None for split in self.splits.values()),
             "augmentation": self.augmentation.to_dict(),
+            "sampling": self.sampling,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "fingerprint": self.fingerprint(),
@@ -174,7 +294,9 @@ class ImageData:
 
     def _epoch(self, number: tf.Tensor, augment: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
         split, size = self._get("train"), self.batch_size
-        batches = epoch_of_batches(split, number, self.seed, self.num_classes, size, self.preprocessing)
+        batches = epoch_of_batches(
+            split, number, self.epoch_order, self.seed, self.num_classes, size, self.preprocessing
+        )
         augmented = augment(batches)
         if self.class_weights is None:
             return augmented

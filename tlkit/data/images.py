@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlkit.data.image_data import CacheMode, ClassWeight, ImageData, OnError
 from tlkit.data.listing import Listing, list_folder, list_table
+from tlkit.data.sampling import Sampling
 from tlkit.errors import DataError
 from tlkit.preprocessing.augment import Augmentation, Mix, Preset
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
@@ -29,6 +30,7 @@ def images_from_folder(
     on_error: OnError = "fail",
     cache: CacheMode = "auto",
     class_weight: ClassWeight = "none",
+    sampling: Sampling = "shuffle",
 ) -> ImageData:
     """Read photos from `FOLDER/class/photo` or `FOLDER/{train,val,test}/class/photo`.
 
@@ -53,6 +55,8 @@ def images_from_folder(
         cache: `"memory"` keeps decoded photos, `"off"` decodes them anew in each epoch, `"auto"` keeps them when
             they fit into half of the free memory.
         class_weight: `"balanced"` weighs the loss so that every class counts the same.
+        sampling: `"shuffle"` shows every training photo once an epoch; `"balanced"` draws them with replacement, so
+            that every class comes equally often. Not together with `class_weight`.
 
     Returns:
         An `ImageData`.
@@ -73,6 +77,7 @@ def images_from_folder(
         on_error=on_error,
         cache=cache,
         class_weight=class_weight,
+        sampling=sampling,
     )
 
 
@@ -95,6 +100,7 @@ def images_from_table(
     on_error: OnError = "fail",
     cache: CacheMode = "auto",
     class_weight: ClassWeight = "none",
+    sampling: Sampling = "shuffle",
 ) -> ImageData:
     """Read photos that a CSV or Parquet file or a DataFrame lists.
 
@@ -108,8 +114,8 @@ def images_from_table(
         group_column: rows with the same value (patient, scene, camera) never straddle training and validation.
         split_column: `train`, `val` or `test` for each row.
         root: folder that relative paths start from; the table's own folder when left out.
-        size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight: as in
-            `images_from_folder`.
+        size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight, sampling:
+            as in `images_from_folder`.
 
     Returns:
         An `ImageData`.
@@ -138,6 +144,7 @@ def images_from_table(
         on_error=on_error,
         cache=cache,
         class_weight=class_weight,
+        sampling=sampling,
     )
 
 
@@ -151,6 +158,7 @@ def images_to_evaluate(
     path_column: str = "path",
     label_column: str = "label",
     root: str | Path | None = None,
+    augmentation: Augmentation | None = None,
 ) -> ImageData:
     """Read labelled photos only to measure a model on them; they become the `test` split.
 
@@ -160,6 +168,7 @@ def images_to_evaluate(
         class_names: the classes of the model, in its order; the photos may show fewer of them.
         preprocessing: that of the model.
         batch_size, on_error, path_column, label_column, root: as above.
+        augmentation: what the views of test-time augmentation are drawn from; none when left out.
 
     Raises:
         DataError: the photos show a class that the model does not know, or cannot be used.
@@ -184,7 +193,7 @@ def images_to_evaluate(
         picked,
         class_names=list(class_names),
         preprocessing=preprocessing,
-        augmentation=Augmentation(),
+        augmentation=augmentation or Augmentation(),
         batch_size=batch_size,
         val_fraction=0.5,
         seed=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,15 +79,21 @@ def ordered_batches(
 
 
 def epoch_of_batches(
-    split: Split, number: tf.Tensor, seed: int, num_classes: int, batch_size: int, preprocessing: ImagePreprocessing
+    split: Split,
+    number: tf.Tensor,
+    order: Callable[[tf.Tensor], tf.Tensor],
+    seed: int,
+    num_classes: int,
+    batch_size: int,
+    preprocessing: ImagePreprocessing,
 ) -> tf.data.Dataset:
-    """One shuffled epoch: `(seed int64 [2], images uint8 [B, S, S, 3], labels float32 [B, k])`.
+    """One epoch of rows in a given order: `(seed int64 [2], images uint8 [B, S, S, 3], labels float32 [B, k])`.
 
-    The order and the seed that goes with each batch depend on `seed` and the epoch `number` alone.
+    The seed that goes with each batch depends on `seed` and the epoch `number` alone; `order` gives the row numbers of
+    an epoch, int64 [n].
     """
-    count = tf.range(len(split.labels), dtype=tf.int64)
-    order = tf.random.experimental.stateless_shuffle(count, tf.stack([tf.constant(seed, tf.int64), number]))
-    batches = _load(tf.data.Dataset.from_tensor_slices(order), split, num_classes, batch_size, preprocessing)
+    rows = tf.data.Dataset.from_tensor_slices(order(number))
+    batches = _load(rows, split, num_classes, batch_size, preprocessing)
     return batches.enumerate().map(
         lambda step, batch: (tf.stack([seed + number * 1_000_003, step]), batch[0], batch[1])
     )

@@ -7,10 +7,11 @@ from typing import Any, Literal, get_args
 
 import keras
 
+from tlkit.catalogue.backbones import GROUP_NAMES, build_backbone
 from tlkit.catalogue.image import get
 from tlkit.errors import ConfigError, check_choice
 from tlkit.models.frozen_statistics import FrozenStatistics
-from tlkit.models.task import LayerGroup, Task, check_class_names
+from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
 
 Pooling = Literal["avg", "max", "avgmax"]
@@ -29,6 +30,8 @@ def image_classifier(
     dropout: float = 0.2,
     head: HeadBuilder | None = None,
     batch_norm: BatchNormPolicy = "frozen",
+    cut: str | None = None,
+    precision: Precision = "float32",
     seed: int = 0,
 ) -> Task:
     """Put a new head on a pretrained image network.
@@ -50,6 +53,11 @@ def image_classifier(
         head: builds logits from the embedding: `head(embedding [B, F], num_classes) -> logits [B, num_classes]`.
         batch_norm: `"frozen"` keeps the statistics of the pretraining in the backbone, frozen or not, which is what
             small data sets need; `"train"` lets an unfrozen backbone update them.
+        cut: layer group to stop at, `"stem"` or `"body"`: the head sits on what that group gives, for photos unlike
+            those of the pretraining, whose later layers know the wrong things (Yosinski et al. 2014, arXiv 1411.1792).
+            `"last_block"` or nothing takes the whole backbone.
+        precision: what the backbone computes in: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; see
+            `Task.set_precision`.
         seed: of the dropout in the default head, whose weights start at zero (as in Big Transfer, Kolesnikov et al.
             2019, arXiv 1912.11370), so that the first step is taken from even odds.
 
@@ -65,13 +73,14 @@ def image_classifier(
     row = get(backbone)
     check_choice("pooling", pooling, get_args(Pooling))
     check_choice("batch_norm", batch_norm, get_args(BatchNormPolicy))
+    check_choice("precision", precision, get_args(Precision))
+    if cut is not None:
+        check_choice("cut", cut, GROUP_NAMES)
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ConfigError("dropout is not usable", received=dropout, allowed="a number from 0 up to 1")
     preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize)
 
-    from tlkit.catalogue.backbones import build_backbone
-
-    built = build_backbone(backbone, size=preprocessing.size, weights=weights)
+    built = build_backbone(backbone, size=preprocessing.size, weights=weights, cut=cut)
     side = preprocessing.size
     pixels = keras.Input((side, side, 3), name="pixels")
     scaled = built.pixel_scaling()(pixels)
@@ -104,7 +113,10 @@ def image_classifier(
         groups=(*groups, LayerGroup("head", (head_model,))),
         backbone_name=backbone,
         weights_source=built.weights_source,
+        cut="" if cut is None or cut == GROUP_NAMES[-1] else cut,
+        min_size=row.min_size,
     )
+    task.set_precision(precision)
     task.freeze_to(-1)
     return task
 

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 import keras
 
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, check_choice
+from tlkit.models.frozen_statistics import FrozenStatistics
+from tlkit.models.resizing import features_at_size
 from tlkit.preprocessing.images import ImagePreprocessing
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+# What a backbone does to pixels before its first convolution needs more than the eight bits of bfloat16; the others
+# compute nothing themselves, but would round what they hand on.
+_ALWAYS_FLOAT32 = (
+    keras.layers.InputLayer,
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    keras.Model,
+    FrozenStatistics,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,6 +41,22 @@ class LayerGroup:
     def trainable(self) -> bool:
         """Whether any layer with weights is trainable."""
         return any(layer.trainable for layer in self.layers if layer.weights)
+
+    @property
+    def variables(self) -> tuple[keras.Variable, ...]:
+        """What training changes once the group is unfrozen, in the order of the model; the same while it is frozen.
+
+        Batch-normalisation statistics and other state that no gradient reaches are not among them.
+        """
+        # Keras' own lists leave out what is frozen at the moment; this one of each layer does not.
+        kinds = {
+            id(variable)
+            for layer in self.layers
+            for part in layer._flatten_layers()
+            for variable in part._trainable_variables
+        }
+        found = {id(weight): weight for layer in self.layers for weight in layer.weights if id(weight) in kinds}
+        return tuple(found.values())
 
     def set_trainable(self, value: bool) -> None:
         """Freeze (False) or unfreeze (True) every layer of the group."""
@@ -49,6 +79,8 @@ class Task:
         groups: layer groups from the input to the output; the last one is the head.
         backbone_name: name in the catalogue.
         weights_source: where the weights came from; `"none"` for random ones.
+        cut: the layer group that the backbone ends after; empty when it is whole.
+        min_size: the smallest side of an image that the backbone takes, in pixels.
     """
 
     kind: str
@@ -61,6 +93,8 @@ class Task:
     groups: tuple[LayerGroup, ...]
     backbone_name: str
     weights_source: str
+    cut: str = ""
+    min_size: int = 16
 
     def freeze_to(self, first_trainable: int) -> None:
         """Freeze every group before number `first_trainable` and unfreeze the others.
@@ -85,6 +119,63 @@ class Task:
     def backbone_is_frozen(self) -> bool:
         """Whether no weight below the head will change in training."""
         return not any(group.trainable for group in self.groups[:-1])
+
+    def at_size(self, size: int) -> Task:
+        """Give the task for images of another size, for progressive resizing: train small, go on large.
+
+        Layers, weights, groups and head are the same objects, so that what one learns the other knows, and frozen
+        stays frozen; only the input size of the networks and the preprocessing differ.
+
+        Example:
+            >>> small = task.at_size(128)
+            >>> small.model.input_shape
+            (None, 128, 128, 3)
+
+        Args:
+            size: side of the images, in pixels.
+
+        Raises:
+            ConfigError: the backbone cannot take this size.
+        """
+        preprocessing = dataclasses.replace(self.preprocessing, size=size)
+        if size < self.min_size:
+            raise ConfigError(
+                f"{self.backbone_name} cannot take images of that size",
+                received=size,
+                allowed=f"{self.min_size} pixels or more",
+            )
+        if size == self.preprocessing.size:
+            return self
+        features, backbone = features_at_size(self.features, self.backbone, size)
+        model = keras.Model(features.input, self.head(features.output), name=self.model.name)
+        return dataclasses.replace(self, model=model, features=features, backbone=backbone, preprocessing=preprocessing)
+
+    @property
+    def precision(self) -> str:
+        """The dtype policy that the backbone computes in; names joined with "+" where its layers differ."""
+        layers = [layer for layer in self.backbone._flatten_layers() if not isinstance(layer, _ALWAYS_FLOAT32)]
+        return "+".join(sorted({layer.dtype_policy.name for layer in layers}))
+
+    def set_precision(self, precision: str) -> None:
+        """Let the backbone compute in another precision; weights stay float32, and going back is exact.
+
+        Scaling of pixels, pooling and head stay float32. A model that was compiled before has to be compiled again;
+        with `"mixed_float16"`, train with a `keras.optimizers.LossScaleOptimizer`, since small gradients vanish.
+
+        Args:
+            precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
+
+        Raises:
+            ConfigError: it is none of these.
+        """
+        check_choice("precision", precision, get_args(Precision))
+        inside = {id(layer) for layer in self.backbone._flatten_layers()}
+        for layer in self.features._flatten_layers():
+            reduced = id(layer) in inside and not isinstance(layer, _ALWAYS_FLOAT32)
+            layer.dtype_policy = precision if reduced else "float32"
+        for network in (self.model, self.features, self.backbone):
+            # Keras keeps the graphs that it traced; these would go on in the old precision.
+            network.train_function = network.test_function = network.predict_function = None
 
     def __iter__(self) -> Iterator[LayerGroup]:
         return iter(self.groups)

@@ -1,0 +1,188 @@
+"""Several sets of weights of one task as one network that averages their probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.errors import ConfigError, ModelError
+from tlkit.models.task import LayerGroup, Task
+
+
+def ensemble(task: Task, weights: Sequence[Sequence[np.ndarray]]) -> Task:
+    """Build the network whose probabilities are the mean of the members' probabilities.
+
+    The members are copies of the task's network with other weights, such as the snapshots that a cyclical learning
+    rate leaves at the end of its cycles. Members whose weights below the head are equal to the bit share one copy of
+    the backbone, so that snapshots of a head alone cost one backbone in memory and time. The given task keeps its
+    weights, and nothing of it is shared with the result.
+
+    Example:
+        >>> snapshots = [[variable.numpy() for variable in task.model.variables]]  # and more after further cycles
+        >>> ensemble(task, snapshots).model.output_shape
+        (None, 2)
+
+    Args:
+        task: gives the architecture, the preprocessing and the class names.
+        weights: one list of arrays for each member: the values of `task.model.variables`, in that order.
+
+    Returns:
+        A frozen Task. The softmax of `model(pixels float32 [B, S, S, 3]) -> logits float32 [B, k]` is the mean of the
+        members' softmax; `features` gives the embeddings of the distinct backbones side by side, float32 [B, D * F];
+        `backbone` is that of the first member; a layer group holds the layers of all copies.
+
+    Raises:
+        ConfigError: there is no member, or a member's arrays are not those of the model; the message names the
+            variable.
+        ModelError: the task's network cannot be copied.
+
+    Source: Huang et al. 2017, "Snapshot Ensembles: Train 1, Get M for Free", arXiv 1704.00109.
+    """
+    variables = list(task.model.variables)
+    members = _checked_members(variables, weights)
+    _refuse_other_variables(task, variables)
+    # Seeds of dropout move in training and say nothing about an answer: they do not make a backbone another one.
+    below_head = [id(weight) for weight in task.features.weights]
+
+    copies: dict[bytes, keras.Model] = {}
+    heads: list[keras.Model] = []
+    numbers: list[int] = []  # of each head's part of the embedding
+    for member in members:
+        values = {id(variable): value for variable, value in zip(variables, member, strict=True)}
+        key = _fingerprint(values[weight] for weight in below_head)
+        if key not in copies:
+            copies[key] = _copy(task.features, f"features_{len(copies) + 1}", values)
+        heads.append(_copy(task.head, f"head_{len(heads) + 1}", values))
+        numbers.append(list(copies).index(key))
+    parts = list(copies.values())
+
+    pixels = keras.Input(task.features.input_shape[1:], name="pixels")
+    embeddings = [keras.ops.cast(part(pixels), "float32") for part in parts]
+    embedding = embeddings[0] if len(parts) == 1 else keras.ops.concatenate(embeddings, axis=-1)
+    features = keras.Model(pixels, embedding, name="features")
+    head = _averaging_head(heads, numbers, len(parts), task.features.output_shape[-1])
+    model = keras.Model(pixels, head(features(pixels)), name=f"{task.model.name}_ensemble")
+
+    twins = [_twins(task.features, part) for part in parts]
+    groups = tuple(
+        LayerGroup(group.name, tuple(_twin(twin, layer) for twin in twins for layer in group.layers))
+        for group in task.groups[:-1]
+    )
+    result = dataclasses.replace(
+        task,
+        model=model,
+        features=features,
+        head=head,
+        backbone=_twin(twins[0], task.backbone),
+        groups=(*groups, LayerGroup(task.groups[-1].name, (head,))),
+        backbone_name=f"{task.backbone_name} (ensemble of {len(members)})",
+    )
+    result.freeze_to(-1)
+    return result
+
+
+def _checked_members(variables: Sequence[Any], weights: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Give the members as arrays of the variables' dtypes, or say which array of which member does not fit."""
+    if isinstance(weights, np.ndarray | str) or not isinstance(weights, Sequence) or not weights:
+        raise ConfigError(
+            "an ensemble needs at least one member",
+            received=weights if isinstance(weights, list | tuple) else type(weights).__name__,
+            allowed="a list with the weights of each member",
+        )
+    members = []
+    for number, member in enumerate(weights, start=1):
+        if not isinstance(member, Sequence) or len(member) != len(variables):
+            raise ConfigError(
+                f"member {number} of the ensemble is not a list of the model's weights",
+                received=f"{len(member)} arrays" if isinstance(member, Sequence) else type(member).__name__,
+                allowed=f"{len(variables)} arrays",
+                fix="take [variable.numpy() for variable in task.model.variables]",
+            )
+        arrays = []
+        for variable, value in zip(variables, member, strict=True):
+            if np.shape(value) != tuple(variable.shape):
+                raise ConfigError(
+                    f"member {number} of the ensemble does not fit variable {variable.path!r}",
+                    received=np.shape(value),
+                    allowed=f"shape {tuple(variable.shape)}",
+                )
+            arrays.append(np.asarray(value, dtype=keras.backend.standardize_dtype(variable.dtype)))
+        members.append(arrays)
+    return members
+
+
+def _refuse_other_variables(task: Task, variables: Sequence[Any]) -> None:
+    in_model = {id(variable) for variable in variables}
+    in_parts = {id(variable) for part in (task.features, task.head) for variable in part.variables}
+    if in_model != in_parts:
+        odd = next(
+            variable
+            for variable in (*variables, *task.features.variables, *task.head.variables)
+            if id(variable) not in in_model & in_parts
+        )
+        raise ModelError(
+            "the task's model is not its features followed by its head", received=odd.path, allowed="shared variables"
+        )
+
+
+def _fingerprint(arrays: Iterable[np.ndarray]) -> bytes:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()
+
+
+def _copy(part: keras.Model, name: str, values: dict[int, np.ndarray]) -> keras.Model:
+    """Copy a network, with other values by the id of the original's variable."""
+    try:
+        copy = keras.models.clone_model(part)
+    except Exception as error:  # whatever a user's layer raises in get_config or from_config
+        raise ModelError(
+            f"{part.name} cannot be copied: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            fix="give its own layers get_config() and from_config()",
+        ) from error
+    copy.name = name  # the copies stand side by side in one model
+    _twins(part, copy)
+    if [(v.name, v.shape) for v in copy.variables] != [(v.name, v.shape) for v in part.variables]:
+        raise ModelError(
+            f"a copy of {part.name} has other variables", fix="let get_config() hold all arguments of its layers"
+        )
+    for variable, original in zip(copy.variables, part.variables, strict=True):
+        variable.assign(values[id(original)])
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with numbers derived from its variables when they are loaded
+    return copy
+
+
+def _averaging_head(heads: list[keras.Model], numbers: list[int], distinct: int, width: int) -> keras.Model:
+    """Run each head on its part of the embedding [B, distinct * width]; logits are the log of the mean probability."""
+    embedding = keras.Input((distinct * width,), name="embedding")
+    parts = keras.ops.split(embedding, distinct, axis=-1) if distinct > 1 else [embedding]
+    log_probabilities = [
+        keras.ops.log_softmax(keras.ops.cast(head(parts[number]), "float32"), axis=-1)
+        for head, number in zip(heads, numbers, strict=True)
+    ]
+    # The mean of exponentials, as a logarithm: a probability too small for float32 keeps its finite logit.
+    total = keras.ops.logsumexp(keras.ops.stack(log_probabilities, axis=1), axis=1)
+    return keras.Model(embedding, total - math.log(len(heads)), name="head")
+
+
+def _twins(part: keras.Model, copy: keras.Model) -> dict[int, keras.layers.Layer]:
+    """Map the id of each layer of a network to the layer in its place in the copy."""
+    originals, layers = list(part._flatten_layers()), list(copy._flatten_layers())
+    if [type(layer) for layer in originals] != [type(layer) for layer in layers]:
+        raise ModelError(f"a copy of {part.name} has other layers", fix="let get_config() hold all of its layers")
+    return {id(original): layer for original, layer in zip(originals, layers, strict=True)}
+
+
+def _twin(twins: dict[int, keras.layers.Layer], layer: keras.layers.Layer) -> keras.layers.Layer:
+    if id(layer) not in twins:
+        raise ModelError("a layer of the task's groups is not in its features", received=layer.name)
+    return twins[id(layer)]
