@@ -132,8 +132,8 @@ def test_a_failed_check_publishes_nothing(task, tmp_path, monkeypatch):
 def test_wrong_numbers_are_caught_by_the_fresh_process(task, tmp_path, monkeypatch):
     honest = saved_model.golden_examples
 
-    def sabotaged(task, images):
-        return [e.model_copy(update={"probabilities": e.probabilities[::-1]}) for e in honest(task, images)]
+    def sabotaged(*args):
+        return [e.model_copy(update={"probabilities": e.probabilities[::-1]}) for e in honest(*args)]
 
     monkeypatch.setattr(saved_model, "golden_examples", sabotaged)
     (tmp_path / "1").mkdir()

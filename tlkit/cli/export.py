@@ -15,10 +15,19 @@ def export(
     version: Annotated[
         int | None, typer.Option("--version", help="Version number; the next free one when left out.", min=1)
     ] = None,
+    tta: Annotated[
+        int | None,
+        typer.Option(
+            "--tta",
+            help="Also answer with test-time augmentation: signature `tta`, the mean over N changed views of a photo.",
+            metavar="N",
+            min=1,
+        ),
+    ] = None,
 ) -> None:
     """Export the trained network; it is published only if it passes every check in a fresh process.
 
-    Example:  tlkit export --to /srv/models/bees
+    Example:  tlkit export --to /srv/models/bees --tta 4
     """
     from tlkit.cli.output import import_tensorflow, note
     from tlkit.cli.project import find_project
@@ -32,6 +41,6 @@ def export(
     import_tensorflow()
     with project.code() as code:
         learn = load_learner(project, code)
-        path = learn.export(base, version=version)
+        path = learn.export(base, version=version, tta=tta or 0)
     note("every check passed in a fresh process; `tlkit verify` shows them, `tlkit serve` answers requests")
     print(path)

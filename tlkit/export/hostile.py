@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 
-def bad_values(good: list[bytes], size: int) -> list[tuple[str, str, np.ndarray]]:
+def bad_values(good: list[bytes], size: int, optional: Sequence[str] = ()) -> list[tuple[str, str, np.ndarray]]:
     """List what an export must refuse.
 
     Args:
         good: two encoded images that are fine.
         size: side of the network's input, in pixels.
+        optional: further signatures that take encoded images as serving_default does, and get the same of them.
 
     Returns:
         What it is, the signature it goes to, and the value to feed.
@@ -44,6 +46,9 @@ def bad_values(good: list[bytes], size: int) -> list[tuple[str, str, np.ndarray]
         ("a matrix of strings", "serving_default", np.array([list(good)], object)),
         ("an empty batch", "serving_default", np.array([], object)),
         ("numbers for strings", "serving_default", np.ones([1], np.float32)),
+    ]
+    values += [(what, name, value) for name in optional for what, _, value in values]
+    values += [
         ("pixels without a batch", "pixels", np.zeros([size, size, 3], np.float32)),
         ("pixels of rank 2", "pixels", np.zeros([1, 3], np.float32)),
         ("pixels of another size", "pixels", np.zeros([1, size + 1, size, 3], np.float32)),

@@ -41,13 +41,15 @@ class SignatureInfo(BaseModel):
 class GoldenExample(BaseModel):
     """An image as a client would send it, and what the Keras model answered for it in Python.
 
-    `probabilities` are in the order of the labels, `embedding` is the vector before the head.
+    `probabilities` are in the order of the labels, `embedding` is the vector before the head, `tta` are the
+    probabilities with test-time augmentation, or None where the export has none.
     """
 
     model_config = ConfigDict(frozen=True)
     image: str
     probabilities: list[float]
     embedding: list[float]
+    tta: list[float] | None = None
 
     def image_bytes(self) -> bytes:
         """Return the encoded image."""
@@ -76,6 +78,7 @@ class Manifest(BaseModel):
         max_batch: the largest batch that is warmed up and verified.
         tolerance: the largest accepted difference of a score from the Keras model's.
         golden: images with their expected answers.
+        tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
         files: sha256 in hexadecimal of every other file of the export, by relative path.
     """
 
@@ -95,6 +98,7 @@ class Manifest(BaseModel):
     max_batch: int
     tolerance: float
     golden: list[GoldenExample]
+    tta: dict[str, Any] | None = None
     files: dict[str, str]
 
     @classmethod

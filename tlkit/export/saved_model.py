@@ -24,7 +24,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.errors import ExportError, VerificationError
+from tlkit.errors import ConfigError, ExportError, VerificationError
+from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.manifest import GoldenExample, Manifest, is_version_name, sha256_of_files, versions
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
@@ -32,6 +33,7 @@ from tlkit.export.warmup import write_warmup
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
+    from tlkit.preprocessing.augment import Augmentation
 
 MAX_GOLDEN = 6
 MAX_GOLDEN_BYTES = 200_000
@@ -50,6 +52,9 @@ def export_task(
     golden: Sequence[bytes] | None = None,
     max_batch: int = 32,
     model_name: str | None = None,
+    tta: int = 0,
+    tta_beta: float = 0.4,
+    augmentation: Augmentation | None = None,
 ) -> Path:
     """Export a task to <base_dir>/<version>/, verify it in a fresh process, and only then publish it.
 
@@ -70,21 +75,27 @@ def export_task(
             over 200 kB. A few drawn images are used when there are none.
         max_batch: the largest batch, in images, to warm up and verify.
         model_name: name in the manifest and the warm-up requests; None takes the name of `base_dir`.
+        tta: number of views for test-time augmentation; from 1 on the export has a further signature `tta`, which
+            takes 1 + tta times as long as `probabilities` and whose weights are the same.
+        tta_beta: weight of the plain answer in it, 0 to 1; the views share the rest equally.
+        augmentation: how a photo may be changed for it; needed with `tta`.
 
     Returns:
         The version folder.
 
     Raises:
-        ExportError: bad arguments, the version exists, or the disk is full.
+        ConfigError: the arguments of the test-time augmentation are not usable.
+        ExportError: other bad arguments, the version exists, or the disk is full.
         VerificationError: a check failed; nothing was published.
     """
     base = Path(base_dir)
     _check_arguments(task, base, version, max_batch)
+    views = _averaged_views(tta, tta_beta, augmentation)
     with _new_folders_undone(base):
         _remove_stale(base)
         name = model_name or base.resolve().name
         with _working_folder(base, version) as tmp:
-            _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch)
+            _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views)
             _sync(tmp)
             _verify(tmp)
             return _publish(tmp, base, version)
@@ -104,6 +115,17 @@ def _check_arguments(task: Task, base: Path, version: int | None, max_batch: int
         raise ExportError("a class name is empty or spans lines", received=bad[0], fix="rename the class")
     if len(set(task.class_names)) != len(task.class_names):
         raise ExportError("class names are not unique", received=list(task.class_names))
+
+
+def _averaged_views(tta: int, beta: float, augmentation: Augmentation | None) -> AveragedViews | None:
+    if tta == 0 and not isinstance(tta, bool):
+        return None
+    if augmentation is None:
+        raise ConfigError(
+            "test-time augmentation must know how a photo may be changed",
+            fix='pass augmentation=Augmentation("side_on"), or leave tta out',
+        )
+    return AveragedViews(tta, beta, augmentation)
 
 
 def _exists(path: Path) -> ExportError:
@@ -178,10 +200,11 @@ def _write(
     data_summary: Mapping[str, Any],
     golden: Sequence[bytes],
     max_batch: int,
+    views: AveragedViews | None,
 ) -> None:
     labels_file = tmp / "labels.txt"
     labels_file.write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
-    module, signatures = serving_module(task, labels_file)
+    module, signatures = serving_module(task, labels_file, views)
     with _quiet_logs():
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(tmp), signatures=signatures, options=options)
@@ -209,12 +232,13 @@ def _write(
         metrics=_plain(dict(metrics)),
         max_batch=max_batch,
         tolerance=_tolerance(task),
-        golden=golden_examples(task, images),
+        golden=golden_examples(task, images, views),
+        tta=None if views is None else views.to_dict(),
         files=sha256_of_files(tmp),
     ).write(tmp)
 
 
-def golden_examples(task: Task, images: Sequence[bytes]) -> list[GoldenExample]:
+def golden_examples(task: Task, images: Sequence[bytes], views: AveragedViews | None = None) -> list[GoldenExample]:
     """Return the images with what the Keras model answers for them in this process.
 
     They run on the CPU, where the export is verified, and without XLA: an accelerator rounds differently.
@@ -222,25 +246,32 @@ def golden_examples(task: Task, images: Sequence[bytes]) -> list[GoldenExample]:
     Args:
         task: an image classifier.
         images: encoded images.
+        views: test-time augmentation whose answers are recorded too.
 
     Returns:
         One example per image, in order.
     """
 
+    def probabilities_of(pixels: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(tf.cast(task.model(pixels, training=False), tf.float32))
+
     @tf.function(autograph=False)
-    def answers(image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def answers(image_bytes: tf.Tensor) -> tuple[tf.Tensor, ...]:
         pixels = tf.cast(task.preprocessing.batch(image_bytes), tf.float32)
-        return task.features(pixels, training=False), task.model(pixels, training=False)
+        plain = probabilities_of(pixels)
+        averaged = () if views is None else (views(probabilities_of, pixels),)
+        return tf.cast(task.features(pixels, training=False), tf.float32), plain, *averaged
 
     with tf.device("/CPU:0"):
-        vectors, logits = answers(tf.constant(list(images), tf.string))
-        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32)).numpy()
-        embedding = tf.cast(vectors, tf.float32).numpy()
+        embedding, probabilities, *averaged = (
+            answer.numpy().tolist() for answer in answers(tf.constant(list(images), tf.string))
+        )
     return [
         GoldenExample(
             image=base64.b64encode(image).decode("ascii"),
-            probabilities=[float(value) for value in probabilities[row]],
-            embedding=[float(value) for value in embedding[row]],
+            probabilities=probabilities[row],
+            embedding=embedding[row],
+            tta=averaged[0][row] if averaged else None,
         )
         for row, image in enumerate(images)
     ]

@@ -11,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from tlkit.errors import ExportError
+from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.manifest import SignatureInfo, TensorInfo
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ CLASSIFY_METHOD = "tensorflow/serving/classify"
 EXAMPLE_FEATURE = "image/encoded"
 
 
-def serving_module(task: Task, labels_file: Path) -> tuple[tf.Module, dict[str, tf.types.experimental.GenericFunction]]:
+def serving_module(
+    task: Task, labels_file: Path, views: AveragedViews | None = None
+) -> tuple[tf.Module, dict[str, tf.types.experimental.GenericFunction]]:
     """Return a module that owns the weights and the labels file, and the signatures that run on them.
 
     The signatures call three shared functions (decode, features, head): the network is in the graph once. A
@@ -34,6 +37,7 @@ def serving_module(task: Task, labels_file: Path) -> tuple[tf.Module, dict[str, 
     Args:
         task: an image classifier; its networks run with training=False.
         labels_file: one class name a line, in the order of the outputs.
+        views: adds the signature tta, which runs on the same weights.
 
     Returns:
         The module, and by name:
@@ -42,6 +46,7 @@ def serving_module(task: Task, labels_file: Path) -> tuple[tf.Module, dict[str, 
         embedding: image_bytes string [B] -> embedding float32 [B, F].
         pixels: pixels float32 [B, S, S, 3], RGB in 0..255 -> classes, scores.
         classify: inputs string [B], tf.Examples with bytes feature "image/encoded" -> classes, scores.
+        tta: image_bytes string [B] -> probabilities float32 [B, k], averaged over views; only with `views`.
     """
     size = int(task.preprocessing.size)
     n_classes = len(task.class_names)
@@ -103,6 +108,14 @@ def serving_module(task: Task, labels_file: Path) -> tuple[tf.Module, dict[str, 
         "pixels": pixels,
         "classify": classify,
     }
+    if views is not None:
+        averaged = views
+
+        @graph(bytes_spec)
+        def tta(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probabilities": averaged(lambda pixels: head(features(pixels)), decode(image_bytes))}
+
+        signatures["tta"] = tta
     module = tf.Module()
     module.labels = tf.saved_model.Asset(str(labels_file))
     module.weights = _variables_of([features, head])

@@ -38,6 +38,10 @@ SIGNATURES = {
     "pixels": ({"pixels": ("float32", 4)}, {"classes": ("string", 2), "scores": ("float32", 2)}),
     "classify": ({"inputs": ("string", 1)}, {"classes": ("string", 2), "scores": ("float32", 2)}),
 }
+#: By the key of manifest.json that says that an export has it, and that is also the key of its golden answers.
+OPTIONAL_SIGNATURES = {
+    "tta": ({"image_bytes": ("string", 1)}, {"probabilities": ("float32", 2)}),
+}
 METHODS = {"classify": "tensorflow/serving/classify"}
 MEMORY_LIMIT_MB = 600  # a refused bomb costs nothing; a decoded one of 60000 x 60000 would cost 10 GB
 
@@ -71,9 +75,11 @@ class Checks:
             self.tolerance = float(self.manifest["tolerance"])
             self.golden = [base64.b64decode(item["image"]) for item in self.manifest["golden"]]
             self.manifest_error = "" if self.golden else "no golden examples"
+            self.optional = tuple(name for name in OPTIONAL_SIGNATURES if self.manifest.get(name))
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.manifest_error = f"manifest.json is unusable: {type(error).__name__}: {error}"
-            self.labels, self.max_batch, self.tolerance, self.golden = [], 1, 1e-5, []
+            self.labels, self.max_batch, self.tolerance, self.golden, self.optional = [], 1, 1e-5, [], ()
+        self.signatures = SIGNATURES | {name: OPTIONAL_SIGNATURES[name] for name in self.optional}
 
     def fresh_process(self) -> str:
         """Blocked modules cannot be imported and nothing has loaded them."""
@@ -182,7 +188,10 @@ class Checks:
 
         proto = saved_model_pb2.SavedModel.FromString((self.export / "saved_model.pb").read_bytes())
         self.signature_defs = proto.meta_graphs[0].signature_def
-        for name, (inputs, outputs) in SIGNATURES.items():
+        unknown = sorted(set(OPTIONAL_SIGNATURES) & set(self.signature_defs) - set(self.optional))
+        if unknown:
+            raise CheckError(f"signature {unknown[0]} is there, but manifest.json does not record it")
+        for name, (inputs, outputs) in self.signatures.items():
             if name not in self.signature_defs:
                 raise CheckError(f"signature {name} is missing; there are {', '.join(sorted(self.signature_defs))}")
             found = self.signature_defs[name]
@@ -207,7 +216,7 @@ class Checks:
                     ):
                         raise CheckError(f"{name}: {key} has {shape[1]} columns for {len(self.labels)} labels")
         self.size = self.signature_defs["pixels"].inputs["pixels"].tensor_shape.dim[1].size
-        return ", ".join(sorted(SIGNATURES))
+        return ", ".join(sorted(self.signatures))
 
     def loads_v1_session(self) -> str:
         """The export loads as TensorFlow Serving does it, and answers the same."""
@@ -219,7 +228,7 @@ class Checks:
             meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(self.export))
         # Like TensorFlow Serving's C++ sessions, such callables do not check the fed shapes.
         self.callables = {}
-        for name in SIGNATURES:
+        for name in self.signatures:
             signature = meta.signature_def[name]
             options = config_pb2.CallableOptions()
             options.feed.extend(info.name for _, info in sorted(signature.inputs.items()))
@@ -229,7 +238,7 @@ class Checks:
         # The functions run as written and the session optimizes its graphs: this compares two ways, and
         # optimizing every signature a second time would cost seconds.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        for name in SIGNATURES:
+        for name in self.signatures:
             fed = self.feed(name, images)
             (key,) = self.signature_defs[name].inputs
             v1 = self.run(name, fed)
@@ -242,17 +251,12 @@ class Checks:
         if self.manifest_error:
             raise CheckError(self.manifest_error)
         images = self.feed("probabilities", self.golden)
-        probabilities = self.run("probabilities", images)["probabilities"]
-        expected = np.array([item["probabilities"] for item in self.manifest["golden"]], np.float32)
-        if expected.shape != probabilities.shape:
-            raise CheckError(f"probabilities have shape {probabilities.shape}, expected {expected.shape}")
-        difference = float(np.max(np.abs(probabilities - expected)))
-        if not difference <= self.tolerance:
-            raise CheckError(
-                f"probabilities differ from the Keras model's by {difference:.2g} (limit {self.tolerance:g})"
-            )
+        expected = self.expected("probabilities")
+        worst = self.check_probabilities("probabilities", images, expected)
+        for name in self.optional:
+            worst = max(worst, self.check_probabilities(name, images, self.expected(name)))
         embedding = self.run("embedding", images)["embedding"]
-        vector = np.array([item["embedding"] for item in self.manifest["golden"]], np.float32)
+        vector = self.expected("embedding")
         if vector.shape != embedding.shape:
             raise CheckError(f"the embedding has shape {embedding.shape}, expected {vector.shape}")
         apart = float(np.max(np.abs(embedding - vector)) / max(1.0, float(np.max(np.abs(vector)))))
@@ -260,7 +264,26 @@ class Checks:
             raise CheckError(f"the embedding differs from the Keras model's by {apart:.2g} of its largest value")
         for name in ("serving_default", "classify"):
             self.check_ranking(name, self.run(name, self.feed(name, self.golden)), expected)
-        return f"{len(self.golden)} images, largest difference {difference:.1e} (limit {self.tolerance:g})"
+        return f"{len(self.golden)} images, largest difference {worst:.1e} (limit {self.tolerance:g})"
+
+    def expected(self, key: str) -> np.ndarray:
+        """Return what the manifest records for the golden images: float32 [n, ...]."""
+        answers = [item.get(key) for item in self.manifest["golden"]]
+        if None in answers:
+            raise CheckError(f"a golden example of manifest.json has no {key}")
+        return np.array(answers, np.float32)
+
+    def check_probabilities(self, name: str, images: np.ndarray, expected: np.ndarray) -> float:
+        """Compare the answers of a signature with the recorded ones; return the largest difference."""
+        probabilities = self.run(name, images)["probabilities"]
+        if expected.shape != probabilities.shape:
+            raise CheckError(f"{name}: probabilities of shape {probabilities.shape}, expected {expected.shape}")
+        difference = float(np.max(np.abs(probabilities - expected)))
+        if not difference <= self.tolerance:
+            raise CheckError(
+                f"{name}: not the Keras model's answers, {difference:.2g} apart (limit {self.tolerance:g})"
+            )
+        return difference
 
     def check_ranking(self, name: str, answer: dict[str, np.ndarray], expected: np.ndarray) -> None:
         """Classes and scores are sorted, and agree with the probabilities in the order of the labels."""
@@ -279,7 +302,8 @@ class Checks:
         """Small and large batches are answered."""
         sizes = sorted({1, 3, self.max_batch})
         for size in sizes:
-            for name, key in (("serving_default", "scores"), ("pixels", "scores")):
+            probabilities = tuple((name, "probabilities") for name in self.optional)
+            for name, key in (("serving_default", "scores"), ("pixels", "scores"), *probabilities):
                 scores = self.run(name, self.feed(name, self.golden_batch(size)))[key]
                 if scores.shape != (size, len(self.labels)):
                     raise CheckError(f"{name}: a batch of {size} gave scores of shape {scores.shape}")
@@ -290,22 +314,24 @@ class Checks:
     def rows_independent(self) -> str:
         """An image gets the same answer alone and in a batch."""
         images = self.golden_batch(max(3, len(self.golden)))
-        together = self.run("probabilities", self.feed("probabilities", images))["probabilities"]
         worst = 0.0
-        for row, image in enumerate(images):
-            alone = self.run("probabilities", self.feed("probabilities", [image]))["probabilities"][0]
-            worst = max(worst, float(np.max(np.abs(alone - together[row]))))
+        for name in ("probabilities", *self.optional):
+            together = self.run(name, self.feed(name, images))["probabilities"]
+            for row, image in enumerate(images):
+                alone = self.run(name, self.feed(name, [image]))["probabilities"][0]
+                worst = max(worst, float(np.max(np.abs(alone - together[row]))))
         if not worst <= self.tolerance:
             raise CheckError(f"an image alone and in a batch differ by {worst:.2g} (limit {self.tolerance:g})")
         return f"largest difference alone or in a batch {worst:.1e}"
 
     def bad_inputs(self) -> str:
         """Bad inputs are refused without a crash and without much memory."""
-        before = self.run("probabilities", self.feed("probabilities", self.golden[:1]))["probabilities"]
+        names = ("probabilities", *self.optional)
+        before = [self.run(name, self.feed(name, self.golden[:1]))["probabilities"] for name in names]
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         accepted = []
         count = 0
-        for what, name, value in _sibling("hostile").bad_values(self.golden_batch(2), self.size):
+        for what, name, value in _sibling("hostile").bad_values(self.golden_batch(2), self.size, self.optional):
             count += 1
             _say({"start": "bad_inputs", "detail": what})
             try:
@@ -319,8 +345,8 @@ class Checks:
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) / kilobytes / 1024
         if grown > MEMORY_LIMIT_MB:
             raise CheckError(f"refusing them took {grown:.0f} MB of memory (limit {MEMORY_LIMIT_MB} MB)")
-        after = self.run("probabilities", self.feed("probabilities", self.golden[:1]))["probabilities"]
-        if not np.array_equal(before, after):
+        after = [self.run(name, self.feed(name, self.golden[:1]))["probabilities"] for name in names]
+        if not all(map(np.array_equal, before, after)):
             raise CheckError("a good image is answered differently after the bad ones")
         return f"{count} bad inputs refused, then a good one answered as before"
 
@@ -355,7 +381,7 @@ class Checks:
                 raise CheckError(f"record {count} asks for signature {name!r}")
             self.run(name, value)
             seen.setdefault(name, set()).add(len(value))
-        idle = sorted(name for name in SIGNATURES if not {1, self.max_batch} <= seen.get(name, set()))
+        idle = sorted(name for name in self.signatures if not {1, self.max_batch} <= seen.get(name, set()))
         if idle:
             raise CheckError(f"no record warms up {', '.join(idle)} from batch 1 to {self.max_batch}")
         return f"{count} requests, batches of 1 to {self.max_batch}"
