@@ -11,26 +11,47 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tlkit.callbacks.cyclical_lr import CyclicalLR
+    from tlkit.callbacks.lr_schedule import LRSchedule
+    from tlkit.callbacks.one_cycle import OneCycle
+    from tlkit.callbacks.recorder import Recorder
+    from tlkit.callbacks.warm_restarts import WarmRestarts
     from tlkit.data.image_data import ImageData
     from tlkit.data.images import images_from_folder, images_from_table
     from tlkit.models.image import image_classifier
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
+    from tlkit.training.lr_finder import find_lr
+    from tlkit.training.options import TrainingOptions
 
 _HOMES = {
+    "CyclicalLR": "tlkit.callbacks.cyclical_lr",
     "ImageData": "tlkit.data.image_data",
+    "LRSchedule": "tlkit.callbacks.lr_schedule",
     "Learner": "tlkit.training.learner",
+    "OneCycle": "tlkit.callbacks.one_cycle",
+    "Recorder": "tlkit.callbacks.recorder",
     "Task": "tlkit.models.task",
+    "TrainingOptions": "tlkit.training.options",
+    "WarmRestarts": "tlkit.callbacks.warm_restarts",
+    "find_lr": "tlkit.training.lr_finder",
     "image_classifier": "tlkit.models.image",
     "images_from_folder": "tlkit.data.images",
     "images_from_table": "tlkit.data.images",
 }
 
 __all__ = [
+    "CyclicalLR",
     "ImageData",
+    "LRSchedule",
     "Learner",
+    "OneCycle",
+    "Recorder",
     "Task",
+    "TrainingOptions",
+    "WarmRestarts",
     "__version__",
+    "find_lr",
     "image_classifier",
     "images_from_folder",
     "images_from_table",

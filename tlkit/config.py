@@ -7,9 +7,9 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from tlkit.errors import ConfigError, did_you_mean
 
@@ -54,6 +54,7 @@ class DataSection(_Section):
     max_zoom: Annotated[float, Field(ge=1, le=4)] = 1.1
     mix: Literal["none", "mixup", "cutmix"] = "none"
     class_weight: Literal["none", "balanced"] = "none"
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
     cache: Literal["auto", "memory", "off"] = "auto"
     on_error: Literal["fail", "skip"] = "fail"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -64,20 +65,60 @@ class ModelSection(_Section):
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet-lite0"
     weights: Annotated[str | list[str], BeforeValidator(_weights)] = "auto"
-    image_size: Annotated[int, Field(ge=32, le=2048)] = 288
+    image_size: Annotated[int, Field(ge=32, le=2048)] = 320
     resize: Literal["crop", "pad", "squash"] = "crop"
     pooling: Literal["avg", "max", "avgmax"] = "avgmax"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     batch_norm: Literal["frozen", "train"] = "frozen"
+    cut: str = ""
 
 
 class TrainSection(_Section):
-    """[train]: the two stages, first the head alone and then the whole network."""
+    """[train]: the two stages, first the head alone and then as much of the network as the policy says."""
 
     learning_rate: Annotated[float | str, BeforeValidator(_learning_rate)] = "auto"
     frozen_epochs: Annotated[int, Field(ge=1)] = 10
     finetune_epochs: Annotated[int, Field(ge=0)] = 3
-    finetune_divisor: Annotated[float, Field(ge=1)] = 50.0
+    finetune_divisor: Annotated[float, Field(ge=1)] = 10.0
+    policy: Literal["all", "head", "auto", "bit"] = "all"
+    sizes: list[Annotated[int, Field(ge=32, le=2048)]] = []
+    cycle_len: Annotated[int, Field(ge=0)] = 0
+    cycle_mult: Annotated[int, Field(ge=1)] = 1
+    keep: Literal["best", "last", "swa", "ensemble"] = "best"
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """The further arguments of `Learner.fine_tune`."""
+        given: dict[str, Any] = {
+            "frozen_epochs": self.frozen_epochs,
+            "divisor": self.finetune_divisor,
+            "policy": self.policy,
+            "sizes": self.sizes,
+        }
+        if self.cycle_len:
+            given |= {"cycle_len": self.cycle_len, "cycle_mult": self.cycle_mult}
+            given["snapshots"] = self.keep in ("swa", "ensemble")
+        return given
+
+    @model_validator(mode="after")
+    def _cycles_where_needed(self) -> Self:
+        if self.keep in ("swa", "ensemble") and not (self.cycle_len and self.finetune_epochs):
+            raise ValueError(f'keep = "{self.keep}" needs cycles: set cycle_len and finetune_epochs')
+        if self.cycle_mult > 1 and not self.cycle_len:
+            raise ValueError("cycle_mult needs cycle_len")
+        return self
+
+
+class StepSection(_Section):
+    """[step]: how each training step is taken; the fields of `tlkit.TrainingOptions`."""
+
+    optimizer: Literal["adamw", "adam", "sgd", "lion"] = "adamw"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
 
 class ExportSection(_Section):
@@ -97,6 +138,7 @@ class ProjectConfig(_Section):
     data: DataSection
     model: ModelSection = ModelSection()
     train: TrainSection = TrainSection()
+    step: StepSection = StepSection()
     export: ExportSection
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 

@@ -82,11 +82,11 @@ def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path):
     shown = {f"{section}.{key}" for section, table in tree.items() for key in table}
     assert shown == {name for name, _ in known_keys()}
     config = load_config(baked / "config.toml")
-    for section in (config.data, config.model, config.train):
+    for section in (config.data, config.model, config.train, config.step):
         for name, field in type(section).model_fields.items():
             if not field.is_required():
                 assert getattr(section, name) == field.default, name
-    assert len((baked / "config.toml").read_text().splitlines()) <= 42
+    assert len((baked / "config.toml").read_text().splitlines()) <= 56
 
 
 def test_tlkit_toml_records_template_version_and_answers(baked: Path):
@@ -111,9 +111,8 @@ def test_train_py_is_one_page_and_uses_public_calls(baked: Path):
         "load_data(config)",
         "build_task(",
         "find_lr()",
-        ".fit(",
-        "unfreeze()",
-        "finish()",
+        ".fine_tune(",
+        "finish(",
         "evaluate()",
         "export(",
     ]

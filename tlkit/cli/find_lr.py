@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from typing import Annotated
 
@@ -32,10 +33,12 @@ def find_lr(
             data = code.train.load_data(config)
             task = code.model.build_task(config, data.class_names)
             # A folder of its own: the checkpoints of a real run are not touched.
-            found = tlkit.Learner(task, data, directory=scratch).find_lr()
+            found = tlkit.Learner(task, data, directory=scratch, **config.step.model_dump()).find_lr()
             found.plot(plot)
     if as_json:
-        print_json({"suggestion": float(found.suggestion), "plot": str(plot)})
+        print_json({"suggestion": float(found.suggestion), "suggestions": found.suggestions, "plot": str(plot)})
     else:
         rate = f"{found.suggestion:.2g}"
+        if sys.stdout.isatty():
+            print(found)
         print(f"suggestion: {rate}\nplot: {plot}\nuse it: tlkit train --set train.learning_rate={rate}")

@@ -56,6 +56,7 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     _compare("preprocessing", trained, task.preprocessing.to_dict())
     if other_data is not None:
         from tlkit.data.images import images_to_evaluate
+        from tlkit.preprocessing.augment import Augmentation
 
         data = images_to_evaluate(
             other_data,
@@ -65,10 +66,13 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
             on_error=config.data.on_error,
             path_column=config.data.path_column,
             label_column=config.data.label_column,
+            augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
         )
     learn = tlkit.Learner(task, data, directory=project.checkpoints)
     learn.load_best()
-    return learn
+    if run["size"] is not None:
+        learn.resize(run["size"])  # training went on at another size than it began with
+    return learn.ensemble() if run["kept"] == "ensemble" else learn
 
 
 def _last_run(project: Project) -> dict[str, Any]:
@@ -76,7 +80,8 @@ def _last_run(project: Project) -> dict[str, Any]:
 
     try:
         run = json.loads((project.checkpoints / RUN_FILE).read_text(encoding="utf-8"))
-        return {"finished": run["finished"], "identity": dict(run["identity"])}
+        kept, size = run.get("kept", "best"), run.get("size")
+        return {"finished": run["finished"], "identity": dict(run["identity"]), "kept": kept, "size": size}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"the record of the training cannot be read: {project.checkpoints / RUN_FILE}",

@@ -9,37 +9,41 @@ import keras
 import numpy as np
 
 from tlkit.errors import TrainingError
-from tlkit.training.run_state import BEST_FILE, RunState
+from tlkit.training.engine import Engine
+from tlkit.training.run_state import BEST_FILE, Keep, RunState
+from tlkit.training.snapshots import Snapshots
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
-    """Saves a run after every epoch and restores it.
+    """Saves a run after every epoch and restores it, optimizer and all.
 
     One `fit` call is bracketed by `begin` and `end`. What training cannot change is written once, at `begin`; an
     epoch adds only the variables that it can change and the optimizer.
 
     Args:
         state: the run on disk.
-        model: the whole model, also while only a part of it (the head) is being fitted.
+        engine: holds the whole model and the optimizer.
+        snapshots: those taken so far are noted with each checkpoint.
     """
 
-    def __init__(self, state: RunState, model: keras.Model):
+    def __init__(self, state: RunState, engine: Engine, snapshots: Snapshots):
         super().__init__()
+        self._snapshots = snapshots
         self._state = state
-        self._whole = model
-        self._optimizer: keras.optimizers.Optimizer | None = None
+        self._engine = engine
         self._history: dict[str, list[float]] = {}
         self._behind = bool(state.files)
 
-    def begin(
-        self, call: dict[str, Any], optimizer: keras.optimizers.Optimizer, *, resume: bool
-    ) -> tuple[int, dict[str, list[float]]]:
-        """Open a `fit` call, new or interrupted.
+    @property
+    def _variables(self) -> list[Any]:
+        return self._engine.task.model.variables
+
+    def begin(self, call: dict[str, Any], *, resume: bool) -> tuple[int, dict[str, list[float]]]:
+        """Open a `fit` call, new or interrupted; the optimizer covers what it trains already.
 
         Returns:
             Number of epochs already done, and their history.
         """
-        self._optimizer = optimizer
         self.restore_last()
         if resume:
             stored = self._state.calls[-1]
@@ -48,8 +52,10 @@ class EpochCheckpoint(keras.callbacks.Callback):
             return stored["epochs_done"], past
         self._history = {}
         base = f"base-{len(self._state.calls)}.npz"
-        self._state.save_arrays(base, [variable.numpy() for variable in self._whole.variables])
-        self._state.calls.append({**call, "epochs_done": 0, "history": {}, "base": base})
+        arrays = [variable.numpy() for variable in self._variables]
+        self._state.save_arrays(base, arrays + self._engine.optimizer_arrays())
+        covered = self._engine.covered_numbers()
+        self._state.calls.append({**call, "epochs_done": 0, "history": {}, "base": base, "covered": covered})
         self._state.files = [base]
         self._state.finished = False
         self._state.commit()
@@ -60,48 +66,58 @@ class EpochCheckpoint(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         if not np.isfinite(logs.get("loss", np.nan)):
             return  # the last good epoch stays the one to resume from
-        call = self._state.calls[-1]
+        call, number = self._state.calls[-1], len(self._state.calls) - 1
         for name, value in logs.items():
             self._history.setdefault(name, []).append(value)
-        delta = f"delta-{len(self._state.calls) - 1}-{epoch + 1}.npz"
-        assert self._optimizer is not None  # begin() has set it
+        delta = f"delta-{number}-{epoch + 1}.npz"
         mask = self._trainable_mask()
-        variables = self._whole.variables
-        changing = [variables[number].numpy() for number in mask]
-        self._state.save_arrays(delta, changing + [np.asarray(v) for v in self._optimizer.variables])
+        changing = [self._variables[place].numpy() for place in mask]
+        self._state.save_arrays(delta, changing + self._engine.optimizer_arrays())
         self._state.files = [call["base"], delta]
         call["epochs_done"] = epoch + 1
         call["history"] = self._history
         call["trainable"] = mask
+        call["snapshots"] = self._snapshots.names
         score = [logs.get("val_accuracy", 0.0), -logs.get("val_loss", 0.0)]
         if self._state.best is None or score > self._state.best["score"]:
-            self._state.best = {
-                "score": score,
-                "call": len(self._state.calls) - 1,
-                "epoch": epoch + 1,
-                "files": list(self._state.files),
-                "trainable": mask,
-            }
+            best = self._averaged(delta, mask, number, epoch) or delta
+            self._state.best = {"score": score, "call": number, "epoch": epoch + 1, "files": [call["base"], best]}
+            self._state.best["trainable"] = mask
         self._state.commit()
 
-    def end(self, outcome: dict[str, list[float]]) -> None:
-        """Close the `fit` call."""
-        self._state.calls[-1]["outcome"] = outcome
+    def _averaged(self, delta: str, mask: list[int], call: int, epoch: int) -> str | None:
+        """With running averages, it was those that were measured: keep them as this epoch's weights."""
+        averages = self._engine.averages()
+        if not averages:
+            return None
+        name = f"average-{call}-{epoch + 1}.npz"
+        variables = [self._variables[place] for place in mask]
+        self._state.save_arrays(name, [np.asarray(averages.get(id(v), v)) for v in variables])
+        return name
+
+    def end(self, outcome: dict[str, list[float]], steps: np.ndarray) -> None:
+        """Close the `fit` call.
+
+        Args:
+            outcome: its history.
+            steps: what its steps recorded, float32 [steps, 3].
+        """
+        name = f"steps-{len(self._state.calls) - 1}.npz"
+        self._state.save_arrays(name, [steps])
+        self._state.calls[-1].update(outcome=outcome, steps=name)
         self._state.commit()
 
     def restore_last(self) -> None:
-        """Bring the model to the last saved state of a resumed run; once only."""
+        """Bring model and optimizer to the last saved state of a resumed run; once only."""
         if not self._behind:
             return
         self._behind = False
-        fits = [call for call in self._state.calls if "fit" in call]
-        mask = fits[-1].get("trainable")
-        rest = self._restore(self._state.files, mask)
-        if rest and self._optimizer is not None and "outcome" not in fits[-1]:
-            if len(rest) != len(self._optimizer.variables):
-                raise TrainingError("the run to resume had another optimizer")
-            for variable, value in zip(self._optimizer.variables, rest, strict=True):
-                variable.assign(value)
+        call = next(call for call in reversed(self._state.calls) if "fit" in call)
+        self._engine.cover([self._variables[number] for number in call["covered"]])
+        rest = self._restore(self._state.files, call.get("trainable"))
+        self._engine.assign_optimizer(rest)
+        if "outcome" in call:
+            self._engine.settle_averages()
 
     def load_best(self) -> None:
         """Put the best epoch's weights into the model.
@@ -114,11 +130,13 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if best is None and not file.is_file():
             raise TrainingError("there are no trained weights", received=str(self._state.directory), fix="train first")
         self._behind = False
+        if self._state.kept == "ensemble":
+            self._snapshots.adopt(next(c["snapshots"] for c in reversed(self._state.calls) if c.get("snapshots")))
         if best is not None:
             self._restore(best["files"], best["trainable"])
             return
         try:
-            self._whole.load_weights(file)
+            self._engine.task.model.load_weights(file)
         except (ValueError, OSError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise TrainingError(f"the weights do not fit the model: {reason}", received=str(file)) from error
@@ -126,31 +144,43 @@ class EpochCheckpoint(keras.callbacks.Callback):
     def finish(self) -> None:
         """Load the best epoch, write it as `best.weights.h5`, and drop what was only needed to resume."""
         self.load_best()
-        if self._state.finished:
-            return
+        if not self._state.finished:
+            self.save("best")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self._state.finished
+
+    def save(self, kept: Keep) -> None:
+        """Make the present weights the ones to keep, and end the run."""
+        self._state.kept = kept
         temporary = self._state.directory / f".tmp-{os.getpid()}.weights.h5"
         try:
-            self._whole.save_weights(temporary)
+            self._engine.task.model.save_weights(temporary)
             temporary.replace(self._state.directory / BEST_FILE)
         except OSError as error:
             raise TrainingError("the weights cannot be written", received=str(error)) from error
         finally:
             temporary.unlink(missing_ok=True)
         self._state.finished, self._state.best, self._state.files = True, None, []
+        for call in self._state.calls:
+            call.pop("steps", None)
         self._state.commit()
 
     def _trainable_mask(self) -> list[int]:
         """Numbers of the variables that the present call may change: trainable ones, statistics and seeds."""
-        frozen = {id(v) for layer in self._whole._flatten_layers() for v in layer.weights if not layer.trainable}
-        return [number for number, variable in enumerate(self._whole.variables) if id(variable) not in frozen]
+        layers = self._engine.task.model._flatten_layers()
+        frozen = {id(v) for layer in layers for v in layer.weights if not layer.trainable}
+        return [number for number, variable in enumerate(self._variables) if id(variable) not in frozen]
 
     def _restore(self, files: list[str], mask: list[int] | None) -> list[np.ndarray]:
         """Assign a base file and a delta on top of it; gives the optimizer's arrays."""
-        variables = self._whole.variables
-        base = self._state.load_arrays(files[0])
+        variables = self._variables
+        arrays = self._state.load_arrays(files[0])
+        base, rest = arrays[: len(variables)], arrays[len(variables) :]
         if [array.shape for array in base] != [tuple(variable.shape) for variable in variables]:
             raise TrainingError("the checkpoint is of another model", received=files[0])
-        rest: list[np.ndarray] = []
         if len(files) > 1:
             delta = self._state.load_arrays(files[1])
             numbers = mask or []

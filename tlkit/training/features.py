@@ -82,34 +82,57 @@ class FeatureCache:
             self._weights, self._forward, self._features = checksum, None, {}
 
 
-def feature_epochs(
+def feature_epoch(
     features: np.ndarray,
     targets: np.ndarray,
     weights: np.ndarray | None,
     *,
     batch_size: int,
-    seed: int,
-    start: int,
+    order: Callable[[tf.Tensor], tf.Tensor],
+    number: tf.Variable | int,
 ) -> tf.data.Dataset:
-    """Stream shuffled epochs of features without end.
+    """One epoch of shuffled features.
 
     Args:
         features: float32 [n, F].
         targets: float32 [n, k].
         weights: float32 [n] sample weights, or None.
         batch_size: rows a batch; the last batch of an epoch may be smaller.
-        seed: with the number of the epoch it decides the order, and nothing else does.
-        start: number of the first epoch.
+        order: number of an epoch, int64 [] -> row numbers, int64 [n].
+        number: of the epoch; a variable is read anew by each iterator.
 
     Returns:
         Dataset of `(features, targets)` or `(features, targets, weights)` batches.
     """
+    epoch = _epoch_of(features, targets, weights, batch_size, order)
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(lambda _: epoch(tf.convert_to_tensor(number, tf.int64)))
+    return dataset.prefetch(4).apply(tf.data.experimental.assert_cardinality(-(-len(features) // batch_size)))
+
+
+def feature_epochs(
+    features: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None,
+    *,
+    batch_size: int,
+    order: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.data.Dataset:
+    """Stream epoch after epoch without end; arguments and elements as for `feature_epoch`."""
+    epoch = _epoch_of(features, targets, weights, batch_size, order)
+    return tf.data.Dataset.counter(0).flat_map(epoch).prefetch(4)
+
+
+def _epoch_of(
+    features: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None,
+    batch_size: int,
+    order: Callable[[tf.Tensor], tf.Tensor],
+) -> Callable[[tf.Tensor], tf.data.Dataset]:
     parts = [tf.constant(part) for part in (features, targets, weights) if part is not None]
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        rows = tf.range(len(features), dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(rows, tf.stack([tf.constant(seed, tf.int64), number]))
-        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        batches = tf.data.Dataset.from_tensor_slices(order(number)).batch(batch_size)
         return batches.map(lambda rows: tuple(tf.gather(part, rows) for part in parts))
 
-    return tf.data.Dataset.counter(start).flat_map(epoch).prefetch(4)
+    return epoch

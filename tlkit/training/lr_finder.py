@@ -1,24 +1,31 @@
-"""The learning-rate finder: an exponential sweep that leaves no trace in the model.
+"""The learning-rate finder: an exponential sweep that leaves no trace.
 
-Smith 2015, arXiv 1506.01186 (the range test); smoothing and the suggestion at the steepest slope after fast.ai.
+Smith 2015, arXiv 1506.01186 (the range test). The suggestions are those that fast.ai offers: steepest slope, a tenth of
+the minimum, the valley, and the slide.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import random
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state
 
 from tlkit.errors import ConfigError, DataError, TrainingError
+from tlkit.report.ascii_plot import ascii_plot
 from tlkit.report.plots import plot_lr_finder
 
+RECOMMENDED = "valley"
 _SMOOTHING = 0.9
-_DIVERGED = 4.0
+_FEWEST = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,99 +33,143 @@ class LRFinderResult:
     """What a sweep found.
 
     Attributes:
-        rates: learning rate of each step, float64 [n].
+        rates: learning rate of each step, float64 [n]; with layer groups, that of the last one.
         losses: training loss of each step, float64 [n].
         smoothed: exponentially smoothed losses, bias-corrected, float64 [n].
-        suggestion: the learning rate where the smoothed loss falls fastest per decade.
+        suggestions: rate by name: `"steepest"` (the smoothed loss falls fastest per decade), `"minimum/10"`,
+            `"valley"` (inside the longest fall) and `"slide"` (before the slope gets rough).
+        suggestion: the recommended one of them, `"steepest"`.
     """
 
     rates: np.ndarray
     losses: np.ndarray
     smoothed: np.ndarray
-    suggestion: float
+    suggestions: dict[str, float] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "suggestions", suggest(self.rates, self.smoothed))
+
+    @property
+    def suggestion(self) -> float:
+        """The recommended learning rate."""
+        return self.suggestions[RECOMMENDED]
 
     def plot(self, path: str | Path) -> Path:
-        """Draw loss against learning rate and write it as a picture (PNG, SVG or PDF by the suffix).
+        """Draw loss against learning rate with all suggestions and write it as PNG, SVG or PDF, by the suffix.
 
         Returns:
             The path of the picture.
         """
-        return plot_lr_finder(self.rates, self.losses, self.smoothed, self.suggestion, Path(path))
+        return plot_lr_finder(self.rates, self.losses, self.smoothed, self.suggestions, RECOMMENDED, Path(path))
+
+    def __str__(self) -> str:
+        """The curve in characters, and the suggestions: what a terminal can show."""
+        marks = {name: rate for name, rate in self.suggestions.items() if name == RECOMMENDED}
+        curve = ascii_plot(np.log10(self.rates), self.smoothed, {k: np.log10(v) for k, v in marks.items()})
+        listed = "   ".join(f"{name} {rate:.1e}" for name, rate in self.suggestions.items())
+        return f"{curve}\nlearning rate (log10) against smoothed loss\n{listed}   recommended: {RECOMMENDED}"
 
 
-def sweep(
+def find_lr(
     model: keras.Model,
     dataset: tf.data.Dataset,
-    optimizer: keras.optimizers.Optimizer,
-    loss: keras.losses.Loss,
     *,
     start: float = 1e-6,
     end: float = 1.0,
     steps: int = 100,
+    stop_at: float | None = 4.0,
 ) -> LRFinderResult:
-    """Train for some steps with a growing learning rate, then put everything back.
+    """Train a compiled model for some steps with a growing learning rate, then put everything back.
 
-    Every variable of the model (weights, batch-normalisation statistics, random seeds) is restored, also when the
-    sweep is interrupted or fails. The optimizer is used up: pass a fresh one.
+    Afterwards all is bit-identical to before, also after an exception or Ctrl-C: weights, batch-normalisation
+    statistics, the optimizer with its slots and counter, metrics, and the random states of layers, Keras, NumPy and
+    Python. A dataset that draws from the state of its own (`shuffle` without a seed) is the one thing that cannot be
+    put back; `tlkit.ImageData` has none.
+
+    Example:
+        >>> found = find_lr(model, dataset)
+        >>> print(found)
+        >>> found.suggestion
+        0.0032
 
     Args:
-        model: gives logits.
-        dataset: endless `(inputs, targets)` or `(inputs, targets, weights)` batches.
-        optimizer: a fresh optimizer.
-        loss: takes targets and logits.
+        model: compiled with a plain learning rate (no schedule).
+        dataset: `(inputs, targets)` or `(inputs, targets, weights)` batches; repeated as needed.
         start: first learning rate.
         end: last learning rate.
-        steps: most steps; the sweep stops early once the smoothed loss is four times its minimum, or not finite.
+        steps: most steps.
+        stop_at: end the sweep once the smoothed loss is so many times its minimum; None goes on to the end.
 
     Raises:
-        ConfigError: the range is not usable.
+        ConfigError: the range is not usable, or the model's rate cannot be set.
         DataError: the dataset is empty.
         TrainingError: the loss was not finite from the start.
+    """
+    check_range(start, end, steps, stop_at)
+    optimizer = _settable_optimizer(model)
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    sweep = _Sweep(np.geomspace(start, end, steps), stop_at)
+    execution, functions = model.steps_per_execution, (model.train_function, model.test_function)
+    with restored(model, optimizer):
+        try:
+            if execution != 1:
+                model.steps_per_execution, model.train_function = 1, None
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*ran out of data.*")  # an empty one is told below
+                model.fit(
+                    dataset.repeat(), epochs=1, steps_per_epoch=steps, callbacks=[sweep], shuffle=False, verbose=0
+                )
+        finally:
+            model.steps_per_execution = execution
+            if execution != 1:
+                model.train_function, model.test_function = functions
+    if not sweep.seen:
+        raise DataError("the learning-rate finder got no batches", received="an empty data set")
+    if len(sweep.losses) < min(_FEWEST, steps):
+        raise TrainingError(
+            "the loss is not finite at the smallest learning rates", received=sweep.losses, fix="start lower"
+        )
+    count = len(sweep.losses)
+    return LRFinderResult(sweep.rates[:count], np.array(sweep.losses), np.array(sweep.smoothed))
+
+
+def check_range(start: float, end: float, steps: int, stop_at: float | None) -> None:
+    """Refuse a sweep that cannot be run.
+
+    Raises:
+        ConfigError: an argument is not usable.
     """
     if not (0 < start < end < float("inf")):
         raise ConfigError("the range of learning rates is not usable", received=(start, end), allowed="0 < start < end")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 10:
         raise ConfigError("too few steps for a sweep", received=steps, allowed="a whole number from 10")
-    variables = model.trainable_variables
-
-    @tf.function(jit_compile=False, reduce_retracing=True)
-    def step(*batch: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            value = loss(batch[1], model(batch[0], training=True), *batch[2:])
-        gradients = tape.gradient(value, [variable.value for variable in variables])
-        optimizer.apply(gradients, variables)
-        return value
-
-    rates: list[float] = []
-    losses: list[float] = []
-    smoothed: list[float] = []
-    average = 0.0
-    with _restored(model):
-        optimizer.build(variables)
-        for number, batch in enumerate(dataset.take(steps)):
-            rate = start * (end / start) ** (number / (steps - 1))
-            optimizer.learning_rate = rate
-            value = float(step(*batch))
-            if not np.isfinite(value):
-                break
-            average = _SMOOTHING * average + (1 - _SMOOTHING) * value
-            rates.append(rate)
-            losses.append(value)
-            smoothed.append(average / (1 - _SMOOTHING ** (number + 1)))
-            if number > 10 and smoothed[-1] > _DIVERGED * min(smoothed):
-                break
-        else:
-            if not rates:
-                raise DataError("the learning-rate finder got no batches", received="an empty data set")
-    if len(rates) < 5:
-        raise TrainingError("the loss is not finite at the smallest learning rates", received=losses, fix="start lower")
-    return LRFinderResult(np.array(rates), np.array(losses), np.array(smoothed), steepest(rates, smoothed))
+    if stop_at is not None and not stop_at > 1:
+        raise ConfigError("stop_at is not usable", received=stop_at, allowed="a number above 1, or None")
 
 
-def steepest(rates: list[float], smoothed: list[float]) -> float:
+def suggest(rates: Any, smoothed: Any) -> dict[str, float]:
+    """Read learning rates off a curve.
+
+    Args:
+        rates: float [n], growing.
+        smoothed: smoothed loss at each, float [n].
+
+    Returns:
+        Rate by name of the method.
+    """
+    rates, smoothed = np.asarray(rates, np.float64), np.asarray(smoothed, np.float64)
+    return {
+        "steepest": steepest(rates, smoothed),
+        "minimum/10": float(rates[int(np.argmin(smoothed))]) / 10,
+        "valley": valley(rates, smoothed),
+        "slide": slide(rates, smoothed),
+    }
+
+
+def steepest(rates: Any, smoothed: Any) -> float:
     """Find the learning rate at which the smoothed loss falls fastest per decade, before its minimum."""
-    log_rates = np.log10(rates)
-    slope = np.gradient(np.asarray(smoothed), log_rates)
+    slope = np.gradient(np.asarray(smoothed), np.log10(rates))
     # The first tenth is mostly the luck of single batches; past its minimum the loss says nothing about how fast
     # one may learn.
     first = len(rates) // 10
@@ -126,11 +177,99 @@ def steepest(rates: list[float], smoothed: list[float]) -> float:
     return float(rates[first + int(np.argmin(slope[first:last]))])
 
 
+def valley(rates: Any, smoothed: Any) -> float:
+    """Find the longest fall of the loss (its longest decreasing subsequence) and take the middle of it."""
+    losses = np.asarray(smoothed)
+    length, before = np.ones(len(losses), int), np.full(len(losses), -1)
+    for here in range(1, len(losses)):
+        higher = np.flatnonzero(losses[:here] > losses[here])
+        if len(higher):
+            best = higher[np.argmax(length[higher])]
+            length[here], before[here] = length[best] + 1, best
+    path = [int(np.argmax(length))]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    return float(rates[path[len(path) // 2]])
+
+
+def slide(rates: Any, smoothed: Any, width: int = 15, threshold: float = 0.005) -> float:
+    """Slide a window down from the largest rate until the slope at its two ends is nearly the same; take its left end.
+
+    After the interval slide rule of Khan and others (Novetta, 2019).
+    """
+    slope = np.gradient(np.asarray(smoothed))
+    width = min(width, len(slope) - 1)
+    right = len(slope) - 1
+    while right - width > 0 and abs(slope[right] - slope[right - width]) > threshold:
+        right -= 1
+    return float(rates[right - width])
+
+
+class _Sweep(keras.callbacks.Callback):
+    """Sets the rate of each step and keeps its loss."""
+
+    def __init__(self, rates: np.ndarray, stop_at: float | None):
+        super().__init__()
+        self.rates = rates
+        self.losses: list[float] = []
+        self.smoothed: list[float] = []
+        self.seen = 0
+        self._stop_at = stop_at
+        self._average = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.model.optimizer.learning_rate = float(self.rates[batch])
+        self.model.reset_metrics()  # so that the loss that Keras reports is this step's own
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.seen += 1
+        loss = float((logs or {})["loss"])
+        if not np.isfinite(loss):
+            self.model.stop_training = True
+            return
+        self._average = _SMOOTHING * self._average + (1 - _SMOOTHING) * loss
+        self.losses.append(loss)
+        self.smoothed.append(self._average / (1 - _SMOOTHING ** len(self.losses)))
+        ran_away = self._stop_at is not None and self.smoothed[-1] > self._stop_at * min(self.smoothed)
+        if len(self.losses) > 10 and ran_away:
+            self.model.stop_training = True
+
+
+def _settable_optimizer(model: keras.Model) -> Any:
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        raise ConfigError("the model is not compiled", fix="call model.compile(...) first")
+    rate = getattr(optimizer, "_learning_rate", None)
+    if not isinstance(rate, keras.Variable) or isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        raise ConfigError(
+            "the optimizer's learning rate cannot be set",
+            received=type(rate).__name__,
+            allowed="an optimizer made with a number",
+        )
+    return optimizer
+
+
 @contextmanager
-def _restored(model: keras.Model) -> Iterator[None]:
-    before = [variable.numpy() for variable in model.variables]
+def restored(model: keras.Model, optimizer: Any) -> Iterator[None]:
+    """Put model, optimizer, metrics and random states back when the block is left, however it is left."""
+    seeds = global_state.get_global_attribute("global_seed_generator")
+    variables: list[Any] = [*model.variables, *model.metrics_variables, *_variables_of(optimizer)]
+    if seeds is not None:
+        variables.append(seeds.state)
+    before = [(variable, np.array(variable)) for variable in variables]
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    history, stop = getattr(model, "history", None), getattr(model, "stop_training", False)
     try:
         yield
     finally:
-        for variable, value in zip(model.variables, before, strict=True):
+        for metric in model.metrics:  # those that Keras made only now
+            metric.reset_state()
+        for variable, value in before:
             variable.assign(value)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        model.history, model.stop_training = history, stop
+
+
+def _variables_of(optimizer: Any) -> Sequence[Any]:
+    return optimizer.everything() if hasattr(optimizer, "everything") else optimizer.variables

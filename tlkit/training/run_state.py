@@ -18,7 +18,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from tlkit.errors import TrainingError
 _log = logging.getLogger("tlkit")
 RUN_FILE = "run.json"
 BEST_FILE = "best.weights.h5"
+Keep = Literal["best", "last", "swa", "ensemble"]
 
 
 class RunState:
@@ -49,6 +50,8 @@ class RunState:
         self.best: dict[str, Any] | None = None
         self.files: list[str] = []
         self.finished = False
+        self.size: int | None = None
+        self.kept: Keep = "best"
         self._begins = not resume
         if resume:
             self._read()
@@ -63,6 +66,7 @@ class RunState:
             stored = json.loads(file.read_text())
             for name in ("calls", "best", "files", "finished"):
                 setattr(self, name, stored[name])
+            self.size, self.kept = stored.get("size"), stored.get("kept", "best")
             before = stored["identity"]
         except (ValueError, KeyError) as error:
             raise TrainingError(f"the run cannot be read: {error}", received=str(file)) from error
@@ -103,9 +107,12 @@ class RunState:
             "best": self.best,
             "files": self.files,
             "finished": self.finished,
+            "size": self.size,
+            "kept": self.kept,
         }
         self._write(RUN_FILE, lambda file: file.write(json.dumps(document, indent=1).encode()))
         wanted = {*self.files, *(self.best["files"] if self.best else [])}
+        wanted |= {call["steps"] for call in self.calls if "steps" in call}
         for file in self.directory.glob("*.npz"):
             if file.name not in wanted:
                 file.unlink(missing_ok=True)

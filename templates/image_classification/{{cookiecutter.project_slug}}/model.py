@@ -27,5 +27,6 @@ def build_task(config: ProjectConfig, class_names: tuple[str, ...]) -> tlkit.Tas
         pooling=config.model.pooling,
         resize=config.model.resize,
         batch_norm=config.model.batch_norm,
+        cut=config.model.cut or None,
         head=lambda features, classes: head(features, classes, config.model.dropout, config.data.seed),
     )

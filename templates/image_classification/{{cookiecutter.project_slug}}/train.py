@@ -20,6 +20,7 @@ def load_data(config: ProjectConfig) -> tlkit.ImageData:
         "batch_size": config.data.batch_size,
         "val_fraction": config.data.val_fraction,
         "class_weight": config.data.class_weight,
+        "sampling": config.data.sampling,
         "cache": config.data.cache,
         "on_error": config.data.on_error,
         "seed": config.data.seed,
@@ -32,21 +33,20 @@ def load_data(config: ProjectConfig) -> tlkit.ImageData:
 
 
 def main(config: ProjectConfig, resume: bool = False) -> tlkit.Learner:
-    """Find a learning rate, train the head, then the whole network, and measure the best epoch."""
+    """Find a learning rate, train the head, then more of the network, and measure what is kept."""
     data = load_data(config)
     print(data)
     task = build_task(config, data.class_names)
-    learn = tlkit.Learner(task, data, directory=config.checkpoints, resume=resume)
+    learn = tlkit.Learner(task, data, directory=config.checkpoints, resume=resume, **config.step.model_dump())
     lr = config.train.learning_rate
     if lr == "auto":
         found = learn.find_lr()
         found.plot(config.reports / "learning_rate.png")
         lr = found.suggestion
-    learn.fit(config.train.frozen_epochs, lr)  # frozen backbone: only the head learns
-    if config.train.finetune_epochs:
-        learn.unfreeze()
-        learn.fit(config.train.finetune_epochs, lr / config.train.finetune_divisor)
-    learn.finish()
+    # First the head, on features that are computed once; then the backbone joins in, at lower rates.
+    learn.fine_tune(config.train.finetune_epochs, lr, **config.train.stages)
+    learn.recorder.plot_losses(config.reports / "losses.png")
+    learn = learn.finish(keep=config.train.keep)
     metrics = learn.evaluate()
     metrics.plot_confusion(config.reports / "confusion_matrix.png")
     print(metrics)

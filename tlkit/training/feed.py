@@ -1,0 +1,78 @@
+"""What a Learner's stages are fed with: photos, or features of a frozen backbone that are computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.models.task import Task
+from tlkit.training import features
+from tlkit.training.data import Data
+
+
+class Feed:
+    """Batches of photos or of features, for one task and one data set.
+
+    Args:
+        task: its frozen part computes the features.
+        data: the photos.
+        number: of the present epoch; whoever trains sets it, and each new iterator reads it.
+    """
+
+    def __init__(self, task: Task, data: Data, number: tf.Variable):
+        self._task = task
+        self._data = data
+        self._number = number
+        self._features = features.FeatureCache(task.features, data.ordered)
+
+    def epoch(self, precompute: bool) -> tf.data.Dataset:
+        """One epoch of training batches."""
+        if not precompute:
+            return self._data.epoch(self._number)
+        return features.feature_epoch(**self._options(), number=self._number)
+
+    def stream(self, precompute: bool) -> tf.data.Dataset:
+        """Training batches without end."""
+        return features.feature_epochs(**self._options()) if precompute else self._data.epochs(0)
+
+    def validation(self, precompute: bool) -> tf.data.Dataset:
+        """The validation batches."""
+        if not precompute:
+            return self._data.ordered("val")
+        return tf.data.Dataset.from_tensors((self._features["val"], self._targets("val")))
+
+    def training_features(self) -> np.ndarray:
+        """Features of the training photos, float32 [n, F]."""
+        return self._features["train"]
+
+    def logits(self, split: str) -> np.ndarray:
+        """What the model says of a split with its present weights, float32 [n, k]."""
+        if split in self._features:
+            return self._task.head(self._features[split], training=False).numpy()
+        return features.run(self._task.model, self._data.ordered(split))
+
+    def scores_with_views(self, split: str, n: int, beta: float) -> np.ndarray:
+        """Probabilities float32 [n, k]: `beta` times the plain ones and the rest the mean over `n` augmented views."""
+        views = [self._data.views(split, number) for number in range(1, n + 1)]
+        forward = features.fast_forward(self._task.model)
+
+        def scores(dataset: tf.data.Dataset) -> np.ndarray:
+            return tf.nn.softmax(features.collect(forward, dataset)).numpy()
+
+        mean = np.mean([scores(view) for view in views], axis=0)
+        return (beta * scores(self._data.ordered(split)) + (1 - beta) * mean).astype(np.float32)
+
+    def _options(self) -> dict[str, Any]:
+        class_weights = self._data.class_weights
+        return {
+            "features": self._features["train"],
+            "targets": self._targets("train"),
+            "weights": None if class_weights is None else class_weights[self._data.labels("train")],
+            "batch_size": self._data.batch_size,
+            "order": self._data.epoch_order,
+        }
+
+    def _targets(self, split: str) -> np.ndarray:
+        return np.eye(len(self._task.class_names), dtype=np.float32)[self._data.labels(split)]

@@ -1,0 +1,103 @@
+"""Whole workflows of fine-tuning, put together from a Learner's own calls."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from tlkit.errors import ConfigError, check_choice
+from tlkit.training.plan import whole
+from tlkit.training.policy import FreezingPolicy, bit_rule, choose_policy
+
+if TYPE_CHECKING:
+    from tlkit.training.learner import Learner
+
+PolicyName = Literal["all", "head", "auto", "bit"]
+DIVISOR = 10.0
+_log = logging.getLogger("tlkit")
+
+
+def fit_gradual(learn: Learner, epochs: int, lr: Any, *, first: int, last: int, options: Mapping[str, Any]) -> None:
+    """Unfreeze one layer group more for each stage; see `Learner.fit_gradual`."""
+    count = len(learn.task.groups)
+    for number in (first, last):
+        if isinstance(number, bool) or not isinstance(number, int) or not -count <= number < count:
+            raise ConfigError("there is no such layer group", received=number, allowed=f"{-count} to {count - 1}")
+    stages = range(first % count, last % count - 1, -1)
+    if not stages:
+        raise ConfigError("the last stage must train at least the groups of the first", received=(first, last))
+    if isinstance(lr, int | float):
+        lr = [lr / 2.6**below for below in range(count - 1, -1, -1)]
+    for number in stages:
+        learn.freeze_to(number)
+        learn.fit(epochs, lr, **options)
+
+
+def fine_tune(
+    learn: Learner,
+    epochs: int,
+    lr: float | None,
+    *,
+    frozen_epochs: int,
+    divisor: float,
+    policy: PolicyName,
+    sizes: Sequence[int],
+    options: Mapping[str, Any],
+) -> None:
+    """Train the head, then as much of the backbone as the policy says; see `Learner.fine_tune`."""
+    check_choice("policy", policy, get_args(PolicyName))
+    if isinstance(epochs, bool) or epochs != 0:
+        whole("epochs", epochs)
+    whole("frozen_epochs", frozen_epochs)
+    if isinstance(divisor, bool) or not isinstance(divisor, int | float) or not 0 < divisor < math.inf:
+        raise ConfigError("divisor must be a number above 0", received=divisor)
+    if policy == "bit":
+        _fine_tune_by_bit(learn, options)
+        return
+    final = learn.task.preprocessing.size
+    learn.freeze()
+    learn.resize(next(iter(sizes), final))
+    lr = learn.find_lr().suggestion if lr is None else lr
+    for size in (*sizes, final):
+        learn.resize(size)
+        learn.fit(frozen_epochs, lr, verbose=options.get("verbose", True))
+    chosen = _policy(learn, policy)
+    if not epochs or chosen.first_trainable == len(learn.task.groups) - 1:
+        return
+    learn.freeze_to(chosen.first_trainable)
+    learn.fit(epochs, [lr / divisor * ratio for ratio in chosen.ratios], **options)
+
+
+def _policy(learn: Learner, name: PolicyName) -> FreezingPolicy:
+    count = len(learn.task.groups)
+    if name == "auto":
+        names = [group.name for group in learn.task.groups]
+        chosen = choose_policy(learn.data.labels("train"), learn.likeness(), names)
+        _log.info("policy auto: %s", chosen.reason)
+        return chosen
+    first = 0 if name == "all" else count - 1
+    return FreezingPolicy(first, tuple(3.0 ** -min(2, count - 1 - number) for number in range(count)), "asked for")
+
+
+def _fine_tune_by_bit(learn: Learner, options: Mapping[str, Any]) -> None:
+    if learn.optimizer_name != "SGD":
+        raise ConfigError(
+            "Big Transfer's hyper-rule is one for SGD with momentum",
+            received=learn.optimizer_name,
+            fix='make the Learner with optimizer="sgd"',
+        )
+    examples = len(learn.data.labels("train"))
+    rule = bit_rule(examples, learn.data.native_size())
+    learn.resize(rule.size)
+    learn.mix(rule.mixup_alpha)
+    steps = learn.data.steps_per_epoch
+    epochs = max(1, round(rule.steps / steps))
+    rate = rule.learning_rate * learn.data.batch_size / 512
+    _log.info(
+        "policy bit: %d examples: %d px, %d steps, MixUp %s, learning rate %.1e (%g at a batch of 512)",
+        examples, rule.size, epochs * steps, rule.mixup_alpha or "off", rate, rule.learning_rate,
+    )  # fmt: skip
+    learn.unfreeze()
+    learn.fit(epochs, rule.schedule(rate, epochs * steps), **options)

@@ -1,0 +1,85 @@
+"""The calls of a run in order: those that a resumed script repeats are answered from the record."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tlkit.callbacks.recorder import Recorder
+from tlkit.errors import TrainingError
+from tlkit.training.run_state import RunState
+from tlkit.training.snapshots import Snapshots
+
+_log = logging.getLogger("tlkit")
+_WORDS = {
+    "find_lr": "finding the learning rate",
+    "likeness": "measuring the likeness",
+    "precision": "measuring the precision",
+}
+
+
+class Journal:
+    """Answers calls that a resumed run has finished already, and notes new ones.
+
+    Args:
+        state: the run on disk; None for a run that leaves nothing.
+        recorder: receives the steps of finished calls.
+        snapshots: receives the snapshots of finished calls.
+    """
+
+    def __init__(self, state: RunState | None, recorder: Recorder, snapshots: Snapshots):
+        self._state = state
+        self._recorder = recorder
+        self._snapshots = snapshots
+        self._replayed = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the run on disk has calls that this script has not come to yet."""
+        return self._state is not None and self._replayed < len(self._state.calls)
+
+    def replay(self, call: dict[str, Any]) -> Any:
+        """Give the outcome of a call that a resumed run has already finished, or None.
+
+        Args:
+            call: one key, the kind of the call, with all that decides its outcome.
+
+        Raises:
+            TrainingError: the run made another call here.
+        """
+        if not self.is_behind:
+            return None
+        assert self._state is not None  # narrows the type; is_behind checked it
+        stored, kind = self._state.calls[self._replayed], next(iter(call))
+        if stored.get(kind) != call[kind]:
+            before = {key: value for key, value in stored.items() if key in ("fit", *_WORDS)}
+            raise TrainingError(
+                "the run to resume made another call here",
+                received=call,
+                allowed=str(before),
+                fix="train without resume",
+            )
+        self._snapshots.adopt(stored.get("snapshots", []))
+        if "outcome" not in stored:
+            return None
+        self._replayed += 1
+        if "steps" in stored:
+            self._recorder.add_steps(*self._state.load_arrays(stored["steps"])[0].T)
+        what = (
+            f"{call['fit']['epochs']} epochs of {', '.join(call['fit']['trained'])}" if kind == "fit" else _WORDS[kind]
+        )
+        _log.info("already done: %s", what)
+        return stored["outcome"]
+
+    def note(self, call: dict[str, Any], outcome: Any) -> None:
+        """Keep the outcome of a call that changed no weight."""
+        if self._state is not None:
+            self._state.calls.append({**call, "outcome": outcome})
+            self._replayed += 1
+            if self._state.files:
+                self._state.commit()
+
+    def passed(self) -> None:
+        """Count a `fit`, which writes its own record."""
+        if self._state is not None:
+            self._replayed += 1

@@ -1,0 +1,135 @@
+"""How each training step is taken: the Learner's options, in one place and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+import keras
+
+from tlkit.errors import ConfigError, check_choice, did_you_mean
+
+Precision = Literal["as_built", "auto", "float32", "mixed_bfloat16", "mixed_float16"]
+OptimizerName = Literal["adamw", "adam", "sgd", "lion"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How each training step is taken.
+
+    Example:
+        >>> TrainingOptions(label_smoothing=0.1, clip_norm=1.0)
+
+    Args:
+        optimizer: `"adamw"` (weight decay 0.01, not on biases and normalisation), `"adam"`, `"sgd"` (momentum 0.9) or
+            `"lion"`; the Learner also takes a function that makes one.
+        label_smoothing: part of the target that is spread over all classes (Szegedy et al. 2015, arXiv 1512.00567),
+            0 up to 1.
+        accumulate: batches whose gradients are averaged for one update, for a larger batch than memory holds.
+        clip_norm: largest norm of all gradients together; 0 for no limit.
+        ema: decay of running averages of the weights (Polyak & Juditsky 1992), for example 0.999; 0 for none. They
+            are what is validated and kept. Short runs forget faster, so that averages of 30 steps make sense.
+        patience: stop a `fit` after so many epochs without a better validation loss; 0 for never.
+        precision: `"auto"` measures whether a reduced format is faster here, once for the frozen and once for the
+            unfrozen stage; or a Keras dtype policy; `"as_built"` leaves the task as it is.
+
+    Raises:
+        ConfigError: a value is not usable.
+    """
+
+    optimizer: OptimizerName = "adamw"
+    label_smoothing: float = 0.0
+    accumulate: int = 1
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    precision: Precision = "as_built"
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.optimizer, get_args(OptimizerName))
+        check_choice("precision", self.precision, get_args(Precision))
+        for name in ("label_smoothing", "ema"):
+            _check(name, getattr(self, name), lambda value: 0 <= value < 1, "0 up to 1")
+        _check("clip_norm", self.clip_norm, lambda value: 0 <= value < math.inf, "0 (no limit) or more")
+        for name, lowest in (("accumulate", 1), ("patience", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise ConfigError(f"{name} is not usable", received=value, allowed=f"a whole number from {lowest}")
+
+    def updated(self, changes: Mapping[str, Any]) -> TrainingOptions:
+        """Give the options with some of them changed.
+
+        Raises:
+            ConfigError: there is no such option.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise ConfigError(
+                    "unknown option of the Learner", received=name, allowed=known, fix=did_you_mean(name, known) or None
+                )
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the options as plain values."""
+        return dataclasses.asdict(self)
+
+    def loss(self) -> keras.losses.Loss:
+        """Make the loss: cross-entropy of logits and one-hot targets."""
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+
+    def maker(
+        self, make: Callable[[Any], keras.optimizers.Optimizer] | None
+    ) -> Callable[[float], keras.optimizers.Optimizer]:
+        """Give a function that makes a fresh optimizer from a learning rate, with these options set on it.
+
+        Args:
+            make: the user's own; the named one when left out.
+
+        Raises:
+            ConfigError: `make` is an optimizer, not a function that makes one.
+        """
+        if make is not None and not callable(make):
+            raise ConfigError(
+                "optimizer must be a name or a function that makes one from a learning rate",
+                received=type(make).__name__,
+                fix="for example optimizer=lambda rate: keras.optimizers.SGD(rate, momentum=0.9)",
+            )
+
+        def fresh(rate: float) -> keras.optimizers.Optimizer:
+            optimizer = make(rate) if make is not None else self._named(rate)
+            if isinstance(optimizer, keras.optimizers.Optimizer):
+                if self.accumulate > 1:
+                    _set_once(optimizer, "gradient_accumulation_steps", self.accumulate)
+                if self.clip_norm:
+                    _set_once(optimizer, "global_clipnorm", float(self.clip_norm))
+            return optimizer
+
+        return fresh
+
+    def _named(self, rate: float) -> keras.optimizers.Optimizer:
+        if self.optimizer == "sgd":
+            return keras.optimizers.SGD(rate, momentum=0.9)
+        if self.optimizer == "adam":
+            return keras.optimizers.Adam(rate)
+        kind = keras.optimizers.AdamW if self.optimizer == "adamw" else keras.optimizers.Lion
+        optimizer = kind(rate, weight_decay=1e-2)
+        # Shrinking an offset or a scale towards zero regularises nothing.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return optimizer
+
+
+def _check(name: str, value: Any, usable: Callable[[Any], bool], allowed: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not usable(value):
+        raise ConfigError(f"{name} is not usable", received=value, allowed=allowed)
+
+
+def _set_once(optimizer: keras.optimizers.Optimizer, name: str, value: Any) -> None:
+    clipping = ("clipnorm", "clipvalue", "global_clipnorm")
+    taken = clipping if name in clipping else (name,)
+    for other in taken:
+        if getattr(optimizer, other, None) is not None:
+            raise ConfigError(f"the optimizer already has its own {other}", received=getattr(optimizer, other))
+    setattr(optimizer, name, value)

@@ -1,0 +1,149 @@
+"""How much of a pretrained network to retrain: from how much data there is, and how like the source it looks."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from tlkit.errors import ConfigError
+from tlkit.schedules import Staircase
+
+FEW, MANY = 50, 1000  # examples of the rarest class
+ALIKE = 0.75
+
+
+@dataclasses.dataclass(frozen=True)
+class FreezingPolicy:
+    """What to do after the head has been trained.
+
+    Attributes:
+        first_trainable: number of the first layer group that is trained; -1 for the head alone.
+        ratios: learning rate of each layer group as a part of the head's.
+        reason: why, in a sentence.
+    """
+
+    first_trainable: int
+    ratios: tuple[float, ...]
+    reason: str
+
+
+def similarity(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> float:
+    """Measure how well features of the frozen network already tell the classes apart.
+
+    A linear probe (logistic regression on standardised features, Alain & Bengio 2016, arXiv 1610.01644) is
+    cross-validated on the training photos; its balanced accuracy is rescaled so that guessing gives 0.
+
+    Args:
+        features: float [n, F].
+        labels: int [n].
+        seed: of the folds.
+
+    Returns:
+        0 (no better than guessing) to 1 (all told apart).
+
+    Raises:
+        ConfigError: a class has fewer than two examples.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    present, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2 or len(present) < 2:
+        raise ConfigError(
+            "how alike the data is cannot be measured", received=counts.tolist(), allowed="two examples of each class"
+        )
+    rng = np.random.default_rng(seed)
+    # A few thousand examples measure it well enough, and a probe on a million would take hours.
+    rows = rng.permutation(len(labels))[:5000] if len(labels) > 5000 else np.arange(len(labels))
+    kept = np.unique(labels[rows], return_counts=True)[1].min()
+    folds = StratifiedKFold(min(3, max(2, int(kept))), shuffle=True, random_state=seed)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer members than folds
+        scores = cross_val_score(probe, features[rows], labels[rows], cv=folds, scoring="balanced_accuracy")
+    chance = 1 / len(present)
+    return float(np.clip((np.mean(scores) - chance) / (1 - chance), 0.0, 1.0))
+
+
+def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str]) -> FreezingPolicy:
+    """Choose how much to retrain.
+
+    The rule of transfer learning: few examples train only the head, many everything; data unlike the source keeps only
+    the early, general part of the network and retrains the rest (Yosinski et al. 2014, arXiv 1411.1792).
+
+    Args:
+        labels: int [n], of the training examples.
+        likeness: what `similarity` measured.
+        groups: names of the layer groups, from the input to the head.
+
+    Returns:
+        The choice with its reason.
+    """
+    rarest = int(np.unique(labels, return_counts=True)[1].min())
+    count = len(groups)
+    amount = "few" if rarest < FEW else "many" if rarest > MANY else "some"
+    alike = likeness >= ALIKE
+    last_block = max(0, count - 2)
+    falling = tuple(3.0 ** -min(2, count - 1 - number) for number in range(count))
+    even = (1.0,) * count
+    choice = {
+        ("few", True): (-1, falling, "only the head is trained"),
+        ("few", False): (last_block, even, "the early, general groups are kept and the rest is retrained"),
+        ("some", True): (last_block, falling, "the last block is trained along, at a lower rate"),
+        ("some", False): (min(1, last_block), even, "only the first, most general group is kept"),
+        ("many", True): (0, falling, "everything is trained, the earlier the slower"),
+        ("many", False): (0, even, "everything is retrained"),
+    }
+    first, ratios, what = choice[amount, alike]
+    looks = "like" if alike else "unlike"
+    reason = (
+        f"{amount} examples ({rarest} of the rarest class; few is below {FEW}, many above {MANY}), "
+        f"{looks} the source (frozen features tell {likeness:.0%} apart; the line is {ALIKE:.0%}): {what}"
+    )
+    return FreezingPolicy(first if first >= 0 else count - 1, ratios, reason)
+
+
+@dataclasses.dataclass(frozen=True)
+class BitRule:
+    """Big Transfer's hyper-rule for one data set.
+
+    Attributes:
+        size: side of the square input in pixels.
+        steps: training steps at a batch of 512.
+        mixup_alpha: of MixUp; 0 for none.
+        learning_rate: of SGD with momentum 0.9 at a batch of 512; it is proportional to the batch.
+        decay_at: parts of the run at which the rate falls to a tenth.
+    """
+
+    size: int
+    steps: int
+    mixup_alpha: float
+    learning_rate: float = 0.003
+    decay_at: tuple[float, ...] = (0.3, 0.6, 0.9)
+
+    def schedule(self, lr: float, total_steps: int) -> Staircase:
+        """Give the schedule of a run: the rate falls to a tenth at each of `decay_at`."""
+        return Staircase(lr, tuple(round(part * total_steps) for part in self.decay_at), 0.1)
+
+
+def bit_rule(examples: int, native_size: float) -> BitRule:
+    """Give Big Transfer's hyper-rule (Kolesnikov et al. 2019, arXiv 1912.11370, section 3.3).
+
+    Args:
+        examples: training examples.
+        native_size: typical side of the photos in pixels, the square root of their area.
+
+    Returns:
+        Resolution by photo size; length and MixUp by number of examples.
+    """
+    size = 128 if native_size <= 96 else 480
+    if examples < 20_000:
+        return BitRule(size, 500, 0.0)
+    return BitRule(size, 10_000 if examples < 500_000 else 20_000, 0.1)
