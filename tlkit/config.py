@@ -85,6 +85,7 @@ class TrainSection(_Section):
     cycle_len: Annotated[int, Field(ge=0)] = 0
     cycle_mult: Annotated[int, Field(ge=1)] = 1
     keep: Literal["best", "last", "swa", "ensemble"] = "best"
+    log: Literal["none", "csv", "tensorboard"] = "none"
 
     @property
     def stages(self) -> dict[str, Any]:

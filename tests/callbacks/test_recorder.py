@@ -178,3 +178,19 @@ def test_an_empty_recorder_says_so(tmp_path):
         with pytest.raises(ConfigError, match="nothing was recorded yet"):
             use(tmp_path / "file.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_draws_both_pictures_and_what_else_is_asked(tmp_path):
+    recorder = Recorder(per_step=False)
+    recorder.report(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
+    recorder.add_steps([0.1, 0.2], [0.9, 0.8], [1.0, 0.5])
+    recorder.report(tmp_path / "plain")
+    assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == ["learning_rates.png", "losses.png"]
+    recorder.report(tmp_path / "plain", "csv")
+    recorder.report(tmp_path / "plain", "csv")  # the run after replaces it
+    assert (tmp_path / "plain" / "steps.csv").read_text().splitlines()[1].startswith("0,0.1,0.9,1.0")
+    recorder.report(tmp_path / "plain", "tensorboard")
+    assert list((tmp_path / "plain" / "tensorboard").iterdir())
+    with pytest.raises(ConfigError, match="unknown extra; received: 'excel'"):
+        recorder.report(tmp_path, "excel")

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tlkit.callbacks.dial import inner_optimizer, momentum_now
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, check_choice
 from tlkit.report import plots
 
 
@@ -208,6 +208,29 @@ class Recorder(keras.callbacks.Callback):
                         _write_scalar(f"epoch/{name}", int(row["epoch"]), value)
         writer.close()
         return Path(folder)
+
+    def report(self, folder: str | Path, extra: str = "none") -> None:
+        """Draw rates and losses into a folder, and write the steps as well if asked; earlier ones are replaced.
+
+        A run that had nothing left to do has recorded nothing and leaves the folder as it is.
+
+        Args:
+            folder: receives `learning_rates.png` and `losses.png`.
+            extra: `"csv"` adds `steps.csv`, `"tensorboard"` an event file in `tensorboard/`, `"none"` nothing.
+
+        Raises:
+            ConfigError: there is no such extra.
+        """
+        check_choice("extra", extra, ("none", "csv", "tensorboard"))
+        if not self.rates:
+            return
+        folder = Path(folder)
+        self.plot_lr(folder / "learning_rates.png")
+        self.plot_losses(folder / "losses.png")
+        if extra == "csv":
+            self.to_csv(folder / "steps.csv", overwrite=True)
+        elif extra == "tensorboard":
+            self.to_tensorboard(folder / "tensorboard")
 
     def _need_steps(self) -> None:
         if not self.rates:

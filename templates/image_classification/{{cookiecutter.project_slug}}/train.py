@@ -45,7 +45,7 @@ def main(config: ProjectConfig, resume: bool = False) -> tlkit.Learner:
         lr = found.suggestion
     # First the head, on features that are computed once; then the backbone joins in, at lower rates.
     learn.fine_tune(config.train.finetune_epochs, lr, **config.train.stages)
-    learn.recorder.plot_losses(config.reports / "losses.png")
+    learn.recorder.report(config.reports, config.train.log)
     learn = learn.finish(keep=config.train.keep)
     metrics = learn.evaluate()
     metrics.plot_confusion(config.reports / "confusion_matrix.png")
