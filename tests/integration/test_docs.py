@@ -1,0 +1,231 @@
+"""The pages in docs/: their snippets run, and what they name exists."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import typer
+from photos import write_folder
+from tiny import tiny_task
+
+import tlkit
+from tlkit import config
+from tlkit.cli.main import app
+from tlkit.errors import ConfigError
+from tlkit.models.task import LayerGroup
+from tlkit.training import fine_tuning
+from tlkit.training.lr_finder import RECOMMENDED
+from tlkit.training.policy import BitRule
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+PUBLIC_MODULES = {"schedules"}
+CLASSES = ("blue", "green", "red")
+ATTRIBUTES = {"task", "data", "options", "history", "recorder", "snapshots"}  # made in Learner.__init__
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def problems_of_python(source: str) -> list[str]:
+    """Names that users should not find in a snippet, or that there are not."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tlkit":
+            if node.module == "tlkit":
+                found += [alias.name for alias in node.names if alias.name not in {*tlkit.__all__, *PUBLIC_MODULES}]
+            elif node.module.partition(".")[2] not in PUBLIC_MODULES:
+                found.append(node.module)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "tlkit" and node.attr not in tlkit.__all__:
+                found.append(f"tlkit.{node.attr}")
+            if node.value.id == "learn" and not is_of_learner(node.attr):
+                found.append(f"learn.{node.attr}")
+    return found
+
+
+def is_of_learner(name: str) -> bool:
+    return not name.startswith("_") and (hasattr(tlkit.Learner, name) or name in ATTRIBUTES)
+
+
+def problems_of_prose(text: str) -> list[str]:
+    """Config keys, names and methods in backticks that there are not."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    known = {key for key, _ in config.known_keys()}
+    sections = {key.partition(".")[0] for key in known}
+    found = []
+    for quoted in re.findall(r"`([^`\n]+)`", prose):
+        named = re.fullmatch(r"\[(\w+)\](?: (\w+).*)?", quoted)
+        dotted = re.fullmatch(r"(\w+)\.(\w+)(?: ?=.*)?", quoted)
+        if named and (named[1] not in sections or (named[2] and f"{named[1]}.{named[2]}" not in known)):
+            found.append(quoted)
+        if dotted and dotted[1] in sections and f"{dotted[1]}.{dotted[2]}" not in known:
+            found.append(quoted)
+        found += [f"tlkit.{name}" for name in re.findall(r"\btlkit\.(\w+)", quoted) if name not in tlkit.__all__]
+        found += [f"learn.{name}" for name in re.findall(r"\blearn\.(\w+)", quoted) if not is_of_learner(name)]
+    return found
+
+
+def problems_of_links(text: str, folder: Path) -> list[str]:
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [target for target in targets if "://" not in target and not (folder / target.partition("#")[0]).is_file()]
+
+
+def problems_of_commands(text: str) -> list[str]:
+    """Commands and options of tlkit that there are not, in sh blocks and in backticks."""
+    commands = typer.main.get_command(app).commands
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()] + re.findall(r"`(tlkit [^`]+)`", text)
+    found = []
+    for line in (line for line in lines if line.startswith("tlkit ")):
+        name, *words = line.split()[1:]
+        if name not in commands:
+            found.append(line)
+            continue
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        found += [line for word in words if word.startswith("--") and word not in options]
+    return found
+
+
+@each_page
+def test_what_a_page_names_exists(page: Path):
+    text = page.read_text(encoding="utf-8")
+    assert problems_of_prose(text) == []
+    assert problems_of_links(text, page.parent) == []
+    assert problems_of_commands(text) == []
+    for source in blocks(text, "python"):
+        compile(source, page.name, "exec")
+        assert problems_of_python(source) == []
+
+
+@each_page
+def test_the_config_of_a_page_is_accepted(page: Path, tmp_path):
+    for number, source in enumerate(blocks(page.read_text(encoding="utf-8"), "toml")):
+        needed = {"project": 'name = "x"', "data": 'path = "photos"', "export": 'directory = "saved_models/x"'}
+        for section, line in needed.items():
+            header = f"[{section}]\n"
+            source = source.replace(header, f"{header}{line}\n") if header in source else f"{header}{line}\n{source}"
+        file = tmp_path / f"{number}.toml"
+        file.write_text(source, encoding="utf-8")
+        settings = tomllib.loads(source)
+        loaded = config.load_config(file).model_dump()
+        assert all(loaded[section][key] == value for section in settings for key, value in settings[section].items())
+
+
+def test_the_index_leads_to_every_page():
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert {f"({page.name})" for page in PAGES if page.stem != "index"} <= set(re.findall(r"\([\w-]+\.md\)", text))
+
+
+def test_the_page_on_the_finder_names_the_recommended_suggestion():
+    text = (DOCS / "learning-rate-finder.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\S+)` .*recommended", text, re.MULTILINE) == [RECOMMENDED]
+
+
+def test_every_picture_is_shown():
+    shown = {name for page in PAGES for name in re.findall(r"!\[[^]]+\]\(images/([^)]+)\)", page.read_text("utf-8"))}
+    assert shown == {file.name for file in (DOCS / "images").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "right"),
+    [
+        (problems_of_python, "tlkit.Lerner()", "tlkit.Learner()"),
+        (problems_of_python, "from tlkit.training.engine import Engine", "from tlkit.schedules import OneCycle"),
+        (problems_of_python, "from tlkit import Engine", "from tlkit import schedules, Learner"),
+        (problems_of_python, "learn.fine_tun(3)", "learn.fine_tune(3)"),
+        (problems_of_python, "learn._engine", "learn.recorder"),
+        (problems_of_prose, "`[train] cycle`", "`[train] cycle_len`"),
+        (problems_of_prose, "`[trains]`", "`[train]`"),
+        (problems_of_prose, "`train.keeps = 1`", "`train.keep = 1`"),
+        (problems_of_prose, "`tlkit.find_lrs(model)`", "`tlkit.find_lr(model)`"),
+        (problems_of_prose, "`learn.freez()`", "`learn.freeze()`"),
+        (problems_of_commands, "`tlkit evaluates`", "`tlkit evaluate`"),
+        (problems_of_commands, "```sh\ntlkit export --ttas 4\n```", "```sh\ntlkit export --tta 4\n```"),
+    ],
+)
+def test_the_checks_find_what_is_wrong(check, wrong, right):
+    assert check(wrong) != []
+    assert check(right) == []
+
+
+def test_broken_links_are_found():
+    assert problems_of_links("[a](index.md) [b](none.md) ![c](images/none.png)", DOCS) == ["none.md", "images/none.png"]
+
+
+def four_groups():
+    """The tiny task with the layer groups that image classifiers have."""
+    task = tiny_task(CLASSES)
+    layers = {"stem": "stem", "body": "norm", "last_block": "last"}
+    groups = [LayerGroup(name, (task.backbone.get_layer(layer),)) for name, layer in layers.items()]
+    task = dataclasses.replace(task, groups=(*groups, task.groups[-1]))
+    task.freeze_to(-1)
+    return task
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """What the pages take for granted, small; photos and pretrained networks are replaced, their arguments checked."""
+    monkeypatch.chdir(tmp_path)
+    write_folder(Path("photos"), dict.fromkeys(CLASSES, 12))
+    from_folder, classifier, export = tlkit.images_from_folder, tlkit.image_classifier, tlkit.Learner.export
+
+    def small_data(*args, **options):
+        inspect.signature(from_folder).bind(*args, **options)
+        return from_folder(*args, **{**options, "size": 32, "batch_size": 8, "val_fraction": 0.3})
+
+    def small_task(*args, **options):
+        inspect.signature(classifier).bind(*args, **options)
+        return four_groups()
+
+    def bound(*args, **options):
+        inspect.signature(export).bind(*args, **options)
+
+    monkeypatch.setattr(tlkit, "images_from_folder", small_data)
+    monkeypatch.setattr(tlkit, "image_classifier", small_task)
+    monkeypatch.setattr(tlkit.Learner, "export", bound)
+    monkeypatch.setattr(fine_tuning, "bit_rule", lambda examples, size: BitRule(48, 4, 0.1))  # not 500 steps
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
+    data = small_data("photos", augment="side_on")
+    return {
+        "tlkit": tlkit,
+        "np": np,
+        "keras": keras,
+        "data": data,
+        "task": four_groups(),
+        "learn": tlkit.Learner(four_groups(), data),
+        "lr": 0.01,
+        "model": keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]),
+        "dataset": tf.data.Dataset.from_tensor_slices((random[:, :4], random[:, 4:])).batch(8),
+    }
+
+
+@each_page
+def test_the_snippets_of_a_page_run(page: Path, names):
+    for source in blocks(page.read_text(encoding="utf-8"), "python"):
+        names["model"].compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse")
+        exec(compile(source, page.name, "exec"), names)
+    assert "learn" in names
+
+
+def test_a_snippet_with_an_unknown_argument_is_noticed(names):
+    with pytest.raises(TypeError, match="sice"):
+        names["tlkit"].images_from_folder("photos", sice=224)
+    with pytest.raises(TypeError, match="cuts"):
+        names["tlkit"].image_classifier("resnet50", CLASSES, cuts="body")
+    with pytest.raises(TypeError, match="views"):
+        names["learn"].export("saved_models/photos", views=4)
+    with pytest.raises(ConfigError, match="more learning rates than layer groups"):
+        names["learn"].fit(1, [0.1] * 5)
