@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -247,6 +246,18 @@ def test_a_run_leaves_no_stray_files(folder, tmp_path):
     again = tlkit.Learner(frozen_task(seed=4), load(folder), directory=tmp_path / "run", resume=True)
     run_script(again)  # nothing is left to do
     assert again.evaluate().loss == pytest.approx(learn.evaluate().loss)
+
+
+def test_a_finished_run_that_is_resumed_goes_on_with_what_it_kept(folder, tmp_path):
+    learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
+    learn.fit(4, 0.5)
+    learn.finish()
+    again = tlkit.Learner(frozen_task(seed=4), load(folder), directory=tmp_path / "run", resume=True)
+    again.fit(4, 0.5)
+    assert again.evaluate().loss == pytest.approx(learn.evaluate().loss)
+    learn.fit(1, 1e-6)
+    again.fit(1, 1e-6)  # not from untrained weights
+    assert again.evaluate().loss == pytest.approx(learn.evaluate().loss, rel=1e-3)
 
 
 def test_beginning_anew_keeps_an_unfinished_run(folder, tmp_path, caplog):

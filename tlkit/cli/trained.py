@@ -68,6 +68,7 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
             label_column=config.data.label_column,
             augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
         )
+    task.set_precision(run["precision"])  # so that it answers as it did at the end of training
     learn = tlkit.Learner(task, data, directory=project.checkpoints)
     learn.load_best()
     if run["size"] is not None:
@@ -80,8 +81,9 @@ def _last_run(project: Project) -> dict[str, Any]:
 
     try:
         run = json.loads((project.checkpoints / RUN_FILE).read_text(encoding="utf-8"))
-        kept, size = run.get("kept", "best"), run.get("size")
-        return {"finished": run["finished"], "identity": dict(run["identity"]), "kept": kept, "size": size}
+        defaults = {"kept": "best", "size": None, "precision": "float32"}
+        further = {name: run.get(name, default) for name, default in defaults.items()}
+        return {"finished": run["finished"], "identity": dict(run["identity"]), **further}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"the record of the training cannot be read: {project.checkpoints / RUN_FILE}",

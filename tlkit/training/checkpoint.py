@@ -32,7 +32,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self._state = state
         self._engine = engine
         self._history: dict[str, list[float]] = {}
-        self._behind = bool(state.files)
+        self._behind = bool(state.files) or state.finished
 
     @property
     def _variables(self) -> list[Any]:
@@ -51,6 +51,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
             self._history = stored["history"]
             return stored["epochs_done"], past
         self._history = {}
+        self._state.drop_open()
         base = f"base-{len(self._state.calls)}.npz"
         arrays = [variable.numpy() for variable in self._variables]
         self._state.save_arrays(base, arrays + self._engine.optimizer_arrays())
@@ -112,6 +113,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if not self._behind:
             return
         self._behind = False
+        if not self._state.files:  # the run has ended: what it kept is what there is to go on with
+            self.load_best()
+            return
         call = next(call for call in reversed(self._state.calls) if "fit" in call)
         self._engine.cover([self._variables[number] for number in call["covered"]])
         rest = self._restore(self._state.files, call.get("trainable"))
@@ -155,6 +159,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
     def save(self, kept: Keep) -> None:
         """Make the present weights the ones to keep, and end the run."""
         self._state.kept = kept
+        self._state.precision = self._engine.task.precision
         temporary = self._state.directory / f".tmp-{os.getpid()}.weights.h5"
         try:
             self._engine.task.model.save_weights(temporary)

@@ -31,12 +31,14 @@ class Journal:
         self._state = state
         self._recorder = recorder
         self._snapshots = snapshots
+        # Those that were on disk to begin with: what this process adds is never repeated by it.
+        self._stored = [] if state is None else list(state.calls)
         self._replayed = 0
 
     @property
     def is_behind(self) -> bool:
         """Whether the run on disk has calls that this script has not come to yet."""
-        return self._state is not None and self._replayed < len(self._state.calls)
+        return self._next() is not None
 
     def replay(self, call: dict[str, Any]) -> Any:
         """Give the outcome of a call that a resumed run has already finished, or None.
@@ -47,10 +49,14 @@ class Journal:
         Raises:
             TrainingError: the run made another call here.
         """
-        if not self.is_behind:
+        kind = next(iter(call))
+        # Measured along with some other call, before or after that is noted: it has no place in their order.
+        if kind == "precision":
+            return next((known["outcome"] for known in self._stored if known.get(kind) == call[kind]), None)
+        stored = self._next()
+        if stored is None:
             return None
-        assert self._state is not None  # narrows the type; is_behind checked it
-        stored, kind = self._state.calls[self._replayed], next(iter(call))
+        assert self._state is not None  # narrows the type; without a run nothing is stored
         if stored.get(kind) != call[kind]:
             before = {key: value for key, value in stored.items() if key in ("fit", *_WORDS)}
             raise TrainingError(
@@ -74,12 +80,18 @@ class Journal:
     def note(self, call: dict[str, Any], outcome: Any) -> None:
         """Keep the outcome of a call that changed no weight."""
         if self._state is not None:
+            if "precision" not in call:
+                self._state.drop_open()
             self._state.calls.append({**call, "outcome": outcome})
-            self._replayed += 1
             if self._state.files:
                 self._state.commit()
 
     def passed(self) -> None:
         """Count a `fit`, which writes its own record."""
-        if self._state is not None:
+        if self.is_behind:
             self._replayed += 1
+
+    def _next(self) -> dict[str, Any] | None:
+        """Give the stored call that the script has to make next."""
+        ordered = [call for call in self._stored if "precision" not in call and not call.get("dropped")]
+        return ordered[self._replayed] if self._replayed < len(ordered) else None

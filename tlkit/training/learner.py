@@ -269,7 +269,8 @@ class Learner:
             raise ConfigError("snapshots and running averages do not go together", fix="leave out one of them")
         if snapshots:
             self.snapshots.check()
-        precompute = frozen and cycle_len is None if precompute is None else precompute
+        if precompute is None:
+            precompute = frozen and (cycle_len is None or not self.data.augmentation.is_active)
         trained = [group.name for group in self.task.groups if group.trainable]
         call = {
             "fit": {

@@ -23,7 +23,7 @@ from tlkit.errors import ConfigError, DataError, TrainingError
 from tlkit.report.ascii_plot import ascii_plot
 from tlkit.report.plots import plot_lr_finder
 
-RECOMMENDED = "valley"
+RECOMMENDED = "steepest"
 _SMOOTHING = 0.9
 _FEWEST = 5
 

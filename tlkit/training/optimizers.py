@@ -184,11 +184,14 @@ class GroupRates:
             self._update_average(variables)
 
     def _update_average(self: Any, variables: Sequence[Any]) -> None:
+        every = self.gradient_accumulation_steps or 1
+        updated = tf.cast(self._iterations.value, tf.int64) % every == 0  # otherwise gradients were only added up
         for variable in variables:
-            steps = tf.cast(self._counts[self._group_of(variable)], tf.float32)
-            decay = tf.minimum(self._ema_decay, (1.0 + steps) / (10.0 + steps))  # short runs need a short memory
+            updates = tf.cast(self._counts[self._group_of(variable)] // every, tf.float32)
+            decay = tf.minimum(self._ema_decay, (1.0 + updates) / (10.0 + updates))  # short runs need a short memory
             average = self._slots[id(variable), "ema"]
-            average.assign(average.value + (1.0 - decay) * (variable.value - average.value))
+            share = tf.where(updated, 1.0 - decay, 0.0)
+            average.assign(average.value + share * (variable.value - average.value))
 
     # Slots
 
@@ -197,6 +200,13 @@ class GroupRates:
         if self.built:
             return
         self._super("build")(list(variables))
+        # Adafactor makes some of its slots without saying whose they are; their place in a list tells.
+        for name, held in list(vars(self).items()):
+            if not isinstance(held, list) or name in ("_variables", "_trainable_variables"):
+                continue
+            for variable, slot in zip(variables, held, strict=False) if len(held) == len(variables) else ():
+                if isinstance(slot, keras.Variable) and not self._is_slot(slot):
+                    self._slots[id(variable), name] = slot
         if self._ema_decay:
             for variable in variables:
                 self.add_variable_from_reference(variable, name="ema").assign(variable.value)

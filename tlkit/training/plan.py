@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from tlkit.callbacks.base import RateCallback
 from tlkit.errors import ConfigError, check_choice
 
 ScheduleName = Literal["one_cycle", "constant"]
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _SETTERS = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 
 
@@ -70,9 +72,11 @@ def make_plan(
         ConfigError: an argument is not usable, or two of them claim the rate.
     """
     whole("epochs" if cycle_len is None else "the number of cycles", epochs)
+    epochs = int(epochs)  # NumPy's whole numbers cannot be written to the record of a run
     if cycle_len is not None:
         whole("cycle_len", cycle_len)
         whole("cycle_mult", cycle_mult)
+        cycle_len, cycle_mult = int(cycle_len), int(cycle_mult)
     elif cycle_mult != 1:
         raise ConfigError("cycle_mult needs a cycle_len", received=cycle_mult)
     if _is_schedule(lr):
@@ -97,6 +101,12 @@ def make_plan(
         else:
             momentums = (0.95, 0.85) if with_momentum else None
             schedule = schedules.OneCycle(peak, epochs * steps, momentums=momentums)
+    if not with_momentum and getattr(schedule, "momentum", lambda _: None)(0) is not None:
+        raise ConfigError(
+            "the schedule moves a momentum that the optimizer does not have, or that cannot be scheduled",
+            received=schedule,
+            fix="pass it without momentum, such as OneCycle(..., momentums=None)",
+        )
     return _tabulate(schedule, epochs, steps, multipliers, None)
 
 
@@ -167,6 +177,9 @@ def _tabulate(
     else:
         rates = np.asarray(schedule.rate(np.arange(total)), np.float64) * np.ones(total)
         momenta, ends, name = schedule.momentum(np.arange(total)), schedule.cycle_ends(total), repr(schedule)
+    if _ADDRESS.search(name):
+        # A function in it is known by its place in memory, which is another one when the run is resumed.
+        name = f"{_ADDRESS.sub('', name)}, rates summing to {rates.sum():.6g}"
     if not np.all(np.isfinite(rates)) or np.any(rates < 0):
         raise ConfigError("the schedule gives rates that are negative or not finite", received=name)
     if cycle_ends is None:

@@ -52,6 +52,7 @@ class RunState:
         self.finished = False
         self.size: int | None = None
         self.kept: Keep = "best"
+        self.precision: str = "float32"
         self._begins = not resume
         if resume:
             self._read()
@@ -78,6 +79,12 @@ class RunState:
                     allowed=str(before.get(name)),
                     fix="restore it, or train anew without resume",
                 )
+
+    def drop_open(self) -> None:
+        """Give up the `fit` that an error or Ctrl-C ended: this process went on with another call instead."""
+        for call in self.calls:
+            if "fit" in call and "outcome" not in call:
+                call["dropped"] = True
 
     def save_arrays(self, name: str, arrays: Sequence[np.ndarray]) -> None:
         """Write arrays to a file of the run directory, complete or not at all.
@@ -109,6 +116,7 @@ class RunState:
             "finished": self.finished,
             "size": self.size,
             "kept": self.kept,
+            "precision": self.precision,
         }
         self._write(RUN_FILE, lambda file: file.write(json.dumps(document, indent=1).encode()))
         wanted = {*self.files, *(self.best["files"] if self.best else [])}
