@@ -283,3 +283,25 @@ def test_fine_tuning_learns_through_sizes_and_stages(data):
     assert learn.evaluate().accuracy > 0.8
     assert learn.task.preprocessing.size == 32
     assert 0.0 <= learn.likeness() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sizes": [24, 3]}, "size"),
+        ({"cycle_len": 0}, "cycle_len must be a whole number from 1"),
+        ({"schedule": "sine"}, "unknown schedule; received: 'sine'"),
+    ],
+)
+def test_what_the_last_stage_cannot_do_is_told_before_the_first_one_trains(planned, options, message):
+    learn, calls = planned
+    with pytest.raises(ConfigError, match=message):
+        learn.fine_tune(2, 0.1, **options)
+    assert not calls
+
+
+def test_a_plan_can_be_looked_at_without_training(shared):
+    plan = shared.check_fit(2, [0.1, 0.3], cycle_len=1, cycle_mult=2)
+    assert (plan.epochs, plan.cycle_ends) == (3, (1, 3))
+    assert plan.multipliers == pytest.approx((1 / 3, 1 / 3, 1.0))
+    assert plan.rates.max() == pytest.approx(0.3)

@@ -351,11 +351,26 @@ tlkit.Learner(task, data, directory={str(tmp_path / "run")!r}).fit(4, 0.05, call
     np.testing.assert_array_equal(history["loss"], whole.history[0]["loss"])
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_reason(folder, tmp_path):
+def test_a_loss_that_is_not_finite_stops_with_a_reason_and_goes_back(folder, tmp_path):
     learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
+    learn.fit(1, 0.01)
     learn.unfreeze()
-    with pytest.raises(TrainingError, match="the loss is not finite any more; received: 1e\\+30"):
+    before, moments = values(learn.task), learn._engine.optimizer_arrays()
+    with pytest.raises(TrainingError, match="not finite any more; received: 1e\\+30; .*those of the last good epoch"):
         learn.fit(4, 1e30, schedule="constant")
+    assert same(before, values(learn.task))
+    assert all(np.all(np.isfinite(array)) for array in learn._engine.optimizer_arrays()[: len(moments) - 2])
+    assert np.all(np.isfinite(learn.fit(1, 0.01)["loss"]))
+    with pytest.raises(TrainingError, match="the weights are lost"):
+        tlkit.Learner(frozen_task(), load(folder)).fit(4, 1e38, schedule="constant", precompute=False)
+
+
+def test_an_unfinished_run_is_set_aside_with_its_snapshots(folder, tmp_path):
+    for _ in range(2):
+        learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
+        learn.fit(2, 0.01, cycle_len=1, snapshots=True)
+    for place in (tmp_path / "run", tmp_path / "run" / "interrupted"):
+        assert sorted(path.name for path in (place / "snapshots").iterdir()) == ["0-1.npz", "0-2.npz"]
 
 
 @pytest.mark.parametrize(

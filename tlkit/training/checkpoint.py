@@ -123,6 +123,11 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if "outcome" in call:
             self._engine.settle_averages()
 
+    def go_back(self) -> None:
+        """Bring model and optimizer back to the last saved state, after an epoch that went wrong."""
+        self._behind = True
+        self.restore_last()
+
     def load_best(self) -> None:
         """Put the best epoch's weights into the model.
 

@@ -57,6 +57,10 @@ def fine_tune(
         _fine_tune_by_bit(learn, options)
         return
     final = learn.task.preprocessing.size
+    for size in sizes:
+        learn.task.at_size(size)  # one that cannot be used is told now, not after the stages before it
+    if epochs:
+        learn.check_fit(epochs, 1.0, **options)
     learn.freeze()
     learn.resize(next(iter(sizes), final))
     lr = learn.find_lr().suggestion if lr is None else lr

@@ -249,26 +249,18 @@ class Learner:
             ConfigError: an argument is not usable, or two of them claim the learning rate.
             TrainingError: the loss is not finite, or the checkpoint cannot be written.
         """
-        plan = make_plan(
+        plan = self.check_fit(
             epochs,
             lr,
-            steps=self.data.steps_per_epoch,
-            groups=len(self.task.groups),
             schedule=schedule,
             cycle_len=cycle_len,
             cycle_mult=cycle_mult,
-            with_momentum=self._engine.optimizer.has_momentum,
+            snapshots=snapshots,
             callbacks=callbacks,
         )
         frozen = self.task.backbone_is_frozen
         if precompute and not frozen:
             raise ConfigError("features can only be computed in advance while the backbone is frozen")
-        if snapshots and not plan.cycle_ends:
-            raise ConfigError("snapshots need cycles that end with an epoch", received=plan.name)
-        if snapshots and self.options.ema:
-            raise ConfigError("snapshots and running averages do not go together", fix="leave out one of them")
-        if snapshots:
-            self.snapshots.check()
         if precompute is None:
             precompute = frozen and (cycle_len is None or not self.data.augmentation.is_active)
         trained = [group.name for group in self.task.groups if group.trainable]
@@ -280,6 +272,7 @@ class Learner:
                 "precompute": bool(precompute),
                 "snapshots": bool(snapshots),
                 "size": self.task.preprocessing.size,
+                "augmentation": self.data.augmentation.to_dict(),
                 "trained": trained,
             }
         }
@@ -288,6 +281,50 @@ class Learner:
             stored = self._train(call, plan, precompute, snapshots, callbacks, verbose)
         self.history.append(stored)
         return stored
+
+    def check_fit(
+        self,
+        epochs: int,
+        lr: Any = None,
+        *,
+        schedule: Any = None,
+        cycle_len: int | None = None,
+        cycle_mult: int = 1,
+        snapshots: bool = False,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        **others: Any,
+    ) -> Plan:
+        """Work out a `fit` without training: rate and momentum of every step.
+
+        Args:
+            epochs, lr, schedule, cycle_len, cycle_mult, snapshots, callbacks: as in `fit`.
+            others: the further arguments of `fit`, which change nothing here.
+
+        Returns:
+            A `Plan` with `rates`, `momenta`, `multipliers` and `cycle_ends`.
+
+        Raises:
+            ConfigError: `fit` would refuse them.
+            TrainingError: snapshots cannot be written.
+        """
+        plan = make_plan(
+            epochs,
+            lr,
+            steps=self.data.steps_per_epoch,
+            groups=len(self.task.groups),
+            schedule=schedule,
+            cycle_len=cycle_len,
+            cycle_mult=cycle_mult,
+            with_momentum=self._engine.optimizer.has_momentum,
+            callbacks=callbacks,
+        )
+        if snapshots and not plan.cycle_ends:
+            raise ConfigError("snapshots need cycles that end with an epoch", received=plan.name)
+        if snapshots and self.options.ema:
+            raise ConfigError("snapshots and running averages do not go together", fix="leave out one of them")
+        if snapshots:
+            self.snapshots.check()
+        return plan
 
     def fit_gradual(self, epochs: int, lr: Any, *, first: int = -1, last: int = 0, **options: Any) -> None:
         """Unfreeze one layer group more for each stage, from the head down (Howard & Ruder 2018, arXiv 1801.06146).
@@ -403,10 +440,13 @@ class Learner:
                 table.stop()
         merged = {name: [*past.get(name, []), *map(float, history.get(name, []))] for name in {**past, **history}}
         if not np.all(np.isfinite(merged["loss"])):
+            if self._checkpoint is not None:
+                self._checkpoint.go_back()
+            kept = "the weights are those of the last good epoch" if self._checkpoint else "the weights are lost"
             raise TrainingError(
                 "the loss is not finite any more",
                 received=float(plan.rates.max()),
-                fix="train with a lower learning rate",
+                fix=f"train with a lower learning rate; {kept}",
             )
         if self._checkpoint is not None:
             self._checkpoint.end(merged, self._engine.optimizer.recorded(0, len(merged["loss"]) * steps))

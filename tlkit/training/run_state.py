@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -159,4 +160,7 @@ class RunState:
             old.unlink()
         for file in (*self.directory.glob("*.npz"), self.directory / RUN_FILE):
             file.replace(kept / file.name)
+        if (self.directory / "snapshots").is_dir():
+            shutil.rmtree(kept / "snapshots", ignore_errors=True)
+            (self.directory / "snapshots").replace(kept / "snapshots")
         _log.warning("the run that was not finished is kept in %s", kept)

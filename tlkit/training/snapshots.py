@@ -65,6 +65,7 @@ class Snapshots:
             return
         temporary = self._directory / f".tmp-{os.getpid()}-{name}.npz"
         try:
+            self._directory.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 np.savez(file, *weights)
                 file.flush()
