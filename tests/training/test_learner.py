@@ -365,6 +365,27 @@ def test_a_loss_that_is_not_finite_stops_with_a_reason_and_goes_back(folder, tmp
         tlkit.Learner(frozen_task(), load(folder)).fit(4, 1e38, schedule="constant", precompute=False)
 
 
+def test_the_trained_model_is_a_keras_model_that_saves_loads_and_copies(folder, tmp_path):
+    learn = tlkit.Learner(frozen_task(), load(folder, augment="side_on"))
+    learn.fit(2, 0.05, verbose=False)  # compiles the head as well
+    learn.unfreeze()
+    learn.fit(2, [0.001, 0.01], cycle_len=1, snapshots=True, verbose=False)
+    model = learn.task.model
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is keras.optimizers.AdamW
+    pixels = next(iter(learn.data.ordered("val")))[0]
+    np.testing.assert_allclose(loaded(pixels), model(pixels), atol=1e-6)
+    loaded.fit(learn.data.epoch(0), verbose=0)
+    ensemble = learn.ensemble()
+    members = []
+    for weights in learn.snapshots.load():
+        for variable, value in zip(model.variables, weights, strict=True):
+            variable.assign(value)
+        members.append(keras.ops.softmax(model(pixels)))
+    np.testing.assert_allclose(keras.ops.softmax(ensemble.task.model(pixels)), np.mean(members, axis=0), atol=1e-6)
+
+
 def test_an_unfinished_run_is_set_aside_with_its_snapshots(folder, tmp_path):
     for _ in range(2):
         learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")

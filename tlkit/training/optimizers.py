@@ -229,6 +229,18 @@ class GroupRates:
         """Name of the optimizer's own class."""
         return self._optimizer_class.__name__
 
+    def get_config(self: Any) -> dict[str, Any]:
+        """Give the settings of the optimizer's own class, at the present rate."""
+        config = {key: float(v) if isinstance(v, float) else v for key, v in self._super("get_config")().items()}
+        return {**config, "learning_rate": float(self.learning_rate)}
+
+    def save_own_variables(self: Any, store: Any) -> None:
+        """Leave the slots out of a saved model: they are in the order in which groups were unfrozen.
+
+        Keras would hand them to the wrong variables; so a loaded model warns and starts with fresh ones. A run's
+        checkpoints keep them.
+        """
+
     @property
     def has_momentum(self: Any) -> bool:
         """Whether a schedule can move the momentum (or beta_1) of this optimizer."""
@@ -310,7 +322,9 @@ def group_optimizer(
     if optimizer.use_ema:
         raise ConfigError("the optimizer keeps running averages itself", fix="use the Learner's ema=... instead")
     kind = type(optimizer)
+    # Under the name of the optimizer's own class, so that a saved model names that one and loads without tlkit.
+    name = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "_optimizer_class": kind}
     # The class is changed, not the object made anew by from_config: that would forget which variables do not decay.
-    optimizer.__class__ = type(f"Grouped{kind.__name__}", (GroupRates, kind), {"_optimizer_class": kind})
+    optimizer.__class__ = type(kind.__name__, (GroupRates, kind), name)
     optimizer._prepare(groups, ema_decay)
     return optimizer
