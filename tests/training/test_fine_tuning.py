@@ -88,7 +88,7 @@ def test_freezing_keeps_exactly_the_frozen_layers_unchanged(shared, first):
 def test_moments_survive_and_nothing_is_traced_again_for_a_set_that_was_trained_before(shared):
     for first in (0, 2):
         trained(shared, first)
-    optimizer = shared._engine.optimizer
+    optimizer = shared._run.engine.optimizer
     shared.freeze_to(0)
     shared.fit(1, 0.01, precompute=False, verbose=False)
     function = shared.task.model.train_function
@@ -96,7 +96,7 @@ def test_moments_survive_and_nothing_is_traced_again_for_a_set_that_was_trained_
     frozen = {id(variable) for group in shared.task.groups[:2] for variable in group.variables}
     assert any(key[0] in frozen and np.any(value) for key, value in slots.items())
     trained(shared, 2)
-    assert shared._engine.optimizer is optimizer
+    assert shared._run.engine.optimizer is optimizer
     assert shared.task.model.train_function is not function
     for key, slot in optimizer._slots.items():
         assert np.array_equal(slot.numpy(), slots[key]) == (key[0] in frozen), key
@@ -109,7 +109,7 @@ def test_moments_survive_and_nothing_is_traced_again_for_a_set_that_was_trained_
 
 def test_the_finder_sweeps_all_groups_at_their_ratio_and_puts_the_plan_back(shared):
     trained(shared, 0)
-    optimizer = shared._engine.optimizer
+    optimizer = shared._run.engine.optimizer
     before = [np.array(part) for part in optimizer.plan()]
     weights = [variable.numpy() for variable in shared.task.model.variables]
     seen = []

@@ -163,7 +163,7 @@ def test_find_lr_leaves_no_trace_after_an_interruption(folder, monkeypatch):
 
     tf.config.run_functions_eagerly(True)
     try:
-        learn._engine.loss = Stops(from_logits=True)
+        learn._run.engine.loss = Stops(from_logits=True)
         with pytest.raises(KeyboardInterrupt):
             learn.find_lr(steps=20)
     finally:
@@ -355,11 +355,11 @@ def test_a_loss_that_is_not_finite_stops_with_a_reason_and_goes_back(folder, tmp
     learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
     learn.fit(1, 0.01)
     learn.unfreeze()
-    before, moments = values(learn.task), learn._engine.optimizer_arrays()
+    before, moments = values(learn.task), learn._run.engine.optimizer_arrays()
     with pytest.raises(TrainingError, match="not finite any more; received: 1e\\+30; .*those of the last good epoch"):
         learn.fit(4, 1e30, schedule="constant")
     assert same(before, values(learn.task))
-    assert all(np.all(np.isfinite(array)) for array in learn._engine.optimizer_arrays()[: len(moments) - 2])
+    assert all(np.all(np.isfinite(array)) for array in learn._run.engine.optimizer_arrays()[: len(moments) - 2])
     assert np.all(np.isfinite(learn.fit(1, 0.01)["loss"]))
     with pytest.raises(TrainingError, match="the weights are lost"):
         tlkit.Learner(frozen_task(), load(folder)).fit(4, 1e38, schedule="constant", precompute=False)

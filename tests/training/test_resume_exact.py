@@ -93,7 +93,7 @@ class Kill(keras.callbacks.Callback):
 def state(learn):
     """All that a run leaves: weights, optimizer, history, recorded steps, snapshots."""
     kept = learn.recorder
-    arrays = [variable.numpy() for variable in learn.task.model.variables] + learn._engine.optimizer_arrays()
+    arrays = [variable.numpy() for variable in learn.task.model.variables] + learn._run.engine.optimizer_arrays()
     arrays += [np.array(values) for stage in learn.history for _, values in sorted(stage.items())]
     arrays += [np.array(kept.rates), np.array(kept.momentums), np.array(kept.losses)]
     snapshots = learn.snapshots.load() if len(learn.snapshots) else []
@@ -113,7 +113,7 @@ def uninterrupted(folder, variant):
     epochs = [len(stage["loss"]) for stage in learn.history]
     assert epochs[1] == 2 if "snapshots" in variant else epochs[1] < 4, epochs  # patience took epochs away
     assert learn.data.steps_per_epoch == STEPS
-    assert int(learn._epoch) == sum(epochs) - 1  # epochs count on, so that no stage sees the batches of another
+    assert int(learn._run._epoch) == sum(epochs) - 1  # epochs count on, so that no stage sees the batches of another
     assert len(learn.snapshots) == (2 if "snapshots" in variant else 0)
     return state(learn), sum(epochs) * STEPS
 
@@ -212,7 +212,7 @@ def test_after_an_error_or_ctrl_c_the_same_process_goes_on_and_can_be_resumed(fo
         learn.fit(3, 0.05, precompute=False, verbose=False, callbacks=[Kill(STEPS + 1)])
     with pytest.raises(KeyboardInterrupt):
         script(learn, Kill(STEPS))  # another call, ended in its turn
-    assert [call.get("dropped", False) for call in learn._state.calls] == [True, False]
+    assert [call.get("dropped", False) for call in learn._run.state.calls] == [True, False]
     resumed = tlkit.Learner(three_groups(seed=4), load(folder), directory=tmp_path, resume=True)
     script(resumed)
     assert len(resumed.history) == 1

@@ -190,7 +190,7 @@ def test_cycles_end_in_snapshots_that_are_averaged_and_put_together(folder, tmp_
     assert np.abs(expected - probabilities(members[-1])).max() > 1e-4
 
     seen = []
-    learn.data = type("Watched", (), {"ordered": lambda self, split: seen.append(split) or data.ordered(split)})()
+    learn._run.data = type("Watched", (), {"ordered": lambda self, split: seen.append(split) or data.ordered(split)})()
     learn.swa()
     assert seen == ["train"]
     norm = task.backbone.get_layer("norm")

@@ -82,8 +82,8 @@ def _last_run(project: Project) -> dict[str, Any]:
     try:
         run = json.loads((project.checkpoints / RUN_FILE).read_text(encoding="utf-8"))
         defaults = {"kept": "best", "size": None, "precision": "float32"}
-        further = {name: run.get(name, default) for name, default in defaults.items()}
-        return {"finished": run["finished"], "identity": dict(run["identity"]), **further}
+        known = {"finished": run["finished"], "identity": dict(run["identity"])}
+        return known | {name: run.get(name, default) for name, default in defaults.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"the record of the training cannot be read: {project.checkpoints / RUN_FILE}",

@@ -10,28 +10,22 @@ from typing import Any, get_args
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tlkit.callbacks.base import RateCallback
 from tlkit.callbacks.recorder import Recorder
-from tlkit.errors import ConfigError, TrainingError, check_choice
+from tlkit.errors import ConfigError, check_choice
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
 from tlkit.models.task import Task
 from tlkit.report.metrics import ClassificationMetrics, classification_metrics
-from tlkit.training import fine_tuning, precision
-from tlkit.training.bookkeeper import Bookkeeper
+from tlkit.training import fine_tuning
 from tlkit.training.checkpoint import EpochCheckpoint
 from tlkit.training.data import Data
-from tlkit.training.engine import Engine
-from tlkit.training.feed import Feed
-from tlkit.training.journal import Journal
-from tlkit.training.lr_finder import LRFinderResult, check_range, find_lr, restored
+from tlkit.training.lr_finder import LRFinderResult, check_range, find_lr
 from tlkit.training.options import TrainingOptions
 from tlkit.training.plan import Plan, make_plan, whole
 from tlkit.training.policy import similarity
-from tlkit.training.progress import EpochTable
-from tlkit.training.run_state import Keep, RunState
+from tlkit.training.run import Run
+from tlkit.training.run_state import Keep
 from tlkit.training.snapshots import Snapshots, average_weights, reestimate_batch_norm
 
 _log = logging.getLogger("tlkit")
@@ -97,28 +91,35 @@ class Learner:
             )
         if resume and directory is None:
             raise ConfigError("resume needs the directory of the run")
-        self.task = task
-        self.data = data
         if isinstance(optimizer, str):
             more, optimizer = {**more, "optimizer": optimizer}, None
         self.options = (options or TrainingOptions()).updated(more)
-        self.history: list[dict[str, list[float]]] = []
-        self.recorder = Recorder(per_step=False)
-        self._loss = self.options.loss()
-        self._engine = Engine(task, self._loss, self.options.maker(optimizer), ema_decay=self.options.ema)
-        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._feed = Feed(task, data, self._epoch)
-        self._state: RunState | None = None
-        self._checkpoint: EpochCheckpoint | None = None
-        self._precisions: dict[str, str] = {}
-        if self.options.precision not in ("as_built", "auto"):
-            task.set_precision(self.options.precision)
-        folder = None if directory is None else Path(directory)
-        self.snapshots = Snapshots(None if folder is None else folder / "snapshots")
-        if folder is not None:
-            self._state = RunState(folder, self._identity(), resume=resume)
-            self._checkpoint = EpochCheckpoint(self._state, self._engine, self.snapshots)
-        self._journal = Journal(self._state, self.recorder, self.snapshots)
+        self._run = Run(task, data, self.options, optimizer, None if directory is None else Path(directory), resume)
+
+    @property
+    def task(self) -> Task:
+        """What is trained, at its present size."""
+        return self._run.task
+
+    @property
+    def data(self) -> Data:
+        """The photos, at their present size."""
+        return self._run.data
+
+    @property
+    def history(self) -> list[dict[str, list[float]]]:
+        """One dict of lists for each `fit`."""
+        return self._run.history
+
+    @property
+    def recorder(self) -> Recorder:
+        """Rate, momentum and loss of every step."""
+        return self._run.recorder
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Weights taken at the ends of cycles."""
+        return self._run.snapshots
 
     # Freezing
 
@@ -143,26 +144,17 @@ class Learner:
         Raises:
             ConfigError: the network cannot take it.
         """
-        if size == self.task.preprocessing.size:
-            return
-        task = self.task.at_size(size)
-        self.data = self.data.resized(size)
-        self.task = self._engine.task = task
-        self._feed = Feed(task, self.data, self._epoch)
-        if self._state is not None:
-            self._state.size = size
+        self._run.resize(size)
 
     def mix(self, alpha: float) -> None:
         """Go on with MixUp of that strength (Beta distribution with twice that parameter); 0 switches it off."""
         mix: Any = "mixup" if alpha else "none"
-        changed = dataclasses.replace(self.data.augmentation, mix=mix, mix_alpha=alpha or None)
-        self.data = self.data.augmented_by(changed)
-        self._feed = Feed(self.task, self.data, self._epoch)
+        self._run.augment(dataclasses.replace(self.data.augmentation, mix=mix, mix_alpha=alpha or None))
 
     @property
     def optimizer_name(self) -> str:
         """Class of the optimizer, such as `"AdamW"`."""
-        return self._engine.optimizer.kind
+        return self._run.engine.optimizer.kind
 
     # Training
 
@@ -190,26 +182,26 @@ class Learner:
         """
         check_range(start, end, steps, stop_at)
         call = {"find_lr": [start, end, steps, stop_at, None if ratios is None else [float(r) for r in ratios]]}
-        stored = self._journal.replay(call)
+        stored = self._run.journal.replay(call)
         if stored is not None:
             return LRFinderResult(*(np.asarray(stored[name]) for name in ("rates", "losses", "smoothed")))
-        self._restore_once()
+        self._run.restore_once()
         precomputed = self.task.backbone_is_frozen
-        self._settle_precision("features" if precomputed else "training")
+        self._run.settle_precision("features" if precomputed else "training")
         model = self.task.head if precomputed else self.task.model
-        stream = self._feed.stream(precomputed)
+        stream = self._run.feed.stream(precomputed)
         peak: Any = start if ratios is None else list(ratios)
         plan = make_plan(1, peak, steps=1, groups=len(self.task.groups), schedule="constant")
-        self._engine.ready(model)
-        before = self._engine.optimizer.plan()
-        self._engine.optimizer.set_plan(plan.rates, None, plan.multipliers)
+        self._run.engine.ready(model)
+        before = self._run.engine.optimizer.plan()
+        self._run.engine.optimizer.set_plan(plan.rates, None, plan.multipliers)
         try:
             found = find_lr(model, stream, start=start, end=end, steps=steps, stop_at=stop_at)
         finally:
-            self._engine.keep(model)
-            self._engine.optimizer.put_plan(before)
+            self._run.engine.keep(model)
+            self._run.engine.optimizer.put_plan(before)
         outcome = {name: getattr(found, name).tolist() for name in ("rates", "losses", "smoothed")}
-        self._journal.note(call, outcome)
+        self._run.journal.note(call, outcome)
         _log.info("learning rate found: %.1e", found.suggestion)
         return found
 
@@ -276,9 +268,9 @@ class Learner:
                 "trained": trained,
             }
         }
-        stored = self._journal.replay(call)
+        stored = self._run.journal.replay(call)
         if stored is None:
-            stored = self._train(call, plan, precompute, snapshots, callbacks, verbose)
+            stored = self._run.train(call, plan, precompute, snapshots, callbacks, verbose)
         self.history.append(stored)
         return stored
 
@@ -315,7 +307,7 @@ class Learner:
             schedule=schedule,
             cycle_len=cycle_len,
             cycle_mult=cycle_mult,
-            with_momentum=self._engine.optimizer.has_momentum,
+            with_momentum=self._run.engine.optimizer.has_momentum,
             callbacks=callbacks,
         )
         if snapshots and not plan.cycle_ends:
@@ -380,78 +372,12 @@ class Learner:
             ConfigError: a class has fewer than two training photos.
         """
         call = {"likeness": self.task.preprocessing.size}
-        stored = self._journal.replay(call)
+        stored = self._run.journal.replay(call)
         if stored is None:
-            self._restore_once()
-            stored = similarity(self._feed.training_features(), self.data.labels("train"))
-            self._journal.note(call, stored)
+            self._run.restore_once()
+            stored = similarity(self._run.feed.training_features(), self.data.labels("train"))
+            self._run.journal.note(call, stored)
         return float(stored)
-
-    def _train(
-        self,
-        call: dict[str, Any],
-        plan: Plan,
-        precompute: bool,
-        snapshots: bool,
-        callbacks: Sequence[keras.callbacks.Callback],
-        verbose: bool,
-    ) -> dict[str, list[float]]:
-        if verbose:
-            _log.info("%s", _stage_line(call["fit"], plan))
-        model = self.task.head if precompute else self.task.model
-        self._settle_precision("features" if precompute else "training")
-        if self._checkpoint is not None:
-            self._checkpoint.restore_last()
-        self._engine.ready(model)
-        first_epoch, past = 0, dict[str, list[float]]()
-        if self._checkpoint is not None:
-            first_epoch, past = self._checkpoint.begin(call, resume=self._journal.is_behind)
-        steps = self.data.steps_per_epoch
-        offset = sum(len(stage["loss"]) for stage in self.history)
-        others = [callback for callback in callbacks if not isinstance(callback, RateCallback)]
-        keeper = Bookkeeper(
-            self._engine,
-            plan,
-            self._epoch,
-            offset,
-            past,
-            self.recorder,
-            self.snapshots if snapshots else None,
-            str(len(self.history)),
-            self.options.patience,
-        )
-        table = EpochTable() if verbose else None
-        watchers = [keeper, *others, self.recorder, *([table] if table else [])]
-        if self._checkpoint is not None:
-            watchers.append(self._checkpoint)
-        try:
-            history = self._engine.run(
-                model,
-                plan,
-                self._feed.epoch(precompute),
-                self._feed.validation(precompute),
-                first_epoch=plan.epochs if keeper.has_waited_enough() else first_epoch,
-                callbacks=watchers,
-                # An epoch in one call is faster, but hides the steps from other callbacks.
-                steps_per_execution=steps if precompute and not others else 1,
-            )
-        finally:
-            if table:
-                table.stop()
-        merged = {name: [*past.get(name, []), *map(float, history.get(name, []))] for name in {**past, **history}}
-        if not np.all(np.isfinite(merged["loss"])):
-            if self._checkpoint is not None:
-                self._checkpoint.go_back()
-            kept = "the weights are those of the last good epoch" if self._checkpoint else "the weights are lost"
-            raise TrainingError(
-                "the loss is not finite any more",
-                received=float(plan.rates.max()),
-                fix=f"train with a lower learning rate; {kept}",
-            )
-        if self._checkpoint is not None:
-            self._checkpoint.end(merged, self._engine.optimizer.recorded(0, len(merged["loss"]) * steps))
-            self._journal.passed()
-        return merged
 
     # Cycles that pay
 
@@ -467,7 +393,7 @@ class Learner:
         Raises:
             ConfigError: there are not so many snapshots.
         """
-        self._restore_once()
+        self._run.restore_once()
         return Learner(ensemble(self.task, self.snapshots.load(last)), self.data, options=self.options)
 
     def swa(self, last: int | None = None) -> None:
@@ -481,7 +407,7 @@ class Learner:
         Raises:
             ConfigError: there are not so many snapshots.
         """
-        self._restore_once()
+        self._run.restore_once()
         average_weights(self.snapshots.load(last), self.task.model.variables)
         reestimate_batch_norm(self.task.model, self.data.ordered("train"))
 
@@ -496,8 +422,8 @@ class Learner:
         Returns:
             Loss, accuracy, macro F1, a table by class and the confusion matrix.
         """
-        self._restore_once()
-        logits = self._feed.logits(split)
+        self._run.restore_once()
+        logits = self._run.feed.logits(split)
         return classification_metrics(logits, self.data.labels(split), self.task.class_names)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
@@ -517,8 +443,8 @@ class Learner:
         whole("n", n)
         if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 <= beta <= 1:
             raise ConfigError("beta is not usable", received=beta, allowed="a number from 0 to 1")
-        self._restore_once()
-        return self._feed.scores_with_views(split, n, beta), self.data.labels(split)
+        self._run.restore_once()
+        return self._run.feed.scores_with_views(split, n, beta), self.data.labels(split)
 
     def finish(self, keep: Keep = "best") -> Learner:
         """Settle which weights to keep, write them as `best.weights.h5`, and end the run.
@@ -536,7 +462,7 @@ class Learner:
         """
         check_choice("keep", keep, get_args(Keep))
         checkpoint = self._need_checkpoint()
-        self._restore_once()
+        self._run.restore_once()
         if keep == "best":
             checkpoint.finish()
             return self
@@ -559,7 +485,7 @@ class Learner:
     @property
     def kept(self) -> Keep:
         """What the finished run in `directory` kept: with `"ensemble"`, `ensemble()` puts its model together."""
-        return "best" if self._state is None else self._state.kept
+        return "best" if self._run.state is None else self._run.state.kept
 
     def export(self, base_dir: str | Path, *, version: int | None = None, tta: int = 0, tta_beta: float = 0.4) -> Path:
         """Export the present weights as a SavedModel for TensorFlow Serving, verified in a fresh process.
@@ -577,7 +503,7 @@ class Learner:
             ExportError: the version exists or cannot be written.
             VerificationError: the export does not answer like the model; nothing was published.
         """
-        self._restore_once()
+        self._run.restore_once()
         paths = self.data.paths("val")
         golden = [path.read_bytes() for path in paths[:: max(1, len(paths) // 4)][:4]]
         return export_task(
@@ -594,55 +520,7 @@ class Learner:
 
     # Internals
 
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "backbone": self.task.backbone_name,
-            "cut": self.task.cut,
-            "classes": list(self.task.class_names),
-            "preprocessing": self.task.preprocessing.to_dict(),
-            "data": self.data.fingerprint(),
-            "parameters": int(self.task.model.count_params()),
-            "seed": self.data.seed,
-            "batch_size": self.data.batch_size,
-            "augmentation": self.data.augmentation.to_dict(),
-            "optimizer": self._engine.describe_optimizer(),
-            "options": self.options.to_dict(),
-        }
-
-    def _settle_precision(self, stage: str) -> None:
-        """With `precision="auto"`, measure once for each kind of stage which number format is faster."""
-        if self.options.precision != "auto":
-            return
-        call = {"precision": stage}
-        if stage in self._precisions:
-            self.task.set_precision(self._precisions[stage])
-            return
-        chosen = self._journal.replay(call)
-        if chosen is None:
-            self._restore_once()
-            batch = next(iter(self.data.ordered("train")))
-            with restored(self.task.model, self._engine.optimizer):
-                chosen, seconds = precision.fastest(precision.candidates(), self._engine.trial(stage, batch))
-            timed = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
-            _log.info("precision for %s: %s (a step takes %s)", stage, chosen, timed)
-            self._journal.note(call, chosen)
-        self._precisions[stage] = chosen
-        self.task.set_precision(chosen)
-
-    def _restore_once(self) -> None:
-        """Before anything but a replayed call touches the model, bring it to where the resumed run stands."""
-        if self._checkpoint is not None:
-            self._checkpoint.restore_last()
-
     def _need_checkpoint(self) -> EpochCheckpoint:
-        if self._checkpoint is None:
+        if self._run.checkpoint is None:
             raise ConfigError("this needs a directory", fix="make the Learner with directory=...")
-        return self._checkpoint
-
-
-def _stage_line(call: dict[str, Any], plan: Plan) -> str:
-    rates = ", ".join(f"{plan.rates.max() * factor:.1e}" for factor in dict.fromkeys(plan.multipliers))
-    what = f"training {', '.join(call['trained'])}: {plan.epochs} epochs, learning rate up to {rates}"
-    if call["precompute"]:
-        what += "; the backbone is frozen, so its features are computed once, without augmentation"
-    return what
+        return self._run.checkpoint

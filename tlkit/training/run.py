@@ -1,0 +1,224 @@
+"""One training run behind a Learner: what is trained on what, what is on disk, and a stage from begin to end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.callbacks.base import RateCallback
+from tlkit.callbacks.recorder import Recorder
+from tlkit.errors import TrainingError
+from tlkit.models.task import Task
+from tlkit.preprocessing.augment import Augmentation
+from tlkit.training import precision
+from tlkit.training.bookkeeper import Bookkeeper
+from tlkit.training.checkpoint import EpochCheckpoint
+from tlkit.training.data import Data
+from tlkit.training.engine import Engine
+from tlkit.training.feed import Feed
+from tlkit.training.journal import Journal
+from tlkit.training.lr_finder import restored
+from tlkit.training.options import TrainingOptions
+from tlkit.training.plan import Plan
+from tlkit.training.progress import EpochTable
+from tlkit.training.run_state import RunState
+from tlkit.training.snapshots import Snapshots
+
+_log = logging.getLogger("tlkit")
+
+
+class Run:
+    """Puts together what a training needs and runs its stages.
+
+    Args:
+        task: what is trained.
+        data: the photos.
+        options: how each step is taken.
+        optimizer: makes an optimizer from a learning rate; the one that `options` names when left out.
+        directory: where checkpoints go; None keeps nothing on disk.
+        resume: go on with the run in `directory`.
+
+    Raises:
+        ConfigError: the optimizer cannot be used.
+        TrainingError: there is nothing to resume, or it was a run of something else.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        data: Data,
+        options: TrainingOptions,
+        optimizer: Callable[[Any], keras.optimizers.Optimizer] | None,
+        directory: Path | None,
+        resume: bool,
+    ):
+        self.task = task
+        self.data = data
+        self.options = options
+        self.history: list[dict[str, list[float]]] = []
+        self.recorder = Recorder(per_step=False)
+        self.engine = Engine(task, options.loss(), options.maker(optimizer), ema_decay=options.ema)
+        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.feed = Feed(task, data, self._epoch)
+        self.snapshots = Snapshots(None if directory is None else directory / "snapshots")
+        self.state: RunState | None = None
+        self.checkpoint: EpochCheckpoint | None = None
+        self._precisions: dict[str, str] = {}
+        if options.precision not in ("as_built", "auto"):
+            task.set_precision(options.precision)
+        if directory is not None:
+            self.state = RunState(directory, self._identity(), resume=resume)
+            self.checkpoint = EpochCheckpoint(self.state, self.engine, self.snapshots)
+        self.journal = Journal(self.state, self.recorder, self.snapshots)
+
+    def resize(self, size: int) -> None:
+        """Go on with photos of another size."""
+        if size == self.task.preprocessing.size:
+            return
+        task = self.task.at_size(size)
+        self.data = self.data.resized(size)
+        self.task = self.engine.task = task
+        self.feed = Feed(task, self.data, self._epoch)
+        if self.state is not None:
+            self.state.size = size
+
+    def augment(self, augmentation: Augmentation) -> None:
+        """Go on with another augmentation."""
+        self.data = self.data.augmented_by(augmentation)
+        self.feed = Feed(self.task, self.data, self._epoch)
+
+    def restore_once(self) -> None:
+        """Before anything but a replayed call touches the model, bring it to where the resumed run stands."""
+        if self.checkpoint is not None:
+            self.checkpoint.restore_last()
+
+    def settle_precision(self, stage: str) -> None:
+        """With `precision="auto"`, measure once for each kind of stage which number format is faster."""
+        if self.options.precision != "auto":
+            return
+        call = {"precision": stage}
+        if stage in self._precisions:
+            self.task.set_precision(self._precisions[stage])
+            return
+        chosen = self.journal.replay(call)
+        if chosen is None:
+            self.restore_once()
+            batch = next(iter(self.data.ordered("train")))
+            with restored(self.task.model, self.engine.optimizer):
+                chosen, seconds = precision.fastest(precision.candidates(), self.engine.trial(stage, batch))
+            timed = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
+            _log.info("precision for %s: %s (a step takes %s)", stage, chosen, timed)
+            self.journal.note(call, chosen)
+        self._precisions[stage] = chosen
+        self.task.set_precision(chosen)
+
+    def train(
+        self,
+        call: dict[str, Any],
+        plan: Plan,
+        precompute: bool,
+        snapshots: bool,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: bool,
+    ) -> dict[str, list[float]]:
+        """Run one stage and leave its record.
+
+        Args:
+            call: what the journal knows the stage by.
+            plan: rates and momenta of its steps.
+            precompute: train the head on features.
+            snapshots: keep weights at the ends of cycles.
+            callbacks: the user's.
+            verbose: print the epoch table.
+
+        Returns:
+            Keras' history of the whole stage.
+
+        Raises:
+            TrainingError: the loss is not finite, or a checkpoint cannot be written.
+        """
+        if verbose:
+            _log.info("%s", _stage_line(call["fit"], plan))
+        model = self.task.head if precompute else self.task.model
+        self.settle_precision("features" if precompute else "training")
+        if self.checkpoint is not None:
+            self.checkpoint.restore_last()
+        self.engine.ready(model)
+        first_epoch, past = 0, dict[str, list[float]]()
+        if self.checkpoint is not None:
+            first_epoch, past = self.checkpoint.begin(call, resume=self.journal.is_behind)
+        steps = self.data.steps_per_epoch
+        offset = sum(len(stage["loss"]) for stage in self.history)
+        others = [callback for callback in callbacks if not isinstance(callback, RateCallback)]
+        keeper = Bookkeeper(
+            self.engine,
+            plan,
+            self._epoch,
+            offset,
+            past,
+            self.recorder,
+            self.snapshots if snapshots else None,
+            str(len(self.history)),
+            self.options.patience,
+        )
+        table = EpochTable() if verbose else None
+        watchers = [keeper, *others, self.recorder, *([table] if table else [])]
+        if self.checkpoint is not None:
+            watchers.append(self.checkpoint)
+        try:
+            history = self.engine.run(
+                model,
+                plan,
+                self.feed.epoch(precompute),
+                self.feed.validation(precompute),
+                first_epoch=plan.epochs if keeper.has_waited_enough() else first_epoch,
+                callbacks=watchers,
+                # An epoch in one call is faster, but hides the steps from other callbacks.
+                steps_per_execution=steps if precompute and not others else 1,
+            )
+        finally:
+            if table:
+                table.stop()
+        merged = {name: [*past.get(name, []), *map(float, history.get(name, []))] for name in {**past, **history}}
+        if not np.all(np.isfinite(merged["loss"])):
+            if self.checkpoint is not None:
+                self.checkpoint.go_back()
+            kept = "the weights are those of the last good epoch" if self.checkpoint else "the weights are lost"
+            raise TrainingError(
+                "the loss is not finite any more",
+                received=float(plan.rates.max()),
+                fix=f"train with a lower learning rate; {kept}",
+            )
+        if self.checkpoint is not None:
+            self.checkpoint.end(merged, self.engine.optimizer.recorded(0, len(merged["loss"]) * steps))
+            self.journal.passed()
+        return merged
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "backbone": self.task.backbone_name,
+            "cut": self.task.cut,
+            "classes": list(self.task.class_names),
+            "preprocessing": self.task.preprocessing.to_dict(),
+            "data": self.data.fingerprint(),
+            "parameters": int(self.task.model.count_params()),
+            "seed": self.data.seed,
+            "batch_size": self.data.batch_size,
+            "augmentation": self.data.augmentation.to_dict(),
+            "optimizer": self.engine.describe_optimizer(),
+            "options": self.options.to_dict(),
+        }
+
+
+def _stage_line(call: dict[str, Any], plan: Plan) -> str:
+    rates = ", ".join(f"{plan.rates.max() * factor:.1e}" for factor in dict.fromkeys(plan.multipliers))
+    what = f"training {', '.join(call['trained'])}: {plan.epochs} epochs, learning rate up to {rates}"
+    if call["precompute"]:
+        what += "; the backbone is frozen, so its features are computed once, without augmentation"
+    return what
