@@ -41,8 +41,8 @@ def differs(one, other):
     return any(not np.array_equal(left[0], right[0]) for left, right in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("mix", MIXES)
-@pytest.mark.parametrize("augment", PRESETS)
+# A fresh iterator of "strong" takes a second, and mixing comes after it: one mix stands for all.
+@pytest.mark.parametrize(("augment", "mix"), [(a, m) for a in PRESETS for m in MIXES if a != "strong" or m == "cutmix"])
 def test_epoch_three_is_the_same_whatever_ran_before(folder, augment, mix):
     data = load(folder, augment=augment, mix=mix)
     number = tf.Variable(0, dtype=tf.int64)

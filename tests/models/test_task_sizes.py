@@ -21,6 +21,9 @@ SMALL = "mobilenet-v2-0.35"
 # The smallest row of each family; the rows beside it differ in depth and width alone.
 FAMILIES = {row.family: row for row in sorted(image.TABLE.values(), key=lambda row: -row.params)}
 QUICK = [row.name for row in FAMILIES.values() if row.family not in ("nasnet", "inception-resnet-v2")]
+# Four kinds of network in `make test`; the other families take minutes and run with `make test-real`.
+ALWAYS = ("mobilenet-v2", "efficientnet-lite", "resnet", "convnext")
+EACH_FAMILY = [pytest.param(name, marks=() if image.get(name).family in ALWAYS else pytest.mark.real) for name in QUICK]
 
 
 def make(name=SMALL, size=64, **options):
@@ -35,7 +38,7 @@ def ids(variables):
     return [id(variable) for variable in variables]
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", EACH_FAMILY)
 def test_another_size_another_precision_and_back_give_the_same_answers(name):
     keras.backend.clear_session()
     size = 96 if image.get(name).min_size > 64 else 64
@@ -128,7 +131,7 @@ def test_a_network_that_ends_in_nothing_at_this_size_is_named():
 
 
 @pytest.mark.parametrize("cut", ["stem", "body"])
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", EACH_FAMILY)
 def test_any_backbone_can_be_cut_after_a_group(name, cut):
     keras.backend.clear_session()
     size = image.get(name).min_size + 32
@@ -146,6 +149,7 @@ def test_any_backbone_can_be_cut_after_a_group(name, cut):
 
 
 # The rules of the rows beside these, and of the families that take long, at least lead to a network that ends there.
+@pytest.mark.real  # minutes
 @pytest.mark.parametrize(
     "name", [row.name for row in image.TABLE.values() if row.params < 6e7 and row.name not in QUICK]
 )
