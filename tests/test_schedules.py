@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tlkit.errors import ConfigError
-from tlkit.schedules import Constant, Cyclical, OneCycle, Restarts, Schedule, Staircase
+from tlkit.schedules import Constant, Cyclical, OneCycle, Restarts, Schedule, SlantedTriangular, Staircase
 
 EVERY_KIND = [
     Constant(0.01),
@@ -330,3 +330,34 @@ def test_a_staircase_falls_where_told_and_stays_between():
     assert schedule.cycle_ends(8) == [8]
     with pytest.raises(ConfigError, match="falls are not in ascending order"):
         Staircase(0.1, (6, 3))
+
+
+def test_slanted_triangular_follows_the_formula_of_ulmfit():
+    total, fraction, ratio, peak = 200, 0.1, 32, 0.01
+    cut = int(total * fraction)
+
+    def paper(t):  # Howard & Ruder 2018, section 3.2
+        p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / fraction - 1))
+        return peak * (1 + p * (ratio - 1)) / ratio
+
+    steps = np.arange(total + 1)
+    rates = SlantedTriangular(peak, total).rate(steps)
+    np.testing.assert_allclose(rates, [paper(t) for t in steps], rtol=1e-12)
+    assert rates.argmax() == cut
+    assert SlantedTriangular(peak, total).rate(total + 50) == pytest.approx(peak / ratio)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 9])
+def test_a_short_slanted_triangular_begins_at_its_peak(total):
+    rates = SlantedTriangular(0.5, total).rate(np.arange(total))
+    assert rates[0] == 0.5
+    assert np.all(np.diff(rates) < 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [({"cut_fraction": 1.0}, "cut_fraction"), ({"ratio": 0.5}, "ratio"), ({"total_steps": 0}, "total_steps")],
+)
+def test_slanted_triangular_refuses(arguments, name):
+    with pytest.raises(ConfigError, match=f"{name} is not usable"):
+        SlantedTriangular(**{"max_lr": 0.1, "total_steps": 10, **arguments})

@@ -10,12 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
 from tlkit.errors import ConfigError, check_choice
+from tlkit.schedule_parts import (
+    between,
+    check_count,
+    check_factor,
+    check_momentums,
+    check_number,
+    check_order,
+    check_positive,
+    cosine_fall,
+    power,
+    real,
+    set_values,
+    whole,
+)
 
 Mode = Literal["triangular", "triangular2", "exp_range"]
 # A cycle that starts after this many steps is not tabulated; nobody trains that long, and int64 holds its end.
@@ -67,11 +80,11 @@ class Constant:
     lr: float
 
     def __post_init__(self) -> None:
-        _set(self, lr=check_positive("lr", self.lr))
+        set_values(self, lr=check_positive("lr", self.lr))
 
     def rate(self, step: Any, xp: Any = np) -> Any:
         """See `Schedule.rate`."""
-        return self.lr + 0.0 * _real(_whole(step, xp), xp)
+        return self.lr + 0.0 * real(whole(step, xp), xp)
 
     def momentum(self, step: Any, xp: Any = np) -> None:
         """Leave the momentum alone."""
@@ -115,7 +128,7 @@ class Cyclical:
 
     def __post_init__(self) -> None:
         base, highest = check_positive("base_lr", self.base_lr), check_positive("max_lr", self.max_lr)
-        _check_order("base_lr", base, "max_lr", highest)
+        check_order("base_lr", base, "max_lr", highest)
         check_choice("mode", self.mode, get_args(Mode))
         if self.scale_fn is not None and not callable(self.scale_fn):
             raise ConfigError(
@@ -123,21 +136,21 @@ class Cyclical:
             )
         if self.gamma != 1 and (self.mode != "exp_range" or self.scale_fn is not None):
             raise ConfigError('gamma is only used by mode "exp_range" without a scale_fn', received=self.gamma)
-        _set(
+        set_values(
             self,
             base_lr=base,
             max_lr=highest,
             step_size=check_count("step_size", self.step_size),
-            gamma=_check_factor("gamma", self.gamma),
+            gamma=check_factor("gamma", self.gamma),
         )
 
     def rate(self, step: Any, xp: Any = np) -> Any:
         """See `Schedule.rate`."""
-        step = _whole(step, xp)
+        step = whole(step, xp)
         cycle = xp.floor_divide(step, 2 * self.step_size)
         place = xp.mod(step, 2 * self.step_size)
         height = xp.divide(self.step_size - xp.abs(place - self.step_size), self.step_size)
-        return _between(self.base_lr, self.max_lr, height * self._scale(step, cycle, xp))
+        return between(self.base_lr, self.max_lr, height * self._scale(step, cycle, xp))
 
     def momentum(self, step: Any, xp: Any = np) -> None:
         """Leave the momentum alone."""
@@ -149,10 +162,10 @@ class Cyclical:
 
     def _scale(self, step: Any, cycle: Any, xp: Any) -> Any:
         if self.scale_fn is not None:
-            return self.scale_fn(_real(cycle, xp) + 1.0)
+            return self.scale_fn(real(cycle, xp) + 1.0)
         if self.mode == "triangular2":
-            return _power(0.5, cycle, xp)
-        return _power(self.gamma, step, xp) if self.mode == "exp_range" else 1.0
+            return power(0.5, cycle, xp)
+        return power(self.gamma, step, xp) if self.mode == "exp_range" else 1.0
 
 
 @dataclass(frozen=True)
@@ -185,22 +198,22 @@ class Restarts:
 
     def __post_init__(self) -> None:
         lowest, highest = (
-            _check_number("min_lr", self.min_lr, "a finite number, 0 or above", lambda rate: rate >= 0),
+            check_number("min_lr", self.min_lr, "a finite number, 0 or above", lambda rate: rate >= 0),
             check_positive("max_lr", self.max_lr),
         )
-        _check_order("min_lr", lowest, "max_lr", highest)
-        _set(
+        check_order("min_lr", lowest, "max_lr", highest)
+        set_values(
             self,
             max_lr=highest,
             cycle_steps=check_count("cycle_steps", self.cycle_steps),
             cycle_mult=check_count("cycle_mult", self.cycle_mult),
             min_lr=lowest,
-            cycle_decay=_check_factor("cycle_decay", self.cycle_decay),
+            cycle_decay=check_factor("cycle_decay", self.cycle_decay),
         )
 
     def rate(self, step: Any, xp: Any = np) -> Any:
         """See `Schedule.rate`."""
-        step = _whole(step, xp)
+        step = whole(step, xp)
         if self.cycle_mult == 1:
             cycle = xp.floor_divide(step, self.cycle_steps)
             part = xp.divide(xp.mod(step, self.cycle_steps), self.cycle_steps)
@@ -212,7 +225,7 @@ class Restarts:
             cycle = xp.sum(xp.greater_equal(xp.expand_dims(step, -1), later), axis=-1)
             start = xp.take(xp.array(starts, dtype="int64"), cycle)
             part = xp.divide(step - start, xp.take(xp.array(lengths, dtype="int64"), cycle))
-        return _between(self.min_lr, self.max_lr, _power(self.cycle_decay, cycle, xp) * _fall(part, xp))
+        return between(self.min_lr, self.max_lr, power(self.cycle_decay, cycle, xp) * cosine_fall(part, xp))
 
     def momentum(self, step: Any, xp: Any = np) -> None:
         """Leave the momentum alone."""
@@ -267,15 +280,15 @@ class OneCycle:
     momentums: tuple[float, float] | None = (0.95, 0.85)
 
     def __post_init__(self) -> None:
-        pct = _check_number("pct_start", self.pct_start, "a number between 0 and 1", lambda value: 0 < value < 1)
-        _set(
+        pct = check_number("pct_start", self.pct_start, "a number between 0 and 1", lambda value: 0 < value < 1)
+        set_values(
             self,
             max_lr=check_positive("max_lr", self.max_lr),
             total_steps=check_count("total_steps", self.total_steps),
             pct_start=pct,
-            div=_check_number("div", self.div, "a number of 1 or more", lambda value: value >= 1),
-            final_div=_check_number("final_div", self.final_div, "a number of 1 or more", lambda value: value >= 1),
-            momentums=_check_momentums(self.momentums),
+            div=check_number("div", self.div, "a number of 1 or more", lambda value: value >= 1),
+            final_div=check_number("final_div", self.final_div, "a number of 1 or more", lambda value: value >= 1),
+            momentums=check_momentums(self.momentums),
         )
 
     def rate(self, step: Any, xp: Any = np) -> Any:
@@ -296,10 +309,10 @@ class OneCycle:
     def _wave(self, step: Any, first: float, peak: float, last: float, xp: Any) -> Any:
         end = self.total_steps - 1
         top = min(max(round(self.pct_start * self.total_steps), 1), end - 1) if end >= 2 else 0
-        step = xp.clip(_whole(step, xp), 0, end)
-        climb = 1.0 - _fall(xp.divide(step, max(top, 1)), xp)
-        fall = _fall(xp.divide(step - top, max(end - top, 1)), xp)
-        return xp.where(xp.less(step, top), _between(first, peak, climb), _between(last, peak, fall))
+        step = xp.clip(whole(step, xp), 0, end)
+        climb = 1.0 - cosine_fall(xp.divide(step, max(top, 1)), xp)
+        fall = cosine_fall(xp.divide(step - top, max(end - top, 1)), xp)
+        return xp.where(xp.less(step, top), between(first, peak, climb), between(last, peak, fall))
 
 
 @dataclass(frozen=True)
@@ -325,18 +338,18 @@ class Staircase:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _set(
+        set_values(
             self,
             max_lr=check_positive("max_lr", self.max_lr),
             falls=tuple(check_count("falls", step) for step in self.falls),
-            factor=_check_factor("factor", self.factor),
+            factor=check_factor("factor", self.factor),
         )
         if list(self.falls) != sorted(self.falls):
             raise ConfigError("falls are not in ascending order", received=self.falls)
 
     def rate(self, step: Any, xp: Any = np) -> Any:
         """See `Schedule.rate`."""
-        step = _whole(step, xp)
+        step = whole(step, xp)
         fallen = sum((xp.where(xp.less(step, fall), 0.0, 1.0) for fall in self.falls), xp.multiply(step, 0.0))
         return self.max_lr * xp.exp(fallen * math.log(self.factor))
 
@@ -349,108 +362,57 @@ class Staircase:
         return [total_steps]
 
 
-def check_count(name: str, value: object) -> int:
-    """Refuse what is not a whole number of 1 or more; a float with a whole value is not one.
+@dataclass(frozen=True)
+class SlantedTriangular:
+    """A short straight climb and a long straight fall: the schedule that language models are fine-tuned with.
+
+    Follows Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", arXiv 1801.06146,
+    section 3.2.
 
     Example:
-        >>> check_count("step_size", 100)
-        100
+        >>> schedule = SlantedTriangular(0.01, total_steps=100)
+        >>> [round(float(schedule.rate(step)), 6) for step in (0, 10, 55, 100)]
+        [0.000313, 0.01, 0.005156, 0.000313]
 
     Args:
-        name: the argument's name, for the message.
-        value: the number.
-
-    Returns:
-        The number as an int.
-
-    Raises:
-        ConfigError: it is not a whole number of 1 or more.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} is not usable", received=value, allowed="a whole number of 1 or more")
-    return int(value)
-
-
-def check_positive(name: str, value: object) -> float:
-    """Refuse what is not a finite number above 0, such as a length in epochs.
-
-    Example:
-        >>> check_positive("cycle_len", 0.5)
-        0.5
-
-    Args:
-        name: the argument's name, for the message.
-        value: the number.
-
-    Returns:
-        The number as a float.
+        max_lr: the peak.
+        total_steps: steps of the run; later ones keep the lowest rate.
+        cut_fraction: part of the steps that climb, between 0 and 1.
+        ratio: how many times lower than the peak the lowest rate is.
 
     Raises:
-        ConfigError: it is not a finite number above 0.
+        ConfigError: an argument is not usable.
     """
-    return _check_number(name, value, "a finite number above 0", lambda number: number > 0)
 
+    max_lr: float
+    total_steps: int
+    cut_fraction: float = 0.1
+    ratio: float = 32.0
 
-def _check_number(name: str, value: object, allowed: str, good: Callable[[float], bool]) -> float:
-    usable = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and good(float(value))
-    if not usable:
-        # repr() of None would be left out of the message.
-        raise ConfigError(f"{name} is not usable", received="None" if value is None else value, allowed=allowed)
-    return float(value)  # type: ignore[arg-type]  # a Real, as checked above
-
-
-def _check_factor(name: str, value: object) -> float:
-    return _check_number(name, value, "a number above 0 and at most 1", lambda number: 0 < number <= 1)
-
-
-def _check_order(low_name: str, low: float, high_name: str, high: float) -> None:
-    if high < low:
-        raise ConfigError(
-            f"{high_name} is below {low_name}", received=(low, high), allowed=f"{low_name} <= {high_name}"
+    def __post_init__(self) -> None:
+        set_values(
+            self,
+            max_lr=check_positive("max_lr", self.max_lr),
+            total_steps=check_count("total_steps", self.total_steps),
+            cut_fraction=check_number(
+                "cut_fraction", self.cut_fraction, "a number between 0 and 1", lambda value: 0 < value < 1
+            ),
+            ratio=check_number("ratio", self.ratio, "a number of 1 or more", lambda value: value >= 1),
         )
 
+    def rate(self, step: Any, xp: Any = np) -> Any:
+        """See `Schedule.rate`."""
+        # A run of a few steps has no room for a climb: it begins at the peak.
+        cut = math.floor(self.total_steps * self.cut_fraction)
+        step = xp.clip(whole(step, xp), 0, self.total_steps)
+        climb = xp.divide(step, max(cut, 1))
+        drop = 1.0 - xp.divide(step - cut, max(self.total_steps - cut, 1))
+        return between(self.max_lr / self.ratio, self.max_lr, xp.where(xp.less(step, cut), climb, drop))
 
-def _check_momentums(value: object) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    allowed = "None or two numbers, the higher first, both from 0 up to but not including 1"
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise ConfigError("momentums is not usable", received=value, allowed=allowed)
-    outer, peak = (_check_number("momentums", item, allowed, lambda number: 0 <= number < 1) for item in value)
-    if outer < peak:
-        raise ConfigError(
-            "momentums must go against the rate: lowest at the peak", received=(outer, peak), allowed=allowed
-        )
-    return outer, peak
+    def momentum(self, step: Any, xp: Any = np) -> None:
+        """Leave the momentum alone."""
+        return
 
-
-def _set(schedule: object, **values: object) -> None:
-    """Put checked values, as plain Python numbers, into a frozen dataclass."""
-    for name, value in values.items():
-        object.__setattr__(schedule, name, value)
-
-
-def _whole(step: Any, xp: Any) -> Any:
-    kind = step.dtype if hasattr(step, "dtype") else np.asarray(step).dtype
-    if "int" not in str(kind):
-        raise ConfigError("a step is a whole number", received=step, allowed="an int, or an array or tensor of ints")
-    return xp.array(step, dtype="int64")
-
-
-def _real(whole: Any, xp: Any) -> Any:
-    return xp.multiply(whole, 1.0)
-
-
-def _power(base: float, exponent: Any, xp: Any) -> Any:
-    # Not base ** exponent: rounding the base to float32 first would be off by a part of 3e-8 for every single step.
-    return xp.exp(_real(exponent, xp) * math.log(base))
-
-
-def _fall(part: Any, xp: Any) -> Any:
-    """From 1 at part 0 to 0 at part 1 along half a cosine."""
-    return 0.5 * (1.0 + xp.cos(math.pi * part))
-
-
-def _between(low: float, high: float, height: Any) -> Any:
-    # This form, unlike low + (high - low) * height, gives exactly `low` at height 0 and exactly `high` at height 1.
-    return low * (1.0 - height) + high * height
+    def cycle_ends(self, total_steps: int) -> list[int]:
+        """Count the whole run as one cycle."""
+        return [total_steps]

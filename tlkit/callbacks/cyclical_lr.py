@@ -8,7 +8,8 @@ from typing import Any
 
 from tlkit.callbacks.base import RateCallback
 from tlkit.errors import ConfigError
-from tlkit.schedules import Cyclical, Mode, check_positive
+from tlkit.schedule_parts import check_positive
+from tlkit.schedules import Cyclical, Mode
 
 
 class CyclicalLR(RateCallback):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from tlkit.callbacks.base import RateCallback
-from tlkit.schedules import Restarts, check_positive
+from tlkit.schedule_parts import check_positive
+from tlkit.schedules import Restarts
 
 
 class WarmRestarts(RateCallback):
