@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tlkit.catalogue import image
+from tlkit.catalogue import image, text
 from tlkit.cli.weights import app
 from tlkit.errors import ModelError, WeightsError
 
@@ -22,12 +22,12 @@ def local(tmp_path, monkeypatch):
 def test_list_shows_every_row_and_what_is_here(local):
     result = CliRunner().invoke(app, ["list", "--json"], catch_exceptions=False)
     rows = {row["name"]: row for row in json.loads(result.stdout)}
-    assert list(rows) == image.names()
+    assert list(rows) == [*image.names(), *text.names()]
     assert rows["resnet50"]["path"] == str(local)
     assert rows["vgg16"]["path"] is None
     assert rows["efficientnet-lite0"]["sources"] == [str(local.parent)]
     plain = CliRunner().invoke(app, ["list"], catch_exceptions=False).stdout
-    assert len(plain.splitlines()) == 44
+    assert len(plain.splitlines()) == 1 + len(image.names()) + len(text.names())
 
 
 @pytest.mark.parametrize("command", ["path", "pull"])

@@ -1,4 +1,4 @@
-"""A folder of weights that two processes may fill at once; a crash or a full disk leaves it as it was."""
+"""A place for weights that two processes may fill at once; a crash or a full disk leaves it as it was."""
 
 from __future__ import annotations
 
@@ -77,6 +77,32 @@ def write(path: Path, writer: Callable[[Path], None]) -> None:
                 os.fsync(stream.fileno())
         content.replace(path)
         digest.replace(sidecar(path))
+
+
+def write_folder(path: Path, writer: Callable[[Path], None]) -> None:
+    """Write a folder so that readers see it whole or not at all.
+
+    Example:
+        >>> write_folder(folder / "encoder", lambda temporary: (temporary / "a.bin").write_bytes(b"abc"))
+
+    Args:
+        path: the folder to make or replace; the folder above it exists.
+        writer: gets the path of an empty folder beside it and fills that.
+
+    Raises:
+        OSError: the disk is full or not writable; then nothing has changed.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as name:
+        content = Path(name) / path.name
+        content.mkdir()
+        writer(content)
+        for file in content.rglob("*"):
+            if file.is_file():
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+        if path.exists():
+            path.rename(Path(name) / ".old")
+        content.rename(path)
 
 
 def is_whole(path: Path) -> bool:

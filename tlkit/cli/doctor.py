@@ -23,7 +23,18 @@ import typer
 
 DEADLINE_S = 9.0
 HOST_TIMEOUT_S = 3.0
-PACKAGES = ("tensorflow", "keras", "keras-cv", "keras-nlp", "tensorflow-serving-api", "numpy", "pandas")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "keras-cv",
+    "keras-nlp",
+    "keras-hub",
+    "tensorflow-text",
+    "safetensors",
+    "tensorflow-serving-api",
+    "numpy",
+    "pandas",
+)
 HOSTS = {
     "Keras' weights": "https://storage.googleapis.com",
     "Hugging Face": "https://huggingface.co",

