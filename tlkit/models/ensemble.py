@@ -33,9 +33,9 @@ def ensemble(task: Task, weights: Sequence[Sequence[np.ndarray]]) -> Task:
         weights: one list of arrays for each member: the values of `task.model.variables`, in that order.
 
     Returns:
-        A frozen Task. The softmax of `model(pixels float32 [B, S, S, 3]) -> logits float32 [B, k]` is the mean of the
-        members' softmax; `features` gives the embeddings of the distinct backbones side by side, float32 [B, D * F];
-        `backbone` is that of the first member; a layer group holds the layers of all copies.
+        A frozen Task. The probabilities of `model(inputs) -> logits float32 [B, k]` are the mean of the members';
+        `features` gives the embeddings of the distinct backbones side by side, float32 [B, D * F]; `backbone` is that
+        of the first member; a layer group holds the layers of all copies.
 
     Raises:
         ConfigError: there is no member, or a member's arrays are not those of the model; the message names the
@@ -62,12 +62,13 @@ def ensemble(task: Task, weights: Sequence[Sequence[np.ndarray]]) -> Task:
         numbers.append(list(copies).index(key))
     parts = list(copies.values())
 
-    pixels = keras.Input(task.features.input_shape[1:], name="pixels")
-    embeddings = [keras.ops.cast(part(pixels), "float32") for part in parts]
+    like = task.features.inputs[0]
+    inputs = keras.Input(like.shape[1:], dtype=like.dtype, name=like.name)
+    embeddings = [keras.ops.cast(part(inputs), "float32") for part in parts]
     embedding = embeddings[0] if len(parts) == 1 else keras.ops.concatenate(embeddings, axis=-1)
-    features = keras.Model(pixels, embedding, name="features")
-    head = _averaging_head(heads, numbers, len(parts), task.features.output_shape[-1])
-    model = keras.Model(pixels, head(features(pixels)), name=f"{task.model.name}_ensemble")
+    features = keras.Model(inputs, embedding, name="features")
+    head = _averaging_head(heads, numbers, len(parts), task)
+    model = keras.Model(inputs, head(features(inputs)), name=f"{task.model.name}_ensemble")
 
     twins = [_twins(task.features, part) for part in parts]
     groups = tuple(
@@ -161,17 +162,22 @@ def _copy(part: keras.Model, name: str, values: dict[int, np.ndarray]) -> keras.
     return copy
 
 
-def _averaging_head(heads: list[keras.Model], numbers: list[int], distinct: int, width: int) -> keras.Model:
-    """Run each head on its part of the embedding [B, distinct * width]; logits are the log of the mean probability."""
+def _averaging_head(heads: list[keras.Model], numbers: list[int], distinct: int, task: Task) -> keras.Model:
+    """Run each head on its part of the embedding [B, distinct * F]; the logits are those of the mean probability."""
+    width = task.features.output_shape[-1]
     embedding = keras.Input((distinct * width,), name="embedding")
     parts = keras.ops.split(embedding, distinct, axis=-1) if distinct > 1 else [embedding]
-    log_probabilities = [
-        keras.ops.log_softmax(keras.ops.cast(head(parts[number]), "float32"), axis=-1)
-        for head, number in zip(heads, numbers, strict=True)
-    ]
-    # The mean of exponentials, as a logarithm: a probability too small for float32 keeps its finite logit.
-    total = keras.ops.logsumexp(keras.ops.stack(log_probabilities, axis=1), axis=1)
-    return keras.Model(embedding, total - math.log(len(heads)), name="head")
+    logits = [keras.ops.cast(head(parts[number]), "float32") for head, number in zip(heads, numbers, strict=True)]
+
+    def log_mean(log_probabilities: list[Any]) -> Any:
+        # The mean of exponentials, as a logarithm: a probability too small for float32 keeps its finite logit.
+        total = keras.ops.logsumexp(keras.ops.stack(log_probabilities, axis=1), axis=1)
+        return total - math.log(len(heads))
+
+    if task.objective.is_multi_label:
+        yes, no = ([keras.ops.log_sigmoid(sign * part) for part in logits] for sign in (1.0, -1.0))
+        return keras.Model(embedding, log_mean(yes) - log_mean(no), name="head")
+    return keras.Model(embedding, log_mean([keras.ops.log_softmax(part, axis=-1) for part in logits]), name="head")
 
 
 def _twins(part: keras.Model, copy: keras.Model) -> dict[int, keras.layers.Layer]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import keras
 
 from tlkit.catalogue.backbones import GROUP_NAMES, build_backbone
 from tlkit.catalogue.image import get
-from tlkit.errors import ConfigError, check_choice
+from tlkit.errors import check_choice
 from tlkit.models.frozen_statistics import FrozenStatistics
+from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
 
 Pooling = Literal["avg", "max", "avgmax"]
 BatchNormPolicy = Literal["frozen", "train"]
-HeadBuilder = Callable[[Any, int], Any]
 
 
 def image_classifier(
@@ -76,8 +76,7 @@ def image_classifier(
     check_choice("precision", precision, get_args(Precision))
     if cut is not None:
         check_choice("cut", cut, GROUP_NAMES)
-    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise ConfigError("dropout is not usable", received=dropout, allowed="a number from 0 up to 1")
+    check_dropout("dropout", dropout)
     preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize)
 
     built = build_backbone(backbone, size=preprocessing.size, weights=weights, cut=cut)
@@ -90,14 +89,7 @@ def image_classifier(
     features = keras.Model(pixels, embedding, name="features")
 
     embedding_input = keras.Input(features.output_shape[1:], name="embedding")
-    build_head = head or _default_head(dropout, seed)
-    logits = build_head(embedding_input, len(names))
-    if tuple(getattr(logits, "shape", ())) != (None, len(names)):
-        raise ConfigError(
-            "the head must give one logit for each class",
-            received=getattr(logits, "shape", type(logits)),
-            allowed=f"shape (None, {len(names)})",
-        )
+    logits = build_head(head, dropout, seed)(embedding_input, len(names))
     head_model = keras.Model(embedding_input, logits, name="head")
     model = keras.Model(pixels, head_model(features(pixels)), name=row.name.replace(".", "_"))
 
@@ -128,11 +120,3 @@ def _pool(feature_map: Any, pooling: Pooling) -> Any:
     if pooling in ("max", "avgmax"):
         pools.append(keras.layers.GlobalMaxPooling2D(name="max_pool", dtype="float32")(feature_map))
     return pools[0] if len(pools) == 1 else keras.layers.Concatenate(name="pools", dtype="float32")(pools)
-
-
-def _default_head(dropout: float, seed: int) -> HeadBuilder:
-    def build(embedding: Any, num_classes: int) -> Any:
-        dropped = keras.layers.Dropout(dropout, seed=seed, name="dropout")(embedding)
-        return keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(dropped)
-
-    return build

@@ -10,8 +10,10 @@ import keras
 
 from tlkit.errors import ConfigError, check_choice
 from tlkit.models.frozen_statistics import FrozenStatistics
+from tlkit.models.objective import SINGLE_LABEL, Objective
 from tlkit.models.resizing import features_at_size
 from tlkit.preprocessing.images import ImagePreprocessing
+from tlkit.preprocessing.text import TextPreprocessing
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 # What a backbone does to pixels before its first convolution needs more than the eight bits of bfloat16; the others
@@ -69,18 +71,20 @@ class Task:
     """What is learned, as plain Keras models that users can get at.
 
     Attributes:
-        kind: `"image_classification"`.
-        model: pixels float32 [B, S, S, 3] in 0..255 (RGB) -> logits float32 [B, k].
-        features: pixels [B, S, S, 3] -> embedding [B, F]: scaling, backbone and pooling.
+        kind: `"image_classification"` or `"text_classification"`.
+        model: inputs -> logits float32 [B, k]. Inputs are pixels float32 [B, S, S, 3] in 0..255 (RGB), or token ids
+            int32 [B, T].
+        features: inputs -> embedding [B, F]: scaling of pixels, backbone and pooling.
         head: embedding [B, F] -> logits [B, k]; `model(x) == head(features(x))`.
         backbone: the pretrained network inside `features`.
-        preprocessing: image bytes -> pixels; training and the exported graph call this same object.
+        preprocessing: image bytes or strings -> inputs; training and the exported graph call this same object.
         class_names: the label of each logit.
         groups: layer groups from the input to the output; the last one is the head.
         backbone_name: name in the catalogue.
         weights_source: where the weights came from; `"none"` for random ones.
         cut: the layer group that the backbone ends after; empty when it is whole.
-        min_size: the smallest side of an image that the backbone takes, in pixels.
+        min_size: the smallest side of an image that the backbone takes, in pixels; unused for texts.
+        objective: what the logits mean: one class out of k, or any number of labels.
     """
 
     kind: str
@@ -88,13 +92,14 @@ class Task:
     features: keras.Model
     head: keras.Model
     backbone: keras.Model
-    preprocessing: ImagePreprocessing
+    preprocessing: ImagePreprocessing | TextPreprocessing
     class_names: tuple[str, ...]
     groups: tuple[LayerGroup, ...]
     backbone_name: str
     weights_source: str
     cut: str = ""
     min_size: int = 16
+    objective: Objective = SINGLE_LABEL
 
     def freeze_to(self, first_trainable: int) -> None:
         """Freeze every group before number `first_trainable` and unfreeze the others.
@@ -135,8 +140,10 @@ class Task:
             size: side of the images, in pixels.
 
         Raises:
-            ConfigError: the backbone cannot take this size.
+            ConfigError: the backbone cannot take this size, or the task is not one of images.
         """
+        if not isinstance(self.preprocessing, ImagePreprocessing):
+            raise ConfigError("only images have a size that can change", received=self.kind)
         preprocessing = dataclasses.replace(self.preprocessing, size=size)
         if size < self.min_size:
             raise ConfigError(

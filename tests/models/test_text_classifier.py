@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from tiny_text import SENTENCES, tiny_text_task, tiny_tokenizer
+
+from tlkit.errors import ConfigError, ModelError
+from tlkit.models.ensemble import ensemble
+from tlkit.models.text import text_classifier
+from tlkit.models.text_layers import TokenPooling, TokenWindows
+from tlkit.preprocessing.text import TextPreprocessing
+
+QUICK = {"weights": "none", "max_tokens": 24}
+
+
+@pytest.fixture(scope="module")
+def task():
+    return text_classifier("bert-tiny-en-uncased", ["bad", "good"], **QUICK)
+
+
+def test_a_fresh_task_is_frozen_and_starts_from_even_odds(task):
+    assert task.kind == "text_classification"
+    assert [group.name for group in task.groups] == ["embeddings", "lower", "upper", "head"]
+    assert task.backbone_is_frozen
+    logits = task.model(task.preprocessing.batch(list(SENTENCES)))
+    np.testing.assert_array_equal(logits, np.zeros((len(SENTENCES), 2)))
+
+
+def test_every_weight_that_reaches_the_answer_is_in_one_group_and_nothing_else():
+    task = text_classifier("bert-tiny-en-uncased", ["bad", "good"], **QUICK)
+    task.freeze_to(0)
+    grouped = [id(variable) for group in task.groups for variable in group.variables]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(variable) for variable in task.model.trainable_variables}
+    assert not [variable.path for variable in task.model.trainable_variables if "pooled_dense" in variable.path]
+
+
+@pytest.mark.parametrize("long_texts", ["head", "head_tail", "windows"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_an_answer_does_not_depend_on_the_padding(long_texts, pooling):
+    task = tiny_text_task(long_texts=long_texts, pooling=pooling)
+    together = task.model(task.preprocessing.batch(list(SENTENCES)), training=False).numpy()
+    alone = [task.model(task.preprocessing.batch([text]), training=False).numpy()[0] for text in SENTENCES]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert np.ptp(together[:, 0]) > 0.1
+
+
+def test_windows_are_pooled_as_if_each_was_read_alone():
+    task = tiny_text_task(long_texts="windows", max_tokens=6)
+    ids = task.preprocessing.batch(["the film was very very good but boring"]).numpy()
+    assert ids.shape == (1, 12)
+    encoder = task.backbone
+
+    def vectors(part):
+        inputs = {"token_ids": part, "segment_ids": 0 * part, "padding_mask": part != 0}
+        return encoder(inputs, training=False).numpy()[0][part[0] != 0]
+
+    mean = np.concatenate([vectors(ids[:, :6]), vectors(ids[:, 6:])]).mean(axis=0)
+    np.testing.assert_allclose(task.features(ids, training=False).numpy()[0], mean, atol=1e-5)
+
+
+def test_model_saves_loads_and_ensembles(tmp_path):
+    task = tiny_text_task(long_texts="windows", max_tokens=6)
+    ids = task.preprocessing.batch(list(SENTENCES))
+    task.model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "m.keras")(ids), task.model(ids))
+    weights = [variable.numpy() for variable in task.model.variables]
+    twice = [1.1 * value if value.dtype == np.float32 else value for value in weights]
+    members = [task.objective.probabilities(task.model(ids))]
+    mean = ensemble(task, [weights, twice])
+    for variable, value in zip(task.model.variables, twice, strict=True):
+        variable.assign(value)
+    members.append(task.objective.probabilities(task.model(ids)))
+    np.testing.assert_allclose(task.objective.probabilities(mean.model(ids)), np.mean(members, axis=0), atol=1e-6)
+
+
+def test_an_ensemble_of_several_labels_averages_each_label():
+    task = tiny_text_task(("a", "b", "c"), multi_label=True)
+    ids = task.preprocessing.batch(list(SENTENCES))
+    weights = [variable.numpy() for variable in task.model.variables]
+    other = [0.5 * value if value.dtype == np.float32 else value for value in weights]
+    mean = ensemble(task, [weights, other])
+    members = [task.objective.probabilities(task.model(ids))]
+    for variable, value in zip(task.model.variables, other, strict=True):
+        variable.assign(value)
+    members.append(task.objective.probabilities(task.model(ids)))
+    got = task.objective.probabilities(mean.model(ids)).numpy()
+    np.testing.assert_allclose(got, np.mean(members, axis=0), atol=1e-6)
+    assert np.abs(got.sum(axis=1) - 1).max() > 0.05
+
+
+def test_dropout_repeats_for_a_seed_and_differs_between_layers():
+    def run(seed):
+        task = text_classifier("bert-tiny-en-uncased", ["a", "b"], seed=seed, encoder_dropout=0.5, **QUICK)
+        return task.features(task.preprocessing.batch(list(SENTENCES)), training=True).numpy()
+
+    first, again, other = run(3), run(3), run(4)
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_precision_of_the_encoder_goes_and_comes_back(task):
+    ids = task.preprocessing.batch(list(SENTENCES))
+    before = task.features(ids, training=False).numpy()
+    task.set_precision("mixed_bfloat16")
+    reduced = task.features(ids, training=False)
+    assert reduced.dtype == "float32"
+    assert 0 < np.abs(reduced.numpy() - before).max() < 0.2
+    task.set_precision("float32")
+    np.testing.assert_array_equal(task.features(ids, training=False), before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder": "all-minilm"}, "did you mean 'all-minilm-l6-v2'"),
+        ({"class_names": ["one"]}, "at least two classes"),
+        ({"dropout": 1.0}, "^dropout is not usable"),
+        ({"encoder_dropout": -0.1}, "encoder_dropout is not usable"),
+        ({"max_tokens": 1000}, "1000"),
+        ({"pooling": "first"}, "unknown pooling"),
+        ({"long_texts": "tail"}, "unknown long_texts"),
+        ({"head": lambda embedding, classes: embedding}, "one logit for each class"),
+    ],
+)
+def test_unusable_arguments_are_refused(arguments, message):
+    given = {"encoder": "bert-tiny-en-uncased", "class_names": ["a", "b"], **QUICK, **arguments}
+    with pytest.raises((ConfigError, ModelError), match=message):
+        text_classifier(given.pop("encoder"), given.pop("class_names"), **given)
+
+
+def test_an_encoder_that_cannot_be_served_is_refused_before_training():
+    with pytest.raises(ModelError, match=r"roberta.* cannot be exported.*must_serve=False"):
+        text_classifier("roberta-base-en", ["a", "b"], weights="none")
+
+
+def test_the_tokenizer_of_another_encoder_is_refused():
+    preprocessing = TextPreprocessing(tiny_tokenizer(), max_tokens=16)
+    with pytest.raises(ConfigError, match="tokenizer of another encoder"):
+        text_classifier("bert-tiny-en-uncased", ["a", "b"], weights="none", preprocessing=preprocessing)
+
+
+def test_one_yes_or_no_label_is_enough_when_labels_are_independent():
+    task = text_classifier("bert-tiny-en-uncased", ["toxic"], multi_label=True, **QUICK)
+    assert task.objective.is_multi_label
+    assert task.model.output_shape == (None, 1)
+
+
+def test_layers_are_rebuilt_from_their_config():
+    assert TokenWindows.from_config(TokenWindows(7).get_config()).max_tokens == 7
+    assert TokenPooling.from_config(TokenPooling("cls").get_config()).mode == "cls"

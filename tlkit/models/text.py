@@ -1,0 +1,181 @@
+"""Text classification on a pretrained language-model encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tlkit.catalogue.encoders import build_encoder
+from tlkit.errors import ConfigError, ModelError
+from tlkit.models.head import HeadBuilder, build_head, check_dropout
+from tlkit.models.objective import Objective
+from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
+from tlkit.models.text_layers import Pooling, TokenMask, TokenPooling, TokenWindows
+from tlkit.preprocessing.text import LongTexts, TextPreprocessing
+
+
+def text_classifier(
+    encoder: str,
+    class_names: Sequence[str],
+    *,
+    preprocessing: TextPreprocessing | None = None,
+    max_tokens: int = 128,
+    long_texts: LongTexts = "head",
+    strip_html: bool = False,
+    weights: Any = "auto",
+    pooling: Pooling | None = None,
+    dropout: float = 0.1,
+    encoder_dropout: float = 0.1,
+    head: HeadBuilder | None = None,
+    multi_label: bool = False,
+    precision: Precision = "float32",
+    must_serve: bool = True,
+    seed: int = 0,
+) -> Task:
+    """Put a new head on a pretrained text encoder.
+
+    Example:
+        >>> task = text_classifier("all-minilm-l6-v2", ["negative", "positive"])
+        >>> task.model(task.preprocessing.batch(["What a fine film."])).shape
+        TensorShape([1, 2])
+
+    Args:
+        encoder: a name of the catalogue, such as `"all-minilm-l6-v2"` or `"bert-base-en-uncased"`, or a folder with an
+            encoder in Hugging Face's or KerasHub's form.
+        class_names: the labels, in the order of the outputs.
+        preprocessing: that of the data, `data.preprocessing`; made from the next three arguments when left out.
+        max_tokens, long_texts, strip_html: see `TextPreprocessing`.
+        weights: `"auto"` tries the configured sources, `"none"` starts from random weights and says so, a path or a
+            list of sources names them; see `tlkit.catalogue.encoders`.
+        pooling: how the vectors of the tokens become one for the text: `"mean"`, `"cls"` (that of the start token) or
+            `"max"`; what suits the encoder when left out.
+        dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
+        encoder_dropout: likewise inside the encoder, once it is unfrozen.
+        head: builds logits from the embedding: `head(embedding [B, F], num_classes) -> logits [B, num_classes]`.
+        multi_label: any number of labels can be true at once; otherwise exactly one is.
+        precision: what the encoder computes in; see `Task.set_precision`.
+        must_serve: refuse an encoder that cannot be exported now, rather than after the training.
+        seed: of the dropouts.
+
+    Returns:
+        A `Task` whose encoder is frozen. Its layer groups are embeddings, lower, middle and upper third of the blocks,
+        and head.
+
+    Raises:
+        ModelError: the encoder is unknown, cannot take so many tokens, or cannot be exported.
+        ConfigError: another argument is not usable, or the preprocessing is another encoder's.
+        WeightsError: no source has the weights.
+    """
+    names = _label_names(class_names, multi_label)
+    check_dropout("dropout", dropout)
+    check_dropout("encoder_dropout", encoder_dropout)
+    built = build_encoder(
+        encoder, weights=weights, max_tokens=max_tokens if preprocessing is None else preprocessing.max_tokens
+    )
+    if preprocessing is None:
+        preprocessing = TextPreprocessing(
+            built.tokenizer, max_tokens=max_tokens, long_texts=long_texts, strip_html=strip_html
+        )
+    elif preprocessing.tokenizer_sha256 != TextPreprocessing(built.tokenizer).tokenizer_sha256:
+        raise ConfigError(
+            "the preprocessing has the tokenizer of another encoder",
+            received=preprocessing.to_dict()["tokenizer_sha256"][:12],
+            fix=f"make the data with encoder={encoder!r}",
+        )
+    why_not = built.row.why_not or preprocessing.why_not
+    if must_serve and why_not:
+        raise ModelError(
+            f"{encoder} cannot be exported: {why_not}",
+            fix="choose an encoder with a WordPiece tokenizer (`tlkit weights list`), or pass must_serve=False",
+        )
+    _set_dropout(built.model, encoder_dropout, seed)
+    task = assemble(
+        built.model,
+        built.groups,
+        preprocessing,
+        names,
+        pooling=pooling or built.pooled,
+        head=build_head(head, dropout, seed),
+        objective=Objective("multi_label" if multi_label else "single_label"),
+        name=encoder,
+        weights_source=built.weights_source,
+    )
+    task.set_precision(precision)
+    return task
+
+
+def assemble(
+    network: keras.Model,
+    groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]],
+    preprocessing: TextPreprocessing,
+    class_names: tuple[str, ...],
+    *,
+    pooling: Pooling,
+    head: HeadBuilder,
+    objective: Objective,
+    name: str,
+    weights_source: str,
+) -> Task:
+    """Put windows, encoder, pooling and head together.
+
+    Args:
+        network: a KerasHub backbone: inputs `token_ids` and `padding_mask`, and `segment_ids` where it has them.
+        groups: its layers by group, from the input to the output.
+        preprocessing: makes the token ids.
+        class_names: the labels.
+        pooling: see `TokenPooling`.
+        head: builds logits from the embedding.
+        objective: what the logits mean.
+        name: of the encoder.
+        weights_source: where its weights came from.
+
+    Returns:
+        A frozen `Task`. What the encoder has beyond the vectors of the tokens, such as BERT's pooler, is left out.
+    """
+    output = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
+    encoder = keras.Model(network.input, output, name="encoder")
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    windows = TokenWindows(preprocessing.max_tokens, name="windows")(token_ids)
+    mask = TokenMask(preprocessing.pad_id, name="mask")(windows)
+    given = {"token_ids": windows, "padding_mask": mask}
+    if "segment_ids" in network.input:
+        given["segment_ids"] = keras.ops.zeros_like(windows)
+    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([encoder(given), mask, token_ids])
+    features = keras.Model(token_ids, embedding, name="features")
+
+    embedding_input = keras.Input(features.output_shape[1:], name="embedding")
+    head_model = keras.Model(embedding_input, head(embedding_input, len(class_names)), name="head")
+    model = keras.Model(token_ids, head_model(features(token_ids)), name="text_classifier")
+    in_use = {id(layer) for layer in encoder._flatten_layers()}
+    kept = ((group, tuple(layer for layer in layers if id(layer) in in_use)) for group, layers in groups)
+    task = Task(
+        kind="text_classification",
+        model=model,
+        features=features,
+        head=head_model,
+        backbone=encoder,
+        preprocessing=preprocessing,
+        class_names=class_names,
+        groups=(*(LayerGroup(group, layers) for group, layers in kept), LayerGroup("head", (head_model,))),
+        backbone_name=name,
+        weights_source=weights_source,
+        objective=objective,
+    )
+    task.freeze_to(-1)
+    return task
+
+
+def _label_names(class_names: Sequence[str], multi_label: bool) -> tuple[str, ...]:
+    if multi_label and not isinstance(class_names, str) and len(class_names) == 1:
+        return check_class_names([*class_names, "-"])[:1]  # a single yes-or-no label is fine
+    return check_class_names(class_names)
+
+
+def _set_dropout(network: keras.Model, rate: float, seed: int) -> None:
+    dropouts = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    for number, layer in enumerate(dropouts):
+        layer.rate = rate
+        # KerasHub draws their seeds anew in each process. One for all would let every block drop alike.
+        layer.seed_generator.state.assign([seed * 1000 + number, 0])

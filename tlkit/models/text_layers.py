@@ -1,0 +1,103 @@
+"""The layers around a text encoder: windows of long texts in, one embedding out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import keras
+from keras import ops
+
+from tlkit.errors import check_choice
+
+Pooling = Literal["mean", "cls", "max"]
+
+
+@keras.saving.register_keras_serializable("tlkit")
+class TokenWindows(keras.layers.Layer):
+    """Turns rows of several windows into one row for each window.
+
+    token_ids int32 [B, T] -> int32 [B * W, T / W], where W is 1 up to `max_tokens` tokens; longer rows are a multiple
+    of it.
+
+    Args:
+        max_tokens: length of a window in tokens.
+    """
+
+    def __init__(self, max_tokens: int, **options: Any):
+        super().__init__(**options)
+        self.max_tokens = max_tokens
+
+    def call(self, token_ids: Any) -> Any:
+        """See the class."""
+        width = ops.minimum(ops.shape(token_ids)[1], self.max_tokens)
+        return ops.reshape(token_ids, ops.stack([-1, width]) if not isinstance(width, int) else (-1, width))
+
+    def compute_output_spec(self, token_ids: Any) -> Any:
+        """The number of windows and their length follow from the batch."""
+        return keras.KerasTensor((None, None), dtype=token_ids.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments."""
+        return {**super().get_config(), "max_tokens": self.max_tokens}
+
+
+@keras.saving.register_keras_serializable("tlkit")
+class TokenPooling(keras.layers.Layer):
+    """Pools what an encoder says of each token into one vector for each text; padding does not count.
+
+    Takes `[sequence [B * W, t, H], mask bool [B * W, t], token_ids int32 [B, T]]` and gives float32 [B, H].
+
+    Args:
+        mode: `"mean"` over the tokens of all windows; `"max"` likewise; `"cls"` the vector of the start token, averaged
+            over the windows.
+    """
+
+    def __init__(self, mode: Pooling, **options: Any):
+        check_choice("pooling", mode, get_args(Pooling))
+        super().__init__(**options)
+        self.mode = mode
+
+    def call(self, inputs: Any) -> Any:
+        """See the class."""
+        sequence, mask, token_ids = inputs
+        sequence = ops.cast(sequence, "float32")
+        mask = ops.cast(mask, "float32")
+        if self.mode == "cls":  # only the first token of each window counts
+            sequence, mask = sequence[:, :1], mask[:, :1]
+        rows, width = ops.shape(token_ids)[0], ops.shape(sequence)[-1]
+        # One row for each text again: its windows stand side by side.
+        sequence = ops.reshape(sequence, (rows, -1, width))
+        mask = ops.reshape(mask, (rows, -1, 1))
+        if self.mode == "max":
+            return ops.max(ops.where(mask > 0, sequence, -1e9), axis=1)
+        return ops.sum(sequence * mask, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """One vector for each text."""
+        sequence, _, token_ids = inputs
+        return keras.KerasTensor((token_ids.shape[0], sequence.shape[-1]), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments."""
+        return {**super().get_config(), "mode": self.mode}
+
+
+@keras.saving.register_keras_serializable("tlkit")
+class TokenMask(keras.layers.Layer):
+    """Tells tokens from padding: ids int32 [N, t] -> bool [N, t].
+
+    Args:
+        pad_id: the padding token.
+    """
+
+    def __init__(self, pad_id: int, **options: Any):
+        super().__init__(**options)
+        self.pad_id = pad_id
+
+    def call(self, token_ids: Any) -> Any:
+        """See the class."""
+        return ops.not_equal(token_ids, self.pad_id)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments."""
+        return {**super().get_config(), "pad_id": self.pad_id}
