@@ -10,9 +10,10 @@ import tiny
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tlkit.errors import ConfigError, VerificationError
-from tlkit.export import saved_model
+from tlkit.export import hostile_image, saved_model
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.hostile import bad_values
+from tlkit.export.interface import images
 from tlkit.export.manifest import Manifest
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import verify_export
@@ -119,8 +120,9 @@ def test_every_check_covers_it(exported):
     assert all(check.ok for check in checks.values())
     assert "tta" in checks["signature_lint"].reason
     assert checks["warmup_replay"].reason.startswith("12 requests")  # six signatures, batches of 1 and 2
-    plain = bad_values(tiny.photos(2), 32)
-    values = bad_values(tiny.photos(2), 32, ["tta"])
+    asked = (hostile_image, tiny.photos(2), images(32).model_dump(), (None, 32, 32, 3))
+    plain = bad_values(*asked)
+    values = bad_values(*asked, ["tta"])
     assert checks["bad_inputs"].reason.startswith(f"{len(values)} bad inputs")
     assert [what for what, name, _ in values if name == "tta"] == [
         what for what, name, _ in plain if name == "serving_default"
@@ -128,15 +130,22 @@ def test_every_check_covers_it(exported):
     assert [value[:2] for value in values if value[1] != "tta"] == [value[:2] for value in plain]
 
 
-def test_an_export_from_before_it_existed_still_verifies(tmp_path):
+def test_an_export_from_the_time_of_photos_without_it_still_verifies(tmp_path):
     export = tiny.copy_export(tmp_path)
     path = export / "manifest.json"
     manifest = json.loads(path.read_text())
-    del manifest["tta"]
+    manifest["schema_version"] = 1
+    for later in ("tta", "interface", "objective"):
+        del manifest[later]
     for example in manifest["golden"]:
         del example["tta"]
+        example["image"] = example.pop("content")
     path.write_text(json.dumps(manifest))
-    assert Manifest.read(export).tta is None
+    read = Manifest.read(export)
+    assert read.tta is None
+    assert read.interface == images(None)
+    assert read.objective == "single_label"
+    assert [example.content_bytes() for example in read.golden] == tiny.photos()
     assert failures(export) == {}
 
 

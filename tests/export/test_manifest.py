@@ -50,7 +50,7 @@ def test_manifest_records_what_was_exported():
     assert manifest.signatures["pixels"].inputs["pixels"].shape == (None, 32, 32, 3)
     assert manifest.signatures["embedding"].outputs["embedding"].shape == (None, 12)
     assert {"tensorflow", "keras", "tlkit"} <= set(manifest.versions)
-    assert [example.image_bytes() for example in manifest.golden] == tiny.photos()
+    assert [example.content_bytes() for example in manifest.golden] == tiny.photos()
     assert "variables/variables.index" in manifest.files
     assert not any("tmp" in name for name in manifest.files)
 

@@ -59,7 +59,7 @@ def b64(image):
 
 def test_rows_and_columns_of_images(server):
     golden = Manifest.read(tiny.shared_export()).golden
-    images = [b64(example.image_bytes()) for example in golden]
+    images = [b64(example.content_bytes()) for example in golden]
     status, answer = predict(server, {"instances": images})
     assert status == 200
     for row, example in zip(answer["predictions"], golden, strict=True):

@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tlkit.errors import ExportError
+from tlkit.export.interface import Interface, images
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 knew photos only, and had neither `interface` nor `objective`
 MANIFEST_NAME = "manifest.json"
 LABELS_PATH = "assets/labels.txt"
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
@@ -39,21 +40,21 @@ class SignatureInfo(BaseModel):
 
 
 class GoldenExample(BaseModel):
-    """An image as a client would send it, and what the Keras model answered for it in Python.
+    """A photo or text as a client would send it, and what the Keras model answered for it in Python.
 
-    `probabilities` are in the order of the labels, `embedding` is the vector before the head, `tta` are the
-    probabilities with test-time augmentation, or None where the export has none.
+    `content` is in base64, `probabilities` are in the order of the labels, `embedding` is the vector before the head,
+    `tta` are the probabilities with test-time augmentation, or None where the export has none.
     """
 
     model_config = ConfigDict(frozen=True)
-    image: str
+    content: str
     probabilities: list[float]
     embedding: list[float]
     tta: list[float] | None = None
 
-    def image_bytes(self) -> bytes:
-        """Return the encoded image."""
-        return base64.b64decode(self.image)
+    def content_bytes(self) -> bytes:
+        """Return the encoded image, or the bytes of the text."""
+        return base64.b64decode(self.content)
 
 
 class Manifest(BaseModel):
@@ -69,6 +70,8 @@ class Manifest(BaseModel):
         model_name: what the export was called; a server may use another name.
         created: UTC time, ISO 8601.
         labels: class names in the order of the network's outputs.
+        interface: what clients send, and by which names.
+        objective: "single_label": the scores of an answer add up to 1; "multi_label": each stands for itself.
         signatures: schema of every signature.
         preprocessing: the settings of the preprocessing that is part of the graph.
         backbone: the name of the pretrained network, and `weights_source` where its weights came from.
@@ -77,7 +80,7 @@ class Manifest(BaseModel):
         metrics: evaluation results, as the caller gave them.
         max_batch: the largest batch that is warmed up and verified.
         tolerance: the largest accepted difference of a score from the Keras model's.
-        golden: images with their expected answers.
+        golden: photos or texts with their expected answers.
         tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
         files: sha256 in hexadecimal of every other file of the export, by relative path.
     """
@@ -88,6 +91,8 @@ class Manifest(BaseModel):
     model_name: str
     created: str
     labels: list[str]
+    interface: Interface
+    objective: str
     signatures: dict[str, SignatureInfo]
     preprocessing: dict[str, Any]
     backbone: str
@@ -132,7 +137,7 @@ class Manifest(BaseModel):
                 fix="upgrade tlkit",
             )
         try:
-            return cls.model_validate(raw)
+            return cls.model_validate(_upgraded(raw) if version == 1 else raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the document"
@@ -144,6 +149,20 @@ class Manifest(BaseModel):
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
         return path
+
+
+def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
+    """Say in the words of today what a manifest of schema 1 says: such an export classifies photos."""
+    golden = raw.get("golden")
+    if isinstance(golden, list):
+        golden = [
+            {("content" if key == "image" else key): value for key, value in item.items()}
+            if isinstance(item, dict)
+            else item
+            for item in golden
+        ]
+        raw = {**raw, "golden": golden}
+    return {"interface": images(None), "objective": "single_label", **raw}
 
 
 def sha256_of_files(export: Path) -> dict[str, str]:

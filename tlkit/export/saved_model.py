@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import datetime
@@ -26,17 +25,17 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
-from tlkit.export.manifest import GoldenExample, Manifest, is_version_name, sha256_of_files, versions
+from tlkit.export.golden import golden_contents, golden_examples
+from tlkit.export.interface import interface_of
+from tlkit.export.manifest import Manifest, is_version_name, sha256_of_files, versions
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
-from tlkit.export.warmup import write_warmup
+from tlkit.export.warmup import warmup_examples, write_warmup
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
     from tlkit.preprocessing.augment import Augmentation
 
-MAX_GOLDEN = 6
-MAX_GOLDEN_BYTES = 200_000
 FLOAT32_TOLERANCE = 1e-5
 REDUCED_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits, and the graph optimizer fuses differently from Python
 _TMP_NAME = re.compile(r"\.tmp-[0-9]+-(?P<host>[A-Za-z0-9_.]+)-(?P<pid>[0-9]+)-[0-9a-f]+")
@@ -66,14 +65,14 @@ def export_task(
         PosixPath('saved_models/photos/1')
 
     Args:
-        task: an image classifier.
+        task: a classifier of images or texts.
         base_dir: the model's base path, which holds its versions.
         version: a positive integer; None takes the newest version plus one.
         metrics: evaluation results for the manifest.
         data_summary: summary and fingerprint of the training data for the manifest.
-        golden: a few encoded images whose answers are recorded and compared; up to 6, none
-            over 200 kB. A few drawn images are used when there are none.
-        max_batch: the largest batch, in images, to warm up and verify.
+        golden: a few encoded images, or texts in UTF-8, whose answers are recorded and compared; up to 6, none
+            over 200 kB. A few drawn images or made-up sentences are used when there are none.
+        max_batch: the largest batch, in images or texts, to warm up and verify.
         model_name: name in the manifest and the warm-up requests; None takes the name of `base_dir`.
         tta: number of views for test-time augmentation; from 1 on the export has a further signature `tta`, which
             takes 1 + tta times as long as `probabilities` and whose weights are the same.
@@ -85,12 +84,15 @@ def export_task(
 
     Raises:
         ConfigError: the arguments of the test-time augmentation are not usable.
-        ExportError: other bad arguments, the version exists, or the disk is full.
+        ExportError: other bad arguments, a stock server could not run the task's preprocessing, the version exists,
+            or the disk is full.
         VerificationError: a check failed; nothing was published.
     """
     base = Path(base_dir)
     _check_arguments(task, base, version, max_batch)
     views = _averaged_views(tta, tta_beta, augmentation)
+    if views is not None and interface_of(task).content != "image":
+        raise ConfigError("test-time augmentation changes photos; this model reads none", fix="leave tta out")
     with _new_folders_undone(base):
         _remove_stale(base)
         name = model_name or base.resolve().name
@@ -102,6 +104,7 @@ def export_task(
 
 
 def _check_arguments(task: Task, base: Path, version: int | None, max_batch: int) -> None:
+    interface_of(task)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise ExportError("a version is a positive integer", received=version, allowed="1, 2, 3, ...")
     if not isinstance(max_batch, int) or not 1 <= max_batch <= 4096:
@@ -210,14 +213,17 @@ def _write(
         tf.saved_model.save(module, str(tmp), signatures=signatures, options=options)
     labels_file.unlink()
     mark_classify(tmp)
-    images = [image for image in golden if len(image) <= MAX_GOLDEN_BYTES][:MAX_GOLDEN] or drawn_images()
+    interface = interface_of(task)
+    contents = golden_contents(interface.content, golden)
     schema = read_signatures(tmp)
-    write_warmup(tmp, name, schema, min(images, key=len), max_batch)
+    write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, contents), max_batch)
     Manifest(
         kind=task.kind,
         model_name=name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         labels=list(task.class_names),
+        interface=interface,
+        objective=task.objective.name,
         signatures=schema,
         preprocessing=task.preprocessing.to_dict(),
         backbone=task.backbone_name,
@@ -232,59 +238,10 @@ def _write(
         metrics=_plain(dict(metrics)),
         max_batch=max_batch,
         tolerance=_tolerance(task),
-        golden=golden_examples(task, images, views),
+        golden=golden_examples(task, contents, views),
         tta=None if views is None else views.to_dict(),
         files=sha256_of_files(tmp),
     ).write(tmp)
-
-
-def golden_examples(task: Task, images: Sequence[bytes], views: AveragedViews | None = None) -> list[GoldenExample]:
-    """Return the images with what the Keras model answers for them in this process.
-
-    They run on the CPU, where the export is verified, and without XLA: an accelerator rounds differently.
-
-    Args:
-        task: an image classifier.
-        images: encoded images.
-        views: test-time augmentation whose answers are recorded too.
-
-    Returns:
-        One example per image, in order.
-    """
-
-    def probabilities_of(pixels: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(tf.cast(task.model(pixels, training=False), tf.float32))
-
-    @tf.function(autograph=False)
-    def answers(image_bytes: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        pixels = tf.cast(task.preprocessing.batch(image_bytes), tf.float32)
-        plain = probabilities_of(pixels)
-        averaged = () if views is None else (views(probabilities_of, pixels),)
-        return tf.cast(task.features(pixels, training=False), tf.float32), plain, *averaged
-
-    with tf.device("/CPU:0"):
-        embedding, probabilities, *averaged = (
-            answer.numpy().tolist() for answer in answers(tf.constant(list(images), tf.string))
-        )
-    return [
-        GoldenExample(
-            image=base64.b64encode(image).decode("ascii"),
-            probabilities=probabilities[row],
-            embedding=embedding[row],
-            tta=averaged[0][row] if averaged else None,
-        )
-        for row, image in enumerate(images)
-    ]
-
-
-def drawn_images() -> list[bytes]:
-    """Return three small drawn images: a wide colour JPEG, a tall grey PNG and a colour PNG with noise."""
-    y, x = np.mgrid[0:120, 0:160]
-    wide = np.stack([x * 255 // 159, y * 255 // 119, (x + y) % 256], axis=-1).astype(np.uint8)
-    grey = ((np.hypot(*np.mgrid[-64:64, -40:40]) * 4) % 256).astype(np.uint8)[..., None]
-    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
-    encoded = (tf.io.encode_jpeg(wide, quality=90), tf.io.encode_png(grey), tf.io.encode_png(noise))
-    return [image.numpy() for image in encoded]
 
 
 def _tolerance(task: Task) -> float:

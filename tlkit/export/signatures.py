@@ -1,4 +1,4 @@
-"""The endpoints of an image classifier as TensorFlow functions, and their schema read back from disk."""
+"""The endpoints of a classifier as TensorFlow functions, and their schema read back from disk."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tensorflow.python.saved_model import fingerprinting_utils
 
 from tlkit.errors import ExportError
 from tlkit.export.averaged_views import AveragedViews
+from tlkit.export.interface import Interface, interface_of
 from tlkit.export.manifest import SignatureInfo, TensorInfo
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
-EXAMPLE_FEATURE = "image/encoded"
 
 
 def serving_module(
@@ -28,92 +28,98 @@ def serving_module(
 
     The signatures call three shared functions (decode, features, head): the network is in the graph once. A
     plain tf.Module is saved, not the Keras object: the file then names nothing that needs Keras to load, and
-    the labels travel as a tracked asset, which keras.export.ExportArchive has no public way to add.
+    the labels travel as a tracked asset, which keras.export.ExportArchive has no public way to add. A tokenizer's
+    model is a constant of the graph.
 
     Example:
         >>> module, signatures = serving_module(task, Path("labels.txt"))
         >>> tf.saved_model.save(module, "photos/1", signatures=signatures)
 
     Args:
-        task: an image classifier; its networks run with training=False.
+        task: a classifier of images or texts; its networks run with training=False.
         labels_file: one class name a line, in the order of the outputs.
-        views: adds the signature tta, which runs on the same weights.
+        views: adds the signature tta, which runs on the same weights; images only.
 
     Returns:
-        The module, and by name:
-        serving_default: image_bytes string [B] -> classes string [B, k], scores float32 [B, k], best first.
-        probabilities: image_bytes string [B] -> probabilities float32 [B, k] in the order of the labels.
-        embedding: image_bytes string [B] -> embedding float32 [B, F].
-        pixels: pixels float32 [B, S, S, 3], RGB in 0..255 -> classes, scores.
-        classify: inputs string [B], tf.Examples with bytes feature "image/encoded" -> classes, scores.
-        tta: image_bytes string [B] -> probabilities float32 [B, k], averaged over views; only with `views`.
+        The module, and the signatures by name, where CONTENT is image_bytes or text, a string [B]:
+        serving_default: CONTENT -> classes string [B, k], scores float32 [B, k], best first.
+        probabilities: CONTENT -> probabilities float32 [B, k] in the order of the labels.
+        embedding: CONTENT -> embedding float32 [B, F].
+        classify: inputs string [B], tf.Examples with bytes feature "image/encoded" or "text" -> classes, scores.
+        pixels: pixels float32 [B, S, S, 3], RGB in 0..255 -> classes, scores; images only.
+        tokens: token_ids int32 [B, T] -> classes, scores; texts only.
+        tta: CONTENT -> probabilities float32 [B, k], averaged over views; only with `views`.
+
+    Raises:
+        ExportError: tasks of this kind cannot be exported.
     """
-    size = int(task.preprocessing.size)
+    interface = interface_of(task)
     n_classes = len(task.class_names)
-    pixel_spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="pixels")
-    bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
+    raw_spec = tf.TensorSpec(interface.raw_shape, interface.raw_dtype, name=interface.raw_input)
+    content_spec = tf.TensorSpec([None], tf.string, name=interface.input)
 
     def graph(*specs: tf.TensorSpec) -> Callable[..., tf.types.experimental.GenericFunction]:
         return tf.function(input_signature=list(specs), autograph=False)
 
-    @graph(bytes_spec)
-    def decode(image_bytes: tf.Tensor) -> tf.Tensor:
-        image_bytes = tf.ensure_shape(image_bytes, [None])
-        tf.debugging.assert_positive(tf.shape(image_bytes)[0], message="the batch is empty")
-        pixels = tf.cast(task.preprocessing.batch(image_bytes), tf.float32)
-        return tf.ensure_shape(pixels, pixel_spec.shape)
+    @graph(content_spec)
+    def decode(contents: tf.Tensor) -> tf.Tensor:
+        contents = tf.ensure_shape(contents, [None])
+        tf.debugging.assert_positive(tf.shape(contents)[0], message="the batch is empty")
+        raw = tf.cast(task.preprocessing.batch(contents), raw_spec.dtype)
+        return tf.ensure_shape(raw, raw_spec.shape)
 
-    @graph(pixel_spec)
-    def features(pixels: tf.Tensor) -> tf.Tensor:
+    @graph(raw_spec)
+    def features(raw: tf.Tensor) -> tf.Tensor:
         # A wrong rank must end here: inside a oneDNN convolution it would abort the whole server.
-        pixels = tf.ensure_shape(pixels, pixel_spec.shape)
-        return tf.cast(task.features(pixels, training=False), tf.float32)
+        raw = tf.ensure_shape(raw, raw_spec.shape)
+        return tf.cast(task.features(raw, training=False), tf.float32)
 
     @graph(tf.TensorSpec([None, task.features.output_shape[-1]], tf.float32, name="embedding"))
     def head(embedding: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(tf.cast(task.head(embedding, training=False), tf.float32))
+        return task.objective.probabilities(task.head(embedding, training=False))
 
-    def ranked(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores, order = tf.math.top_k(head(features(pixels)), k=n_classes, sorted=True)
+    def ranked(raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores, order = tf.math.top_k(head(features(raw)), k=n_classes, sorted=True)
         return {"classes": tf.gather(tf.constant(list(task.class_names)), order), "scores": scores}
 
-    @graph(bytes_spec)
-    def serving_default(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return ranked(decode(image_bytes))
+    @graph(content_spec)
+    def serving_default(contents: tf.Tensor) -> dict[str, tf.Tensor]:
+        return ranked(decode(contents))
 
-    @graph(bytes_spec)
-    def probabilities(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": head(features(decode(image_bytes)))}
+    @graph(content_spec)
+    def probabilities(contents: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probabilities": head(features(decode(contents)))}
 
-    @graph(bytes_spec)
-    def embedding(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embedding": features(decode(image_bytes))}
+    @graph(content_spec)
+    def embedding(contents: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"embedding": features(decode(contents))}
 
-    @graph(pixel_spec)
-    def pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = tf.ensure_shape(pixels, pixel_spec.shape)
-        tf.debugging.assert_positive(tf.shape(pixels)[0], message="the batch is empty")
-        return ranked(pixels)
+    @graph(raw_spec)
+    def preprocessed(raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        raw = tf.ensure_shape(raw, raw_spec.shape)
+        tf.debugging.assert_positive(tf.shape(raw)[0], message="the batch is empty")
+        with tf.control_dependencies(_token_checks(raw, interface)):
+            return ranked(tf.identity(raw))
 
     @graph(tf.TensorSpec([None], tf.string, name="inputs"))
     def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = tf.ensure_shape(inputs, [None])
-        parsed = tf.io.parse_example(inputs, {EXAMPLE_FEATURE: tf.io.FixedLenFeature([], tf.string)})
-        return ranked(decode(parsed[EXAMPLE_FEATURE]))
+        parsed = tf.io.parse_example(inputs, {interface.feature: tf.io.FixedLenFeature([], tf.string)})
+        return ranked(decode(parsed[interface.feature]))
 
     signatures = {
         "serving_default": serving_default,
         "probabilities": probabilities,
         "embedding": embedding,
-        "pixels": pixels,
+        interface.raw_signature: preprocessed,
         "classify": classify,
     }
     if views is not None:
         averaged = views
 
-        @graph(bytes_spec)
-        def tta(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"probabilities": averaged(lambda pixels: head(features(pixels)), decode(image_bytes))}
+        @graph(content_spec)
+        def tta(contents: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probabilities": averaged(lambda pixels: head(features(pixels)), decode(contents))}
 
         signatures["tta"] = tta
     module = tf.Module()
@@ -121,6 +127,26 @@ def serving_module(
     module.weights = _variables_of([features, head])
     module.endpoints = signatures
     return module, signatures
+
+
+def _token_checks(raw: tf.Tensor, interface: Interface) -> list[tf.Operation]:
+    """Make the operations that refuse token ids which the encoder cannot read; none for images."""
+    if interface.vocabulary is None or interface.max_tokens is None:
+        return []
+    length, longest = tf.shape(raw)[1], interface.max_tokens * interface.max_windows
+    check = tf.debugging
+    checks = [
+        # On an accelerator, looking up an id that is not there gives zeros without a word.
+        check.assert_non_negative(raw, message="token ids are not negative"),
+        check.assert_less(raw, interface.vocabulary, message=f"the vocabulary has {interface.vocabulary} tokens"),
+        check.assert_positive(length, message="the texts have no tokens"),
+        check.assert_less_equal(length, longest, message=f"a text has at most {longest} tokens"),
+    ]
+    if interface.max_windows > 1:
+        rest = tf.where(length > interface.max_tokens, length % interface.max_tokens, 0)
+        said = f"longer texts come in windows of {interface.max_tokens} tokens"
+        checks.append(check.assert_equal(rest, 0, message=said))
+    return checks
 
 
 def mark_classify(saved_model: Path) -> None:

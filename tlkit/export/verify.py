@@ -26,17 +26,17 @@ CHECKS = {
     "loads_v2": "tf.saved_model.load",
     "signature_lint": "names, dtypes, ranks and a free batch dimension of every signature",
     "loads_v1_session": "TensorFlow Serving's session loader gives the same answers",
-    "golden_parity": "the answers of the Keras model at export, for the recorded images",
+    "golden_parity": "the answers of the Keras model at export, for the recorded examples",
     "batch_sizes": "batches of 1, 3 and the largest one",
-    "rows_independent": "an answer does not depend on the other images of its batch",
-    "bad_inputs": "wrong, broken and hostile inputs give errors and the process lives",
+    "rows_independent": "an answer does not depend on the other rows of its batch",
+    "bad_inputs": "wrong and hostile inputs give errors, strange ones answers, and the process lives",
     "warmup_replay": "every warm-up request succeeds through its signature",
 }
 
 CANNOT_CATCH = (
     "Answers came from this machine's TensorFlow, not from a tensorflow_model_server of another version.",
     "Speed, memory under load, batching settings and GPUs were not tried.",
-    "Whether the model is right about new photos: that is what the evaluation is for.",
+    "Whether the model is right about new data: that is what the evaluation is for.",
 )
 
 

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from tlkit.errors import ExportError
 from tlkit.export.manifest import MANIFEST_NAME, Manifest, name_and_version, resolve_export
+from tlkit.export.text_ops import FIX, provide_ops
 
 
 class Servable:
@@ -33,7 +34,7 @@ class Servable:
         input_dtypes: by signature, then by input: NumPy dtype name, or "string".
 
     Raises:
-        ExportError: there is no SavedModel, or it cannot be loaded.
+        ExportError: there is no SavedModel, it cannot be loaded, or it needs TF Text, which is not installed.
     """
 
     def __init__(self, path: str | Path, name: str | None = None):
@@ -42,7 +43,12 @@ class Servable:
         self.name = name or folder_name
         try:
             proto = saved_model_pb2.SavedModel.FromString((self.export / "saved_model.pb").read_bytes())
+            missing = provide_ops(self.export)
+            if missing:
+                raise ExportError(f"{self.export} needs operations of TensorFlow Text", received=missing[0], fix=FIX)
             self._model = tf.saved_model.load(str(self.export))
+        except ExportError:
+            raise
         except Exception as error:
             first = (str(error).strip().splitlines() or [""])[0]
             raise ExportError(f"{self.export} cannot be loaded: {type(error).__name__}: {first}") from error
@@ -72,10 +78,11 @@ class Servable:
         return {key: answer[key].numpy() for key in sorted(answer)}
 
     def warm_up(self) -> None:
-        """Answer the first recorded image once, so that no client waits for the graph to be optimized."""
+        """Answer the first recorded example once, so that no client waits for the graph to be optimized."""
         if (self.export / MANIFEST_NAME).is_file():
-            image = Manifest.read(self.export).golden[0].image_bytes()
-            self.run("serving_default", {"image_bytes": np.array([image], object)})
+            manifest = Manifest.read(self.export)
+            content = manifest.golden[0].content_bytes()
+            self.run("serving_default", {manifest.interface.input: np.array([content], object)})
 
     def metadata(self) -> dict[str, Any]:
         """Return the answer of TensorFlow Serving's GET .../metadata."""
