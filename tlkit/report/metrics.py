@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.report import plots
+from tlkit.report.per_class import per_class_lines, per_class_rows, per_class_table
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,25 +56,13 @@ class ClassificationMetrics:
 
     def table(self) -> Any:
         """Give the per-class table as a rich renderable."""
-        from rich.table import Table
-
-        table = Table(title=self._headline(), min_width=68)
-        for heading in ("class", "precision", "recall", "F1", "n"):
-            table.add_column(heading, justify="left" if heading == "class" else "right")
-        for name, row in self.per_class.items():
-            values = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
-            table.add_row(name, *values, str(int(row["n"])))
-        return table
+        return per_class_table(self._headline(), self.per_class)
 
     def _headline(self) -> str:
         return f"accuracy {self.accuracy:.3f}   macro F1 {self.macro_f1:.3f}   loss {self.loss:.3f}   n {self.n}"
 
     def __str__(self) -> str:
-        lines = [self._headline()]
-        for name, row in self.per_class.items():
-            scores = f"precision {row['precision']:.3f}   recall {row['recall']:.3f}   F1 {row['f1']:.3f}"
-            lines.append(f"  {name}: {scores}   n {int(row['n'])}")
-        return "\n".join(lines)
+        return "\n".join([self._headline(), *per_class_lines(self.per_class)])
 
 
 def classification_metrics(
@@ -103,20 +92,11 @@ def classification_metrics(
     losses = -log_softmax(scores, axis=1)[np.arange(len(truth)), truth]
     columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0)
     precision, recall, f1, support = (np.asarray(column, np.float64) for column in columns)
-    per_class = {
-        name: {
-            "precision": float(precision[i]),
-            "recall": float(recall[i]),
-            "f1": float(f1[i]),
-            "n": int(support[i]),
-        }
-        for i, name in enumerate(class_names)
-    }
     return ClassificationMetrics(
         loss=float(losses.mean()),
         accuracy=float((predicted == truth).mean()),
         macro_f1=float(f1[support > 0].mean()),
-        per_class=per_class,
+        per_class=per_class_rows(class_names, support, precision=precision, recall=recall, f1=f1),
         confusion_matrix=confusion_matrix(truth, predicted, labels=numbers).astype(np.int64),
         class_names=tuple(class_names),
         n=len(truth),

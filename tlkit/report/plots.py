@@ -1,4 +1,4 @@
-"""Pictures: the learning-rate sweep, the rates and losses of a training, and the confusion matrix."""
+"""Pictures: the learning-rate sweep, the rates and losses of a training, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -136,6 +136,43 @@ def plot_confusion(matrix: Any, class_names: tuple[str, ...], path: Path) -> Pat
     return _write(figure, path)
 
 
+def plot_label_confusions(matrices: Any, class_names: tuple[str, ...], path: Path) -> Path:
+    """Draw one two-by-two matrix for each label: rows are true no and yes, columns predicted ones.
+
+    Args:
+        matrices: int [k, 2, 2].
+        class_names: k names.
+        path: where the picture goes; folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: the suffix is none of .png, .svg, .pdf.
+    """
+    matrices = np.asarray(matrices)
+    count = len(class_names)
+    columns = min(count, max(4, int(np.ceil(np.sqrt(count)))))
+    rows = -(-count // columns)
+    figure, axes = _figure(1.9 * columns + 0.4, 2.2 * rows + 0.4, rows=rows, columns=columns)
+    panels = np.ravel(axes)
+    for panel, matrix, name in zip(panels, matrices, class_names, strict=False):
+        parts = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        panel.imshow(parts, cmap="Blues", vmin=0, vmax=1)
+        panel.set_title(name if len(name) <= 18 else name[:17] + "…", fontsize=9, parse_math=False)
+        panel.set_xticks((0, 1), ("no", "yes"))
+        panel.set_yticks((0, 1), ("no", "yes"))
+        panel.tick_params(labelbottom=True)
+        for row, column in np.ndindex(2, 2):
+            color = "white" if parts[row, column] > 0.5 else "#222222"
+            panel.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color)
+    for panel in panels[count:]:
+        panel.set_axis_off()
+    figure.supxlabel("predicted", fontsize=10)
+    figure.supylabel("true", fontsize=10)
+    return _write(figure, path)
+
+
 def _moving_mean(values: np.ndarray) -> np.ndarray:
     """Average exponentially over about a twentieth of the run, 4 to 50 steps, without a pull at the start."""
     keep = 1 - 1 / min(max(len(values) / 20, 4.0), 50.0)
@@ -146,14 +183,14 @@ def _moving_mean(values: np.ndarray) -> np.ndarray:
     return means
 
 
-def _figure(width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
     # The object interface keeps no figure in a global list and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, sharex=True)
+    return figure, figure.subplots(rows, columns, sharex=True)
 
 
 def _write(figure: Any, path: Path) -> Path:

@@ -1,0 +1,211 @@
+"""The report on a text classifier as one HTML file: figures, confusions, telling texts, data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlkit.report.confident import JudgedText
+from tlkit.report.html import render_page, write_page
+from tlkit.report.metrics import ClassificationMetrics
+from tlkit.report.multi_label import MultiLabelMetrics
+from tlkit.report.per_class import HEADINGS
+
+if TYPE_CHECKING:  # loads TensorFlow, which a page does not need
+    from tlkit.report.attribution import TokenAttribution
+
+SHOWN = 1500  # characters of a text
+_MATRIX = 24  # most classes that are drawn as a matrix
+_PAIRS = 20
+# Parts of the strongest value of a text from which a word is drawn as weak, clear or strong.
+_STEPS = (0.12, 0.35, 0.7)
+_NAMES = {"n": "texts", "macro_f1": "macro F1", "micro_f1": "micro F1", "subset_accuracy": "all labels right"}
+
+
+def write_text_report(
+    path: str | Path,
+    *,
+    title: str,
+    metrics: ClassificationMetrics | MultiLabelMetrics,
+    wrong: Sequence[JudgedText] = (),
+    right: Sequence[JudgedText] = (),
+    attributions: Mapping[int, TokenAttribution] | None = None,
+    summary: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write one self-contained page: it loads nothing, follows light and dark, and reads well on a phone.
+
+    Example:
+        >>> wrong = most_confident_errors(probabilities, data.labels("test"), texts, task.class_names)
+        >>> explained = attribute(task, [item.text for item in wrong], target=[item.target for item in wrong])
+        >>> by_row = {item.row: one for item, one in zip(wrong, explained)}
+        >>> write_text_report("report.html", title="Reviews", metrics=metrics, wrong=wrong, attributions=by_row)
+
+    Args:
+        path: a file ending in .html; folders are made.
+        title: heading of the page.
+        metrics: of the split that is reported on.
+        wrong: what `most_confident_errors` gives.
+        right: what `most_confident_hits` gives.
+        attributions: for the texts that are to be coloured, by their `row`.
+        summary: what `data.summary()` gives; its `counts` by split and class become a table, the rest a list.
+
+    Returns:
+        The path. It holds the old report or all of the new one, never a part.
+
+    Raises:
+        ConfigError: the path does not end in .html.
+    """
+    explained = attributions or {}
+    page = render_page(
+        "text_report.html.j2",
+        title=title,
+        figures=_figures(metrics),
+        headings=[(key, HEADINGS[key]) for key in next(iter(metrics.per_class.values()), {}) if key != "n"],
+        metrics=metrics,
+        several=isinstance(metrics, MultiLabelMetrics),
+        matrix=_matrix(metrics),
+        pairs=_pairs(metrics),
+        groups=[
+            ("wrong", "Surest mistakes", [_shown(item, explained.get(item.row)) for item in wrong]),
+            ("right", "Surest right answers", [_shown(item, explained.get(item.row)) for item in right]),
+        ],
+        coloured=any(item.row in explained for item in [*wrong, *right]),
+        counts=_counts(summary or {}),
+        facts=_facts(summary or {}),
+    )
+    return write_page(path, page)
+
+
+# Figures
+
+
+def _figures(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, str]]:
+    values = dict(metrics.to_dict()["metrics"])
+    loss = values.pop("loss")
+    shown = [(_name(name), f"{value:.3f}") for name, value in values.items()]
+    return [*shown, ("loss", f"{loss:.3f}"), ("texts", f"{metrics.n:,}")]
+
+
+def _name(key: str) -> str:
+    return _NAMES.get(key, key.replace("_", " "))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cell:
+    count: int
+    part: float  # of the true class, 0..1
+    diagonal: bool
+
+
+def _matrix(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, list[_Cell]]]:
+    """Give the rows of the confusion matrix; none where it would be too large to read, or there are many labels."""
+    matrix = metrics.confusion_matrix
+    if matrix.ndim != 2 or len(matrix) > _MATRIX:
+        return []
+    sums = matrix.sum(axis=1)
+    return [
+        (
+            name,
+            [_Cell(int(count), float(count / max(sums[i], 1)), i == j) for j, count in enumerate(matrix[i])],
+        )
+        for i, name in enumerate(metrics.class_names)
+    ]
+
+
+def _pairs(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, str, int]]:
+    """Give the commonest confusions, (true, predicted, count), where the matrix is too large to show them."""
+    matrix = metrics.confusion_matrix
+    if matrix.ndim != 2 or len(matrix) <= _MATRIX:
+        return []
+    off = np.where(np.eye(len(matrix), dtype=bool), 0, matrix).ravel()
+    order = np.argsort(-off, kind="stable")[:_PAIRS]
+    names = metrics.class_names
+    return [(names[i // len(names)], names[i % len(names)], int(off[i])) for i in order.tolist() if off[i]]
+
+
+# Texts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Word:
+    text: str
+    space: str
+    kind: str  # "plain", "for", "against" or "unread"
+    strength: int  # 1 weak, 2 clear, 3 strong
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    item: JudgedText
+    words: list[_Word]
+    left_out: int  # characters
+    explained: TokenAttribution | None
+    strongest: list[tuple[str, float]]
+
+
+def _shown(item: JudgedText, explained: TokenAttribution | None) -> _Shown:
+    if explained is None:
+        words = [_Word(item.text[:SHOWN], "", "plain", 0, 0.0)]
+        return _Shown(item, words, max(0, len(item.text) - SHOWN), None, [])
+    words, left = [], SHOWN
+    highest = max((abs(piece.value) for piece in explained.pieces), default=0.0)
+    for piece in explained.pieces:
+        bare = piece.text.rstrip()
+        strength = sum(abs(piece.value) > step * highest for step in _STEPS)
+        kind = "plain" if not strength else "for" if piece.value > 0 else "against"
+        if not piece.read:
+            kind = "unread"
+        words.append(_Word(bare[: max(left, 0)], piece.text[len(bare) :], kind, strength, piece.value))
+        left -= len(piece.text)
+        if left <= 0:
+            break
+    strongest = [(piece.text.strip(), piece.value) for piece in explained.strongest(8)]
+    return _Shown(item, words, max(0, -left) + _rest(explained, len(words)), explained, strongest)
+
+
+def _rest(explained: TokenAttribution, shown: int) -> int:
+    return sum(len(piece.text) for piece in explained.pieces[shown:])
+
+
+# Data
+
+
+def _counts(summary: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[int]]]]:
+    """Give the splits, and for each class its number of texts in every split."""
+    counts = summary.get("counts")
+    if not isinstance(counts, Mapping) or not counts:
+        return [], []
+    classes = list(dict.fromkeys(name for row in counts.values() for name in row))
+    return list(counts), [(name, [int(row.get(name, 0)) for row in counts.values()]) for name in classes]
+
+
+def _facts(summary: Mapping[str, Any], above: str = "") -> list[tuple[str, str, list[str]]]:
+    """Give (name, value, items) for everything else in the summary; items are for long lists."""
+    facts: list[tuple[str, str, list[str]]] = []
+    for key, value in summary.items():
+        name = f"{above}{str(key).replace('_', ' ')}"
+        if not above and key in {"counts", "classes"}:
+            continue
+        if isinstance(value, Mapping):
+            if any(isinstance(part, Mapping | list | tuple) for part in value.values()):
+                facts.extend(_facts(value, f"{name}: "))
+            else:
+                facts.append((name, ", ".join(f"{part} {_plain(number)}" for part, number in value.items()), []))
+        elif isinstance(value, list | tuple):
+            facts.append((name, "" if value else "none", [_plain(part) for part in value]))
+        else:
+            facts.append((name, _plain(value), []))
+    return facts
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
