@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from tlkit.callbacks.warm_restarts import WarmRestarts
     from tlkit.data.image_data import ImageData
     from tlkit.data.images import images_from_folder, images_from_table
+    from tlkit.data.text_data import TextData
+    from tlkit.data.texts import texts_from_folder, texts_from_table
     from tlkit.models.image import image_classifier
     from tlkit.models.task import Task
+    from tlkit.models.text import text_classifier
+    from tlkit.training.adapt import adapt_encoder
     from tlkit.training.learner import Learner
     from tlkit.training.lr_finder import find_lr
     from tlkit.training.options import TrainingOptions
@@ -32,12 +36,17 @@ _HOMES = {
     "OneCycle": "tlkit.callbacks.one_cycle",
     "Recorder": "tlkit.callbacks.recorder",
     "Task": "tlkit.models.task",
+    "TextData": "tlkit.data.text_data",
     "TrainingOptions": "tlkit.training.options",
     "WarmRestarts": "tlkit.callbacks.warm_restarts",
+    "adapt_encoder": "tlkit.training.adapt",
     "find_lr": "tlkit.training.lr_finder",
     "image_classifier": "tlkit.models.image",
     "images_from_folder": "tlkit.data.images",
     "images_from_table": "tlkit.data.images",
+    "text_classifier": "tlkit.models.text",
+    "texts_from_folder": "tlkit.data.texts",
+    "texts_from_table": "tlkit.data.texts",
 }
 
 __all__ = [
@@ -48,13 +57,18 @@ __all__ = [
     "OneCycle",
     "Recorder",
     "Task",
+    "TextData",
     "TrainingOptions",
     "WarmRestarts",
     "__version__",
+    "adapt_encoder",
     "find_lr",
     "image_classifier",
     "images_from_folder",
     "images_from_table",
+    "text_classifier",
+    "texts_from_folder",
+    "texts_from_table",
 ]
 
 

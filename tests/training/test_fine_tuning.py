@@ -145,10 +145,12 @@ def test_test_time_augmentation_mixes_probabilities(shared, n, beta):
 
 def test_unusable_test_time_augmentation_is_an_error(shared, data):
     for n in (0, 1.5, True):
-        with pytest.raises(ConfigError, match=f"n must be a whole number from 1; received: {n}"):
+        with pytest.raises(ConfigError, match=f"number of views .* is not usable; received: {n}"):
             shared.tta(n=n)
     for beta in (-0.1, 1.1, float("nan"), True, "0.4"):
-        with pytest.raises(ConfigError, match="beta is not usable; received: .*; allowed: a number from 0 to 1"):
+        with pytest.raises(
+            ConfigError, match="beta of the test-time augmentation is not usable; received: .*; allowed: 0 to 1"
+        ):
             shared.tta(beta=beta)
     with pytest.raises(ConfigError, match="no 'test' split"):
         shared.tta(split="test")
@@ -256,7 +258,7 @@ def test_big_transfer_s_rule_sets_size_length_mixing_and_rate(planned, monkeypat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"policy": "most"}, "unknown policy; received: 'most'; allowed: all, head, auto, bit"),
+        ({"policy": "most"}, "unknown policy; received: 'most'; allowed: all, head, auto, gradual, bit"),
         ({"epochs": -1}, "epochs must be a whole number from 1; received: -1"),
         ({"epochs": False}, "epochs must be a whole number from 1; received: False"),
         ({"frozen_epochs": 0}, "frozen_epochs must be a whole number from 1; received: 0"),
@@ -305,3 +307,21 @@ def test_a_plan_can_be_looked_at_without_training(shared):
     assert (plan.epochs, plan.cycle_ends) == (3, (1, 3))
     assert plan.multipliers == pytest.approx((1 / 3, 1 / 3, 1.0))
     assert plan.rates.max() == pytest.approx(0.3)
+
+
+def test_the_policy_gradual_trains_the_head_and_then_one_group_more_a_stage(planned):
+    learn, calls = planned
+    learn.fine_tune(2, 0.26, frozen_epochs=4, divisor=10, policy="gradual", cycle_len=1)
+    assert [call.trained for call in calls] == [["head"], ["last", "head"], ["stem", "last", "head"]]
+    assert [call.epochs for call in calls] == [4, 2, 2]
+    assert calls[0].lr == 0.26
+    assert calls[1].lr == calls[2].lr == pytest.approx([0.026 / 2.6**2, 0.026 / 2.6, 0.026])
+
+
+def test_the_rate_of_the_second_stage_can_be_given(planned):
+    learn, calls = planned
+    learn.fine_tune(2, 0.3, finetune_lr=0.009)
+    assert calls[-1].lr == pytest.approx([0.001, 0.003, 0.009])
+    for wrong in (0, -1.0, True, "fast"):
+        with pytest.raises(ConfigError, match="finetune_lr must be a number above 0"):
+            learn.fine_tune(2, 0.3, finetune_lr=wrong)

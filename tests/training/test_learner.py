@@ -413,7 +413,7 @@ def test_unusable_arguments_are_named(folder, arguments, message):
 def test_task_and_data_must_belong_together(folder):
     with pytest.raises(ConfigError, match="task and data have other classes"):
         tlkit.Learner(tiny_task(("a", "b")), load(folder))
-    with pytest.raises(ConfigError, match="prepare images in another way"):
+    with pytest.raises(ConfigError, match="prepare their inputs in another way"):
         tlkit.Learner(frozen_task(), load(folder, size=48))
     learn = tlkit.Learner(frozen_task(), load(folder))
     learn.unfreeze()

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from tlkit.preprocessing.augment import Augmentation
-from tlkit.preprocessing.images import ImagePreprocessing
 
 
 class Data(Protocol):
-    """What a Learner needs of data; `tlkit.ImageData` has it."""
+    """What a Learner needs of data; `tlkit.ImageData` and `tlkit.TextData` have it.
+
+    `augmentation` is None for data that training does not change. `labels` gives class numbers int32 [n], or 0/1 labels
+    float32 [n, k] where several can be true, in the order of `ordered`; `samples` a few items as a client would send
+    them.
+    """
 
     class_names: list[str]
-    preprocessing: ImagePreprocessing
+    preprocessing: Any
     batch_size: int
     seed: int
-    augmentation: Augmentation
+    augmentation: Augmentation | None
     class_weights: np.ndarray | None
 
     @property
@@ -27,12 +30,19 @@ class Data(Protocol):
     def epochs(self, start: int = 0) -> tf.data.Dataset: ...  # noqa: D102
     def epoch(self, number: int | tf.Variable) -> tf.data.Dataset: ...  # noqa: D102
     def epoch_order(self, number: int | tf.Tensor) -> tf.Tensor: ...  # noqa: D102
-    def views(self, split: str, number: int) -> tf.data.Dataset: ...  # noqa: D102
-    def augmented_by(self, augmentation: Augmentation) -> Data: ...  # noqa: D102
-    def native_size(self) -> float: ...  # noqa: D102
-    def resized(self, size: int) -> Data: ...  # noqa: D102
     def ordered(self, split: str) -> tf.data.Dataset: ...  # noqa: D102
     def labels(self, split: str) -> np.ndarray: ...  # noqa: D102
-    def paths(self, split: str) -> list[Path]: ...  # noqa: D102
+    def samples(self, split: str, count: int) -> list[bytes]: ...  # noqa: D102
     def summary(self) -> dict[str, Any]: ...  # noqa: D102
     def fingerprint(self) -> str: ...  # noqa: D102
+
+
+class Photos(Data, Protocol):
+    """What some practices need beyond that: views of a photo, other sizes, other augmentation."""
+
+    augmentation: Augmentation
+
+    def views(self, split: str, number: int) -> tf.data.Dataset: ...  # noqa: D102
+    def augmented_by(self, augmentation: Augmentation) -> Photos: ...  # noqa: D102
+    def native_size(self) -> float: ...  # noqa: D102
+    def resized(self, size: int) -> Photos: ...  # noqa: D102

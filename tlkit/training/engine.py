@@ -131,21 +131,21 @@ class Engine:
 
         Args:
             stage: `"features"` for a forward pass, `"training"` for forward and backward.
-            batch: `(pixels, targets)`.
+            batch: `(inputs, targets)`.
         """
-        pixels, targets = batch[0], batch[1]
+        inputs, targets = batch[0], batch[1]
 
         def prepare(policy: str) -> Callable[[], float]:
             self.task.set_precision(policy)
             if stage == "features":
                 forward = fast_forward(self.task.features)
-                return lambda: float(tf.reduce_sum(forward(pixels)))
+                return lambda: float(tf.reduce_sum(forward(inputs)))
             variables = self.task.model.trainable_variables
 
             @tf.function(jit_compile=False, autograph=False)
             def step() -> tf.Tensor:
                 with tf.GradientTape() as tape:
-                    loss = self.loss(targets, self.task.model(pixels, training=True))
+                    loss = self.loss(targets, self.task.model(inputs, training=True))
                 gradients = tape.gradient(loss, [variable.value for variable in variables])
                 # All of them have to be computed, and one that is not finite has to show.
                 return loss + tf.add_n([0.0 * tf.reduce_sum(tf.cast(gradient, tf.float32)) for gradient in gradients])
@@ -173,7 +173,7 @@ class Engine:
             model.compile(
                 optimizer=_RecordingLossScale(self.optimizer) if reduced else self.optimizer,
                 loss=self.loss,
-                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+                metrics=[self.task.objective.accuracy()],
                 # XLA makes depthwise convolutions several times slower on a CPU, so "auto" is for GPUs only.
                 jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
                 auto_scale_loss=False,

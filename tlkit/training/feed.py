@@ -1,4 +1,4 @@
-"""What a Learner's stages are fed with: photos, or features of a frozen backbone that are computed once."""
+"""What a Learner's stages are fed with: the data, or features of a frozen backbone that are computed once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tlkit.export.averaged_views import AveragedViews
 from tlkit.models.task import Task
 from tlkit.training import features
 from tlkit.training.data import Data
 
 
 class Feed:
-    """Batches of photos or of features, for one task and one data set.
+    """Batches of data or of features, for one task and one data set.
 
     Args:
         task: its frozen part computes the features.
-        data: the photos.
+        data: the photos or texts.
         number: of the present epoch; whoever trains sets it, and each new iterator reads it.
     """
 
@@ -44,7 +45,7 @@ class Feed:
         return tf.data.Dataset.from_tensors((self._features["val"], self._targets("val")))
 
     def training_features(self) -> np.ndarray:
-        """Features of the training photos, float32 [n, F]."""
+        """Features of the training data, float32 [n, F]."""
         return self._features["train"]
 
     def logits(self, split: str) -> np.ndarray:
@@ -53,15 +54,17 @@ class Feed:
             return self._task.head(self._features[split], training=False).numpy()
         return features.run(self._task.model, self._data.ordered(split))
 
-    def scores_with_views(self, split: str, n: int, beta: float) -> np.ndarray:
-        """Probabilities float32 [n, k]: `beta` times the plain ones and the rest the mean over `n` augmented views."""
-        views = [self._data.views(split, number) for number in range(1, n + 1)]
+    def scores_with_views(self, split: str, averaged: AveragedViews) -> np.ndarray:
+        """Probabilities float32 [n, k]: the plain ones mixed with their mean over augmented views."""
+        photos: Any = self._data
+        views = [photos.views(split, number) for number in range(1, averaged.n + 1)]
         forward = features.fast_forward(self._task.model)
 
         def scores(dataset: tf.data.Dataset) -> np.ndarray:
-            return tf.nn.softmax(features.collect(forward, dataset)).numpy()
+            return self._task.objective.probabilities(features.collect(forward, dataset)).numpy()
 
         mean = np.mean([scores(view) for view in views], axis=0)
+        beta = averaged.beta
         return (beta * scores(self._data.ordered(split)) + (1 - beta) * mean).astype(np.float32)
 
     def _options(self) -> dict[str, Any]:
@@ -75,4 +78,4 @@ class Feed:
         }
 
     def _targets(self, split: str) -> np.ndarray:
-        return np.eye(len(self._task.class_names), dtype=np.float32)[self._data.labels(split)]
+        return self._task.objective.targets(self._data.labels(split), len(self._task.class_names))

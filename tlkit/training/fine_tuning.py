@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tlkit.errors import ConfigError, check_choice
-from tlkit.training.plan import whole
-from tlkit.training.policy import FreezingPolicy, bit_rule, choose_policy
+from tlkit.training.plan import positive_rate, whole
+from tlkit.training.policy import FreezingPolicy, bit_rule, choose_policy, falling_ratios
 
 if TYPE_CHECKING:
     from tlkit.training.learner import Learner
 
-PolicyName = Literal["all", "head", "auto", "bit"]
+PolicyName = Literal["all", "head", "auto", "gradual", "bit"]
 DIVISOR = 10.0
 _log = logging.getLogger("tlkit")
 
@@ -42,6 +42,7 @@ def fine_tune(
     *,
     frozen_epochs: int,
     divisor: float,
+    finetune_lr: float | None,
     policy: PolicyName,
     sizes: Sequence[int],
     options: Mapping[str, Any],
@@ -53,25 +54,33 @@ def fine_tune(
     whole("frozen_epochs", frozen_epochs)
     if isinstance(divisor, bool) or not isinstance(divisor, int | float) or not 0 < divisor < math.inf:
         raise ConfigError("divisor must be a number above 0", received=divisor)
+    if finetune_lr is not None:
+        positive_rate("finetune_lr", finetune_lr)
     if policy == "bit":
         _fine_tune_by_bit(learn, options)
         return
-    final = learn.task.preprocessing.size
+    final: int | None = learn.size
     for size in sizes:
         learn.task.at_size(size)  # one that cannot be used is told now, not after the stages before it
     if epochs:
         learn.check_fit(epochs, 1.0, **options)
     learn.freeze()
-    learn.resize(next(iter(sizes), final))
+    stages: list[int | None] = [*sizes, final]  # texts have no size: one stage
+    learn.resize(stages[0])
     lr = learn.find_lr().suggestion if lr is None else lr
-    for size in (*sizes, final):
-        learn.resize(size)
+    for stage in stages:
+        learn.resize(stage)
         learn.fit(frozen_epochs, lr, verbose=options.get("verbose", True))
+    peak = lr / divisor if finetune_lr is None else finetune_lr
+    if policy == "gradual":
+        if epochs:
+            fit_gradual(learn, epochs, peak, first=-2, last=0, options=options)
+        return
     chosen = _policy(learn, policy)
     if not epochs or chosen.first_trainable == len(learn.task.groups) - 1:
         return
     learn.freeze_to(chosen.first_trainable)
-    learn.fit(epochs, [lr / divisor * ratio for ratio in chosen.ratios], **options)
+    learn.fit(epochs, [peak * ratio for ratio in chosen.ratios], **options)
 
 
 def _policy(learn: Learner, name: PolicyName) -> FreezingPolicy:
@@ -82,7 +91,7 @@ def _policy(learn: Learner, name: PolicyName) -> FreezingPolicy:
         _log.info("policy auto: %s", chosen.reason)
         return chosen
     first = 0 if name == "all" else count - 1
-    return FreezingPolicy(first, tuple(3.0 ** -min(2, count - 1 - number) for number in range(count)), "asked for")
+    return FreezingPolicy(first, falling_ratios(count), "asked for")
 
 
 def _fine_tune_by_bit(learn: Learner, options: Mapping[str, Any]) -> None:
@@ -93,7 +102,7 @@ def _fine_tune_by_bit(learn: Learner, options: Mapping[str, Any]) -> None:
             fix='make the Learner with optimizer="sgd"',
         )
     examples = len(learn.data.labels("train"))
-    rule = bit_rule(examples, learn.data.native_size())
+    rule = bit_rule(examples, learn.native_size())
     learn.resize(rule.size)
     learn.mix(rule.mixup_alpha)
     steps = learn.data.steps_per_epoch

@@ -13,16 +13,18 @@ import numpy as np
 
 from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import ConfigError, check_choice
+from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
 from tlkit.models.task import Task
 from tlkit.report.metrics import ClassificationMetrics, classification_metrics
+from tlkit.report.multi_label import MultiLabelMetrics, multi_label_metrics
 from tlkit.training import fine_tuning
 from tlkit.training.checkpoint import EpochCheckpoint
 from tlkit.training.data import Data
 from tlkit.training.lr_finder import LRFinderResult, check_range, find_lr
 from tlkit.training.options import TrainingOptions
-from tlkit.training.plan import Plan, make_plan, whole
+from tlkit.training.plan import Plan, make_plan
 from tlkit.training.policy import similarity
 from tlkit.training.run import Run
 from tlkit.training.run_state import Keep
@@ -87,7 +89,9 @@ class Learner:
             raise ConfigError("task and data have other classes", received=data.class_names, allowed=task.class_names)
         if data.preprocessing != task.preprocessing:
             raise ConfigError(
-                "task and data prepare images in another way", received=data.preprocessing, allowed=task.preprocessing
+                "task and data prepare their inputs in another way",
+                received=data.preprocessing,
+                allowed=task.preprocessing,
             )
         if resume and directory is None:
             raise ConfigError("resume needs the directory of the run")
@@ -103,8 +107,21 @@ class Learner:
 
     @property
     def data(self) -> Data:
-        """The photos, at their present size."""
+        """The data, photos at their present size."""
         return self._run.data
+
+    @property
+    def size(self) -> int | None:
+        """Side of the photos in pixels; None for texts."""
+        return self._run.size
+
+    def native_size(self) -> float:
+        """Median side of the training photos as they are on disk, in pixels.
+
+        Raises:
+            ConfigError: the data is not photos.
+        """
+        return self._run.photos("the size on disk").native_size()
 
     @property
     def history(self) -> list[dict[str, list[float]]]:
@@ -135,21 +152,22 @@ class Learner:
         """Freeze the layer groups before number `first_trainable`; -1 leaves the head alone trainable."""
         self.task.freeze_to(first_trainable)
 
-    def resize(self, size: int) -> None:
+    def resize(self, size: int | None) -> None:
         """Go on with photos of another size (progressive resizing): weights, groups and optimizer stay.
 
         Args:
-            size: side of the square input in pixels.
+            size: side of the square input in pixels; None leaves it.
 
         Raises:
-            ConfigError: the network cannot take it.
+            ConfigError: the network cannot take it, or the data is not photos.
         """
         self._run.resize(size)
 
     def mix(self, alpha: float) -> None:
         """Go on with MixUp of that strength (Beta distribution with twice that parameter); 0 switches it off."""
         mix: Any = "mixup" if alpha else "none"
-        self._run.augment(dataclasses.replace(self.data.augmentation, mix=mix, mix_alpha=alpha or None))
+        present = self._run.photos("MixUp").augmentation
+        self._run.augment(dataclasses.replace(present, mix=mix, mix_alpha=alpha or None))
 
     @property
     def optimizer_name(self) -> str:
@@ -225,7 +243,8 @@ class Learner:
             lr: the highest learning rate; a list gives the last layer groups one each, and its first number also
                 holds for all groups before; or a schedule.
             schedule: `"one_cycle"` (the default: up over a quarter of the steps and down along a cosine, momentum the
-                other way), `"constant"`, an object of `tlkit.schedules`, or a Keras LearningRateSchedule.
+                other way), `"slanted_triangular"` (ULMFiT's), `"constant"`, an object of `tlkit.schedules`, or a Keras
+                LearningRateSchedule.
             cycle_len: epochs of the first cycle of warm restarts.
             cycle_mult: how many times longer each cycle is than the one before.
             precompute: train the head on features computed once. Left out, that is done while the backbone is frozen,
@@ -254,7 +273,8 @@ class Learner:
         if precompute and not frozen:
             raise ConfigError("features can only be computed in advance while the backbone is frozen")
         if precompute is None:
-            precompute = frozen and (cycle_len is None or not self.data.augmentation.is_active)
+            augmented = self.data.augmentation is not None and self.data.augmentation.is_active
+            precompute = frozen and (cycle_len is None or not augmented)
         trained = [group.name for group in self.task.groups if group.trainable]
         call = {
             "fit": {
@@ -263,8 +283,8 @@ class Learner:
                 "ratios": list(plan.multipliers),
                 "precompute": bool(precompute),
                 "snapshots": bool(snapshots),
-                "size": self.task.preprocessing.size,
-                "augmentation": self.data.augmentation.to_dict(),
+                "size": self.size,
+                "augmentation": self._run.augmentation,
                 "trained": trained,
             }
         }
@@ -340,6 +360,7 @@ class Learner:
         *,
         frozen_epochs: int = 10,
         divisor: float = fine_tuning.DIVISOR,
+        finetune_lr: float | None = None,
         policy: fine_tuning.PolicyName = "all",
         sizes: Sequence[int] = (),
         **options: Any,
@@ -351,9 +372,11 @@ class Learner:
                 0 leaves that out.
             lr: the head's learning rate; the learning-rate finder looks for one when left out.
             frozen_epochs: epochs of the head alone.
-            divisor: the unfrozen stage's highest rate is the head's divided by this.
+            divisor: the unfrozen stage's highest rate is the head's divided by this,
+            finetune_lr: unless it is given here.
             policy: `"all"` unfreezes everything, `"head"` nothing, `"auto"` decides by the amount of data and its
-                likeness to the source, and says why; `"bit"` follows Big Transfer's hyper-rule instead, which needs
+                likeness to the source, and says why; `"gradual"` unfreezes one layer group more every `epochs` epochs
+                (see `fit_gradual`); `"bit"` follows Big Transfer's hyper-rule instead, which needs
                 the optimizer `"sgd"`.
             sizes: smaller sizes, in pixels, at which the head is trained first (progressive resizing).
             options: further options of `fit` for the unfrozen stage, such as `cycle_len` or `snapshots`.
@@ -362,16 +385,26 @@ class Learner:
             ConfigError: an argument is not usable.
         """
         fine_tuning.fine_tune(
-            self, epochs, lr, frozen_epochs=frozen_epochs, divisor=divisor, policy=policy, sizes=sizes, options=options
+            self,
+            epochs,
+            lr,
+            frozen_epochs=frozen_epochs,
+            divisor=divisor,
+            finetune_lr=finetune_lr,
+            policy=policy,
+            sizes=sizes,
+            options=options,
         )
 
     def likeness(self) -> float:
         """Measure how well features of the frozen backbone tell the classes apart: 0 (guessing) to 1.
 
         Raises:
-            ConfigError: a class has fewer than two training photos.
+            ConfigError: a class has fewer than two training examples, or an example has several labels.
         """
-        call = {"likeness": self.task.preprocessing.size}
+        if self.task.objective.is_multi_label:
+            raise ConfigError("how alike the data is cannot be measured where several labels are true at once")
+        call = {"likeness": self.size}
         stored = self._run.journal.replay(call)
         if stored is None:
             self._run.restore_once()
@@ -413,7 +446,7 @@ class Learner:
 
     # Results
 
-    def evaluate(self, split: str = "val") -> ClassificationMetrics:
+    def evaluate(self, split: str = "val") -> ClassificationMetrics | MultiLabelMetrics:
         """Measure the present weights on a split.
 
         Args:
@@ -422,15 +455,22 @@ class Learner:
         Returns:
             Loss, accuracy, macro F1, a table by class and the confusion matrix.
         """
+        return self._measure(self.logits(split), split)
+
+    def logits(self, split: str = "val") -> np.ndarray:
+        """Give what the model says of a split, float32 [n, k], in the order of `data.labels(split)`."""
         self._run.restore_once()
-        logits = self._run.feed.logits(split)
-        return classification_metrics(logits, self.data.labels(split), self.task.class_names)
+        return self._run.feed.logits(split)
+
+    def _measure(self, logits: np.ndarray, split: str) -> ClassificationMetrics | MultiLabelMetrics:
+        measure = multi_label_metrics if self.task.objective.is_multi_label else classification_metrics
+        return measure(logits, self.data.labels(split), self.task.class_names)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
         """Predict with test-time augmentation: the mean over augmented views, mixed with the plain prediction.
 
         Args:
-            n: number of augmented views.
+            n: number of augmented views, 1 to 64.
             beta: weight of the plain prediction; the views share the rest.
             split: `"val"`, `"test"` or `"train"`.
 
@@ -440,11 +480,9 @@ class Learner:
         Raises:
             ConfigError: an argument is not usable, or the data is not augmented in training.
         """
-        whole("n", n)
-        if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 <= beta <= 1:
-            raise ConfigError("beta is not usable", received=beta, allowed="a number from 0 to 1")
+        views = AveragedViews(n, beta, self._run.photos("test-time augmentation").augmentation)
         self._run.restore_once()
-        return self._run.feed.scores_with_views(split, n, beta), self.data.labels(split)
+        return self._run.feed.scores_with_views(split, views), self.data.labels(split)
 
     def finish(self, keep: Keep = "best") -> Learner:
         """Settle which weights to keep, write them as `best.weights.h5`, and end the run.
@@ -504,18 +542,16 @@ class Learner:
             VerificationError: the export does not answer like the model; nothing was published.
         """
         self._run.restore_once()
-        paths = self.data.paths("val")
-        golden = [path.read_bytes() for path in paths[:: max(1, len(paths) // 4)][:4]]
         return export_task(
             self.task,
             base_dir,
             version=version,
             metrics=self.evaluate().to_dict(),
             data_summary=self.data.summary(),
-            golden=golden,
+            golden=self.data.samples("val", 4),
             tta=tta,
             tta_beta=tta_beta,
-            augmentation=self.data.augmentation if tta else None,
+            augmentation=self._run.photos("test-time augmentation").augmentation if tta else None,
         )
 
     # Internals

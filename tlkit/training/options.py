@@ -76,10 +76,6 @@ class TrainingOptions:
         """Give the options as plain values."""
         return dataclasses.asdict(self)
 
-    def loss(self) -> keras.losses.Loss:
-        """Make the loss: cross-entropy of logits and one-hot targets."""
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
-
     def maker(
         self, make: Callable[[Any], keras.optimizers.Optimizer] | None
     ) -> Callable[[float], keras.optimizers.Optimizer]:

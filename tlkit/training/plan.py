@@ -15,7 +15,7 @@ from tlkit import schedules
 from tlkit.callbacks.base import RateCallback
 from tlkit.errors import ConfigError, check_choice
 
-ScheduleName = Literal["one_cycle", "constant"]
+ScheduleName = Literal["one_cycle", "slanted_triangular", "constant"]
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _SETTERS = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 
@@ -61,7 +61,8 @@ def make_plan(
             before; or a schedule.
         steps: batches in an epoch.
         groups: number of layer groups.
-        schedule: `"one_cycle"`, `"constant"`, a `tlkit.schedules` object or a Keras `LearningRateSchedule`.
+        schedule: `"one_cycle"`, `"slanted_triangular"`, `"constant"`, a `tlkit.schedules` object or a Keras
+            `LearningRateSchedule`.
         cycle_len: epochs of the first cycle of warm restarts.
         cycle_mult: how many times longer each cycle is than the one before.
         with_momentum: whether the optimizer has a momentum that one-cycle can move.
@@ -98,6 +99,8 @@ def make_plan(
         check_choice("schedule", name, get_args(ScheduleName))
         if name == "constant":
             schedule = schedules.Constant(peak)
+        elif name == "slanted_triangular":
+            schedule = schedules.SlantedTriangular(peak, epochs * steps)
         else:
             momentums = (0.95, 0.85) if with_momentum else None
             schedule = schedules.OneCycle(peak, epochs * steps, momentums=momentums)
@@ -120,6 +123,17 @@ def whole(name: str, value: Any) -> None:
         raise ConfigError(f"{name} must be a whole number from 1", received=value)
 
 
+def positive_rate(name: str, value: Any) -> None:
+    """Refuse anything but a finite number above 0.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise ConfigError(f"{name} must be a number above 0", received=value)
+
+
 def _is_schedule(value: Any) -> bool:
     # TensorFlow Addons' cyclical schedules are Keras' LearningRateSchedules, too.
     return isinstance(value, keras.optimizers.schedules.LearningRateSchedule) or hasattr(value, "cycle_ends")
@@ -139,9 +153,7 @@ def _peak_and_multipliers(lr: Any, groups: int, needed: bool) -> tuple[float, tu
     if not rates:
         raise ConfigError("there is no learning rate in the list", received=lr)
     for rate in rates:
-        number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
-        if not number or not math.isfinite(rate) or rate <= 0:
-            raise ConfigError("the learning rate must be a number above 0", received=rate)
+        positive_rate("the learning rate", rate)
     if len(rates) > groups:
         raise ConfigError("more learning rates than layer groups", received=len(rates), allowed=f"1 to {groups}")
     rates = [rates[0]] * (groups - len(rates)) + [float(rate) for rate in rates]

@@ -20,7 +20,7 @@ class FreezingPolicy:
     """What to do after the head has been trained.
 
     Attributes:
-        first_trainable: number of the first layer group that is trained; -1 for the head alone.
+        first_trainable: number of the first layer group that is trained; the last one is the head.
         ratios: learning rate of each layer group as a part of the head's.
         reason: why, in a sentence.
     """
@@ -72,6 +72,15 @@ def similarity(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> fl
     return float(np.clip((np.mean(scores) - chance) / (1 - chance), 0.0, 1.0))
 
 
+def falling_ratios(count: int) -> tuple[float, ...]:
+    """Give each of `count` layer groups a third of the rate of the one above it, but no less than a ninth.
+
+    >>> falling_ratios(2)
+    (0.3333333333333333, 1.0)
+    """
+    return tuple(3.0 ** -min(2, count - 1 - number) for number in range(count))
+
+
 def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str]) -> FreezingPolicy:
     """Choose how much to retrain.
 
@@ -91,10 +100,10 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str]) ->
     amount = "few" if rarest < FEW else "many" if rarest > MANY else "some"
     alike = likeness >= ALIKE
     last_block = max(0, count - 2)
-    falling = tuple(3.0 ** -min(2, count - 1 - number) for number in range(count))
+    falling = falling_ratios(count)
     even = (1.0,) * count
     choice = {
-        ("few", True): (-1, falling, "only the head is trained"),
+        ("few", True): (count - 1, falling, "only the head is trained"),
         ("few", False): (last_block, even, "the early, general groups are kept and the rest is retrained"),
         ("some", True): (last_block, falling, "the last block is trained along, at a lower rate"),
         ("some", False): (min(1, last_block), even, "only the first, most general group is kept"),
@@ -107,7 +116,7 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str]) ->
         f"{amount} examples ({rarest} of the rarest class; few is below {FEW}, many above {MANY}), "
         f"{looks} the source (frozen features tell {likeness:.0%} apart; the line is {ALIKE:.0%}): {what}"
     )
-    return FreezingPolicy(first if first >= 0 else count - 1, ratios, reason)
+    return FreezingPolicy(first, ratios, reason)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -13,13 +13,13 @@ import tensorflow as tf
 
 from tlkit.callbacks.base import RateCallback
 from tlkit.callbacks.recorder import Recorder
-from tlkit.errors import TrainingError
+from tlkit.errors import ConfigError, TrainingError
 from tlkit.models.task import Task
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.training import precision
 from tlkit.training.bookkeeper import Bookkeeper
 from tlkit.training.checkpoint import EpochCheckpoint
-from tlkit.training.data import Data
+from tlkit.training.data import Data, Photos
 from tlkit.training.engine import Engine
 from tlkit.training.feed import Feed
 from tlkit.training.journal import Journal
@@ -38,7 +38,7 @@ class Run:
 
     Args:
         task: what is trained.
-        data: the photos.
+        data: what it is trained on.
         options: how each step is taken.
         optimizer: makes an optimizer from a learning rate; the one that `options` names when left out.
         directory: where checkpoints go; None keeps nothing on disk.
@@ -63,7 +63,9 @@ class Run:
         self.options = options
         self.history: list[dict[str, list[float]]] = []
         self.recorder = Recorder(per_step=False)
-        self.engine = Engine(task, options.loss(), options.maker(optimizer), ema_decay=options.ema)
+        self.engine = Engine(
+            task, task.objective.loss(options.label_smoothing), options.maker(optimizer), ema_decay=options.ema
+        )
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.feed = Feed(task, data, self._epoch)
         self.snapshots = Snapshots(None if directory is None else directory / "snapshots")
@@ -77,12 +79,32 @@ class Run:
             self.checkpoint = EpochCheckpoint(self.state, self.engine, self.snapshots)
         self.journal = Journal(self.state, self.recorder, self.snapshots)
 
-    def resize(self, size: int) -> None:
+    @property
+    def size(self) -> int | None:
+        """Side of the photos in pixels; None for what has no size."""
+        return getattr(self.task.preprocessing, "size", None)
+
+    @property
+    def augmentation(self) -> dict[str, Any] | None:
+        """How training photos are changed, as plain values; None for what is not changed."""
+        return None if self.data.augmentation is None else self.data.augmentation.to_dict()
+
+    def photos(self, what: str) -> Photos:
+        """Give the data if it is photos.
+
+        Raises:
+            ConfigError: it is not; `what` says what was asked for.
+        """
+        if self.data.augmentation is None:
+            raise ConfigError(f"{what} is for photos", received=self.task.kind)
+        return cast(Photos, self.data)
+
+    def resize(self, size: int | None) -> None:
         """Go on with photos of another size."""
-        if size == self.task.preprocessing.size:
+        if size == self.size or size is None:
             return
         task = self.task.at_size(size)
-        self.data = self.data.resized(size)
+        self.data = self.photos("another size").resized(size)
         self.task = self.engine.task = task
         self.feed = Feed(task, self.data, self._epoch)
         if self.state is not None:
@@ -90,7 +112,7 @@ class Run:
 
     def augment(self, augmentation: Augmentation) -> None:
         """Go on with another augmentation."""
-        self.data = self.data.augmented_by(augmentation)
+        self.data = self.photos("augmentation").augmented_by(augmentation)
         self.feed = Feed(self.task, self.data, self._epoch)
 
     def restore_once(self) -> None:
@@ -204,13 +226,14 @@ class Run:
         return {
             "backbone": self.task.backbone_name,
             "cut": self.task.cut,
+            "objective": self.task.objective.name,
             "classes": list(self.task.class_names),
             "preprocessing": self.task.preprocessing.to_dict(),
             "data": self.data.fingerprint(),
             "parameters": int(self.task.model.count_params()),
             "seed": self.data.seed,
             "batch_size": self.data.batch_size,
-            "augmentation": self.data.augmentation.to_dict(),
+            "augmentation": self.augmentation,
             "optimizer": self.engine.describe_optimizer(),
             "options": self.options.to_dict(),
         }
