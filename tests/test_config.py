@@ -4,10 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tlkit.config import known_keys, load_config, parse_override
+from tlkit.config import CONFIGS, ImageConfig, TextConfig, known_keys, load_config, parse_override
 from tlkit.errors import ConfigError
 
 SMALLEST = '[project]\nname = "bees"\n[data]\npath = "photos"\n[export]\ndirectory = "saved_models/bees"\n'
+
+TEXTS = (
+    '[project]\nname = "reviews"\ntask = "text_classification"\n'
+    '[data]\npath = "reviews.csv"\n[export]\ndirectory = "saved_models/reviews"\n'
+)
 
 
 @pytest.fixture
@@ -76,6 +81,7 @@ def test_weights_that_lie_in_the_project_become_full_paths(write, tmp_path: Path
         ("[model]\nresize = 'stretch'\n", "model.resize: input should be 'crop', 'pad' or 'squash'"),
         ("[model]\nweights = 3\n", "model.weights: weights are"),
         ("[model]\ndropout = 1.0\n", "model.dropout: input should be less than 1"),
+        ("[model]\nencoder = 'x'\n", "unknown key 'encoder' in [model]"),
         ("[train\n", "is not valid TOML"),
     ],
 )
@@ -136,3 +142,94 @@ def test_every_key_is_known_by_its_section():
     names = [name for name, _ in known_keys()]
     assert len(names) == len(set(names))
     assert {"project.name", "data.path", "model.backbone", "train.learning_rate", "export.directory"} <= set(names)
+
+
+def test_the_task_says_which_keys_there_are(write):
+    assert type(load_config(write(SMALLEST))) is ImageConfig
+    config = load_config(write(TEXTS))
+    assert type(config) is TextConfig
+    assert (config.model.encoder, config.model.max_tokens, config.data.text_column) == ("all-minilm-l6-v2", 128, "text")
+    assert (config.train.frozen_epochs, config.train.finetune_epochs, config.train.finetune_rate) == (10, 3, 2e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "expected"),
+    [
+        (TEXTS.replace("text_class", "txt_class"), (), "did you mean 'text_classification'"),
+        (TEXTS.replace('"text_classification"', "3"), (), "project.task is unknown; received: 3"),
+        (TEXTS + "[model]\nbackbone = 'resnet50'\n", (), "unknown key 'backbone' in [model]"),
+        (TEXTS + "[train]\nschedul = 'one_cycle'\n", (), "did you mean 'schedule'"),
+        (TEXTS, ("model.image_size=224",), 'only projects with task = "image_classification" have it'),
+        (SMALLEST, ("model.max_tokens=64",), 'only projects with task = "text_classification" have it'),
+        (TEXTS, ("model.max_token=64",), "did you mean 'model.max_tokens'"),
+        (TEXTS, ("project.task=image_classification",), "project.task: input should be 'text_classification'"),
+        (TEXTS, ("model.max_tokens=3",), "greater than or equal to 4; received: 3"),
+        (TEXTS, ("train.policy=bit",), "'all', 'head', 'auto' or 'gradual'"),
+        (TEXTS, ("train.cycle_len=1", "train.schedule=slanted_triangular"), "cycle_len brings a schedule of its own"),
+        (TEXTS, ("train.keep=swa",), "needs cycles"),
+        (TEXTS, ("data.strip_html=maybe",), "valid boolean; received: 'maybe'"),
+    ],
+)
+def test_what_a_text_project_cannot_use_is_one_clear_line(write, text: str, overrides: tuple, expected: str):
+    assert expected in message_of(write(text), *overrides)
+
+
+def test_stages_are_what_fine_tune_takes(write):
+    path = write(TEXTS)
+    assert load_config(path).train.stages == {
+        "frozen_epochs": 10,
+        "finetune_lr": 2e-4,
+        "group_factor": 1.5,
+        "policy": "all",
+        "schedule": "one_cycle",
+    }
+    cycles = load_config(path, ["train.cycle_len=1", "train.cycle_mult=2", "train.keep=swa"]).train.stages
+    assert cycles == {
+        "frozen_epochs": 10,
+        "finetune_lr": 2e-4,
+        "group_factor": 1.5,
+        "policy": "all",
+        "cycle_len": 1,
+        "cycle_mult": 2,
+        "snapshots": True,
+    }
+    assert load_config(write(SMALLEST)).train.stages == {
+        "frozen_epochs": 10,
+        "divisor": 10.0,
+        "policy": "all",
+        "sizes": [],
+    }
+
+
+def test_columns_that_are_not_named_are_none(write):
+    path = write(TEXTS)
+    columns = load_config(path, ["data.group_column=film", "data.quoting=none"]).data.columns
+    assert columns == {
+        "text_column": "text",
+        "label_column": "label",
+        "label_separator": None,
+        "label_columns": None,
+        "group_column": "film",
+        "split_column": None,
+        "time_column": None,
+        "quoting": "none",
+    }
+    assert not load_config(path).data.multi_label
+    assert load_config(path, ["data.label_separator=|"]).data.multi_label
+    assert load_config(path, ['data.label_columns=["a", "b"]']).data.multi_label
+
+
+def test_an_encoder_s_folder_starts_at_the_project_and_a_name_stays(write, tmp_path: Path):
+    path = write(TEXTS)
+    (tmp_path / "mine").mkdir()
+    assert load_config(path).encoder == "all-minilm-l6-v2"
+    assert load_config(path, ["model.encoder=./mine"]).encoder == str(tmp_path.resolve() / "mine")
+    assert load_config(path, ["model.encoder=mine"]).encoder == "mine"
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_every_kind_of_project_has_the_common_keys(task: str):
+    names = [name for name, _ in known_keys(task)]
+    assert len(names) == len(set(names))
+    common = {"project.task", "data.path", "data.seed", "model.weights", "train.keep", "step.ema", "export.directory"}
+    assert common <= set(names)

@@ -60,6 +60,7 @@ def tiny_text_task(
     strip_html=False,
     seed=0,
     pooling="mean",
+    layers=None,
 ):
     """A Task over texts that answers at once and tells them apart."""
     import keras
@@ -96,6 +97,7 @@ def tiny_text_task(
         preprocessing,
         tuple(labels),
         pooling=pooling,
+        layers=layers,
         head=build_head(None, 0.1, seed),
         objective=Objective("multi_label" if multi_label else "single_label"),
         name="tiny-bert",

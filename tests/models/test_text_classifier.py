@@ -37,7 +37,7 @@ def test_every_weight_that_reaches_the_answer_is_in_one_group_and_nothing_else()
 
 
 @pytest.mark.parametrize("long_texts", ["head", "head_tail", "windows"])
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "meanmax"])
 def test_an_answer_does_not_depend_on_the_padding(long_texts, pooling):
     task = tiny_text_task(long_texts=long_texts, pooling=pooling)
     together = task.model(task.preprocessing.batch(list(SENTENCES)), training=False).numpy()
@@ -54,7 +54,7 @@ def test_windows_are_pooled_as_if_each_was_read_alone():
 
     def vectors(part):
         inputs = {"token_ids": part, "segment_ids": 0 * part, "padding_mask": part != 0}
-        return encoder(inputs, training=False).numpy()[0][part[0] != 0]
+        return np.concatenate(encoder(inputs, training=False), axis=-1)[0][part[0] != 0]
 
     mean = np.concatenate([vectors(ids[:, :6]), vectors(ids[:, 6:])]).mean(axis=0)
     np.testing.assert_allclose(task.features(ids, training=False).numpy()[0], mean, atol=1e-5)
@@ -121,6 +121,8 @@ def test_precision_of_the_encoder_goes_and_comes_back(task):
         ({"max_tokens": 1000}, "1000"),
         ({"pooling": "first"}, "unknown pooling"),
         ({"long_texts": "tail"}, "unknown long_texts"),
+        ({"layers": 3}, "layers is not usable; received: 3; allowed: a whole number from 1 to 2"),
+        ({"layers": 0}, "layers is not usable"),
         ({"head": lambda embedding, classes: embedding}, "one logit for each class"),
     ],
 )
@@ -150,3 +152,12 @@ def test_one_yes_or_no_label_is_enough_when_labels_are_independent():
 def test_layers_are_rebuilt_from_their_config():
     assert TokenWindows.from_config(TokenWindows(7).get_config()).max_tokens == 7
     assert TokenPooling.from_config(TokenPooling("cls").get_config()).mode == "cls"
+
+
+def test_the_last_blocks_stand_side_by_side():
+    both, last = (tiny_text_task(layers=count) for count in (2, 1))
+    ids = both.preprocessing.batch(list(SENTENCES))
+    embedding = both.features(ids, training=False).numpy()
+    assert embedding.shape == (len(SENTENCES), 32)
+    np.testing.assert_allclose(embedding[:, 16:], last.features(ids, training=False), atol=1e-6)
+    assert np.abs(embedding[:, :16] - embedding[:, 16:]).max() > 0.1

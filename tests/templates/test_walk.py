@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
+from notebooks import read_notebook, run_notebook
 
 from tlkit.cli.main import run
 from tlkit.scaffold.new import new_project
@@ -23,6 +23,7 @@ SMALL = {
     "frozen_epochs": "2",
     "finetune_epochs": "1",
 }
+SHORT = ["train.frozen_epochs=1", "train.finetune_epochs=0"]
 QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -112,6 +113,21 @@ def test_predict_export_and_predict_again_agree(trained: Path, photos: Path, cap
     assert "already exists" in capfd.readouterr().err
 
 
+def test_predict_answers_a_table_of_paths(trained: Path, photos: Path, tmp_path: Path, capfd):
+    paths = [str(photos / "dark ones" / "0.jpg"), "beside.jpg"]
+    (tmp_path / "beside.jpg").symlink_to(photos / "light-ones" / "1.jpg")
+    table, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    table.write_text("".join(f"{line}\n" for line in ["path,id", f'"{paths[0]}",1', f"{paths[1]},2"]))
+    assert run(["predict", "--file", str(table), "--out", str(out)]) == 0
+    header, *rows = out.read_text().splitlines()
+    assert header == "path,id,predicted,score_dark ones,score_light-ones"
+    assert [row.split(",")[:2] for row in rows] == [[paths[0], "1"], [paths[1], "2"]]
+    capfd.readouterr()
+    table.write_text("path\nnowhere.jpg\n")
+    assert run(["predict", "--file", str(table), "--out", str(tmp_path / "other.csv")]) == 2
+    assert f"in.csv row 2: there is no photo {tmp_path / 'nowhere.jpg'}" in capfd.readouterr().err
+
+
 def test_predict_names_a_file_that_is_no_photo(trained: Path, tmp_path: Path, capfd):
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     assert run(["predict", str(tmp_path / "bad.jpg")]) == 2
@@ -136,15 +152,22 @@ def test_the_project_s_own_tests_pass(tmp_path: Path):
     assert {path.name for path in project.iterdir()}.isdisjoint({"checkpoints", "reports", "saved_models"})
 
 
-def test_the_notebook_runs_from_top_to_bottom(photos: Path, tmp_path: Path):
+@pytest.fixture
+def to_walk(photos: Path, tmp_path: Path) -> Path:
+    return new_project("image-classification", tmp_path / "bees", {**SMALL, "data_path": str(photos)})
+
+
+def test_the_notebook_runs_from_top_to_bottom(to_walk: Path):
+    values = run_notebook(to_walk, SHORT)
+    assert values["exported"] == to_walk / "saved_models" / "bees" / "1"
+    assert (values["exported"] / "saved_model.pb").is_file()
+    assert values["metrics"].n == 4
+
+
+@pytest.mark.real
+def test_the_notebook_runs_in_jupyter(to_walk: Path):
     from nbclient import NotebookClient
 
-    project = new_project("image-classification", tmp_path / "bees", {**SMALL, "data_path": str(photos)})
-    notebook = nbformat.read(project / "notebook.ipynb", as_version=4)
-    (parameters,) = [cell for cell in notebook.cells if cell.metadata.get("tags") == ["parameters"]]
-    parameters.source = 'OVERRIDES = ["train.frozen_epochs=1", "train.finetune_epochs=0"]'
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project)}})
-    client.execute()
-    assert (project / "saved_models" / "bees" / "1" / "saved_model.pb").is_file()
-    last = notebook.cells[-1].outputs[-1]
-    assert str(project / "saved_models" / "bees" / "1") in last["text"]
+    notebook = read_notebook(to_walk, SHORT)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(to_walk)}}).execute()
+    assert str(to_walk / "saved_models" / "bees" / "1") in notebook.cells[-1].outputs[-1]["text"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from tlkit.catalogue.text_records import TextEncoder
 from tlkit.errors import WeightsError
@@ -91,7 +91,7 @@ class EncoderFolder:
     sizes: Mapping[str, int]
     tokenizer: str
     tokenizer_file: Path
-    pooling: str | None
+    pooling: Literal["mean", "cls"] | None
 
     def check_against(self, row: TextEncoder) -> None:
         """Refuse an encoder that is not the one of a row.
@@ -243,7 +243,7 @@ def _read_keras_hub(path: Path, config: Mapping[str, Any]) -> EncoderFolder:
     return EncoderFolder(path, "keras_hub", family, MappingProxyType(sizes), found[name], file, _pooling(path))
 
 
-def _pooling(path: Path) -> str | None:
+def _pooling(path: Path) -> Literal["mean", "cls"] | None:
     file = path / "1_Pooling" / "config.json"
     if not file.is_file():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 TOKENIZER_KINDS = ("wordpiece", "sentencepiece", "bpe")
 
@@ -78,7 +79,7 @@ class TextEncoder:
     serves: bool
     why_not: str = ""
     embedding_width: int | None = None
-    pooling: str = "mean"
+    pooling: Literal["mean", "cls"] = "mean"
     handle: str = ""
     wheel: WheelFolder | None = None
     default_sources: tuple[str, ...] = ("keras",)

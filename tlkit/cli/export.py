@@ -34,6 +34,8 @@ def export(
     from tlkit.cli.trained import load_learner, require_trained
 
     project = find_project()
+    if tta is not None:
+        project.kind.check_views()
     base = to if to is not None else project.export_dir
     require_trained(project)
     if version is not None and (base / str(version)).exists():

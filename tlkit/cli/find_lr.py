@@ -26,6 +26,7 @@ def find_lr(
 
     project = find_project(overrides=overrides or ())
     config = project.config
+    project.kind.check_training(config)
     plot = project.reports / "learning_rate.png"
     with stdout_to_stderr(as_json), tempfile.TemporaryDirectory() as scratch:
         import_tensorflow()

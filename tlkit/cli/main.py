@@ -19,6 +19,7 @@ from tlkit.cli.find_lr import find_lr
 from tlkit.cli.new import new
 from tlkit.cli.output import note, set_quiet_environment, show_progress_lines
 from tlkit.cli.predict import predict
+from tlkit.cli.report import report
 from tlkit.cli.serve import serve
 from tlkit.cli.templates import templates
 from tlkit.cli.train import train
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for function in (new, templates, train, evaluate, predict, export, verify, serve, doctor):
+for function in (new, templates, train, evaluate, report, predict, export, verify, serve, doctor):
     app.command()(function)
 app.command("find-lr")(find_lr)
 app.add_typer(weights.app, name="weights")
@@ -56,9 +57,10 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """From a folder of photos to a classifier that TensorFlow Serving answers with.
+    """From photos or texts to a classifier that TensorFlow Serving answers with.
 
     Start with:  tlkit new image-classification bees --data PHOTOS
+    or with:     tlkit new text-sentiment reviews --data reviews.csv
     """
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tlkit.cli.kinds import Kind, kind_of
 from tlkit.errors import DataError, ProjectError
 
 
@@ -18,7 +19,13 @@ def new(
     directory: Annotated[Path, typer.Argument(help="The new project's folder.", metavar="DIR")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder of photos, or a CSV or Parquet table.", metavar="PATH"),
+        typer.Option("--data", help="Folder of photos or texts, or a table of them.", metavar="PATH"),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="For a table of texts: the column that holds them.", metavar="COLUMN")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="For a table of texts: the column of classes.", metavar="COLUMN")
     ] = None,
     answers: Annotated[
         list[str] | None, typer.Option("--set", help="An answer to the template.", metavar="KEY=VALUE")
@@ -26,26 +33,27 @@ def new(
 ) -> None:
     """Make a project from a template.
 
-    Example:  tlkit new image-classification bees --data photos --set augment=top_down
+    Example:  tlkit new text-sentiment reviews --data train.csv --text review --label stars
     """
-    from tlkit.catalogue import image
     from tlkit.scaffold.new import check_target, get_template, new_project
 
     chosen = get_template(template)
+    kind = kind_of(chosen.task)
     given = parse_answers(answers or ())
+    given |= {name: value for name, value in (("text_column", text), ("label_column", label)) if value is not None}
     chosen.check(given)
     check_target(directory.absolute())
-    if "backbone" in given:
-        given.setdefault("image_size", str(image.get(given["backbone"]).size))
     if data is not None:
-        given["data_path"] = data_path_for(directory, data)
+        given["data_path"] = data_path_for(directory, data, kind)
+        data = data.expanduser()
+    kind.complete(given, data)
     project = new_project(chosen, directory, given)
     print(f"{project} is ready. Next:")
     if Path.cwd() != project:
         print(f"  cd {shlex.quote(os.path.relpath(project))}")
     if "data_path" not in given:
-        print("  put one folder of photos per class into data/")
-    print("  tlkit train\n  tlkit evaluate\n  tlkit export\n  tlkit predict SOME.jpg")
+        print(f"  put {kind.put_data} into data/")
+    print(f"  tlkit train\n  tlkit evaluate\n  tlkit export\n  tlkit predict {kind.example_input}")
 
 
 def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
@@ -63,23 +71,28 @@ def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
     return answers
 
 
-def data_path_for(project: Path, data: Path) -> str:
+def data_path_for(project: Path, data: Path, kind: Kind) -> str:
     """Return what the project's config says for `data`: relative to the project if it was given relative.
+
+    Args:
+        project: the folder that the project will have.
+        data: a folder or a table.
+        kind: what the project is to classify.
 
     Raises:
         DataError: there is no such folder or table, or it is empty.
-        ProjectError: the project would lie inside the photos' folder.
+        ProjectError: the project would lie inside the data's folder.
     """
     real, root = data.expanduser().resolve(), project.resolve()
     if not real.exists():
-        raise DataError(f"there is no {data}", fix="--data takes a folder of photos, or a CSV or Parquet table")
+        raise DataError(f"there is no {data}", fix=f"--data takes {kind.data_forms}")
     if real.is_dir():
         if not any(real.iterdir()):
-            raise DataError(f"the data folder {data} is empty", fix="put one folder of photos per class into it")
+            raise DataError(f"the data folder {data} is empty", fix=f"put {kind.put_data} into it")
         if root.is_relative_to(real):
             raise ProjectError(
-                f"the project {project} would lie inside its own photos {data}", fix="choose another folder"
+                f"the project {project} would lie inside its own {kind.items} {data}", fix="choose another folder"
             )
-    elif real.suffix.lower() not in (".csv", ".parquet"):
-        raise DataError(f"{data} is neither a folder nor a table", allowed=".csv, .parquet")
+    elif real.suffix.lower() not in kind.suffixes:
+        raise DataError(f"{data} is neither a folder nor a table", allowed=kind.suffixes)
     return str(real) if data.expanduser().is_absolute() else Path(os.path.relpath(real, root)).as_posix()

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 def set_quiet_environment(debug: bool = False) -> None:
@@ -91,3 +91,37 @@ def print_json(value: object) -> None:
 def note(message: str) -> None:
     """Tell a person something on stderr, where it does not disturb a program that reads stdout."""
     print(message, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def counting(total: int, items: str) -> Iterator[Callable[[int], None]]:
+    """Show on stderr how far a long work is: a bar on a terminal, a plain line now and then elsewhere.
+
+    Example:
+        with counting(1000, "texts") as advance:
+            advance(32)
+
+    Args:
+        total: how many items there are.
+        items: what they are, in the plural.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(items, total=total)
+            yield lambda count: bar.advance(task, count)
+        return
+    done = told = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if done == total or done - told >= total / 10:  # at most ten lines
+            told = done
+            note(f"{done:,} of {total:,} {items}")
+
+    yield advance

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from tlkit.errors import ConfigError, ProjectError, TlkitError
+from tlkit.cli.kinds import Kind, kind_of
+from tlkit.errors import ProjectError, TlkitError
 
 if TYPE_CHECKING:
     from tlkit.config import ProjectConfig
@@ -47,19 +48,17 @@ class Project:
 
     @cached_property
     def config(self) -> ProjectConfig:
-        """config.toml with the overrides; an unknown backbone is refused here, before anything loads."""
-        from tlkit.catalogue import image
+        """config.toml with the overrides; an unknown network is refused here, before anything loads."""
         from tlkit.config import load_config
 
         config = load_config(self.root / "config.toml", self.overrides)
-        row = image.get(config.model.backbone)
-        if config.model.image_size < row.min_size:
-            raise ConfigError(
-                f"model.image_size is too small for {row.name}",
-                received=config.model.image_size,
-                allowed=f"{row.min_size} pixels and more",
-            )
+        kind_of(config.project.task).check(config)
         return config
+
+    @property
+    def kind(self) -> Kind:
+        """What it classifies."""
+        return kind_of(self.config.project.task)
 
     @property
     def checkpoints(self) -> Path:
@@ -144,5 +143,5 @@ def find_project(start: str | Path | None = None, overrides: Sequence[str] = ())
         raise ProjectError(f"{here} has a config.toml but no .tlkit.toml, so it is not a tlkit project")
     raise ProjectError(
         f"no tlkit project in {here} or above it",
-        fix="go into one, or make one with `tlkit new image-classification DIR`",
+        fix="go into one, or make one with `tlkit new TEMPLATE DIR`; `tlkit templates` lists them",
     )

@@ -26,7 +26,7 @@ def serve(
     """
     from tlkit.cli.output import import_tensorflow
     from tlkit.errors import ConfigError
-    from tlkit.export.manifest import resolve_export
+    from tlkit.export.manifest import Manifest, resolve_export
 
     if engine != "local":
         raise ConfigError("unknown engine", received=engine, allowed=("local",))
@@ -50,16 +50,17 @@ def serve(
             fix="choose another --rest-port (0 takes a free one) or --host",
         ) from error
     with server:
-        print(_banner(server.url, servable.name, path), flush=True)
+        print(_banner(server.url, servable.name, path, Manifest.read(path).interface.content), flush=True)
         try:
             server.serve_forever(poll_interval=0.1)
         except KeyboardInterrupt:
             print("stopped", flush=True)
 
 
-def _banner(url: str, name: str, path: Path) -> str:
+def _banner(url: str, name: str, path: Path, content: str) -> str:
     from urllib.parse import quote
 
     address = f"{url}/v1/models/{quote(name, safe='')}"
-    body = """(printf '{"instances": [{"b64": "'; base64 < photo.jpg | tr -d '\\n'; printf '"}]}')"""
-    return f"serving {path} at {address} (Ctrl-C stops)\ntry: {body} | curl -d @- {address}:predict"
+    photo = """(printf '{"instances": [{"b64": "'; base64 < photo.jpg | tr -d '\\n'; printf '"}]}') | curl -d @-"""
+    ask = {"image": photo, "text": """curl -d '{"instances": ["SOME TEXT"]}'"""}[content]
+    return f"serving {path} at {address} (Ctrl-C stops)\ntry: {ask} {address}:predict"

@@ -23,6 +23,7 @@ def train(
 
     project = find_project(overrides=overrides or ())
     config = project.config
+    project.kind.check_training(config)
     import_tensorflow()
     with project.code() as code:
         try:

@@ -1,4 +1,4 @@
-"""A trained project put back together: its photos, its network and the best weights."""
+"""A trained project put back together: its data, its network and the best weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_trained(project: Project) -> None:
-    """Refuse early, before TensorFlow and the photos load, when there is nothing trained.
+    """Refuse early, before TensorFlow and the data load, when there is nothing trained.
 
     Raises:
         TrainingError: the project has no best weights yet.
@@ -34,17 +34,17 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     Args:
         project: a trained one.
         code: its modules.
-        other_data: labelled photos of the same classes, as the `test` split; the project's own otherwise.
+        other_data: labelled data of the same classes, as the `test` split; the project's own otherwise.
 
     Raises:
-        TrainingError: config.toml, model.py or the photos' classes are not those of the training.
-        DataError: the photos cannot be used.
+        TrainingError: config.toml, model.py or the data's classes are not those of the training.
+        DataError: the data cannot be used.
     """
     import tlkit
     from tlkit.cli.output import note
 
     config = project.config
-    run = _last_run(project)
+    run = last_run(project)
     trained = run["identity"]
     if not run.get("finished"):
         note("warning: the last run was stopped: these are the weights of the one before it")
@@ -55,19 +55,7 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     _compare("backbone", trained, task.backbone_name)
     _compare("preprocessing", trained, task.preprocessing.to_dict())
     if other_data is not None:
-        from tlkit.data.images import images_to_evaluate
-        from tlkit.preprocessing.augment import Augmentation
-
-        data = images_to_evaluate(
-            other_data,
-            task.class_names,
-            preprocessing=task.preprocessing,
-            batch_size=config.data.batch_size,
-            on_error=config.data.on_error,
-            path_column=config.data.path_column,
-            label_column=config.data.label_column,
-            augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
-        )
+        data = project.kind.data_to_evaluate(other_data, task, config)
     task.set_precision(run["precision"])  # so that it answers as it did at the end of training
     learn = tlkit.Learner(task, data, directory=project.checkpoints)
     learn.load_best()
@@ -76,7 +64,12 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     return learn.ensemble() if run["kept"] == "ensemble" else learn
 
 
-def _last_run(project: Project) -> dict[str, Any]:
+def last_run(project: Project) -> dict[str, Any]:
+    """Give what the project's last training wrote about itself: finished, identity, kept, size and precision.
+
+    Raises:
+        TrainingError: it cannot be read.
+    """
     from tlkit.training.run_state import RUN_FILE
 
     try:

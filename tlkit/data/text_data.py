@@ -18,6 +18,7 @@ from tlkit.data.text_report import copy_numbers, report, without_copies
 from tlkit.data.text_splits import assign_splits
 from tlkit.data.tokens import tokenize
 from tlkit.errors import ConfigError, DataError, check_choice
+from tlkit.preprocessing.augment import Augmentation
 
 OnDuplicate = Literal["report", "drop"]
 _log = logging.getLogger("tlkit")
@@ -62,7 +63,7 @@ class TextData:
         sampling: how an epoch's texts are chosen, `"shuffle"` or `"balanced"`.
     """
 
-    augmentation: None = None
+    augmentation: Augmentation | None = None
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ def text_classifier(
     strip_html: bool = False,
     weights: Any = "auto",
     pooling: Pooling | None = None,
+    layers: int | None = None,
     dropout: float = 0.1,
     encoder_dropout: float = 0.1,
     head: HeadBuilder | None = None,
@@ -49,8 +50,11 @@ def text_classifier(
         max_tokens, long_texts, strip_html: see `TextPreprocessing`.
         weights: `"auto"` tries the configured sources, `"none"` starts from random weights and says so, a path or a
             list of sources names them; see `tlkit.catalogue.encoders`.
-        pooling: how the vectors of the tokens become one for the text: `"mean"`, `"cls"` (that of the start token) or
-            `"max"`; what suits the encoder when left out.
+        pooling: how the vectors of the tokens become one for the text: `"mean"`, `"cls"` (that of the start token),
+            `"max"`, or `"meanmax"` (both side by side); what suits the encoder when left out.
+        layers: pool the last so many blocks and put them side by side. Four, or as many as there are, when left out:
+            what a frozen encoder knows is spread over its last blocks (Devlin et al. 2018, arXiv 1810.04805, section
+            5.3). Encoders whose blocks are one and the same layer (ALBERT) have one.
         dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
         encoder_dropout: likewise inside the encoder, once it is unfrozen.
         head: builds logits from the embedding: `head(embedding [B, F], num_classes) -> logits [B, num_classes]`.
@@ -97,9 +101,10 @@ def text_classifier(
         preprocessing,
         names,
         pooling=pooling or built.pooled,
+        layers=layers,
         head=build_head(head, dropout, seed),
         objective=Objective("multi_label" if multi_label else "single_label"),
-        name=encoder,
+        name=built.row.name,
         weights_source=built.weights_source,
     )
     task.set_precision(precision)
@@ -113,6 +118,7 @@ def assemble(
     class_names: tuple[str, ...],
     *,
     pooling: Pooling,
+    layers: int | None,
     head: HeadBuilder,
     objective: Objective,
     name: str,
@@ -126,6 +132,7 @@ def assemble(
         preprocessing: makes the token ids.
         class_names: the labels.
         pooling: see `TokenPooling`.
+        layers: number of last blocks that are pooled.
         head: builds logits from the embedding.
         objective: what the logits mean.
         name: of the encoder.
@@ -134,15 +141,14 @@ def assemble(
     Returns:
         A frozen `Task`. What the encoder has beyond the vectors of the tokens, such as BERT's pooler, is left out.
     """
-    output = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
-    encoder = keras.Model(network.input, output, name="encoder")
+    encoder = keras.Model(network.input, _outputs(network, groups, layers), name="encoder")
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     windows = TokenWindows(preprocessing.max_tokens, name="windows")(token_ids)
     mask = TokenMask(preprocessing.pad_id, name="mask")(windows)
     given = {"token_ids": windows, "padding_mask": mask}
     if "segment_ids" in network.input:
         given["segment_ids"] = keras.ops.zeros_like(windows)
-    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([encoder(given), mask, token_ids])
+    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([*encoder(given), mask, token_ids])
     features = keras.Model(token_ids, embedding, name="features")
 
     embedding_input = keras.Input(features.output_shape[1:], name="embedding")
@@ -165,6 +171,21 @@ def assemble(
     )
     task.freeze_to(-1)
     return task
+
+
+def _outputs(
+    network: keras.Model, groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]], layers: int | None
+) -> list[Any]:
+    """Give what the last blocks say of each token; the last of all as the network itself gives it."""
+    last = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
+    # A layer that is called several times has no output of its own.
+    blocks = [layer for _, members in groups[1:] for layer in members if len(layer._inbound_nodes) == 1]
+    most = max(1, len(blocks))
+    if layers is None:
+        layers = min(4, most)
+    if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
+        raise ConfigError("layers is not usable", received=layers, allowed=f"a whole number from 1 to {most}")
+    return [*(block.output for block in blocks[most - layers : -1]), last]
 
 
 def _label_names(class_names: Sequence[str], multi_label: bool) -> tuple[str, ...]:

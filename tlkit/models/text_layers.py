@@ -9,7 +9,7 @@ from keras import ops
 
 from tlkit.errors import check_choice
 
-Pooling = Literal["mean", "cls", "max"]
+Pooling = Literal["mean", "cls", "max", "meanmax"]
 
 
 @keras.saving.register_keras_serializable("tlkit")
@@ -45,11 +45,13 @@ class TokenWindows(keras.layers.Layer):
 class TokenPooling(keras.layers.Layer):
     """Pools what an encoder says of each token into one vector for each text; padding does not count.
 
-    Takes `[sequence [B * W, t, H], mask bool [B * W, t], token_ids int32 [B, T]]` and gives float32 [B, H].
+    Takes `[sequence [B * W, t, H], ..., mask bool [B * W, t], token_ids int32 [B, T]]`, any number n of sequences, and
+    gives float32 [B, n * H], or twice that for `"meanmax"`.
 
     Args:
-        mode: `"mean"` over the tokens of all windows; `"max"` likewise; `"cls"` the vector of the start token, averaged
-            over the windows.
+        mode: `"mean"` over the tokens of all windows; `"max"` likewise; `"meanmax"` both side by side, after ULMFiT's
+            concat pooling (Howard & Ruder 2018, arXiv 1801.06146); `"cls"` the vector of the start token, averaged over
+            the windows.
     """
 
     def __init__(self, mode: Pooling, **options: Any):
@@ -59,8 +61,8 @@ class TokenPooling(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """See the class."""
-        sequence, mask, token_ids = inputs
-        sequence = ops.cast(sequence, "float32")
+        *sequences, mask, token_ids = inputs
+        sequence = ops.concatenate([ops.cast(part, "float32") for part in sequences], axis=-1)
         mask = ops.cast(mask, "float32")
         if self.mode == "cls":  # only the first token of each window counts
             sequence, mask = sequence[:, :1], mask[:, :1]
@@ -68,14 +70,18 @@ class TokenPooling(keras.layers.Layer):
         # One row for each text again: its windows stand side by side.
         sequence = ops.reshape(sequence, (rows, -1, width))
         mask = ops.reshape(mask, (rows, -1, 1))
-        if self.mode == "max":
-            return ops.max(ops.where(mask > 0, sequence, -1e9), axis=1)
-        return ops.sum(sequence * mask, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0)
+        pools = []
+        if self.mode != "max":
+            pools.append(ops.sum(sequence * mask, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0))
+        if self.mode in ("max", "meanmax"):
+            pools.append(ops.max(ops.where(mask > 0, sequence, -1e9), axis=1))
+        return pools[0] if len(pools) == 1 else ops.concatenate(pools, axis=-1)
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """One vector for each text."""
-        sequence, _, token_ids = inputs
-        return keras.KerasTensor((token_ids.shape[0], sequence.shape[-1]), dtype="float32")
+        *sequences, _, token_ids = inputs
+        width = sum(part.shape[-1] for part in sequences) * (2 if self.mode == "meanmax" else 1)
+        return keras.KerasTensor((token_ids.shape[0], width), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments."""

@@ -25,6 +25,8 @@ class Template:
         path: the folder that holds cookiecutter.json.
         description: one line.
         questions: answer name -> default, or the list of choices with the default first.
+        rules: answer name -> (pattern, what that means).
+        task: the kind of project, as in [project] of its config.toml.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Template:
     description: str
     questions: Mapping[str, Any]
     rules: Mapping[str, tuple[str, str]]
+    task: str = "image_classification"
 
     def check(self, answers: Mapping[str, str]) -> None:
         """Refuse names that the template does not ask for and values that it cannot use.
@@ -180,4 +183,5 @@ def _read(path: Path) -> Template:
         description=document["_description"],
         questions={key: value for key, value in document.items() if not key.startswith("_")},
         rules={key: (pattern, meaning) for key, (pattern, meaning) in document.get("_rules", {}).items()},
+        task=document["_task"],
     )

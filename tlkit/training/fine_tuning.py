@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -43,6 +42,7 @@ def fine_tune(
     frozen_epochs: int,
     divisor: float,
     finetune_lr: float | None,
+    group_factor: float,
     policy: PolicyName,
     sizes: Sequence[int],
     options: Mapping[str, Any],
@@ -52,8 +52,10 @@ def fine_tune(
     if isinstance(epochs, bool) or epochs != 0:
         whole("epochs", epochs)
     whole("frozen_epochs", frozen_epochs)
-    if isinstance(divisor, bool) or not isinstance(divisor, int | float) or not 0 < divisor < math.inf:
-        raise ConfigError("divisor must be a number above 0", received=divisor)
+    positive_rate("divisor", divisor)
+    positive_rate("group_factor", group_factor)
+    if group_factor < 1:
+        raise ConfigError("group_factor is not usable", received=group_factor, allowed="1 or more")
     if finetune_lr is not None:
         positive_rate("finetune_lr", finetune_lr)
     if policy == "bit":
@@ -76,22 +78,22 @@ def fine_tune(
         if epochs:
             fit_gradual(learn, epochs, peak, first=-2, last=0, options=options)
         return
-    chosen = _policy(learn, policy)
+    chosen = _policy(learn, policy, group_factor)
     if not epochs or chosen.first_trainable == len(learn.task.groups) - 1:
         return
     learn.freeze_to(chosen.first_trainable)
     learn.fit(epochs, [peak * ratio for ratio in chosen.ratios], **options)
 
 
-def _policy(learn: Learner, name: PolicyName) -> FreezingPolicy:
+def _policy(learn: Learner, name: PolicyName, factor: float) -> FreezingPolicy:
     count = len(learn.task.groups)
     if name == "auto":
         names = [group.name for group in learn.task.groups]
-        chosen = choose_policy(learn.data.labels("train"), learn.likeness(), names)
+        chosen = choose_policy(learn.data.labels("train"), learn.likeness(), names, factor=factor)
         _log.info("policy auto: %s", chosen.reason)
         return chosen
     first = 0 if name == "all" else count - 1
-    return FreezingPolicy(first, falling_ratios(count), "asked for")
+    return FreezingPolicy(first, falling_ratios(count, factor), "asked for")
 
 
 def _fine_tune_by_bit(learn: Learner, options: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ from tlkit.training.policy import similarity
 from tlkit.training.run import Run
 from tlkit.training.run_state import Keep
 from tlkit.training.snapshots import Snapshots, average_weights, reestimate_batch_norm
+from tlkit.training.text_pages import report_on_texts
 
 _log = logging.getLogger("tlkit")
 
@@ -92,6 +93,12 @@ class Learner:
                 "task and data prepare their inputs in another way",
                 received=data.preprocessing,
                 allowed=task.preprocessing,
+            )
+        if getattr(data, "multi_label", False) != task.objective.is_multi_label:
+            raise ConfigError(
+                "task and data disagree on whether several labels can be true at once",
+                received=f"data.multi_label={getattr(data, 'multi_label', False)}",
+                fix=f"make the task with multi_label={not task.objective.is_multi_label}",
             )
         if resume and directory is None:
             raise ConfigError("resume needs the directory of the run")
@@ -361,6 +368,7 @@ class Learner:
         frozen_epochs: int = 10,
         divisor: float = fine_tuning.DIVISOR,
         finetune_lr: float | None = None,
+        group_factor: float = 3.0,
         policy: fine_tuning.PolicyName = "all",
         sizes: Sequence[int] = (),
         **options: Any,
@@ -374,6 +382,8 @@ class Learner:
             frozen_epochs: epochs of the head alone.
             divisor: the unfrozen stage's highest rate is the head's divided by this,
             finetune_lr: unless it is given here.
+            group_factor: how many times lower the rate of each layer group is than that of the one above it, down to a
+                ninth of the highest.
             policy: `"all"` unfreezes everything, `"head"` nothing, `"auto"` decides by the amount of data and its
                 likeness to the source, and says why; `"gradual"` unfreezes one layer group more every `epochs` epochs
                 (see `fit_gradual`); `"bit"` follows Big Transfer's hyper-rule instead, which needs
@@ -391,6 +401,7 @@ class Learner:
             frozen_epochs=frozen_epochs,
             divisor=divisor,
             finetune_lr=finetune_lr,
+            group_factor=group_factor,
             policy=policy,
             sizes=sizes,
             options=options,
@@ -455,16 +466,33 @@ class Learner:
         Returns:
             Loss, accuracy, macro F1, a table by class and the confusion matrix.
         """
-        return self._measure(self.logits(split), split)
+        return self.measure(self.logits(split), split)
 
     def logits(self, split: str = "val") -> np.ndarray:
         """Give what the model says of a split, float32 [n, k], in the order of `data.labels(split)`."""
         self._run.restore_once()
         return self._run.feed.logits(split)
 
-    def _measure(self, logits: np.ndarray, split: str) -> ClassificationMetrics | MultiLabelMetrics:
+    def measure(self, logits: np.ndarray, split: str = "val") -> ClassificationMetrics | MultiLabelMetrics:
+        """Measure answers that were given for a split: logits float32 [n, k], in the order of `data.labels(split)`."""
         measure = multi_label_metrics if self.task.objective.is_multi_label else classification_metrics
         return measure(logits, self.data.labels(split), self.task.class_names)
+
+    def report(self, path: str | Path, *, title: str = "Report", split: str = "val") -> Path:
+        """Report on the present weights as one HTML page: metrics, confusions, the surest mistakes word by word, data.
+
+        Args:
+            path: a file ending in .html; folders are made.
+            title: heading of the page.
+            split: what to report on, `"val"` or `"test"`.
+
+        Returns:
+            The path.
+
+        Raises:
+            ConfigError: the task is not one of texts.
+        """
+        return report_on_texts(self, path, title=title, split=split)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
         """Predict with test-time augmentation: the mean over augmented views, mixed with the plain prediction.

@@ -72,16 +72,16 @@ def similarity(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> fl
     return float(np.clip((np.mean(scores) - chance) / (1 - chance), 0.0, 1.0))
 
 
-def falling_ratios(count: int) -> tuple[float, ...]:
-    """Give each of `count` layer groups a third of the rate of the one above it, but no less than a ninth.
+def falling_ratios(count: int, factor: float = 3.0) -> tuple[float, ...]:
+    """Give each layer group the rate of the one above it divided by `factor`, but no less than a ninth of the head's.
 
-    >>> falling_ratios(2)
-    (0.3333333333333333, 1.0)
+    >>> falling_ratios(4, factor=2.0)
+    (0.125, 0.25, 0.5, 1.0)
     """
-    return tuple(3.0 ** -min(2, count - 1 - number) for number in range(count))
+    return tuple(max(factor ** -(count - 1 - number), 1 / 9) for number in range(count))
 
 
-def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str]) -> FreezingPolicy:
+def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str], *, factor: float = 3.0) -> FreezingPolicy:
     """Choose how much to retrain.
 
     The rule of transfer learning: few examples train only the head, many everything; data unlike the source keeps only
@@ -91,6 +91,7 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str]) ->
         labels: int [n], of the training examples.
         likeness: what `similarity` measured.
         groups: names of the layer groups, from the input to the head.
+        factor: how many times the rate falls from group to group, where it does.
 
     Returns:
         The choice with its reason.
@@ -100,7 +101,7 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str]) ->
     amount = "few" if rarest < FEW else "many" if rarest > MANY else "some"
     alike = likeness >= ALIKE
     last_block = max(0, count - 2)
-    falling = falling_ratios(count)
+    falling = falling_ratios(count, factor)
     even = (1.0,) * count
     choice = {
         ("few", True): (count - 1, falling, "only the head is trained"),

@@ -3,7 +3,7 @@
 import keras
 
 import tlkit
-from tlkit.config import ProjectConfig
+from tlkit.config import ImageConfig
 
 
 def head(features: keras.KerasTensor, num_classes: int, dropout: float, seed: int) -> keras.KerasTensor:
@@ -17,7 +17,7 @@ def head(features: keras.KerasTensor, num_classes: int, dropout: float, seed: in
     return keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(features)
 
 
-def build_task(config: ProjectConfig, class_names: tuple[str, ...]) -> tlkit.Task:
+def build_task(config: ImageConfig, class_names: tuple[str, ...]) -> tlkit.Task:
     """Put backbone, preprocessing and head together; `task.model` is a plain keras.Model."""
     return tlkit.image_classifier(
         config.model.backbone,

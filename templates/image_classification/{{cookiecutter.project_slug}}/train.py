@@ -6,10 +6,10 @@ from pathlib import Path
 from model import build_task
 
 import tlkit
-from tlkit.config import ProjectConfig, load_config
+from tlkit.config import ImageConfig, load_config
 
 
-def load_data(config: ProjectConfig) -> tlkit.ImageData:
+def load_data(config: ImageConfig) -> tlkit.ImageData:
     """Read the photos that config.toml names: folders of classes, or a table of paths and labels."""
     options = {
         "size": config.model.image_size,
@@ -32,7 +32,7 @@ def load_data(config: ProjectConfig) -> tlkit.ImageData:
     return tlkit.images_from_folder(config.data_path, **options)
 
 
-def main(config: ProjectConfig, resume: bool = False) -> tlkit.Learner:
+def main(config: ImageConfig, resume: bool = False) -> tlkit.Learner:
     """Find a learning rate, train the head, then more of the network, and measure what is kept."""
     data = load_data(config)
     print(data)

@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 import train
 
-from tlkit.config import ProjectConfig, load_config
+from tlkit.config import ImageConfig, load_config
 
 CONFIG = Path(__file__).parents[1] / "config.toml"
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> ProjectConfig:
+def config(tmp_path: Path) -> ImageConfig:
     """This project's config.toml, made small, with photos and results in a temporary folder."""
     rng = np.random.default_rng(0)
     for label, brightness in (("dark", 40), ("light", 200)):
@@ -44,7 +44,7 @@ def test_config_toml_is_valid():
     assert load_config(CONFIG).train.frozen_epochs >= 1
 
 
-def test_it_trains_exports_and_answers_the_same_after_loading(config: ProjectConfig):
+def test_it_trains_exports_and_answers_the_same_after_loading(config: ImageConfig):
     learn = train.main(config)
     photo = next(config.data_path.glob("dark/*.jpg")).read_bytes()
 

@@ -1,0 +1,35 @@
+"""The network: a pretrained encoder and the head that is trained on top of it."""
+
+import keras
+
+import tlkit
+from tlkit.config import TextConfig
+
+
+def head(embedding: keras.KerasTensor, num_classes: int, dropout: float, seed: int) -> keras.KerasTensor:
+    """Turn the vector of a text [B, F] into one raw score (logit) per class [B, num_classes].
+
+    This is the place to change the classifier, for example by a hidden layer:
+        embedding = keras.layers.Dense(256, activation="relu")(embedding)
+    """
+    embedding = keras.layers.Dropout(dropout, seed=seed)(embedding)
+    # Starting at zero is fine for a single layer, and makes every run start from the same place.
+    return keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(embedding)
+
+
+def build_task(config: TextConfig, class_names: tuple[str, ...]) -> tlkit.Task:
+    """Put tokenizer, encoder and head together; `task.model` is a plain keras.Model of token ids."""
+    return tlkit.text_classifier(
+        config.encoder,
+        class_names,
+        weights=config.weights,
+        max_tokens=config.model.max_tokens,
+        long_texts=config.model.long_texts,
+        strip_html=config.data.strip_html,
+        pooling=None if config.model.pooling == "auto" else config.model.pooling,
+        layers=config.model.layers or None,
+        encoder_dropout=config.model.encoder_dropout,
+        multi_label=config.data.multi_label,
+        seed=config.data.seed,
+        head=lambda embedding, classes: head(embedding, classes, config.model.dropout, config.data.seed),
+    )

@@ -1,0 +1,209 @@
+"""What holds for every template: each bake is complete, readable and what the library understands."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import tlkit
+from tlkit.config import known_keys, load_config
+from tlkit.scaffold.new import Template, new_project, templates
+
+REPOSITORY = Path(__file__).parents[2]
+FILES = {
+    ".gitignore",
+    ".tlkit.toml",
+    "README.md",
+    "config.toml",
+    "model.py",
+    "notebook.ipynb",
+    "pytest.ini",
+    "requirements.txt",
+    "tests/test_project.py",
+    "train.py",
+}
+TEMPLATES = templates()
+CHOICES = [
+    (template.name, question, choice)
+    for template in TEMPLATES.values()
+    for question, value in template.questions.items()
+    if isinstance(value, list)
+    for choice in value
+]
+
+each_template = pytest.mark.parametrize("name", TEMPLATES)
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module", params=TEMPLATES)
+def template(request: pytest.FixtureRequest) -> Template:
+    return TEMPLATES[request.param]
+
+
+@pytest.fixture(scope="module")
+def baked(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return new_project(template, tmp_path_factory.mktemp("bake") / "My Bees", {})
+
+
+def test_there_is_a_template_for_each_kind_of_project():
+    from tlkit.config import CONFIGS
+
+    assert {template.task for template in TEMPLATES.values()} == set(CONFIGS)
+
+
+def test_the_exact_files(baked: Path):
+    assert files_of(baked) == FILES
+
+
+@pytest.mark.parametrize(("name", "question", "choice"), CHOICES)
+def test_every_choice_gives_a_project_that_can_be_read(tmp_path: Path, name: str, question: str, choice: str):
+    project = new_project(name, tmp_path / "bees", {question: choice})
+    assert files_of(project) == FILES
+    config = load_config(project / "config.toml")
+    found = getattr(config.data, question, getattr(config.model, question, None))
+    assert str(found).lower() == choice
+    for path in project.rglob("*"):
+        if path.is_file():
+            assert not re.search(r"\{\{|\{%|cookiecutter", path.read_text()), f"{path.name} holds template marks"
+        if path.suffix == ".py":
+            ast.parse(path.read_text())
+
+
+@each_template
+@pytest.mark.parametrize("path", ["/da\"ta/it's", "C:\\photos", "фото/🐝", "a {b} # c"])
+def test_awkward_paths_reach_the_config_unchanged(tmp_path: Path, name: str, path: str):
+    project = new_project(name, tmp_path / "bees", {"data_path": path})
+    assert load_config(project / "config.toml").data.path == path
+    assert tomllib.loads((project / ".tlkit.toml").read_text())["answers"]["data_path"] == path
+
+
+def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path, template: Template):
+    tree = tomllib.loads((baked / "config.toml").read_text())
+    shown = {f"{section}.{key}" for section, table in tree.items() for key in table}
+    assert tree["project"]["task"] == template.task
+    assert shown == {name for name, _ in known_keys(template.task)}
+    config = load_config(baked / "config.toml")
+    for section in (config.data, config.model, config.train, config.step):
+        for name, field in type(section).model_fields.items():
+            if not field.is_required():
+                assert getattr(section, name) == field.default, name
+    assert len((baked / "config.toml").read_text().splitlines()) <= 60
+
+
+def test_tlkit_toml_records_template_version_and_answers(baked: Path, template: Template):
+    record = tomllib.loads((baked / ".tlkit.toml").read_text())
+    assert record["template"] == template.name
+    assert record["tlkit"] == tlkit.__version__
+    assert record["template_version"]
+    assert set(record["answers"]) == set(template.questions)
+    assert record["answers"]["project_slug"] == "my-bees"
+
+
+def test_requirements_pin_this_tlkit_compatibly(baked: Path):
+    assert f"tlkit~={tlkit.__version__}" in (baked / "requirements.txt").read_text().splitlines()
+
+
+def test_train_py_is_one_page_and_uses_public_calls(baked: Path):
+    text = (baked / "train.py").read_text()
+    assert len(text.splitlines()) <= 60
+    # The report is the command's own until the Learner has one.
+    used = set(re.findall(r"\btlkit\.([A-Za-z_]+)", text))
+    assert used - {"config"} <= set(tlkit.__all__)
+    steps = [
+        "load_data(config)",
+        "build_task(",
+        "find_lr()",
+        ".fine_tune(",
+        "finish(",
+        "evaluate()",
+        "export(",
+    ]
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+def test_the_notebook_is_valid_clean_and_can_take_parameters(baked: Path):
+    notebook = nbformat.read(baked / "notebook.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    (parameters,) = [cell for cell in code if cell.metadata.get("tags") == ["parameters"]]
+    for cell in code:
+        ast.parse(cell.source)
+    examples = json.loads(parameters.source.partition("for example ")[2])
+    load_config(baked / "config.toml", examples)  # keys that there are
+
+
+def test_the_question_marks_have_prompts(template: Template):
+    document = json.loads((template.path / "cookiecutter.json").read_text())
+    assert set(document["__prompts__"]) == set(template.questions)
+
+
+def cookiecutter(template: Template, folder: Path, *answers: str) -> subprocess.CompletedProcess[str]:
+    """Bake with plain cookiecutter, where tlkit cannot be imported."""
+    (folder / "tlkit.py").write_text("raise ImportError('a hook must not need tlkit')\n")
+    where = ["--directory", template.path.relative_to(REPOSITORY).as_posix(), "--output-dir", str(folder / "out")]
+    return subprocess.run(
+        [sys.executable, "-m", "cookiecutter", str(REPOSITORY), *where, "--no-input", *answers],
+        env={**os.environ, "HOME": str(folder), "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_plain_cookiecutter_gives_the_same_project(tmp_path: Path, template: Template):
+    done = cookiecutter(template, tmp_path, "project_name=My Bees", "data_path=/srv/data")
+    assert done.returncode == 0, done.stderr
+    ours = new_project(template, tmp_path / "My Bees", {"data_path": "/srv/data"})
+    theirs = tmp_path / "out" / "my-bees"
+    assert files_of(theirs) == FILES
+    for name in FILES:
+        assert (theirs / name).read_bytes() == (ours / name).read_bytes(), name
+
+
+def test_the_hook_refuses_what_cannot_work_and_nothing_is_left(tmp_path: Path, template: Template):
+    answers = {
+        "project_slug": "../up",
+        "project_name": "a \"quoted' name",
+        "batch_size": "0",
+        "frozen_epochs": "none",
+        "finetune_epochs": "-1",
+    }
+    done = cookiecutter(template, tmp_path, *(f"{name}={value}" for name, value in answers.items()))
+    assert done.returncode != 0
+    for name, value in answers.items():  # one bake: each costs a process
+        assert f"{name} must be" in done.stderr
+        assert repr(value) in done.stderr
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_every_hook_is_the_same():
+    hooks = {(item.path / "hooks" / "pre_gen_project.py").read_text() for item in TEMPLATES.values()}
+    assert len(hooks) == 1
+
+
+def test_bake_templates_bakes_every_choice(tmp_path: Path, capsys):
+    spec = importlib.util.spec_from_file_location("bake_templates", REPOSITORY / "tools" / "bake_templates.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tool.main(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    firsts = len({(name, question) for name, question, _ in CHOICES})
+    assert len(lines) == len(TEMPLATES) + len(CHOICES) - firsts
+    assert all(line.endswith(f"{len(FILES)} files") for line in lines)

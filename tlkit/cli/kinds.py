@@ -1,0 +1,117 @@
+"""What the commands must know of each kind of project: photos or texts. Nowhere else do they ask which it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tlkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tlkit.models.task import Task
+    from tlkit.training.learner import Learner
+
+
+class Kind(ABC):
+    """One kind of project.
+
+    Attributes:
+        items: what it classifies, in the plural.
+        data_forms: what `--data` takes.
+        suffixes: of the tables that `tlkit new` takes.
+        put_data: what to put into data/, where no data was named.
+        example_input: what stands behind `tlkit predict` in an example.
+        has_views: whether there is test-time augmentation.
+        has_report: whether `tlkit report` writes a page.
+    """
+
+    items: ClassVar[str]
+    data_forms: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    put_data: ClassVar[str]
+    example_input: ClassVar[str]
+    has_views: ClassVar[bool]
+    has_report: ClassVar[bool]
+
+    # Making a project
+
+    @abstractmethod
+    def complete(self, answers: dict[str, str], data: Path | None) -> None:
+        """Fill in answers that follow from others, and refuse data that lacks what they name.
+
+        Args:
+            answers: to the template's questions; is changed.
+            data: the folder or table that exists, or None where none was named.
+        """
+
+    # Before TensorFlow loads
+
+    @abstractmethod
+    def check(self, config: Any) -> None:
+        """Refuse a network that there is not, or that cannot take such inputs."""
+
+    @abstractmethod
+    def check_training(self, config: Any) -> None:
+        """Refuse what could be trained but not be exported afterwards."""
+
+    def check_views(self) -> None:
+        """Refuse test-time augmentation where there is none."""
+        if not self.has_views:
+            raise ConfigError(f"test-time augmentation is not for {self.items}", fix="leave out --tta")
+
+    def check_report(self) -> None:
+        """Refuse `tlkit report` where there is none."""
+        if not self.has_report:
+            raise ConfigError(
+                f"there is no report on {self.items}",
+                fix="`tlkit evaluate` measures, and `tlkit train` leaves its pictures in reports/",
+            )
+
+    # Predicting
+
+    @abstractmethod
+    def inputs(self, words: Sequence[str]) -> list[Any]:
+        """Give what the words of a command line stand for."""
+
+    @abstractmethod
+    def prepared(self, task: Task, items: Sequence[Any]) -> Any:
+        """Give a batch of inputs of `task.model`."""
+
+    @abstractmethod
+    def column(self, config: Any) -> str:
+        """Name the column that `tlkit predict --file` reads."""
+
+    @abstractmethod
+    def table_options(self, config: Any) -> dict[str, Any]:
+        """Say how a table is read: arguments of `TableStream`."""
+
+    @abstractmethod
+    def item(self, value: object, place: str, column: str, folder: Path) -> Any:
+        """Give what a field of a table stands for; refuses a field that holds no such thing.
+
+        Args:
+            value: the field.
+            place: where it stands, for messages.
+            column: the name of the column.
+            folder: the table's.
+        """
+
+    # Measuring
+
+    @abstractmethod
+    def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
+        """Read other labelled data as the `test` split."""
+
+    @abstractmethod
+    def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any] | None]:
+        """Give the metrics of a split, and the most confident mistakes where this kind shows them."""
+
+
+def kind_of(task: str) -> Kind:
+    """Give the kind of project that has this `task` in its config.toml."""
+    from tlkit.cli.image_kind import ImageKind
+    from tlkit.cli.text_kind import TextKind
+
+    return {"image_classification": ImageKind, "text_classification": TextKind}[task]()

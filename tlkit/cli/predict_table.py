@@ -1,0 +1,170 @@
+"""`tlkit predict --file`: a table in, the same table with the answers out, whatever its length."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from tlkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tlkit.cli.answers import Outputs
+    from tlkit.cli.project import Project
+    from tlkit.data.table_stream import StreamedRow
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+PREDICTED = "predicted"
+_CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000  # what is in memory at once
+_THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
+
+
+def predict_table(
+    project: Project, file: Path, out: Path, *, column: str | None = None, force: bool = False
+) -> dict[str, Any]:
+    """Classify every row of a table.
+
+    What can be wrong with the table is found before TensorFlow loads. Rows are read, answered and written a few
+    hundred at a time; the result is written beside `out` and renamed when it is complete.
+
+    Args:
+        project: a trained or exported one.
+        file: a .csv, .tsv, .jsonl, .ndjson or .parquet table.
+        out: a .csv, .tsv, .jsonl or .ndjson table: the columns of `file`, `predicted` (with several labels, those above
+            0.5, joined as the training data joins them) and `score_<class>` for each class.
+        column: what to read; the column of the training data when left out.
+        force: replace `out` if it exists.
+
+    Returns:
+        `out`, `rows`, and `predicted`: how often each class was the answer.
+
+    Raises:
+        ConfigError: `out` exists, is no table or cannot be written.
+        DataError: the table cannot be read or holds something that is no text (or path of a photo).
+        TrainingError: there is nothing to answer with.
+    """
+    from tlkit.cli.answers import outputs, predictor
+    from tlkit.cli.output import counting, stdout_to_stderr
+    from tlkit.data.table_stream import TableStream
+
+    _check_out(file, out, force)
+    kind, config = project.kind, project.config
+    column = column or kind.column(config)
+    stream = TableStream(file, **kind.table_options(config))
+    folder = file.expanduser().parent
+    total = stream.survey(column, lambda value, place: kind.item(value, place, column, folder))
+    answers = outputs(project)
+    own = [PREDICTED, *(f"score_{label}" for label in answers.labels)]
+    twice = [name for name in own if name in stream.columns]
+    if twice:
+        raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
+    separator = getattr(config.data, "label_separator", "") or "|"
+    counts = dict.fromkeys(answers.labels, 0)
+    with (
+        stdout_to_stderr(),
+        predictor(project) as model,
+        _replacing(out) as stream_out,
+        counting(total, kind.items) as advance,
+    ):
+        write = _writer(out, stream_out, [*stream.columns, *own])
+        for rows in _chunks(stream, column):
+            items = [kind.item(row.fields[column], row.place, column, folder) for row in rows]
+            for row, answer in zip(rows, model.predict(items), strict=True):
+                said = _said(answer, answers)
+                for name in said:
+                    counts[name] += 1
+                scores = dict(zip(answer["classes"], answer["scores"], strict=True))
+                added = [separator.join(said), *(round(float(scores[label]), 6) for label in answers.labels)]
+                write({**row.fields, **dict(zip(own, added, strict=True))}, row.place)
+            advance(len(rows))
+    return {"out": str(out), "rows": total, "predicted": counts}
+
+
+def _check_out(file: Path, out: Path, force: bool) -> None:
+    if out.suffix.lower() not in SUFFIXES:
+        raise ConfigError("--out is a table", received=str(out), allowed=SUFFIXES)
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder", fix="name a table")
+    if out.exists() and file.exists() and out.samefile(file):
+        raise ConfigError("--out is the table of --file", received=str(out), fix="write another one")
+    if out.exists() and not force:
+        raise ConfigError(f"{out} already exists", fix="choose another name, or replace it with --force")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"there is no folder {out.parent} to write {out.name} to")
+
+
+def _chunks(rows: Iterable[StreamedRow], column: str) -> Iterator[list[StreamedRow]]:
+    chunk: list[StreamedRow] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += len(str(row.fields[column]))
+        if len(chunk) == _CHUNK_ROWS or characters > _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _said(answer: Mapping[str, Any], answers: Outputs) -> list[str]:
+    if not answers.multi_label:
+        return [answer["classes"][0]]
+    likely = {name for name, score in zip(answer["classes"], answer["scores"], strict=True) if score > _THRESHOLD}
+    return [label for label in answers.labels if label in likely]
+
+
+@contextlib.contextmanager
+def _replacing(out: Path) -> Iterator[IO[str]]:
+    """Open a file beside `out` that takes its place when all went well, and is gone otherwise."""
+    temporary = out.with_name(f".tmp-{os.getpid()}-{out.name}")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _writer(out: Path, file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object], str], None]:
+    """Give a function that writes one row; it gets the row's place for messages."""
+    suffix = out.suffix.lower()
+    if suffix not in (".csv", ".tsv"):
+
+        def write_object(fields: Mapping[str, object], place: str) -> None:
+            with _explained(place, suffix):
+                file.write(json.dumps(fields, ensure_ascii=False, default=str) + "\n")
+
+        return write_object
+
+    # A .tsv has no quotes: that is how tlkit and most others read it.
+    plain: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None}
+    table = csv.writer(file, lineterminator="\n", **(plain if suffix == ".tsv" else {}))
+
+    def write_row(fields: Mapping[str, object], place: str) -> None:
+        with _explained(place, suffix):
+            table.writerow([_plain(fields.get(name)) for name in columns])
+
+    write_row(dict(zip(columns, columns, strict=True)), "the header")
+    return write_row
+
+
+def _plain(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
+
+
+@contextlib.contextmanager
+def _explained(place: str, suffix: str) -> Iterator[None]:
+    try:
+        yield
+    except csv.Error as error:
+        raise DataError(
+            f"{place} holds a tab or a line break, which a {suffix} cannot hold", fix="write .csv or .jsonl"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place} holds half of a surrogate pair, which is no character") from error

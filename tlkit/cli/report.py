@@ -1,0 +1,38 @@
+"""`tlkit report`: what a trained text classifier does, as one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlkit.errors import DataError
+
+
+def report(
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Report on other labelled texts of the same classes.", metavar="PATH"),
+    ] = None,
+) -> None:
+    """Write reports/report.html: metrics, confusions, the most confident mistakes word by word, and the data.
+
+    Example:  tlkit report --data test.csv
+    """
+    from tlkit.cli.output import import_tensorflow, stdout_to_stderr
+    from tlkit.cli.project import find_project
+    from tlkit.cli.trained import load_learner, require_trained
+
+    project = find_project()
+    project.kind.check_report()
+    if data is not None and not data.exists():
+        raise DataError(f"there is no {data}", fix=f"--data takes {project.kind.data_forms}")
+    require_trained(project)
+    with stdout_to_stderr():
+        import_tensorflow()
+        with project.code() as code:
+            learn = load_learner(project, code, data)
+            title, split = project.config.project.name, "val" if data is None else "test"
+            path = learn.report(project.reports / "report.html", title=title, split=split)
+    print(path)

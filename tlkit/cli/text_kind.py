@@ -1,0 +1,140 @@
+"""Projects that classify texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.kinds import Kind
+from tlkit.errors import ConfigError, DataError, ModelError
+
+if TYPE_CHECKING:
+    from tlkit.models.task import Task
+    from tlkit.training.learner import Learner
+
+SHOWN = 5  # mistakes
+
+
+class TextKind(Kind):
+    """Texts: rows of a table, or files in a folder for each class."""
+
+    items = "texts"
+    data_forms = "a .csv, .tsv, .jsonl or .parquet table, or a folder of texts"
+    suffixes = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+    put_data = "train.csv, or one folder of .txt files per class,"
+    example_input = '"SOME TEXT"'
+    has_views = False
+    has_report = True
+
+    def complete(self, answers: dict[str, str], data: Path | None) -> None:
+        """Refuse a table without the columns that hold texts and labels."""
+        from tlkit.data.table_stream import TableStream
+        from tlkit.data.text_files import missing_column
+
+        files = [data] if data is not None else []
+        if data is not None and data.is_dir():
+            files = [file for file in sorted(data.glob("train*")) if file.suffix.lower() in self.suffixes]
+        for file in files:
+            columns = TableStream(file, encoding=answers.get("encoding", "utf-8")).columns
+            for column in (answers.get("text_column", "text"), answers.get("label_column", "label")):
+                if column not in columns:
+                    raise missing_column(column, columns, str(file))
+
+    def check(self, config: Any) -> None:
+        """Refuse an unknown encoder, or one that cannot take so many tokens."""
+        from tlkit.catalogue.text_weights import find_row
+
+        row = find_row(config.encoder)
+        if config.model.max_tokens > row.positions:
+            raise ConfigError(
+                f"model.max_tokens is more than {row.name} takes",
+                received=config.model.max_tokens,
+                allowed=f"4 to {row.positions}",
+                fix='long_texts = "windows" reads longer texts in pieces',
+            )
+
+    def check_training(self, config: Any) -> None:
+        """Refuse an encoder that could not be exported, before its weights are fetched."""
+        from tlkit.catalogue.text_weights import find_row
+
+        row = find_row(config.encoder)
+        if not row.serves:
+            raise ModelError(
+                f"{row.name} cannot be exported: {row.why_not}",
+                fix="choose an encoder with a WordPiece tokenizer: `tlkit weights list --json` says which serve",
+            )
+
+    def inputs(self, words: Sequence[str]) -> list[str]:
+        """Give the words: each is a text."""
+        for number, word in enumerate(words, 1):
+            if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that the terminal could not decode
+                raise DataError(f"text number {number} is not valid UTF-8", received=ascii(word))
+        return list(words)
+
+    def prepared(self, task: Task, items: Sequence[str]) -> Any:
+        """Tokenize texts: int32 [B, T]."""
+        import tensorflow as tf
+
+        preprocessing: Any = task.preprocessing
+        return preprocessing.batch(tf.constant([item.encode() for item in items]))
+
+    def column(self, config: Any) -> str:
+        """Name the column of texts."""
+        return str(config.data.text_column)
+
+    def table_options(self, config: Any) -> dict[str, Any]:
+        """Read tables as the training data."""
+        return {"encoding": config.data.encoding, "quoting": config.data.quoting}
+
+    def item(self, value: object, place: str, column: str, folder: Path) -> str:
+        """Give the text, which may be empty."""
+        from tlkit.data.text_files import MAX_FIELD_BYTES
+        from tlkit.data.text_listing import checked_text
+
+        return checked_text(value, place, column, MAX_FIELD_BYTES)
+
+    def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
+        """Read other labelled texts; of a table with the project's column of splits, only those held out."""
+        from tlkit.data.table_stream import TableStream
+        from tlkit.data.texts import texts_to_evaluate
+
+        columns = config.data.columns
+        own = {"text_column", "label_column", "label_separator", "label_columns", "quoting"}
+        reading = {name: value for name, value in columns.items() if name in own}
+        if columns["split_column"] and path.is_file():
+            there = TableStream(path, **self.table_options(config)).columns
+            reading["split_column"] = columns["split_column"] if columns["split_column"] in there else None
+        preprocessing: Any = task.preprocessing
+        return texts_to_evaluate(
+            path,
+            task.class_names,
+            preprocessing=preprocessing,
+            multi_label=task.objective.is_multi_label,
+            batch_size=config.data.batch_size,
+            encoding=config.data.encoding,
+            **reading,
+        )
+
+    def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any]]:
+        """Give the metrics and the surest mistakes."""
+        from tlkit.training.text_pages import judge
+
+        metrics, wrong, _ = judge(learn, split, wrong=SHOWN, right=0)
+        data: Any = learn.data
+        places = data.places(split)
+        errors = [
+            {
+                "text": item.text,
+                "true": _said(item.true, learn),
+                "predicted": _said(item.predicted, learn),
+                "confidence": item.confidence,
+                "place": places[item.row],
+            }
+            for item in wrong
+        ]
+        return metrics, errors
+
+
+def _said(labels: tuple[str, ...], learn: Learner) -> str | list[str]:
+    return list(labels) if learn.task.objective.is_multi_label else labels[0]

@@ -1,0 +1,292 @@
+"""The sections of config.toml as strict models: shared ones, and those of each kind of project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+
+def _learning_rate(value: object) -> object:
+    """Accept "auto" or a rate; said once here, because a union of types reports each branch on its own."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "auto" or (number and 0 < value <= 10):  # type: ignore[operator]
+        return value
+    raise ValueError('a learning rate is "auto" or a number above 0 and at most 10')
+
+
+def _weights(value: object) -> object:
+    """Accept a source, or a list of sources that are tried in order."""
+    items = value if isinstance(value, list) else [value]
+    if items and all(isinstance(item, str) and item for item in items):
+        return value
+    raise ValueError('weights are "auto", "none", a path, or a list of sources')
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ProjectSection(_Section):
+    """[project]: the name that people read, and what the project does."""
+
+    name: Annotated[str, Field(min_length=1)]
+    task: str
+
+
+class DataSection(_Section):
+    """[data]: what every kind of project says of its data."""
+
+    path: Annotated[str, Field(min_length=1)]
+    label_column: str = "label"
+    group_column: str = ""
+    split_column: str = ""
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    class_weight: Literal["none", "balanced"] = "none"
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class ModelSection(_Section):
+    """[model]: where the pretrained weights come from."""
+
+    weights: Annotated[str | list[str], BeforeValidator(_weights)] = "auto"
+
+
+class TrainSection(_Section):
+    """[train]: the two stages, first the head alone and then as much of the network as the policy says."""
+
+    learning_rate: Annotated[float | str, BeforeValidator(_learning_rate)] = "auto"
+    frozen_epochs: Annotated[int, Field(ge=1)] = 10
+    finetune_epochs: Annotated[int, Field(ge=0)] = 3
+    cycle_len: Annotated[int, Field(ge=0)] = 0
+    cycle_mult: Annotated[int, Field(ge=1)] = 1
+    keep: Literal["best", "last", "swa", "ensemble"] = "best"
+    log: Literal["none", "csv", "tensorboard"] = "none"
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """The further arguments of `Learner.fine_tune`."""
+        given: dict[str, Any] = {"frozen_epochs": self.frozen_epochs}
+        if self.cycle_len:
+            given |= {"cycle_len": self.cycle_len, "cycle_mult": self.cycle_mult}
+            given["snapshots"] = self.keep in ("swa", "ensemble")
+        return given
+
+    @model_validator(mode="after")
+    def _cycles_where_needed(self) -> Self:
+        if self.keep in ("swa", "ensemble") and not (self.cycle_len and self.finetune_epochs):
+            raise ValueError(f'keep = "{self.keep}" needs cycles: set cycle_len and finetune_epochs')
+        if self.cycle_mult > 1 and not self.cycle_len:
+            raise ValueError("cycle_mult needs cycle_len")
+        return self
+
+
+class StepSection(_Section):
+    """[step]: how each training step is taken; the fields of `tlkit.TrainingOptions`."""
+
+    optimizer: Literal["adamw", "adam", "sgd", "lion"] = "adamw"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+
+
+class ExportSection(_Section):
+    """[export]: the folder that receives numbered versions; its last part is the name of the served model."""
+
+    directory: Annotated[str, Field(min_length=1)]
+
+
+class ProjectConfig(_Section):
+    """The whole config.toml, read by `load_config`; each kind of project adds keys of its own.
+
+    Attributes:
+        root: the project's folder; relative paths of the file start here.
+    """
+
+    project: ProjectSection
+    data: DataSection
+    model: ModelSection
+    train: TrainSection
+    step: StepSection = StepSection()
+    export: ExportSection
+    _root: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths of the file are relative to."""
+        return self._root
+
+    @property
+    def data_path(self) -> Path:
+        """The folder or table with the data."""
+        return self.root / Path(self.data.path).expanduser()
+
+    @property
+    def export_dir(self) -> Path:
+        """The folder that holds the exported versions."""
+        return self.root / Path(self.export.directory).expanduser()
+
+    @property
+    def weights(self) -> str | list[str]:
+        """`model.weights`, with files that lie in the project spelt out as full paths."""
+
+        sources = self.model.weights
+        return self._full(sources) if isinstance(sources, str) else [self._full(source) for source in sources]
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where training keeps what it needs to go on after a stop."""
+        return self.root / "checkpoints"
+
+    @property
+    def reports(self) -> Path:
+        """Where pictures of a training run go."""
+        return self.root / "reports"
+
+    def _full(self, source: str) -> str:
+        path = self.root / Path(source).expanduser()
+        return str(path) if source not in ("auto", "none") and path.exists() else source
+
+
+class ImageProjectSection(ProjectSection):
+    """[project] where photos are classified."""
+
+    task: Literal["image_classification"] = "image_classification"
+
+
+class ImageDataSection(DataSection):
+    """[data]: where the photos are and how they are read."""
+
+    path_column: str = "path"
+    augment: Literal["none", "side_on", "top_down", "strong"] = "side_on"
+    max_zoom: Annotated[float, Field(ge=1, le=4)] = 1.1
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    cache: Literal["auto", "memory", "off"] = "auto"
+    on_error: Literal["fail", "skip"] = "fail"
+
+
+class ImageModelSection(ModelSection):
+    """[model]: what the classifier of photos is built on."""
+
+    backbone: Annotated[str, Field(min_length=1)] = "efficientnet-lite0"
+    image_size: Annotated[int, Field(ge=32, le=2048)] = 320
+    resize: Literal["crop", "pad", "squash"] = "crop"
+    pooling: Literal["avg", "max", "avgmax"] = "avgmax"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    batch_norm: Literal["frozen", "train"] = "frozen"
+    cut: str = ""
+
+
+class ImageTrainSection(TrainSection):
+    """[train] with what only photos have: sizes, and Big Transfer's rule."""
+
+    finetune_divisor: Annotated[float, Field(ge=1)] = 10.0
+    policy: Literal["all", "head", "auto", "gradual", "bit"] = "all"
+    sizes: list[Annotated[int, Field(ge=32, le=2048)]] = []
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """The further arguments of `Learner.fine_tune`."""
+        return super().stages | {"divisor": self.finetune_divisor, "policy": self.policy, "sizes": self.sizes}
+
+
+class ImageConfig(ProjectConfig):
+    """config.toml of a project that classifies photos."""
+
+    project: ImageProjectSection
+    data: ImageDataSection
+    model: ImageModelSection = ImageModelSection()
+    train: ImageTrainSection = ImageTrainSection()
+
+
+class TextProjectSection(ProjectSection):
+    """[project] where texts are classified."""
+
+    task: Literal["text_classification"]
+
+
+class TextDataSection(DataSection):
+    """[data]: where the texts are and how they are read."""
+
+    text_column: Annotated[str, Field(min_length=1)] = "text"
+    label_separator: str = ""
+    label_columns: list[Annotated[str, Field(min_length=1)]] = []
+    time_column: str = ""
+    encoding: Annotated[str, Field(min_length=1)] = "utf-8"
+    quoting: Literal["auto", "minimal", "none"] = "auto"
+    strip_html: bool = False
+    on_duplicate: Literal["report", "drop"] = "report"
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return bool(self.label_separator or self.label_columns)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What only tables have: arguments of `texts_from_table`, None where the file says nothing."""
+        optional = ("label_separator", "label_columns", "group_column", "split_column", "time_column")
+        given = {name: getattr(self, name) or None for name in optional}
+        return given | {name: getattr(self, name) for name in ("text_column", "label_column", "quoting")}
+
+
+class TextModelSection(ModelSection):
+    """[model]: what the classifier of texts is built on."""
+
+    encoder: Annotated[str, Field(min_length=1)] = "all-minilm-l6-v2"
+    max_tokens: Annotated[int, Field(ge=4)] = 128
+    long_texts: Literal["head", "head_tail", "windows"] = "head"
+    pooling: Literal["auto", "mean", "cls", "max", "meanmax"] = "auto"
+    layers: Annotated[int, Field(ge=0)] = 0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    encoder_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class TextTrainSection(TrainSection):
+    """[train] for texts; the encoder's stage has a rate of its own, which hardly depends on the data."""
+
+    finetune_rate: Annotated[float, Field(gt=0, le=10)] = 2e-4
+    group_factor: Annotated[float, Field(ge=1)] = 1.5
+    policy: Literal["all", "head", "auto", "gradual"] = "all"
+    schedule: Literal["one_cycle", "slanted_triangular"] = "one_cycle"
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """The further arguments of `Learner.fine_tune`."""
+        given = super().stages | {
+            "finetune_lr": self.finetune_rate,
+            "group_factor": self.group_factor,
+            "policy": self.policy,
+        }
+        return given if self.cycle_len else given | {"schedule": self.schedule}
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        if self.cycle_len and self.schedule != "one_cycle":
+            raise ValueError(f'cycle_len brings a schedule of its own: leave out schedule = "{self.schedule}"')
+        return self
+
+
+class TextConfig(ProjectConfig):
+    """config.toml of a project that classifies texts."""
+
+    project: TextProjectSection
+    data: TextDataSection
+    model: TextModelSection = TextModelSection()
+    train: TextTrainSection = TextTrainSection()
+
+    @property
+    def encoder(self) -> str:
+        """`model.encoder`; a folder, which is written with a slash, is spelt out as a full path."""
+        return self._full(self.model.encoder) if "/" in self.model.encoder else self.model.encoder
+
+
+DEFAULT_TASK = "image_classification"
+CONFIGS: Mapping[str, type[ProjectConfig]] = {DEFAULT_TASK: ImageConfig, "text_classification": TextConfig}

@@ -1,0 +1,54 @@
+"""What a trained text classifier does, as one page."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.errors import ConfigError, ModelError
+from tlkit.report.attribution import attribute
+from tlkit.report.confident import JudgedText, most_confident_errors, most_confident_hits
+from tlkit.report.text_report import write_text_report
+
+if TYPE_CHECKING:
+    from tlkit.training.learner import Learner
+
+WRONG, RIGHT = 20, 5  # texts on the page
+EXPLAINED = 10  # of the mistakes: a long text takes seconds
+_log = logging.getLogger("tlkit")
+
+
+def report_on_texts(learn: Learner, path: str | Path, *, title: str, split: str) -> Path:
+    """Write the page; see `Learner.report`."""
+    if learn.task.kind != "text_classification":
+        raise ConfigError("a report is for text classifiers", received=learn.task.kind)
+    metrics, wrong, right = judge(learn, split, wrong=WRONG, right=RIGHT)
+    shown = [*wrong[:EXPLAINED], *right]
+    try:
+        explained = attribute(learn.task, [item.text for item in shown], target=[item.target for item in shown])
+    except ModelError as error:  # a network of the user's own, or an ensemble
+        _log.warning("the words are not coloured: %s", error)
+        explained = []
+    return write_text_report(
+        path,
+        title=title,
+        metrics=metrics,
+        wrong=wrong,
+        right=right,
+        attributions={item.row: one for item, one in zip(shown, explained, strict=False)},
+        summary=learn.data.summary(),
+    )
+
+
+def judge(learn: Learner, split: str, *, wrong: int, right: int) -> tuple[Any, list[JudgedText], list[JudgedText]]:
+    """Give the metrics of a split, its surest mistakes and its surest right answers, from one pass over the texts."""
+    data: Any = learn.data
+    names = learn.task.class_names
+    logits, labels, texts = learn.logits(split), data.labels(split), data.texts(split)
+    probabilities = learn.task.objective.probabilities(logits).numpy()
+    return (
+        learn.measure(logits, split),
+        most_confident_errors(probabilities, labels, texts, names, n=wrong),
+        most_confident_hits(probabilities, labels, texts, names, n=right),
+    )
