@@ -28,7 +28,16 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"catalogue", "preprocessing"},
     "callbacks": {"schedules", "schedule_parts", "report"},
     # The Learner is the user's handle: evaluate() and export() belong to it.
-    "training": {"catalogue", "models", "callbacks", "schedules", "preprocessing", "report", "export"},
+    "training": {
+        "catalogue",
+        "models",
+        "callbacks",
+        "schedules",
+        "schedule_parts",
+        "preprocessing",
+        "report",
+        "export",
+    },
     "report": {"models"},
     "export": {"models", "preprocessing"},
     "serving": {"export.manifest", "export.text_ops"},

@@ -8,6 +8,7 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ import tensorflow as tf
 import typer
 from photos import write_folder
 from tiny import tiny_task
+from tiny_text import tiny_text_task
 
 import tlkit
 from tlkit import config
@@ -30,6 +32,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 PUBLIC_MODULES = {"schedules"}
 CLASSES = ("blue", "green", "red")
+REVIEWS = {"positive": "a great film", "negative": "a bad film"}
 ATTRIBUTES = {"task", "data", "options", "history", "recorder", "snapshots"}  # made in Learner.__init__
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -63,7 +66,7 @@ def is_of_learner(name: str) -> bool:
 def problems_of_prose(text: str) -> list[str]:
     """Config keys, names and methods in backticks that there are not."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    known = {key for key, _ in config.known_keys()}
+    known = {key for task in config.CONFIGS for key, _ in config.known_keys(task)}
     sections = {key.partition(".")[0] for key in known}
     found = []
     for quoted in re.findall(r"`([^`\n]+)`", prose):
@@ -189,12 +192,33 @@ def names(tmp_path, monkeypatch):
         inspect.signature(classifier).bind(*args, **options)
         return four_groups()
 
-    def bound(*args, **options):
-        inspect.signature(export).bind(*args, **options)
+    def without_work(function, result=None):
+        """A stand-in that takes what the function takes."""
 
+        def bound(*args, **options):
+            inspect.signature(function).bind(*args, **options)
+            return result
+
+        return bound
+
+    from_table, text_task = tlkit.texts_from_table, tiny_text_task(("negative", "positive"))
+
+    def small_texts(*args, **options):
+        inspect.signature(from_table).bind(*args, **options)
+        given = {name: value for name, value in options.items() if name not in ("encoder", "max_tokens")}
+        return from_table(*args, **{**given, "preprocessing": text_task.preprocessing})
+
+    rows = [f"{words} {number},{label}" for label, words in REVIEWS.items() for number in range(12)]
+    Path("reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    Path("tickets.txt").write_text("a ticket\n", encoding="utf-8")
+    monkeypatch.setattr(tlkit, "texts_from_table", small_texts)
+    monkeypatch.setattr(tlkit, "text_classifier", without_work(tlkit.text_classifier, text_task))
+    losses = SimpleNamespace(loss_before=2.0, loss_after=1.0)
+    monkeypatch.setattr(tlkit, "adapt_encoder", without_work(tlkit.adapt_encoder, losses))
+    monkeypatch.setattr(tlkit.Learner, "report", without_work(tlkit.Learner.report))
     monkeypatch.setattr(tlkit, "images_from_folder", small_data)
     monkeypatch.setattr(tlkit, "image_classifier", small_task)
-    monkeypatch.setattr(tlkit.Learner, "export", bound)
+    monkeypatch.setattr(tlkit.Learner, "export", without_work(export))
     monkeypatch.setattr(fine_tuning, "bit_rule", lambda examples, size: BitRule(48, 4, 0.1))  # not 500 steps
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")

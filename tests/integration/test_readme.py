@@ -20,7 +20,7 @@ def snippets() -> list[str]:
 def test_the_snippet_uses_only_public_names():
     import tlkit
 
-    assert len(snippets()) == 3
+    assert len(snippets()) == 4
     for name in re.findall(r"tlkit\.(\w+)", "".join(snippets())):
         assert name in tlkit.__all__
 
@@ -35,7 +35,7 @@ def test_the_lines_for_any_keras_model_work_as_they_stand(capsys):
     dataset = tf.data.Dataset.from_tensor_slices((x, y[:, :1])).batch(8)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    exec(compile(snippets()[2], "README.md", "exec"), {"model": model, "dataset": dataset, "tlkit": tlkit})
+    exec(compile(snippets()[3], "README.md", "exec"), {"model": model, "dataset": dataset, "tlkit": tlkit})
     assert "recommended" in capsys.readouterr().out
 
 
@@ -51,6 +51,20 @@ def test_the_snippet_works_as_it_stands(tmp_path, monkeypatch):
     assert (tmp_path / "rates.png").stat().st_size > 5000
     assert np.mean(names["scores"].argmax(1) == names["labels"]) > 0.9
     assert (tmp_path / "saved_models" / "photos" / "1" / "saved_model.pb").is_file()
+
+
+@pytest.mark.real
+def test_the_lines_for_texts_work_as_they_stand(tmp_path, monkeypatch):
+    import tlkit
+
+    samples.get("reviews", tmp_path / "reviews")
+    monkeypatch.chdir(tmp_path)
+    rows = (tmp_path / "reviews" / "train.csv").read_text(encoding="utf-8").splitlines()[:801]
+    (tmp_path / "reviews.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    names = {"tlkit": tlkit}
+    exec(compile(snippets()[2], "README.md", "exec"), names)
+    assert names["learn"].evaluate().accuracy > 0.7
+    assert (tmp_path / "saved_models" / "reviews" / "1" / "saved_model.pb").is_file()
 
 
 @pytest.mark.real

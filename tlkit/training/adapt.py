@@ -21,7 +21,7 @@ from tlkit.catalogue.encoders import BuiltEncoder, build_encoder, save_encoder
 from tlkit.errors import ConfigError, ModelError, TrainingError, check_choice
 from tlkit.models.task import Task
 from tlkit.preprocessing.text import TextPreprocessing
-from tlkit.schedules import check_number
+from tlkit.schedule_parts import check_number
 from tlkit.training import precision as formats
 from tlkit.training.engine import Engine
 from tlkit.training.lr_finder import restored
