@@ -46,6 +46,12 @@ def test_the_wheel_holds_every_template_file(wheel: Path):
     assert wanted
 
 
+def test_the_wheel_holds_the_pages_of_the_report(wheel: Path):
+    pages = {f"tlkit/report/pages/{path.name}" for path in (REPOSITORY / "tlkit/report/pages").iterdir()}
+    assert pages
+    assert pages <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_the_wheel_bakes_a_project_away_from_the_repository(wheel: Path, tmp_path: Path):
     home = tmp_path / "venv"
     venv.create(home, with_pip=False)

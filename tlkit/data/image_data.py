@@ -16,22 +16,22 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.inspect import Unreadable
+from tlkit.data.labelled import ClassWeight, LabelledData, check_options
 from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
-from tlkit.data.sampling import EpochOrder, Sampling, epoch_reader
+from tlkit.data.sampling import EpochOrder, Sampling
 from tlkit.data.splits import train_val_split
-from tlkit.errors import ConfigError, DataError, check_choice
+from tlkit.errors import DataError, check_choice
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.preprocessing.header import read_header
 from tlkit.preprocessing.images import ImagePreprocessing
 
 OnError = Literal["fail", "skip"]
 CacheMode = Literal["auto", "memory", "off"]
-ClassWeight = Literal["none", "balanced"]
 _log = logging.getLogger("tlkit")
 
 
-class ImageData:
+class ImageData(LabelledData):
     """Photos with labels, split into train, val and (where there is one) test.
 
     Made by `images_from_folder` and `images_from_table`.
@@ -65,17 +65,7 @@ class ImageData:
     ):
         check_choice("on_error", on_error, get_args(OnError))
         check_choice("cache", cache, get_args(CacheMode))
-        check_choice("class_weight", class_weight, get_args(ClassWeight))
-        check_choice("sampling", sampling, get_args(Sampling))
-        if class_weight == sampling == "balanced":
-            raise ConfigError(
-                "classes would be balanced twice: by how often they are drawn and by their weight in the loss",
-                received={"sampling": sampling, "class_weight": class_weight},
-                fix='leave one of the two at its default ("shuffle", "none")',
-            )
-        for name, number in (("batch_size", batch_size), ("seed", seed)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < (name == "batch_size"):
-                raise ConfigError(f"{name} is not usable", received=number, allowed="a whole number from 1 (seed: 0)")
+        check_options(batch_size, seed, class_weight, sampling)
         self.class_names = class_names or listing.class_names
         self.preprocessing = preprocessing
         self.augmentation = augmentation
@@ -97,89 +87,9 @@ class ImageData:
                 self.splits[name] = split
                 self.skipped += unreadable
         self._judge_unreadable(on_error)
-        self.class_weights = self._class_weights(class_weight)
+        self.class_weights = self._weights_of_classes(class_weight)
         train = self.splits.get("train")
         self._order = EpochOrder(np.zeros(0, np.int32) if train is None else train.labels, seed=seed, sampling=sampling)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes, k."""
-        return len(self.class_names)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in one pass over the training photos; the last one may be smaller."""
-        return -(-len(self.splits["train"].labels) // self.batch_size)
-
-    @property
-    def train(self) -> tf.data.Dataset:
-        """One epoch of augmented, shuffled training batches; each iteration is another epoch, for any Keras `fit`.
-
-        Elements are `(images float32 [B, S, S, 3] in 0..255, labels float32 [B, k])`, and a third tensor of sample
-        weights float32 [B] when classes are weighted.
-        """
-        numbers = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
-        augment = self.augmentation.build()
-        return numbers.flat_map(lambda number: self._epoch(number % 2**31, augment)).prefetch(2)
-
-    @property
-    def val(self) -> tf.data.Dataset:
-        """The validation batches in a fixed order: `(images, labels)` as in `train`, without augmentation."""
-        return self.ordered("val")
-
-    @property
-    def test(self) -> tf.data.Dataset:
-        """The test batches in a fixed order."""
-        return self.ordered("test")
-
-    def epochs(self, start: int = 0) -> tf.data.Dataset:
-        """Stream epoch after epoch without end, `steps_per_epoch` batches each; elements as in `train`.
-
-        Epoch n is the same whether the stream began at 0 or at n: order and augmentation depend on the seed and n
-        alone, so that an interrupted training goes on with the batches it would have seen.
-
-        Args:
-            start: number of the first epoch.
-        """
-        augment = self.augmentation.build()
-        return tf.data.Dataset.counter(start).flat_map(lambda number: self._epoch(number, augment)).prefetch(2)
-
-    def epoch(self, number: int | tf.Variable) -> tf.data.Dataset:
-        """Give exactly one epoch, `steps_per_epoch` batches; elements as in `train`, batches as in `epochs`.
-
-        A variable is read whenever the dataset is iterated anew, as Keras' `fit` does for each epoch when it is not
-        told `steps_per_epoch`. `epoch(n).skip(k)` is the rest of an epoch that was interrupted after k batches.
-
-        Example:
-            >>> number = tf.Variable(0, dtype=tf.int64)
-            >>> model.fit(data.epoch(number), epochs=3, callbacks=[...])  # a callback that assigns the epoch
-
-        Args:
-            number: of the epoch, from 0; an int, or a scalar int64 variable that the caller keeps alive.
-
-        Raises:
-            ConfigError: the number is not usable.
-        """
-        read = epoch_reader(number)
-        augment = self.augmentation.build()
-        once = tf.data.Dataset.from_tensors(0)
-        batches = once.flat_map(lambda _: self._epoch(read(), augment)).prefetch(2)
-        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
-
-    def epoch_order(self, number: int | tf.Tensor) -> tf.Tensor:
-        """Row numbers of the training split in the order of an epoch, as `epoch` and `epochs` show them.
-
-        Args:
-            number: of the epoch, from 0; an int, or a scalar int64 tensor or variable.
-
-        Returns:
-            int64 [n]; positions in `labels("train")` and `paths("train")`.
-
-        Raises:
-            ConfigError: there is no training split.
-        """
-        self._get("train")
-        return self._order(number)
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in a fixed order, without augmentation: `(images float32, labels float32 [B, k])`.
@@ -297,21 +207,16 @@ class ImageData:
         sizes = ", ".join(f"{name} {len(split.labels)}" for name, split in self.splits.items())
         return f"ImageData({self.num_classes} classes, {sizes}, {self.preprocessing.size} px)"
 
-    def _epoch(self, number: tf.Tensor, augment: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
-        split, size = self._get("train"), self.batch_size
-        batches = epoch_of_batches(
-            split, number, self.epoch_order, self.seed, self.num_classes, size, self.preprocessing
-        )
-        augmented = augment(batches)
-        if self.class_weights is None:
-            return augmented
-        weights = tf.constant(self.class_weights)
-        return augmented.map(lambda images, labels: (images, labels, tf.linalg.matvec(labels, weights)))
+    def _epoch_maker(self) -> Callable[[tf.Tensor], tf.data.Dataset]:
+        split, augment = self._get("train"), self.augmentation.build()
 
-    def _get(self, split: str) -> Split:
-        if split not in self.splits:
-            raise ConfigError(f"the data has no {split!r} split", received=split, allowed=list(self.splits))
-        return self.splits[split]
+        def make(number: tf.Tensor) -> tf.data.Dataset:
+            batches = epoch_of_batches(
+                split, number, self.epoch_order, self.seed, self.num_classes, self.batch_size, self.preprocessing
+            )
+            return self._weighted(augment(batches))
+
+        return make
 
     def _fits(self, count: int, cache: CacheMode) -> bool:
         if cache != "auto":
@@ -337,12 +242,6 @@ class ImageData:
                 raise DataError("a class has no readable training photo left", received=self.class_names[absent[0]])
         if self.skipped:
             _log.warning("left out %d photos that cannot be read: %s", len(self.skipped), self.skipped[0].path)
-
-    def _class_weights(self, class_weight: ClassWeight) -> np.ndarray | None:
-        if class_weight == "none" or "train" not in self.splits:
-            return None
-        counts = np.bincount(self.splits["train"].labels, minlength=self.num_classes)
-        return (counts.sum() / (self.num_classes * counts)).astype(np.float32)
 
 
 def _assign_splits(listing: Listing, val_fraction: float, seed: int) -> dict[str, np.ndarray]:

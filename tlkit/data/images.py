@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkit.data.image_data import CacheMode, ClassWeight, ImageData, OnError
+from tlkit.data.image_data import CacheMode, ImageData, OnError
+from tlkit.data.labelled import ClassWeight
 from tlkit.data.listing import Listing, list_folder, list_table
 from tlkit.data.sampling import Sampling
 from tlkit.errors import DataError

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 
 from tlkit.data.buckets import bucketed
-from tlkit.data.image_data import ClassWeight
-from tlkit.data.sampling import EpochOrder, Sampling, epoch_reader
+from tlkit.data.labelled import ClassWeight, LabelledData, check_options
+from tlkit.data.sampling import EpochOrder, Sampling
 from tlkit.data.text_listing import TextListing
 from tlkit.data.text_report import copy_numbers, report, without_copies
 from tlkit.data.text_splits import assign_splits
@@ -43,7 +44,7 @@ class Split:
     targets: tf.Tensor
 
 
-class TextData:
+class TextData(LabelledData):
     """Texts with labels, split into train, val and (where there is one) test.
 
     Made by `texts_from_table` and `texts_from_folder`. Every text is tokenized once; batches are padded to the longest
@@ -78,7 +79,7 @@ class TextData:
         sampling: Sampling = "shuffle",
         on_duplicate: OnDuplicate = "report",
     ):
-        check_options(batch_size, seed, class_weight, sampling, on_duplicate, listing.multi_label)
+        check_text_options(batch_size, seed, class_weight, sampling, on_duplicate, listing.multi_label)
         self.class_names = class_names or listing.class_names
         self.preprocessing = preprocessing
         self.batch_size = batch_size
@@ -108,86 +109,11 @@ class TextData:
             places = places[np.argsort(lengths[places], kind="stable")]
             start += len(own)
             self.splits[name] = self._split(used[places], places, lengths[places])
-        self.class_weights = self._class_weights(class_weight)
+        self.class_weights = self._weights_of_classes(class_weight)
         numbers = np.zeros(len(self.splits["train"].rows) if "train" in self.splits else 0, np.int32)
         if not self.multi_label and "train" in self.splits:
             numbers = self.labels("train")
         self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes, k."""
-        return len(self.class_names)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in one pass over the training texts; one of them may be smaller."""
-        return -(-len(self._get("train").rows) // self.batch_size)
-
-    @property
-    def train(self) -> tf.data.Dataset:
-        """One epoch of shuffled training batches; each iteration is another epoch, for any Keras `fit`.
-
-        Elements are `(token_ids int32 [B, T], targets float32 [B, k])`, and a third tensor of sample weights
-        float32 [B] when classes are weighted.
-        """
-        numbers = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
-        batches = numbers.flat_map(_as_it_is(lambda number: self._epoch(number % 2**31))).prefetch(2)
-        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
-
-    @property
-    def val(self) -> tf.data.Dataset:
-        """The validation batches in a fixed order: `(token_ids, targets)` as in `train`."""
-        return self.ordered("val")
-
-    @property
-    def test(self) -> tf.data.Dataset:
-        """The test batches in a fixed order."""
-        return self.ordered("test")
-
-    def epochs(self, start: int = 0) -> tf.data.Dataset:
-        """Stream epoch after epoch without end, `steps_per_epoch` batches each; elements as in `train`.
-
-        Epoch n is the same whether the stream began at 0 or at n, so that an interrupted training goes on with the
-        batches it would have seen.
-
-        Args:
-            start: number of the first epoch.
-        """
-        return tf.data.Dataset.counter(start).flat_map(_as_it_is(self._epoch)).prefetch(2)
-
-    def epoch(self, number: int | tf.Variable) -> tf.data.Dataset:
-        """Give exactly one epoch, `steps_per_epoch` batches; elements as in `train`, batches as in `epochs`.
-
-        A variable is read whenever the dataset is iterated anew, as Keras' `fit` does for each epoch when it is not
-        told `steps_per_epoch`. `epoch(n).skip(k)` is the rest of an epoch that was interrupted after k batches.
-
-        Args:
-            number: of the epoch, from 0; an int, or a scalar int64 variable that the caller keeps alive.
-
-        Raises:
-            ConfigError: the number is not usable.
-        """
-        read = epoch_reader(number)
-        batches = tf.data.Dataset.from_tensors(0).flat_map(_as_it_is(lambda _: self._epoch(read()))).prefetch(2)
-        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
-
-    def epoch_order(self, number: int | tf.Tensor) -> tf.Tensor:
-        """Row numbers of the training split in a shuffled order, for training on features that are computed once.
-
-        `epoch` shows the same texts, sorted into batches of about the same length, which features do not need.
-
-        Args:
-            number: of the epoch, from 0; an int, or a scalar int64 tensor or variable.
-
-        Returns:
-            int64 [n]; positions in `labels("train")` and `texts("train")`.
-
-        Raises:
-            ConfigError: there is no training split.
-        """
-        self._get("train")
-        return self._order(number)
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in a fixed order, shortest first: `(token_ids int32 [B, T], targets float32 [B, k])`.
@@ -263,15 +189,15 @@ class TextData:
         sizes = ", ".join(f"{name} {len(split.rows)}" for name, split in self.splits.items())
         return f"TextData({self.num_classes} classes, {sizes})"
 
-    def _epoch(self, number: tf.Tensor) -> tf.data.Dataset:
+    def _epoch_maker(self) -> Callable[[tf.Tensor], tf.data.Dataset]:
         own = self._get("train")
-        batches = bucketed(self._order(number), own.lengths, self.batch_size, self.seed, number)
-        steps = tf.data.Dataset.range(batches.nrows())
-        shown = self._batches(steps.map(_as_it_is(lambda step: batches[step])), own)
-        if self.class_weights is None:
-            return shown
-        weights = tf.constant(self.class_weights)
-        return shown.map(_as_it_is(lambda ids, targets: (ids, targets, tf.linalg.matvec(targets, weights))))
+
+        def make(number: tf.Tensor) -> tf.data.Dataset:
+            batches = bucketed(self._order(number), own.lengths, self.batch_size, self.seed, number)
+            steps = tf.data.Dataset.range(batches.nrows())
+            return self._weighted(self._batches(steps.map(lambda step: batches[step]), own))
+
+        return _as_it_is(make)
 
     def _batches(self, positions: tf.data.Dataset, split: Split) -> tf.data.Dataset:
         """Positions in a split, int64 [B] -> `(token_ids, targets)`."""
@@ -295,11 +221,6 @@ class TextData:
             targets = np.array([numbers[str(label)] for label in labels], np.int32)
         with tf.device("CPU"):
             return Split(rows, tf.constant(places, tf.int64), tf.constant(lengths, tf.int64), tf.constant(targets))
-
-    def _get(self, split: str) -> Split:
-        if split not in self.splits:
-            raise ConfigError(f"the data has no {split!r} split", received=split, allowed=list(self.splits))
-        return self.splits[split]
 
     def _check_classes(self, rows: dict[str, np.ndarray]) -> None:
         if "train" not in rows:
@@ -332,14 +253,8 @@ class TextData:
         if found.disagreeing:
             _log.warning("%d texts occur with different labels", found.disagreeing)
 
-    def _class_weights(self, class_weight: ClassWeight) -> np.ndarray | None:
-        if class_weight == "none" or "train" not in self.splits:
-            return None
-        counts = np.bincount(self.labels("train"), minlength=self.num_classes)
-        return (counts.sum() / (self.num_classes * counts)).astype(np.float32)
 
-
-def check_options(
+def check_text_options(
     batch_size: int, seed: int, class_weight: str, sampling: str, on_duplicate: str, multi_label: bool
 ) -> None:
     """Refuse settings that cannot be used, alone or together.
@@ -347,21 +262,11 @@ def check_options(
     Raises:
         ConfigError: one of them is not usable.
     """
-    check_choice("class_weight", class_weight, get_args(ClassWeight))
-    check_choice("sampling", sampling, get_args(Sampling))
+    check_options(batch_size, seed, class_weight, sampling)
     check_choice("on_duplicate", on_duplicate, get_args(OnDuplicate))
-    if class_weight == sampling == "balanced":
-        raise ConfigError(
-            "classes would be balanced twice: by how often they are drawn and by their weight in the loss",
-            received={"sampling": sampling, "class_weight": class_weight},
-            fix='leave one of the two at its default ("shuffle", "none")',
-        )
     if multi_label and "balanced" in (class_weight, sampling):
         raise ConfigError(
             "classes can be balanced only where a text has one of them",
             received={"sampling": sampling, "class_weight": class_weight},
             allowed='"shuffle" and "none" for texts with several labels',
         )
-    for name, number in (("batch_size", batch_size), ("seed", seed)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < (name == "batch_size"):
-            raise ConfigError(f"{name} is not usable", received=number, allowed="a whole number from 1 (seed: 0)")

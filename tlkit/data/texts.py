@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.data.image_data import ClassWeight
+from tlkit.data.labelled import ClassWeight
 from tlkit.data.sampling import Sampling
-from tlkit.data.text_data import OnDuplicate, TextData, check_options
+from tlkit.data.text_data import OnDuplicate, TextData, check_text_options
 from tlkit.data.text_files import Quoting
 from tlkit.data.text_folder import list_folder
 from tlkit.data.text_listing import list_table
@@ -91,7 +91,7 @@ def texts_from_table(
         ModelError: there is no such encoder.
         WeightsError: its tokenizer could not be had.
     """
-    check_options(batch_size, seed, class_weight, sampling, on_duplicate, multi_label=False)
+    check_text_options(batch_size, seed, class_weight, sampling, on_duplicate, multi_label=False)
     listing = list_table(
         table,
         text_column=text_column,
@@ -155,7 +155,7 @@ def texts_from_folder(
         ModelError: there is no such encoder.
         WeightsError: its tokenizer could not be had.
     """
-    check_options(batch_size, seed, class_weight, sampling, on_duplicate, multi_label=False)
+    check_text_options(batch_size, seed, class_weight, sampling, on_duplicate, multi_label=False)
     listing = list_folder(path, encoding=encoding)
     listing.check_trainable()
     return TextData(

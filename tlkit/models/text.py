@@ -12,7 +12,7 @@ from tlkit.errors import ConfigError, ModelError
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.objective import Objective
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
-from tlkit.models.text_layers import Pooling, TokenMask, TokenPooling, TokenWindows
+from tlkit.models.text_layers import Pooling, TokenMask, TokenPooling, TokenWindows, set_dropout
 from tlkit.preprocessing.text import LongTexts, TextPreprocessing
 
 
@@ -94,7 +94,7 @@ def text_classifier(
             f"{encoder} cannot be exported: {why_not}",
             fix="choose an encoder with a WordPiece tokenizer (`tlkit weights list`), or pass must_serve=False",
         )
-    _set_dropout(built.model, encoder_dropout, seed)
+    set_dropout(built.model, seed, rate=encoder_dropout)
     task = assemble(
         built.model,
         built.groups,
@@ -192,11 +192,3 @@ def _label_names(class_names: Sequence[str], multi_label: bool) -> tuple[str, ..
     if multi_label and not isinstance(class_names, str) and len(class_names) == 1:
         return check_class_names([*class_names, "-"])[:1]  # a single yes-or-no label is fine
     return check_class_names(class_names)
-
-
-def _set_dropout(network: keras.Model, rate: float, seed: int) -> None:
-    dropouts = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
-    for number, layer in enumerate(dropouts):
-        layer.rate = rate
-        # KerasHub draws their seeds anew in each process. One for all would let every block drop alike.
-        layer.seed_generator.state.assign([seed * 1000 + number, 0])

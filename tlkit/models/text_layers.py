@@ -107,3 +107,20 @@ class TokenMask(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Give the arguments."""
         return {**super().get_config(), "pad_id": self.pad_id}
+
+
+def set_dropout(network: keras.Model, seed: int, *, rate: float | None = None) -> None:
+    """Seed the dropouts of an encoder, each with a stream of its own, and set their rate.
+
+    KerasHub draws their seeds anew in each process; with one seed for all, every block would drop alike.
+
+    Args:
+        network: a KerasHub backbone.
+        seed: the same seed drops the same.
+        rate: 0 up to (not including) 1; None leaves it.
+    """
+    dropouts = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    for number, layer in enumerate(dropouts):
+        if rate is not None:
+            layer.rate = rate
+        layer.seed_generator.state.assign([(seed * 1000 + number) % 2**32, 0])

@@ -11,7 +11,7 @@ from keras import ops
 from tlkit.catalogue.encoders import BuiltEncoder
 from tlkit.models.objective import Objective
 from tlkit.models.task import LayerGroup, Task
-from tlkit.models.text_layers import TokenMask
+from tlkit.models.text_layers import TokenMask, set_dropout
 from tlkit.preprocessing.text import TextPreprocessing
 
 
@@ -104,7 +104,7 @@ def masked_language_task(
     offset = Offset(_log_share(frequencies), name="offset", dtype="float32")
     model = keras.Model({"places": places, "token_ids": token_ids}, offset(logits), name="masked_language_model")
 
-    _seed_dropout(network, seed)
+    set_dropout(network, seed)
     in_use = {id(layer) for layer in encoder._flatten_layers()}
     kept = ((name, tuple(layer for layer in layers if id(layer) in in_use)) for name, layers in built.groups)
     return Task(
@@ -125,9 +125,3 @@ def masked_language_task(
 def _log_share(frequencies: np.ndarray) -> np.ndarray:
     smoothed = np.asarray(frequencies, np.float64) + 0.1  # a token that was never seen is rare, not impossible
     return np.log(smoothed / smoothed.sum())
-
-
-def _seed_dropout(network: keras.Model, seed: int) -> None:
-    dropouts = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
-    for number, layer in enumerate(dropouts):  # KerasHub draws their seeds anew in each process
-        layer.seed_generator.state.assign([(seed * 1000 + number) % 2**32, 0])

@@ -1,0 +1,93 @@
+"""Every kind of task passes the same contract; see tests/contracts.py."""
+
+from __future__ import annotations
+
+import contracts
+import pandas as pd
+import pytest
+from photos import write_folder
+from tiny import tiny_task
+from tiny_text import tiny_text_task
+
+import tlkit
+
+COLOURS = ("blue", "green", "red")
+OPINIONS = {"bad": "a dull and boring plot number", "good": "a great film i loved it number"}
+TOPICS = ("acting", "film", "plot")
+
+
+class Photos:
+    """Photos of one class each."""
+
+    def task(self):
+        return tiny_task(COLOURS)
+
+    def data(self, folder):
+        photos = write_folder(folder / "photos", dict.fromkeys(COLOURS, 10))
+        return tlkit.images_from_folder(photos, size=32, batch_size=8, val_fraction=0.3, augment="side_on")
+
+    def items(self, data):
+        return data.paths("val")
+
+
+class Texts:
+    """Texts of one class each."""
+
+    def task(self):
+        return tiny_text_task(tuple(OPINIONS))
+
+    def data(self, folder):
+        rows = [
+            {"text": f"{words} {number}", "label": name} for name, words in OPINIONS.items() for number in range(16)
+        ]
+        return self.table(pd.DataFrame(rows))
+
+    def table(self, frame, **options):
+        preprocessing = self.task().preprocessing
+        return tlkit.texts_from_table(frame, preprocessing=preprocessing, batch_size=8, val_fraction=0.3, **options)
+
+    def items(self, data):
+        return data.texts("val")
+
+
+class Topics(Texts):
+    """Texts with any number of labels each."""
+
+    def task(self):
+        return tiny_text_task(TOPICS, multi_label=True)
+
+    def data(self, folder):
+        chosen = [[name for place, name in enumerate(TOPICS) if number >> place & 1] for number in range(32)]
+        rows = [
+            {"text": f"the {' and the '.join(names) or 'movie'} {number}", "label": "|".join(names)}
+            for number, names in enumerate(chosen)
+        ]
+        return self.table(pd.DataFrame(rows), label_separator="|")
+
+
+@pytest.fixture(scope="module", params=[Photos, Texts, Topics], ids=lambda kind: kind.__name__.lower())
+def kind(request):
+    return request.param()
+
+
+@pytest.fixture(scope="module")
+def data(kind, tmp_path_factory):
+    return kind.data(tmp_path_factory.mktemp("data"))
+
+
+def test_parts(kind, data):
+    contracts.parts_fit_together(kind.task(), data)
+
+
+def test_answers(kind, data):
+    contracts.answers_do_not_depend_on_the_batch(kind.task(), data)
+    contracts.probabilities_are_those_of_the_objective(kind.task(), data)
+
+
+def test_files(kind, data, tmp_path):
+    contracts.the_model_is_saved_and_copied(kind.task(), data, tmp_path)
+
+
+def test_learning_and_export(kind, data, tmp_path):
+    learn = contracts.it_learns_and_goes_on_where_it_was(kind.task, data, tmp_path)
+    contracts.the_export_answers_as_the_model(learn, tmp_path, kind.items(data))
