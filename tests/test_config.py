@@ -149,7 +149,7 @@ def test_the_task_says_which_keys_there_are(write):
     config = load_config(write(TEXTS))
     assert type(config) is TextConfig
     assert (config.model.encoder, config.model.max_tokens, config.data.text_column) == ("all-minilm-l6-v2", 128, "text")
-    assert (config.train.frozen_epochs, config.train.finetune_epochs, config.train.finetune_rate) == (10, 3, 2e-4)
+    assert (config.train.frozen_epochs, config.train.finetune_epochs, config.train.finetune_rate) == (10, 3, 3e-4)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,6 @@ def test_the_task_says_which_keys_there_are(write):
         (TEXTS, ("project.task=image_classification",), "project.task: input should be 'text_classification'"),
         (TEXTS, ("model.max_tokens=3",), "greater than or equal to 4; received: 3"),
         (TEXTS, ("train.policy=bit",), "'all', 'head', 'auto' or 'gradual'"),
-        (TEXTS, ("train.cycle_len=1", "train.schedule=slanted_triangular"), "cycle_len brings a schedule of its own"),
         (TEXTS, ("train.keep=swa",), "needs cycles"),
         (TEXTS, ("data.strip_html=maybe",), "valid boolean; received: 'maybe'"),
     ],
@@ -178,15 +177,15 @@ def test_stages_are_what_fine_tune_takes(write):
     path = write(TEXTS)
     assert load_config(path).train.stages == {
         "frozen_epochs": 10,
-        "finetune_lr": 2e-4,
+        "finetune_lr": 3e-4,
         "group_factor": 1.5,
         "policy": "all",
-        "schedule": "one_cycle",
+        "schedule": "slanted_triangular",
     }
     cycles = load_config(path, ["train.cycle_len=1", "train.cycle_mult=2", "train.keep=swa"]).train.stages
     assert cycles == {
         "frozen_epochs": 10,
-        "finetune_lr": 2e-4,
+        "finetune_lr": 3e-4,
         "group_factor": 1.5,
         "policy": "all",
         "cycle_len": 1,

@@ -60,7 +60,7 @@ def tiny_text_task(
     strip_html=False,
     seed=0,
     pooling="mean",
-    layers=None,
+    layers=1,
 ):
     """A Task over texts that answers at once and tells them apart."""
     import keras

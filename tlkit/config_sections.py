@@ -244,18 +244,22 @@ class TextModelSection(ModelSection):
     max_tokens: Annotated[int, Field(ge=4)] = 128
     long_texts: Literal["head", "head_tail", "windows"] = "head"
     pooling: Literal["auto", "mean", "cls", "max", "meanmax"] = "auto"
-    layers: Annotated[int, Field(ge=0)] = 0
+    layers: Annotated[int, Field(ge=1)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
 class TextTrainSection(TrainSection):
-    """[train] for texts; the encoder's stage has a rate of its own, which hardly depends on the data."""
+    """[train] for texts; both stages have rates of their own, which hardly depend on the data.
 
-    finetune_rate: Annotated[float, Field(gt=0, le=10)] = 2e-4
+    With `cycle_len`, warm restarts take the place of `schedule`.
+    """
+
+    learning_rate: Annotated[float | str, BeforeValidator(_learning_rate)] = 1e-3
+    finetune_rate: Annotated[float, Field(gt=0, le=10)] = 3e-4
     group_factor: Annotated[float, Field(ge=1)] = 1.5
     policy: Literal["all", "head", "auto", "gradual"] = "all"
-    schedule: Literal["one_cycle", "slanted_triangular"] = "one_cycle"
+    schedule: Literal["one_cycle", "slanted_triangular"] = "slanted_triangular"
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -267,11 +271,11 @@ class TextTrainSection(TrainSection):
         }
         return given if self.cycle_len else given | {"schedule": self.schedule}
 
-    @model_validator(mode="after")
-    def _one_schedule(self) -> Self:
-        if self.cycle_len and self.schedule != "one_cycle":
-            raise ValueError(f'cycle_len brings a schedule of its own: leave out schedule = "{self.schedule}"')
-        return self
+
+class TextStepSection(StepSection):
+    """[step] for texts: encoders are fine-tuned with clipped gradients."""
+
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
 
 
 class TextConfig(ProjectConfig):
@@ -281,6 +285,7 @@ class TextConfig(ProjectConfig):
     data: TextDataSection
     model: TextModelSection = TextModelSection()
     train: TextTrainSection = TextTrainSection()
+    step: TextStepSection = TextStepSection()
 
     @property
     def encoder(self) -> str:

@@ -176,7 +176,7 @@ def frozen(options: argparse.Namespace, data: Path) -> None:
         start = time.monotonic()
         batches = kit.texts_from_table(texts, text_column=options.text, label_column=options.label, seed=seed)
         task = kit.text_classifier(
-            "all-minilm-l6-v2", batches.class_names, preprocessing=batches.preprocessing, seed=seed
+            "all-minilm-l6-v2", batches.class_names, preprocessing=batches.preprocessing, seed=seed, layers=4
         )
         learn = kit.Learner(task, batches)
         ready = time.monotonic()

@@ -26,7 +26,7 @@ def text_classifier(
     strip_html: bool = False,
     weights: Any = "auto",
     pooling: Pooling | None = None,
-    layers: int | None = None,
+    layers: int = 1,
     dropout: float = 0.1,
     encoder_dropout: float = 0.1,
     head: HeadBuilder | None = None,
@@ -52,9 +52,9 @@ def text_classifier(
             list of sources names them; see `tlkit.catalogue.encoders`.
         pooling: how the vectors of the tokens become one for the text: `"mean"`, `"cls"` (that of the start token),
             `"max"`, or `"meanmax"` (both side by side); what suits the encoder when left out.
-        layers: pool the last so many blocks and put them side by side. Four, or as many as there are, when left out:
-            what a frozen encoder knows is spread over its last blocks (Devlin et al. 2018, arXiv 1810.04805, section
-            5.3). Encoders whose blocks are one and the same layer (ALBERT) have one.
+        layers: pool the last so many blocks and put them side by side. What a frozen encoder knows is spread over its
+            last blocks: four suit a head alone (Devlin et al. 2018, arXiv 1810.04805, section 5.3). Encoders whose
+            blocks are one and the same layer (ALBERT) have one.
         dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
         encoder_dropout: likewise inside the encoder, once it is unfrozen.
         head: builds logits from the embedding: `head(embedding [B, F], num_classes) -> logits [B, num_classes]`.
@@ -118,7 +118,7 @@ def assemble(
     class_names: tuple[str, ...],
     *,
     pooling: Pooling,
-    layers: int | None,
+    layers: int,
     head: HeadBuilder,
     objective: Objective,
     name: str,
@@ -174,15 +174,13 @@ def assemble(
 
 
 def _outputs(
-    network: keras.Model, groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]], layers: int | None
+    network: keras.Model, groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]], layers: int
 ) -> list[Any]:
     """Give what the last blocks say of each token; the last of all as the network itself gives it."""
     last = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
     # A layer that is called several times has no output of its own.
     blocks = [layer for _, members in groups[1:] for layer in members if len(layer._inbound_nodes) == 1]
     most = max(1, len(blocks))
-    if layers is None:
-        layers = min(4, most)
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
         raise ConfigError("layers is not usable", received=layers, allowed=f"a whole number from 1 to {most}")
     return [*(block.output for block in blocks[most - layers : -1]), last]

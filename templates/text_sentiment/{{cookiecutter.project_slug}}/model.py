@@ -27,7 +27,7 @@ def build_task(config: TextConfig, class_names: tuple[str, ...]) -> tlkit.Task:
         long_texts=config.model.long_texts,
         strip_html=config.data.strip_html,
         pooling=None if config.model.pooling == "auto" else config.model.pooling,
-        layers=config.model.layers or None,
+        layers=config.model.layers,
         encoder_dropout=config.model.encoder_dropout,
         multi_label=config.data.multi_label,
         seed=config.data.seed,
