@@ -88,6 +88,10 @@ def test_files(kind, data, tmp_path):
     contracts.the_model_is_saved_and_copied(kind.task(), data, tmp_path)
 
 
-def test_learning_and_export(kind, data, tmp_path):
-    learn = contracts.it_learns_and_goes_on_where_it_was(kind.task, data, tmp_path)
+def test_learning(kind, data, tmp_path):
+    contracts.it_learns_and_goes_on_where_it_was(kind.task, data, tmp_path)
+
+
+def test_export(kind, data, tmp_path):
+    learn = tlkit.Learner(kind.task(), data)
     contracts.the_export_answers_as_the_model(learn, tmp_path, kind.items(data))

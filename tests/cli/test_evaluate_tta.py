@@ -12,6 +12,8 @@ import pytest
 
 from tlkit.cli.main import run
 from tlkit.errors import ConfigError
+from tlkit.models.objective import Objective
+from tlkit.report.metrics import classification_metrics
 
 
 class FakeLearner:
@@ -19,7 +21,7 @@ class FakeLearner:
 
     def __init__(self):
         self.asked: list[tuple] = []
-        self.task = types.SimpleNamespace(class_names=("ants", "bees"))
+        self.task = types.SimpleNamespace(class_names=("ants", "bees"), objective=Objective())
         self.scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75], [0.8, 0.2]], np.float32)
         self.labels = np.array([0, 1, 1, 0], np.int32)
 
@@ -27,9 +29,10 @@ class FakeLearner:
         self.asked.append(("tta", n, beta, split))
         return self.scores, self.labels
 
-    def evaluate(self, split):
-        from tlkit.report.metrics import classification_metrics
+    def measure(self, logits, split):
+        return classification_metrics(logits, self.labels, ("ants", "bees"))
 
+    def evaluate(self, split):
         self.asked.append(("evaluate", split))
         return classification_metrics(np.eye(2)[[0, 0, 0, 0]], self.labels, ("ants", "bees"))
 

@@ -236,7 +236,15 @@ def names(tmp_path, monkeypatch):
     }
 
 
-@each_page
+# These two train through all stages, sizes and policies: a minute for what tests/training holds as well.
+LONG = {"fine-tune", "freezing"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.real) if page.stem in LONG else page for page in PAGES],
+    ids=[page.stem for page in PAGES],
+)
 def test_the_snippets_of_a_page_run(page: Path, names):
     for source in blocks(page.read_text(encoding="utf-8"), "python"):
         names["model"].compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ import tlkit
 from tlkit.errors import ConfigError, ModelError
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import _averaging_head, ensemble
+from tlkit.models.objective import Objective
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random.*")
 
@@ -208,7 +210,8 @@ def test_logits_stay_finite_and_right_however_sure_a_member_is(rows):
         inputs = keras.Input((2,))
         layer = keras.layers.Dense(3, bias_initializer=keras.initializers.Constant(row), kernel_initializer="zeros")
         heads.append(keras.Model(inputs, layer(inputs), name=f"h{number}"))
-    logits = _averaging_head(heads, [0] * len(rows), 1, 2)(np.zeros((1, 2), "float32")).numpy()[0]
+    like = types.SimpleNamespace(features=types.SimpleNamespace(output_shape=(None, 2)), objective=Objective())
+    logits = _averaging_head(heads, [0] * len(rows), 1, like)(np.zeros((1, 2), "float32")).numpy()[0]
     assert np.all(np.isfinite(logits))
     expected = np.mean([softmax(np.array(row, np.float64)) for row in rows], axis=0)
     np.testing.assert_allclose(softmax(logits.astype(np.float64)), expected, rtol=1e-4, atol=1e-7)
@@ -223,7 +226,7 @@ def test_an_ensemble_survives_saving(task, tmp_path):
     np.testing.assert_allclose(keras.saving.load_model(tmp_path / "both.keras")(pixels), made.model(pixels), atol=1e-6)
 
 
-@pytest.mark.parametrize("network", ["tiny", "mobilenet-v2-0.35"])
+@pytest.mark.parametrize("network", ["tiny", pytest.param("mobilenet-v2-0.35", marks=pytest.mark.real)])
 def test_an_ensemble_exports_and_verifies_like_any_task(task, network, tmp_path):
     if network == "tiny":
         single = task

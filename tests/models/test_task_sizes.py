@@ -176,6 +176,7 @@ def test_a_cut_network_computes_what_the_whole_one_computes_there():
     np.testing.assert_allclose(cut.model(pixels(64)), expected, atol=1e-5)
 
 
+@pytest.mark.real
 def test_a_cut_classifier_trains_saves_and_exports_like_a_whole_one(tmp_path):
     task = make(size=32, cut="body")
     assert task.cut == "body"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -62,6 +64,8 @@ def test_the_graph_splits_as_hugging_face_does(what, preprocessing, oracle):
 def test_any_text_is_split_as_hugging_face_does(preprocessing, oracle, texts):
     # Marks with a case or a compatibility form of their own are where case folding differs between Unicode versions.
     plain = ["".join(c for c in text if c.lower() == c.casefold() and len(c.lower()) == 1) for text in texts]
+    # What was assigned lately is punctuation to one table of Unicode and not yet to the other.
+    plain = [text for text in plain if all(unicodedata.ucd_3_2_0.category(c) != "Cn" for c in text)]
     plain = [text.replace("[", "(") for text in plain]  # theirs lets a text name special tokens, ours does not
     assert preprocessing.ragged(tf.constant(plain, tf.string)).to_list() == [
         expected(oracle, text, 64) for text in plain
@@ -116,7 +120,7 @@ def pieces(ids, mode, limit, most):
     return [number for part in parts for number in [2, *part, 3]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5),
     limit=st.integers(4, 12),

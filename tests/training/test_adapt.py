@@ -155,6 +155,7 @@ def test_a_run_repeats_exactly_and_measuring_the_precision_changes_nothing(encod
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.real
 def test_another_seed_is_another_run_and_verbose_prints_a_line_an_epoch(encoder, once, tmp_path, capsys):
     other = adapt_encoder(CORPUS, encoder, to=tmp_path / "other", seed=4, **{**QUICK, "verbose": True})
     assert other.loss_after != once[0].loss_after
@@ -163,6 +164,7 @@ def test_another_seed_is_another_run_and_verbose_prints_a_line_an_epoch(encoder,
     assert lines[1].startswith("1/1")
 
 
+@pytest.mark.real
 def test_reduced_precision_trains_and_saves_float32(encoder, tmp_path):
     result = adapt_encoder(CORPUS, encoder, to=tmp_path / "mine", precision="mixed_bfloat16", **QUICK)
     assert result.precision == "mixed_bfloat16"
@@ -170,6 +172,7 @@ def test_reduced_precision_trains_and_saves_float32(encoder, tmp_path):
     assert {layer.dtype_policy.name for layer in build_encoder(result.folder).model.layers} == {"float32"}
 
 
+@pytest.mark.real
 def test_texts_may_come_from_a_generator(encoder, once, tmp_path, capsys):
     result = adapt_encoder((text for text in [*CORPUS, "", "  "]), encoder, to=tmp_path / "mine", **QUICK)
     assert (result.texts, result.empty) == (64, 2)
@@ -375,6 +378,7 @@ def test_a_folder_is_not_overwritten_unasked(encoder, tmp_path, monkeypatch):
     assert (there / "notes.txt").read_text() == "dear"
 
 
+@pytest.mark.real
 def test_an_encoder_is_replaced_when_asked_even_by_its_own_child(once, tmp_path):
     there = tmp_path / "mine"
     shutil.copytree(once[0].folder, there)

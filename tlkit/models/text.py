@@ -148,7 +148,9 @@ def assemble(
     given = {"token_ids": windows, "padding_mask": mask}
     if "segment_ids" in network.input:
         given["segment_ids"] = keras.ops.zeros_like(windows)
-    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([*encoder(given), mask, token_ids])
+    vectors = encoder(given)
+    vectors = vectors if isinstance(vectors, list) else [vectors]  # Keras unpacks a list of one
+    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([*vectors, mask, token_ids])
     features = keras.Model(token_ids, embedding, name="features")
 
     embedding_input = keras.Input(features.output_shape[1:], name="embedding")
