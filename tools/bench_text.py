@@ -50,15 +50,12 @@ def tlkit(*arguments: str, cwd: Path) -> str:
 def ours(options: argparse.Namespace, data: Path, scratch: Path, seed: int) -> tuple[float, float]:
     """Bake, train and measure a project: accuracy on test, seconds of `tlkit train`."""
     project = scratch / f"project-{seed}"
-    columns = [f"data.text_column={options.text}", f"data.label_column={options.label}"]
-    extra = [word for override in (*columns, *options.overrides) for word in ("--set", override)]
-    tlkit("new", "text-sentiment", str(project), "--data", str(data), cwd=scratch)
+    columns = ["--set", f"text_column={options.text}", "--set", f"label_column={options.label}"]
+    extra = [word for override in options.overrides for word in ("--set", override)]
+    tlkit("new", "text-sentiment", str(project), "--data", str(data), *columns, cwd=scratch)
     start = time.monotonic()
     tlkit("train", "--set", f"data.seed={seed}", *extra, cwd=project)
     seconds = time.monotonic() - start
-    config = project / "config.toml"
-    text = config.read_text().replace('text_column = "text"', f'text_column = "{options.text}"')
-    config.write_text(text.replace('label_column = "label"', f'label_column = "{options.label}"'))
     answer = tlkit("evaluate", "--data", str(data / "test.tsv"), "--json", cwd=project)
     return json.loads(answer)["metrics"]["accuracy"], seconds
 
