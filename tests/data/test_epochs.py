@@ -42,7 +42,10 @@ def differs(one, other):
 
 
 # A fresh iterator of "strong" takes a second, and mixing comes after it: one mix stands for all.
-@pytest.mark.parametrize(("augment", "mix"), [(a, m) for a in PRESETS for m in MIXES if a != "strong" or m == "cutmix"])
+LONG = pytest.param("strong", "cutmix", marks=pytest.mark.real)
+
+
+@pytest.mark.parametrize(("augment", "mix"), [*[(a, m) for a in PRESETS for m in MIXES if a != "strong"], LONG])
 def test_epoch_three_is_the_same_whatever_ran_before(folder, augment, mix):
     data = load(folder, augment=augment, mix=mix)
     number = tf.Variable(0, dtype=tf.int64)

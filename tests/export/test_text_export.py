@@ -356,6 +356,7 @@ def test_preprocessing_that_is_wrong_is_not_published(task, tmp_path, kind, mess
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.real
 def test_an_export_that_takes_any_token_ids_is_not_published(task, tmp_path, monkeypatch):
     monkeypatch.setattr(signatures, "_token_checks", lambda raw, interface: [])
     with pytest.raises(VerificationError, match=r"bad_inputs \(accepted without an error: rows without token ids"):

@@ -194,6 +194,8 @@ def test_parallel_requests_get_their_own_answers(server):
 
 def test_the_command_serves_without_keras_until_ctrl_c():
     code = (
+        # A shell that starts tests in the background lets them ignore Ctrl-C, and their children too.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; sys.modules['keras'] = None\n"
         "import typer; from tlkit.cli.serve import serve\n"
         "app = typer.Typer(); app.command()(serve); app()"

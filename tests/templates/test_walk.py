@@ -157,6 +157,7 @@ def to_walk(photos: Path, tmp_path: Path) -> Path:
     return new_project("image-classification", tmp_path / "bees", {**SMALL, "data_path": str(photos)})
 
 
+@pytest.mark.real
 def test_the_notebook_runs_from_top_to_bottom(to_walk: Path):
     values = run_notebook(to_walk, SHORT)
     assert values["exported"] == to_walk / "saved_models" / "bees" / "1"

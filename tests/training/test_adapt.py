@@ -388,6 +388,7 @@ def test_an_encoder_is_replaced_when_asked_even_by_its_own_child(once, tmp_path)
     assert list(tmp_path.iterdir()) == [there]
 
 
+@pytest.mark.real
 def test_a_loss_that_is_lost_is_an_error_and_leaves_nothing(encoder, tmp_path):
     with pytest.raises(TrainingError, match=r"the loss is not finite any more.*nothing was written"):
         adapt_encoder(CORPUS, encoder, to=tmp_path / "mine", **{**QUICK, "lr": 1e30})

@@ -206,10 +206,10 @@ def interrupted(learn, call, epoch):
         run_script(learn)
 
 
-ALSO = [pytest.param(*case, marks=pytest.mark.real) for case in ((1, 0), (2, 0))]  # minutes for the same rule
+ALSO = [pytest.param(*case, marks=pytest.mark.real) for case in ((1, 0), (1, 2), (2, 0))]  # minutes for the same rule
 
 
-@pytest.mark.parametrize(("call", "epoch"), [(1, 2), (2, 1), *ALSO])
+@pytest.mark.parametrize(("call", "epoch"), [(2, 1), *ALSO])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder, tmp_path, call, epoch):
     options = {"augment": "side_on"}
     whole = tlkit.Learner(frozen_task(), load(folder, **options), directory=tmp_path / "whole")

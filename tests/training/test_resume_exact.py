@@ -118,7 +118,12 @@ def uninterrupted(folder, variant):
     return state(learn), sum(epochs) * STEPS
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
+LONG = "averages, patience, features"
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=pytest.mark.real) if name == LONG else name for name in sorted(VARIANTS)]
+)
 @settings(
     max_examples=1,
     deadline=None,

@@ -168,6 +168,7 @@ def test_an_interrupted_estimate_changes_nothing():
     assert reestimate_batch_norm(model, []) == 0
 
 
+@pytest.mark.real  # takes 40 s; the pieces are tested by themselves above
 def test_cycles_end_in_snapshots_that_are_averaged_and_put_together(folder, tmp_path):
     task, data = tiny_task(CLASSES), data_of(folder)
     learn = tlkit.Learner(task, data, directory=tmp_path)
