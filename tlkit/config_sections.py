@@ -273,9 +273,10 @@ class TextTrainSection(TrainSection):
 
 
 class TextStepSection(StepSection):
-    """[step] for texts: encoders are fine-tuned with clipped gradients."""
+    """[step] for texts: encoders are fine-tuned with clipped gradients, and long texts in pieces."""
 
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    step_tokens: Annotated[int, Field(ge=0)] = 1024
 
 
 class TextConfig(ProjectConfig):

@@ -13,6 +13,7 @@ from tlkit.errors import ConfigError, TrainingError
 from tlkit.models.task import Task
 from tlkit.training.features import fast_forward
 from tlkit.training.optimizers import group_optimizer
+from tlkit.training.pieces import step_in_pieces
 from tlkit.training.plan import Plan
 
 
@@ -28,6 +29,7 @@ class Engine:
         loss: takes targets and logits.
         make_optimizer: learning rate -> a fresh optimizer.
         ema_decay: keeps running averages of the weights when above 0; they are what is validated and kept.
+        step_tokens: where the model takes tokens, how many at most go through it at once; see `step_in_pieces`.
 
     Attributes:
         optimizer: the present one, with a rate for each layer group.
@@ -40,11 +42,13 @@ class Engine:
         make_optimizer: Callable[[float], keras.optimizers.Optimizer],
         *,
         ema_decay: float = 0.0,
+        step_tokens: int = 0,
     ):
         self.task = task
         self.loss = loss
         self._make_optimizer = make_optimizer
         self._ema_decay = ema_decay
+        self._step_tokens = step_tokens
         self._functions: dict[Any, tuple[Any, Any]] = {}
         self._key: Any = None
         self.optimizer = self._fresh()
@@ -178,6 +182,8 @@ class Engine:
                 jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
                 auto_scale_loss=False,
             )
+            if self._step_tokens and model is self.task.model and hasattr(self.task.preprocessing, "max_tokens"):
+                model.train_step = step_in_pieces(model, self._step_tokens)
             self._functions = {key: value for key, value in self._functions.items() if key[0] != id(model)}
         trained = tuple(id(variable) for variable in model.trainable_variables)
         self._key = (id(model), trained, steps_per_execution, self.task.precision)

@@ -34,6 +34,9 @@ class TrainingOptions:
         patience: stop a `fit` after so many epochs without a better validation loss; 0 for never.
         precision: `"auto"` measures whether a reduced format is faster here, once for the frozen and once for the
             unfrozen stage; or a Keras dtype policy; `"as_built"` leaves the task as it is.
+        step_tokens: how many tokens of a batch of texts, padding included, go through the encoder at once in training.
+            A larger batch goes in pieces whose gradients are added up, which bounds the memory and leaves the update
+            what it was; 0 for no limit. Other inputs are not cut.
 
     Raises:
         ConfigError: a value is not usable.
@@ -46,6 +49,7 @@ class TrainingOptions:
     ema: float = 0.0
     patience: int = 0
     precision: Precision = "as_built"
+    step_tokens: int = 1024
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, get_args(OptimizerName))
@@ -53,7 +57,7 @@ class TrainingOptions:
         for name in ("label_smoothing", "ema"):
             _check(name, getattr(self, name), lambda value: 0 <= value < 1, "0 up to 1")
         _check("clip_norm", self.clip_norm, lambda value: 0 <= value < math.inf, "0 (no limit) or more")
-        for name, lowest in (("accumulate", 1), ("patience", 0)):
+        for name, lowest in (("accumulate", 1), ("patience", 0), ("step_tokens", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise ConfigError(f"{name} is not usable", received=value, allowed=f"a whole number from {lowest}")

@@ -64,7 +64,11 @@ class Run:
         self.history: list[dict[str, list[float]]] = []
         self.recorder = Recorder(per_step=False)
         self.engine = Engine(
-            task, task.objective.loss(options.label_smoothing), options.maker(optimizer), ema_decay=options.ema
+            task,
+            task.objective.loss(options.label_smoothing),
+            options.maker(optimizer),
+            ema_decay=options.ema,
+            step_tokens=options.step_tokens,
         )
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.feed = Feed(task, data, self._epoch)
