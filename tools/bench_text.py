@@ -214,7 +214,7 @@ def memory(options: argparse.Namespace) -> None:
     engine.optimizer.set_plan(np.full(100_000, 1e-5), None, (1.0,) * len(task.groups))
     built = resident()
     seen = []
-    for step, _ in enumerate(range(options.long_steps)):
+    for step in range(options.long_steps):
         task.model.fit(data.epoch(step).take(1), verbose=0)
         seen.append(resident())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

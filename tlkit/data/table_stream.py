@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
-from tlkit.data import text_files
-from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Quoting, check_encoding, check_is_text, missing_column
-from tlkit.errors import DataError, check_choice, did_you_mean
+from tlkit.data.table_rows import Quoting, TableRows, check_header
+from tlkit.data.text_files import MAX_FIELD_BYTES, check_table, missing_column
+from tlkit.errors import DataError
 
 _PARQUET_ROWS = 1024  # that are in memory at once
 
@@ -56,24 +55,9 @@ class TableStream:
         quoting: Quoting = "auto",
         max_field_bytes: int = MAX_FIELD_BYTES,
     ):
-        self.path = Path(file).expanduser()
-        self._name, self._encoding, self._limit = str(file), encoding, max_field_bytes
-        suffix = self.path.suffix.lower()
-        self._delimiter = {".csv": ",", ".tsv": "\t"}.get(suffix)
-        self._plain = quoting == "none" or (quoting == "auto" and suffix == ".tsv")
-        self._is_parquet = suffix == ".parquet"
-        self._word = "row" if self._delimiter else "line"
-        check_choice("quoting", quoting, get_args(Quoting))
-        check_encoding(encoding)
-        if not self.path.is_file():
-            folder = self.path.parent
-            near = did_you_mean(self.path.name, [item.name for item in folder.glob("*")] if folder.is_dir() else [])
-            what = "the table is a folder" if self.path.is_dir() else "there is no such table"
-            raise DataError(what, received=self._name, fix=near or None)
-        if suffix not in SUFFIXES:
-            raise DataError("unknown kind of table", received=self._name, allowed=SUFFIXES)
-        if not self._is_parquet:
-            check_is_text(self.path, encoding)
+        self.path = check_table(file, encoding, quoting)
+        self._name = str(file)
+        self._rows = TableRows(self.path, self._name, encoding, quoting, max_field_bytes)
         header = next(self._raw(), None)
         if header is None:
             raise DataError("the table is empty", received=self._name)
@@ -119,27 +103,11 @@ class TableStream:
 
     def _raw(self) -> Iterator[StreamedRow]:
         """Give the header, whose values mean nothing, and then the rows."""
-        if self._is_parquet:
+        if self.path.suffix.lower() == ".parquet":
             yield from self._parquet()
             return
-        try:
-            for row in self._decoded("strict"):
-                yield StreamedRow(f"{self._name} {self._word} {row.number}", row.fields)
-        except UnicodeDecodeError as error:
-            place = f"{self._name} {self._word}"
-            text_files._explain_undecodable(self._decoded("surrogateescape"), place, self._encoding, error)
-
-    def _decoded(self, errors: str) -> Iterator[text_files._Row]:
-        codec = text_files.text_codec(self._encoding)
-        # Without newline translation: a carriage return inside a quoted field stays one.
-        newline = "" if self._delimiter else "\n"
-        with self.path.open("r", encoding=codec, errors=errors, newline=newline) as stream:
-            lines = text_files._Lines(stream, self._name, self._limit, self._word)
-            if self._delimiter:
-                quoting: Literal[0, 3] = csv.QUOTE_NONE if self._plain else csv.QUOTE_MINIMAL
-                yield from text_files._separated(lines, self._delimiter, quoting)
-            else:
-                yield from text_files._json_objects(lines)
+        for row in self._rows:
+            yield StreamedRow(f"{self._name} {self._rows.word} {row.number}", row.fields)
 
     def _parquet(self) -> Iterator[StreamedRow]:
         import pyarrow.parquet as pq
@@ -147,7 +115,7 @@ class TableStream:
         try:
             with pq.ParquetFile(self.path) as file:
                 names = file.schema_arrow.names
-                text_files._check_header(names, self._name)
+                check_header(names, self._name)
                 yield StreamedRow(self._name, dict.fromkeys(names))
                 number = 0
                 for batch in file.iter_batches(batch_size=_PARQUET_ROWS):

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, check_encoding, check_is_text, text_codec
+from tlkit.data.table_rows import text_codec
+from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, check_encoding, check_is_text
 from tlkit.data.text_listing import SPLIT_NAMES, TextListing, leave_to_split
 from tlkit.errors import DataError, did_you_mean
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tlkit.data.listing import SPLIT_FOLDERS
-from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, Quoting, frame_columns, read_columns
+from tlkit.data.table_rows import Quoting
+from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
 from tlkit.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.sampling import Sampling
+from tlkit.data.table_rows import Quoting
 from tlkit.data.text_data import OnDuplicate, TextData, check_text_options
-from tlkit.data.text_files import Quoting
 from tlkit.data.text_folder import list_folder
 from tlkit.data.text_listing import list_table
 from tlkit.errors import DataError

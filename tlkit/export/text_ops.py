@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "tensorflow_text"
 FIX = "install tensorflow-text in the version of the installed TensorFlow"
@@ -28,10 +29,16 @@ def provide_ops(export: Path) -> list[str]:
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
-    meta = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes()).meta_graphs[0]
-    functions = meta.graph_def.library.function
-    nodes = [*meta.graph_def.node, *(node for function in functions for node in function.node_def)]
-    return provide({node.op for node in nodes} - {function.signature.name for function in functions})
+    proto = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
+    return provide(operations(proto))
+
+
+def operations(proto: Any) -> set[str]:
+    """Name the operations of a SavedModel's first graph and of its functions, without the functions themselves."""
+    graph = proto.meta_graphs[0].graph_def
+    functions = graph.library.function
+    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    return {node.op for node in nodes} - {function.signature.name for function in functions}
 
 
 def provide(ops: Iterable[str]) -> list[str]:

@@ -188,17 +188,23 @@ class Task:
         return iter(self.groups)
 
 
-def check_class_names(class_names: object) -> tuple[str, ...]:
+def check_class_names(class_names: object, least: int = 2) -> tuple[str, ...]:
     """Give the class names as a tuple, or say what is wrong with them.
 
+    Args:
+        class_names: a list of strings.
+        least: how many there must be: one is enough where labels are independent of each other.
+
     Raises:
-        ConfigError: fewer than two names, a name twice, an empty one, or one that is no single line of text.
+        ConfigError: fewer names, a name twice, an empty one, or one that is no single line of text.
     """
     if isinstance(class_names, str) or not isinstance(class_names, Sequence):
         raise ConfigError("class names must be a list of strings", received=class_names)
     names = tuple(class_names)
-    if len(names) < 2:
-        raise ConfigError("a classifier needs at least two classes", received=list(names))
+    if len(names) < least:
+        raise ConfigError(
+            f"a classifier needs at least {'two classes' if least > 1 else 'one label'}", received=[*names]
+        )
     for name in names:
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise ConfigError("a class name must be one line of printable text", received=name)

@@ -13,7 +13,7 @@ from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.objective import Objective
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.models.text_layers import Pooling, TokenMask, TokenPooling, TokenWindows, set_dropout
-from tlkit.preprocessing.text import LongTexts, TextPreprocessing
+from tlkit.preprocessing.text import LongTexts, TextPreprocessing, sha256_of
 
 
 def text_classifier(
@@ -72,7 +72,7 @@ def text_classifier(
         ConfigError: another argument is not usable, or the preprocessing is another encoder's.
         WeightsError: no source has the weights.
     """
-    names = _label_names(class_names, multi_label)
+    names = check_class_names(class_names, least=1 if multi_label else 2)
     check_dropout("dropout", dropout)
     check_dropout("encoder_dropout", encoder_dropout)
     built = build_encoder(
@@ -82,10 +82,10 @@ def text_classifier(
         preprocessing = TextPreprocessing(
             built.tokenizer, max_tokens=max_tokens, long_texts=long_texts, strip_html=strip_html
         )
-    elif preprocessing.tokenizer_sha256 != TextPreprocessing(built.tokenizer).tokenizer_sha256:
+    elif preprocessing.tokenizer_sha256 != sha256_of(built.tokenizer):
         raise ConfigError(
             "the preprocessing has the tokenizer of another encoder",
-            received=preprocessing.to_dict()["tokenizer_sha256"][:12],
+            received=preprocessing.tokenizer_sha256[:12],
             fix=f"make the data with encoder={encoder!r}",
         )
     why_not = built.row.why_not or preprocessing.why_not
@@ -144,20 +144,15 @@ def assemble(
     encoder = keras.Model(network.input, _outputs(network, groups, layers), name="encoder")
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     windows = TokenWindows(preprocessing.max_tokens, name="windows")(token_ids)
-    mask = TokenMask(preprocessing.pad_id, name="mask")(windows)
-    given = {"token_ids": windows, "padding_mask": mask}
-    if "segment_ids" in network.input:
-        given["segment_ids"] = keras.ops.zeros_like(windows)
+    given = encoder_inputs(network, windows, preprocessing.pad_id)
     vectors = encoder(given)
     vectors = vectors if isinstance(vectors, list) else [vectors]  # Keras unpacks a list of one
-    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([*vectors, mask, token_ids])
+    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([*vectors, given["padding_mask"], token_ids])
     features = keras.Model(token_ids, embedding, name="features")
 
     embedding_input = keras.Input(features.output_shape[1:], name="embedding")
     head_model = keras.Model(embedding_input, head(embedding_input, len(class_names)), name="head")
     model = keras.Model(token_ids, head_model(features(token_ids)), name="text_classifier")
-    in_use = {id(layer) for layer in encoder._flatten_layers()}
-    kept = ((group, tuple(layer for layer in layers if id(layer) in in_use)) for group, layers in groups)
     task = Task(
         kind="text_classification",
         model=model,
@@ -166,7 +161,7 @@ def assemble(
         backbone=encoder,
         preprocessing=preprocessing,
         class_names=class_names,
-        groups=(*(LayerGroup(group, layers) for group, layers in kept), LayerGroup("head", (head_model,))),
+        groups=(*groups_within(encoder, groups), LayerGroup("head", (head_model,))),
         backbone_name=name,
         weights_source=weights_source,
         objective=objective,
@@ -179,16 +174,30 @@ def _outputs(
     network: keras.Model, groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]], layers: int
 ) -> list[Any]:
     """Give what the last blocks say of each token; the last of all as the network itself gives it."""
-    last = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
     # A layer that is called several times has no output of its own.
     blocks = [layer for _, members in groups[1:] for layer in members if len(layer._inbound_nodes) == 1]
     most = max(1, len(blocks))
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
         raise ConfigError("layers is not usable", received=layers, allowed=f"a whole number from 1 to {most}")
-    return [*(block.output for block in blocks[most - layers : -1]), last]
+    return [*(block.output for block in blocks[most - layers : -1]), token_vectors(network)]
 
 
-def _label_names(class_names: Sequence[str], multi_label: bool) -> tuple[str, ...]:
-    if multi_label and not isinstance(class_names, str) and len(class_names) == 1:
-        return check_class_names([*class_names, "-"])[:1]  # a single yes-or-no label is fine
-    return check_class_names(class_names)
+def token_vectors(network: keras.Model) -> Any:
+    """Give the output of a KerasHub backbone that has a vector for each token, [B, T, width]."""
+    return network.output["sequence_output"] if isinstance(network.output, dict) else network.output
+
+
+def encoder_inputs(network: keras.Model, token_ids: Any, pad_id: int) -> dict[str, Any]:
+    """Make what a KerasHub backbone takes out of padded token ids, int32 [B, T]: a single segment, padding masked."""
+    given = {"token_ids": token_ids, "padding_mask": TokenMask(pad_id, name="mask")(token_ids)}
+    if "segment_ids" in network.input:
+        given["segment_ids"] = keras.ops.zeros_like(token_ids)
+    return given
+
+
+def groups_within(
+    encoder: keras.Model, groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]]
+) -> tuple[LayerGroup, ...]:
+    """Give the layer groups with those of their layers that a network uses: the pooler of BERT is often left out."""
+    in_use = {id(layer) for layer in encoder._flatten_layers()}
+    return tuple(LayerGroup(name, tuple(layer for layer in members if id(layer) in in_use)) for name, members in groups)

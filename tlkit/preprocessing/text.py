@@ -74,27 +74,27 @@ class TextPreprocessing:
     @property
     def start_id(self) -> int:
         """Id of the token that every text begins with."""
-        return self._special("start", "cls_token_id", "start_token_id")
+        return self._special("start")
 
     @property
     def end_id(self) -> int:
         """Id of the token that every text ends with."""
-        return self._special("end", "sep_token_id", "end_token_id")
+        return self._special("end")
 
     @property
     def pad_id(self) -> int:
         """Id of the token that shorter texts of a batch are filled up with."""
-        return self._special("padding", "pad_token_id")
+        return self._special("pad")
 
     @property
     def vocabulary_size(self) -> int:
         """Number of different tokens."""
         return int(self.tokenizer.vocabulary_size())
 
-    def _special(self, what: str, *names: str) -> int:
-        found = next((getattr(self.tokenizer, name) for name in names if hasattr(self.tokenizer, name)), None)
+    def _special(self, name: str) -> int:
+        found = getattr(self.tokenizer, f"{name}_token_id", None)  # KerasHub's names, whatever the family
         if found is None:
-            raise ConfigError(f"the tokenizer has no {what} token", received=type(self.tokenizer).__name__)
+            raise ConfigError(f"the tokenizer has no {name} token", received=type(self.tokenizer).__name__)
         return int(found)
 
     # Serving
@@ -227,12 +227,7 @@ class TextPreprocessing:
     @cached_property
     def tokenizer_sha256(self) -> str:
         """SHA-256 over the tokenizer's files, in hexadecimal."""
-        digest = hashlib.sha256()
-        with tempfile.TemporaryDirectory() as folder:
-            self.tokenizer.save_assets(folder)
-            for file in sorted(Path(folder).rglob("*")):
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
-        return digest.hexdigest()
+        return sha256_of(self.tokenizer)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain values."""
@@ -251,6 +246,16 @@ class TextPreprocessing:
 
     def __hash__(self) -> int:
         return hash((self.max_tokens, self.long_texts, self.strip_html, self.max_windows))
+
+
+def sha256_of(tokenizer: Any) -> str:
+    """Give the SHA-256 over the files of a KerasHub tokenizer, in hexadecimal."""
+    digest = hashlib.sha256()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_assets(folder)
+        for file in sorted(Path(folder).rglob("*")):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _is_a(tokenizer: object, kind: str) -> bool:

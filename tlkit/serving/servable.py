@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from tlkit.errors import ExportError
 from tlkit.export.manifest import MANIFEST_NAME, Manifest, name_and_version, resolve_export
-from tlkit.export.text_ops import FIX, provide_ops
+from tlkit.export.text_ops import FIX, operations, provide
 
 
 class Servable:
@@ -43,7 +43,7 @@ class Servable:
         self.name = name or folder_name
         try:
             proto = saved_model_pb2.SavedModel.FromString((self.export / "saved_model.pb").read_bytes())
-            missing = provide_ops(self.export)
+            missing = provide(operations(proto))
             if missing:
                 raise ExportError(f"{self.export} needs operations of TensorFlow Text", received=missing[0], fix=FIX)
             self._model = tf.saved_model.load(str(self.export))

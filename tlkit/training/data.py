@@ -24,6 +24,7 @@ class Data(Protocol):
     seed: int
     augmentation: Augmentation | None
     class_weights: np.ndarray | None
+    multi_label: bool
 
     @property
     def steps_per_epoch(self) -> int: ...  # noqa: D102

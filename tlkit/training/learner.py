@@ -94,10 +94,10 @@ class Learner:
                 received=data.preprocessing,
                 allowed=task.preprocessing,
             )
-        if getattr(data, "multi_label", False) != task.objective.is_multi_label:
+        if data.multi_label != task.objective.is_multi_label:
             raise ConfigError(
                 "task and data disagree on whether several labels can be true at once",
-                received=f"data.multi_label={getattr(data, 'multi_label', False)}",
+                received=f"data.multi_label={data.multi_label}",
                 fix=f"make the task with multi_label={not task.objective.is_multi_label}",
             )
         if resume and directory is None:

@@ -11,7 +11,8 @@ from keras import ops
 from tlkit.catalogue.encoders import BuiltEncoder
 from tlkit.models.objective import Objective
 from tlkit.models.task import LayerGroup, Task
-from tlkit.models.text_layers import TokenMask, set_dropout
+from tlkit.models.text import encoder_inputs, groups_within, token_vectors
+from tlkit.models.text_layers import set_dropout
 from tlkit.preprocessing.text import TextPreprocessing
 
 
@@ -77,13 +78,9 @@ def masked_language_task(
     # KerasHub's MaskedLMHead would do the same, but owns the embedding that it is tied to: the two could not be frozen
     # apart, nor have different rates.
     network = built.model
-    output = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
-    encoder = keras.Model(network.input, output, name="encoder")
+    encoder = keras.Model(network.input, token_vectors(network), name="encoder")
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
-    given = {"token_ids": token_ids, "padding_mask": TokenMask(preprocessing.pad_id, name="mask")(token_ids)}
-    if "segment_ids" in network.input:
-        given["segment_ids"] = ops.zeros_like(token_ids)
-    vectors = encoder(given)
+    vectors = encoder(encoder_inputs(network, token_ids, preprocessing.pad_id))
     width = vectors.shape[-1]
     features = keras.Model(token_ids, vectors, name="features")
 
@@ -105,8 +102,6 @@ def masked_language_task(
     model = keras.Model({"places": places, "token_ids": token_ids}, offset(logits), name="masked_language_model")
 
     set_dropout(network, seed)
-    in_use = {id(layer) for layer in encoder._flatten_layers()}
-    kept = ((name, tuple(layer for layer in layers if id(layer) in in_use)) for name, layers in built.groups)
     return Task(
         kind="masked_language_model",
         model=model,
@@ -115,7 +110,7 @@ def masked_language_task(
         backbone=encoder,
         preprocessing=preprocessing,
         class_names=(),
-        groups=(*(LayerGroup(name, layers) for name, layers in kept), LayerGroup("head", (transform, offset))),
+        groups=(*groups_within(encoder, built.groups), LayerGroup("head", (transform, offset))),
         backbone_name=built.row.name,
         weights_source=built.weights_source,
         objective=HiddenTokens(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tlkit.errors import ConfigError
-from tlkit.schedules import check_number
+from tlkit.schedule_parts import check_number
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class MaskingRule:
         targets = tf.gather(flat, places)
         kind = _uniform(tf.shape(places), which)
         ordinary = tf.constant(self._ordinary, tf.int32)
-        number = tf.random.stateless_uniform(tf.shape(places), tokens, 0, len(self._ordinary), tf.int32, alg="philox")
+        number = tf.random.stateless_uniform(tf.shape(places), tokens, 0, len(ordinary), tf.int32, alg="philox")
         swapped = tf.where(kind < self.hidden + self.swapped, tf.gather(ordinary, number), targets)
         seen = tf.where(kind < self.hidden, self.mask_id, swapped)
         inputs = tf.tensor_scatter_nd_update(flat, places[:, None], seen)

