@@ -1,0 +1,244 @@
+"""pandas columns -> what a client would send: bytes, int64 or float32 with sentinels for missing values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import tensorflow as tf
+from pandas.api import types
+
+from tlkit.errors import DataError, did_you_mean
+from tlkit.preprocessing.columns import MISSING_INTEGER, Categorical, Column, Continuous
+from tlkit.preprocessing.table_ops import as_bytes
+
+ASCII_SPACE = " \t\n\v\f\r"
+_FLOAT = re.compile(r"-?\d+\.\d+|-?\d+(\.\d+)?e[+-]?\d+|-?inf")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+# What pandas.api.types.infer_dtype says of objects, in the words of our messages.
+_INFERRED = {
+    "string": "text", "bytes": "text", "empty": "nothing", "boolean": "true/false", "integer": "whole numbers",
+    "floating": "numbers", "mixed-integer-float": "numbers", "decimal": "numbers", "datetime64": "dates",
+    "datetime": "dates", "date": "dates",
+}  # fmt: skip
+
+
+class _Encodes(Protocol):
+    def encode(self, columns: Mapping[str, Any]) -> tf.Tensor: ...
+
+
+def values_of(series: pd.Series) -> str:
+    """Say what kind of values a column holds.
+
+    Args:
+        series: the column, of any dtype.
+
+    Returns:
+        `"text"`, `"whole numbers"`, `"numbers"`, `"true/false"`, `"dates"`, `"nothing"` (all missing), or else pandas'
+        own word, such as `"mixed-integer"`.
+    """
+    series = _plain(series)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        used = series.cat.codes.max() >= 0 if len(series) else False
+        return values_of(pd.Series(series.cat.categories)) if used else "nothing"
+    if types.is_bool_dtype(series.dtype):
+        return "true/false"
+    if types.is_integer_dtype(series.dtype):
+        return "whole numbers"
+    if types.is_float_dtype(series.dtype):
+        return "nothing" if series.isna().all() else "numbers"
+    if types.is_datetime64_any_dtype(series.dtype):
+        return "dates"
+    found = types.infer_dtype(series, skipna=True)
+    return "nothing" if series.isna().all() else _INFERRED.get(found, found)
+
+
+def check_frame(columns: Sequence[Column], frame: pd.DataFrame) -> None:
+    """Refuse a frame that lacks one of the columns, has it twice, or holds values of another kind in it."""
+    there = [str(name) for name in frame.columns]
+    for column in columns:
+        name = column.name
+        if name not in frame.columns:
+            raise DataError(
+                f"column {name!r} is missing", allowed=f"columns there are: {', '.join(there)}",
+                fix=did_you_mean(name, there) or None,
+            )  # fmt: skip
+        if there.count(name) > 1:
+            raise DataError(f"column {name!r} is there {there.count(name)} times", fix="give each its own name")
+        allowed, found = _accepted(column), values_of(frame[name])
+        if found not in (*allowed, "nothing"):
+            raise DataError(
+                f"column {name!r} holds another kind of values than in training",
+                received=f"{found} ({frame[name].dtype})", allowed=" or ".join(allowed),
+            )  # fmt: skip
+
+
+def _accepted(column: Column) -> tuple[str, ...]:
+    if isinstance(column, Continuous):
+        return ("numbers", "whole numbers", "true/false")
+    if not isinstance(column, Categorical):
+        return ("dates", "text")
+    if column.dtype == "int64":
+        return ("whole numbers", "numbers")
+    if column.hash_buckets or not column.values:
+        return ("text", "numbers", "true/false", "dates")
+    if set(column.values) <= {"false", "true"}:
+        return ("true/false", "text")
+    if all(map(_FLOAT.fullmatch, column.values)):
+        return ("numbers", "whole numbers", "text")
+    return ("text", "dates") if all(map(_DATE.match, column.values)) else ("text",)
+
+
+def argument_of(column: Column, series: pd.Series) -> np.ndarray:
+    """Give one column as a client would send it.
+
+    Args:
+        column: what it was fitted to be.
+        series: [n] values, checked.
+
+    Returns:
+        [n] bytes (as objects), int64 or float32.
+    """
+    if isinstance(column, Continuous):
+        return float32_of(series)
+    inverse, values = distinct(column, series)
+    return values[inverse]
+
+
+def distinct(column: Column, series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Give the different values of a categorical or date column as a client would send them, and where each stands.
+
+    Args:
+        column: what it was fitted to be.
+        series: [n] values, checked.
+
+    Returns:
+        inverse, int [n], and values [u + 1], of which the last is the sentinel: `values[inverse]` are the rows.
+    """
+    series = _plain(series)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        inverse, found = series.cat.codes.to_numpy(), pd.Series(series.cat.categories)
+    else:
+        inverse, uniques = pd.factorize(series)
+        found = pd.Series(uniques)
+    if column.dtype == "int64":
+        return inverse, np.append(_int64(column.name, found), np.int64(MISSING_INTEGER))
+    texts = np.empty(len(found) + 1, object)
+    texts[:-1] = [as_bytes(text) if isinstance(text, str) else text for text in _texts(column, found)]
+    texts[-1] = b""
+    return inverse.astype(np.intp, copy=False), texts
+
+
+def _texts(column: Column, found: pd.Series) -> Sequence[str | bytes]:
+    kind = values_of(found)
+    if kind == "nothing":
+        return [""] * len(found)
+    if kind == "dates":
+        return iso(found)
+    if kind == "true/false":
+        return ["true" if value else "false" for value in found]
+    if kind in ("numbers", "whole numbers"):
+        # Shortest form that gives the same float back, as pandas writes it; 0.0 and -0.0 are one.
+        numbers = as_numbers(found)
+        return [str(value + 0.0) if np.isfinite(value) else "" for value in numbers]
+    return list(found)
+
+
+def iso(moments: pd.Series) -> list[str]:
+    """Write dates or moments as ISO 8601, in local time: days alone where no value has a time of day."""
+    if isinstance(moments.dtype, pd.ArrowDtype) or not types.is_datetime64_any_dtype(moments.dtype):
+        return [str(value.isoformat()) for value in moments.astype(object)]
+    if getattr(moments.dt, "tz", None) is not None:
+        moments = moments.dt.tz_localize(None)
+    values = moments.to_numpy().astype("M8[s]")
+    days = values.astype("M8[D]")
+    return np.datetime_as_string(days if (days == values).all() else values).tolist()
+
+
+def _int64(name: str, found: pd.Series) -> np.ndarray:
+    if values_of(found) == "whole numbers":
+        try:
+            return np.array([int(value) for value in found.array], np.int64)
+        except OverflowError:
+            raise DataError(f"column {name!r} holds a number beyond int64", received=max(found, key=abs)) from None
+    numbers = as_numbers(found)
+    finite = np.isfinite(numbers)
+    bad = numbers[finite & ((numbers != np.rint(numbers)) | (np.abs(numbers) > 2.0**53))]
+    if len(bad):
+        raise DataError(f"column {name!r} holds another kind of values than in training",
+                        received=float(bad[0]), allowed="whole numbers")  # fmt: skip
+    return np.where(finite, np.where(finite, numbers, 0).astype(np.int64), MISSING_INTEGER)
+
+
+def _plain(series: pd.Series) -> pd.Series:
+    """Write out Arrow's dictionaries, as Parquet files hold them; pandas cannot make categories of those with gaps."""
+    if isinstance(series.dtype, pd.ArrowDtype) and pa.types.is_dictionary(series.dtype.pyarrow_dtype):
+        return series.astype(pd.ArrowDtype(series.dtype.pyarrow_dtype.value_type))
+    return series
+
+
+def float32_of(series: pd.Series) -> np.ndarray:
+    """Give a column of numbers as float32 [n], NaN where a value is missing."""
+    numbers = as_numbers(series)
+    with np.errstate(over="ignore"):  # beyond float32 a value arrives as infinity, and so counts as missing
+        return numbers.astype(np.float32)
+
+
+def as_numbers(series: pd.Series) -> np.ndarray:
+    """Give a column of numbers, of whatever dtype pandas holds them in, as NumPy's bool, int or float [n]."""
+    series = _plain(series)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(series.cat.categories.dtype)
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "fiub":
+        return series.to_numpy()
+    if series.dtype == object:
+        series = pd.to_numeric(series)
+    return series.to_numpy(np.float64, na_value=np.nan)
+
+
+def encode_column(
+    alone: _Encodes, column: Column, series: pd.Series, encoded: np.ndarray, places: Sequence[int], chunk: int
+) -> None:
+    """Encode one column into its places.
+
+    Args:
+        alone: encodes this column and nothing else.
+        column: what it was fitted to be.
+        series: [n] values, checked.
+        encoded: float32 [n, D], written to.
+        places: the columns of `encoded` that it becomes.
+        chunk: how many values go through the graph at once.
+    """
+    if isinstance(column, Continuous):
+        values = float32_of(series)
+        for begin in range(0, len(values), chunk):
+            piece = alone.encode({column.argument: values[begin : begin + chunk]})
+            encoded[begin : begin + chunk, places] = piece.numpy()
+        return
+    inverse, values = distinct(column, series)
+    pieces = [
+        alone.encode({column.argument: tf.constant(values[begin : begin + chunk], column.dtype)}).numpy()
+        for begin in range(0, len(values), chunk)
+    ]
+    of_value = np.concatenate(pieces)
+    for begin in range(0, len(inverse), chunk):
+        encoded[begin : begin + chunk, places] = of_value[inverse[begin : begin + chunk]]
+
+
+def example(values: Mapping[str, Any]) -> tf.train.Example:
+    """Give one row as a tf.Example: bytes, whole numbers and floats by argument; missing ones are left out."""
+    features = {}
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            if value:
+                features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        elif isinstance(value, np.integer):
+            if value != MISSING_INTEGER:
+                features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        elif not np.isnan(value):
+            features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+    return tf.train.Example(features=tf.train.Features(feature=features))
