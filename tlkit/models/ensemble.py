@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -169,15 +168,7 @@ def _averaging_head(heads: list[keras.Model], numbers: list[int], distinct: int,
     parts = keras.ops.split(embedding, distinct, axis=-1) if distinct > 1 else [embedding]
     logits = [keras.ops.cast(head(parts[number]), "float32") for head, number in zip(heads, numbers, strict=True)]
 
-    def log_mean(log_probabilities: list[Any]) -> Any:
-        # The mean of exponentials, as a logarithm: a probability too small for float32 keeps its finite logit.
-        total = keras.ops.logsumexp(keras.ops.stack(log_probabilities, axis=1), axis=1)
-        return total - math.log(len(heads))
-
-    if task.objective.is_multi_label:
-        yes, no = ([keras.ops.log_sigmoid(sign * part) for part in logits] for sign in (1.0, -1.0))
-        return keras.Model(embedding, log_mean(yes) - log_mean(no), name="head")
-    return keras.Model(embedding, log_mean([keras.ops.log_softmax(part, axis=-1) for part in logits]), name="head")
+    return keras.Model(embedding, task.objective.averaged(logits), name="head")
 
 
 def _twins(part: keras.Model, copy: keras.Model) -> dict[int, keras.layers.Layer]:

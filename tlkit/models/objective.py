@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -62,6 +64,19 @@ class Objective:
         """Make the loss of logits and targets, float32 [B, k] each."""
         kind = keras.losses.BinaryCrossentropy if self.is_multi_label else keras.losses.CategoricalCrossentropy
         return kind(from_logits=True, label_smoothing=label_smoothing)
+
+    def averaged(self, logits: Sequence[Any]) -> Any:
+        """Logits of several members, float32 [B, k] each -> logits of the mean of their probabilities."""
+
+        def log_mean(log_probabilities: list[Any]) -> Any:
+            # The mean of exponentials, as a logarithm: a probability too small for float32 keeps its finite logit.
+            total = keras.ops.logsumexp(keras.ops.stack(log_probabilities, axis=1), axis=1)
+            return total - math.log(len(log_probabilities))
+
+        if self.is_multi_label:
+            yes, no = ([keras.ops.log_sigmoid(sign * part) for part in logits] for sign in (1.0, -1.0))
+            return log_mean(yes) - log_mean(no)
+        return log_mean([keras.ops.log_softmax(part, axis=-1) for part in logits])
 
     def accuracy(self) -> keras.metrics.Metric:
         """Make the accuracy of an epoch: right classes, or right yes-or-no answers over all labels."""

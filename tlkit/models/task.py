@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import keras
 
@@ -12,8 +12,12 @@ from tlkit.errors import ConfigError, check_choice
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.objective import SINGLE_LABEL, Objective
 from tlkit.models.resizing import features_at_size
+from tlkit.models.targets_objective import TargetsObjective
 from tlkit.preprocessing.images import ImagePreprocessing
 from tlkit.preprocessing.text import TextPreprocessing
+
+if TYPE_CHECKING:
+    from tlkit.preprocessing.table import TablePreprocessing
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 # What a backbone does to pixels before its first convolution needs more than the eight bits of bfloat16; the others
@@ -71,20 +75,20 @@ class Task:
     """What is learned, as plain Keras models that users can get at.
 
     Attributes:
-        kind: `"image_classification"` or `"text_classification"`.
-        model: inputs -> logits float32 [B, k]. Inputs are pixels float32 [B, S, S, 3] in 0..255 (RGB), or token ids
-            int32 [B, T].
+        kind: `"image_classification"`, `"text_classification"` or `"tabular"`.
+        model: inputs -> logits float32 [B, k]. Inputs are pixels float32 [B, S, S, 3] in 0..255 (RGB), token ids
+            int32 [B, T], or encoded rows float32 [B, D].
         features: inputs -> embedding [B, F]: scaling of pixels, backbone and pooling.
         head: embedding [B, F] -> logits [B, k]; `model(x) == head(features(x))`.
         backbone: the pretrained network inside `features`.
-        preprocessing: image bytes or strings -> inputs; training and the exported graph call this same object.
-        class_names: the label of each logit.
+        preprocessing: image bytes, strings or columns -> inputs; training and the exported graph call this same object.
+        class_names: the label of each logit; where it is no class, the name of what it predicts.
         groups: layer groups from the input to the output; the last one is the head.
         backbone_name: name in the catalogue.
         weights_source: where the weights came from; `"none"` for random ones.
         cut: the layer group that the backbone ends after; empty when it is whole.
         min_size: the smallest side of an image that the backbone takes, in pixels; unused for texts.
-        objective: what the logits mean: one class out of k, or any number of labels.
+        objective: what the logits mean: one class out of k, any number of labels, or values.
     """
 
     kind: str
@@ -92,14 +96,14 @@ class Task:
     features: keras.Model
     head: keras.Model
     backbone: keras.Model
-    preprocessing: ImagePreprocessing | TextPreprocessing
+    preprocessing: ImagePreprocessing | TextPreprocessing | TablePreprocessing
     class_names: tuple[str, ...]
     groups: tuple[LayerGroup, ...]
     backbone_name: str
     weights_source: str
     cut: str = ""
     min_size: int = 16
-    objective: Objective = SINGLE_LABEL
+    objective: Objective | TargetsObjective = SINGLE_LABEL
 
     def freeze_to(self, first_trainable: int) -> None:
         """Freeze every group before number `first_trainable` and unfreeze the others.

@@ -1,0 +1,218 @@
+"""Networks for tables: an entity embedding for each categorical column, then dense layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.errors import ConfigError, did_you_mean
+from tlkit.models.head import HeadBuilder, build_head, check_dropout
+from tlkit.models.tabular_layers import CodesAndNumbers, PiecewiseLinear
+from tlkit.models.targets_objective import objective_of, output_names
+from tlkit.models.task import LayerGroup, Precision, Task
+from tlkit.preprocessing.table import TablePreprocessing
+from tlkit.preprocessing.targets import Target
+
+LARGEST = 600
+_MOMENTUM = 0.9  # of the statistics: an epoch of a small table has too few steps for the usual 0.99
+
+
+def embedding_size(values: int) -> int:
+    """Width of the embedding of a column with so many codes: `min(600, round(1.6 n^0.56))`, fastai's rule.
+
+    >>> embedding_size(1117)
+    81
+    """
+    return int(min(LARGEST, round(1.6 * values**0.56)))
+
+
+def tabular_model(
+    preprocessing: TablePreprocessing,
+    targets: Sequence[Target],
+    *,
+    hidden: Sequence[int] = (200, 100),
+    embedding_sizes: Mapping[str, int] | None = None,
+    embedding_dropout: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    batch_norm: bool = True,
+    number_bins: int = 16,
+    head: HeadBuilder | None = None,
+    start_from: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    precision: Precision = "float32",
+    seed: int = 0,
+) -> Task:
+    """Make a network for a table: embeddings of the categories beside normalised numbers, then dense layers.
+
+    The embeddings learn which categories behave alike (Guo & Berkhahn 2016, arXiv 1604.06737). Each dense layer is
+    followed by a ReLU, batch normalisation and dropout, as in fastai's tabular model.
+
+    Example:
+        >>> data = tlkit.table_from_file("houses.csv", "price")
+        >>> task = tlkit.tabular_model(data.preprocessing, data.targets)
+        >>> learn = tlkit.Learner(task, data)
+        >>> learn.fit(5, 1e-2)
+
+    Args:
+        preprocessing: that of the data; it knows the columns and their categories.
+        targets: `data.targets`.
+        hidden: units of the dense layers; the last one's are the embedding of a row that the export gives.
+        embedding_sizes: width of a column's embedding where it shall not follow the rule (`embedding_size`), by the
+            name of the code column, such as `"Store"` or `"date month"`.
+        embedding_dropout: part of the embeddings that is dropped in training, 0 up to (not including) 1.
+        dropout: after each dense layer: one number, or one for each.
+        batch_norm: normalise numbers and hidden layers by batch.
+        number_bins: bins that each number is spread over, see `PiecewiseLinear`; 0 leaves numbers as they are.
+        head: builds the outputs from the last hidden layer: `head(embedding [B, F], K) -> [B, K]`.
+        start_from: vectors that embeddings begin with, by code column and value, such as another project's
+            `tlkit embeddings export` gives: what occurs in both is taken over, the rest starts at their mean.
+        precision: what the dense layers compute in.
+        seed: of initial weights and dropouts.
+
+    Returns:
+        A `Task` of kind `"tabular"`, wholly trainable; with `start_from`, its embeddings are frozen. Its layer groups
+        are embeddings, numbers, trunk and head.
+
+    Raises:
+        ConfigError: an argument is not usable.
+    """
+    targets = tuple(targets)
+    units = _checked_hidden(hidden)
+    rates = [dropout] * len(units) if isinstance(dropout, int | float) else list(dropout)
+    if len(rates) != len(units):
+        raise ConfigError("there must be one dropout, or one for each dense layer", received=rates)
+    for rate in (embedding_dropout, *rates):
+        check_dropout("dropout", rate)
+    sizes = _sizes(preprocessing, embedding_sizes or {})
+    seeds = keras.random.SeedGenerator(seed)
+
+    def fresh() -> int:
+        return int(np.asarray(seeds.next())[0]) % 2**31
+
+    encoded = keras.Input((preprocessing.width,), name="encoded")
+    *codes, numbers = _listed(CodesAndNumbers(len(preprocessing.codes), name="columns")(encoded))
+    embeddings = [
+        keras.layers.Embedding(
+            code.size, sizes[code.name], embeddings_initializer=_small(fresh()), name=f"embedding_{number}"
+        )
+        for number, code in enumerate(preprocessing.codes)
+    ]
+    parts = [layer(column) for layer, column in zip(embeddings, codes, strict=True)]
+    vector = keras.layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else (parts or [None])[0]
+    if vector is not None and embedding_dropout:
+        vector = keras.layers.Dropout(embedding_dropout, seed=fresh(), name="embedding_dropout")(vector)
+    number_layers: list[keras.layers.Layer] = []
+    if preprocessing.numbers:
+        if batch_norm:
+            number_layers.append(keras.layers.BatchNormalization(momentum=_MOMENTUM, name="normalised_numbers"))
+            numbers = number_layers[0](numbers)
+        if number_bins:
+            # After the normalisation: what hardly varied in training and does later, it makes huge; bins have an end.
+            numbers = PiecewiseLinear(number_bins, name="bins")(numbers)
+        vector = numbers if vector is None else keras.layers.Concatenate(name="row")([vector, numbers])
+    trunk: list[keras.layers.Layer] = []
+    for place, (width, rate) in enumerate(zip(units, rates, strict=True), 1):
+        stack = [keras.layers.Dense(width, activation="relu", kernel_initializer=_he(fresh()), name=f"dense_{place}")]
+        if batch_norm:
+            stack.append(keras.layers.BatchNormalization(momentum=_MOMENTUM, name=f"norm_{place}"))
+        if rate:
+            stack.append(keras.layers.Dropout(rate, seed=fresh(), name=f"dropout_{place}"))
+        for layer in stack:
+            vector = layer(vector)
+        trunk += stack
+    features = keras.Model(encoded, vector, name="features")
+    names = output_names(targets)
+    embedding = keras.Input(features.output_shape[1:], name="embedding")
+    head_model = keras.Model(embedding, build_head(head, 0.0, seed)(embedding, len(names)), name="head")
+    groups = (
+        LayerGroup("embeddings", tuple(embeddings)),
+        LayerGroup("numbers", tuple(number_layers)),
+        LayerGroup("trunk", tuple(trunk)),
+    )
+    task = Task(
+        kind="tabular",
+        model=keras.Model(encoded, head_model(features(encoded)), name="tabular"),
+        features=features,
+        head=head_model,
+        backbone=features,
+        preprocessing=preprocessing,
+        class_names=names,
+        # A group without a weight could be neither frozen nor trained.
+        groups=(*(g for g in groups if g.variables), LayerGroup("head", (head_model,))),
+        backbone_name=f"embeddings + {'-'.join(map(str, units))}",
+        weights_source="none",
+        objective=objective_of(targets),
+    )
+    task.freeze_to(0)
+    if start_from is not None:
+        _start_from(task, start_from)
+        task.freeze_to(1)
+    task.set_precision(precision)
+    return task
+
+
+def _checked_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
+    units = tuple(hidden) if isinstance(hidden, Sequence) else ()
+    if not units or any(isinstance(u, bool) or not isinstance(u, int) or not 1 <= u <= 65_536 for u in units):
+        raise ConfigError("hidden is not usable", received=hidden, allowed="a list of units, such as [200, 100]")
+    return units
+
+
+def _sizes(preprocessing: TablePreprocessing, own: Mapping[str, int]) -> dict[str, int]:
+    names = [code.name for code in preprocessing.codes]
+    for name, size in own.items():
+        if name not in names:
+            raise ConfigError(
+                "embedding_sizes names no categorical column",
+                received=name,
+                allowed=names,
+                fix=did_you_mean(name, names) or None,
+            )
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 4096:
+            raise ConfigError(f"the embedding size of {name} is not usable", received=size, allowed="1 to 4096")
+    return {code.name: own.get(code.name, embedding_size(code.size)) for code in preprocessing.codes}
+
+
+def _start_from(task: Task, tables: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Take embeddings over by the value of the category.
+
+    Raises:
+        ConfigError: no column occurs in both, or a width differs.
+    """
+    preprocessing: Any = task.preprocessing
+    known = [code.name for code in preprocessing.codes]
+    shared = [name for name in tables if name in known]
+    if not shared:
+        raise ConfigError("start_from has none of the categorical columns", received=list(tables), allowed=known)
+    for number, code in enumerate(preprocessing.codes):
+        if code.name not in tables:
+            continue
+        layer = task.features.get_layer(f"embedding_{number}")
+        vectors = tables[code.name]
+        weights = np.tile(np.mean(list(vectors.values()), axis=0, dtype=np.float64), (code.size, 1)).astype(np.float32)
+        if weights.shape[1] != layer.output_dim:
+            raise ConfigError(
+                f"the vectors of {code.name} have another width",
+                received=weights.shape[1],
+                allowed=layer.output_dim,
+                fix=f"set embedding_sizes for {code.name} to {weights.shape[1]}",
+            )
+        for place, label in enumerate(code.labels):
+            if label in vectors:
+                weights[place] = vectors[label]
+        layer.embeddings.assign(weights)
+
+
+def _listed(parts: Any) -> list[Any]:
+    return parts if isinstance(parts, list) else [parts]  # Keras unpacks a list of one
+
+
+def _small(seed: int) -> keras.Initializer:
+    # Near zero, so that a category which is hardly seen says hardly anything.
+    return keras.initializers.TruncatedNormal(stddev=0.05, seed=seed)
+
+
+def _he(seed: int) -> keras.Initializer:
+    return keras.initializers.HeUniform(seed=seed)
