@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tlkit.data.sampling import EpochOrder, Sampling, epoch_reader
 from tlkit.errors import ConfigError, check_choice
+from tlkit.preprocessing.targets import Target
 
 ClassWeight = Literal["none", "balanced"]
 
@@ -26,9 +27,11 @@ class LabelledData(ABC):
         splits: the items by split name.
         class_weights: float32 [k], the weight of each class in the loss, or None.
         multi_label: whether an item may have several labels, or none.
+        targets: what a table predicts; empty for other data.
     """
 
     multi_label: bool = False
+    targets: tuple[Target, ...] = ()
     class_names: list[str]
     batch_size: int
     seed: int

@@ -1,0 +1,285 @@
+"""What the columns of a table are: inferred from their values, asked about where the values do not tell."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from tlkit.data.events import as_moments
+from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
+from tlkit.preprocessing.columns import ColumnKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW_VALUES = 50  # whole numbers of which there are at most so many may well be categories
+_ID_ROWS = 20  # below this, "a different value in each row" says nothing
+_ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
+_OTHER_DATES = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T]\d.*)?|\d{4}[./]\d{1,2}[./]\d{1,2}([ T]\d.*)?"
+_DATE_SHARE = 0.95
+_NUMBER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something about a column that a user should know, or decide.
+
+    Attributes:
+        column: its name.
+        guess: the kind that is taken for it.
+        why: the reason, one line.
+        is_question: whether the values alone do not decide it.
+    """
+
+    column: str
+    guess: str
+    why: str
+    is_question: bool = False
+
+    def comment(self) -> str:
+        """Give what stands behind the column in config.toml, such as "24 whole numbers: categorical or continuous?"."""
+        return self.why
+
+
+@dataclasses.dataclass(frozen=True)
+class InferredKinds:
+    """The kind of each column, and what was noticed.
+
+    Attributes:
+        kinds: column -> kind, in the order of the table, without targets.
+        questions: columns whose kind was a guess between two.
+        warnings: columns that are left out, and why.
+    """
+
+    kinds: dict[str, ColumnKind]
+    questions: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+
+def infer_kinds(
+    frame: pd.DataFrame,
+    targets: Sequence[str],
+    *,
+    given: Mapping[str, ColumnKind] | None = None,
+    place: Callable[[np.ndarray], str] | None = None,
+) -> InferredKinds:
+    """Say of each column what kind it is.
+
+    | values | kind |
+    |---|---|
+    | true and false | boolean |
+    | text that repeats | categorical |
+    | text with almost one value a row | id, with a warning: it would be learned by heart |
+    | ISO dates (95 % of the values; all must then be) | date |
+    | numbers with a fraction, many whole numbers | continuous |
+    | 3 to 50 whole numbers, or codes without gaps that come equally often | asked, with a guess |
+    | 0 and 1 (or any two whole numbers) | categorical |
+    | 1, 2, 3 and so on, each once | id, with a warning |
+    | one value, or none | ignore, with a warning |
+
+    Example:
+        >>> found = infer_kinds(flights, ["arr_delay"])
+        >>> found.kinds["carrier"], found.questions[0].comment()
+        ('categorical', '20 whole numbers: categorical or continuous?')
+
+    Args:
+        frame: the rows, as `tlkit.data.frame_source.read_source` gives them.
+        targets: columns that are to be predicted, and so no inputs.
+        given: kinds that are known; these columns are not looked at.
+        place: says where rows stand, for messages.
+
+    Returns:
+        The kinds.
+
+    Raises:
+        ConfigError: a kind in `given` does not exist.
+        DataError: `given` names a column that is not there, or a column holds values of several types, dates that are
+            not ISO 8601, or what no column can hold.
+    """
+    given = dict(given or {})
+    names = [str(name) for name in frame.columns]
+    for name, kind in given.items():
+        check_choice(f"kind of column {name!r}", kind, get_args(ColumnKind))
+        if name in targets:
+            raise ConfigError("a target is no input and has no kind", received=name, fix="take it out of the columns")
+        if name not in names:
+            raise DataError(
+                f"the table lacks column {name!r}, which the columns name",
+                allowed=names,
+                fix=did_you_mean(name, names) or "correct the file, or take the column out of the config",
+            )
+    kinds: dict[str, ColumnKind] = {}
+    notes: list[Finding] = []
+    where = place or (lambda rows: f"data row{'s' * (len(rows) > 1)} {', '.join(str(row + 1) for row in rows[:3])}")
+    for name in names:
+        if name in targets:
+            continue
+        if name in given:
+            kinds[name] = given[name]
+            continue
+        guess, why, asked = _infer(frame[name], name, where)
+        kinds[name] = guess
+        if why:
+            notes.append(Finding(name, guess, why, asked))
+    return InferredKinds(
+        kinds,
+        tuple(note for note in notes if note.is_question),
+        tuple(note for note in notes if not note.is_question),
+    )
+
+
+_Guess = tuple[ColumnKind, str, bool]
+
+
+def _infer(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> _Guess:
+    import pandas as pd
+
+    types = pd.api.types
+    present = column.dropna()
+    if not len(present):
+        return "ignore", "no value at all", False
+    if column.dtype == object:
+        raise mixed_types(column, name, place)
+    if types.is_bool_dtype(column.dtype):
+        return ("boolean", "", False) if present.nunique() > 1 or len(present) < len(column) else _constant(present)
+    if types.is_datetime64_any_dtype(column.dtype):
+        return ("date", "", False) if present.nunique() > 1 else _constant(present)
+    if types.is_integer_dtype(column.dtype):
+        return _infer_integers(present.to_numpy(np.int64), len(column))
+    if types.is_float_dtype(column.dtype):
+        finite = present[np.isfinite(present.to_numpy(np.float64))]
+        return _constant(present) if finite.nunique() < 2 else ("continuous", "", False)
+    if isinstance(column.dtype, pd.StringDtype):
+        return _infer_texts(column, present, name, place)
+    raise DataError(
+        f"column {name!r} holds what no column can be",
+        received=str(column.dtype),
+        allowed="text, numbers, true and false, dates",
+        fix=f'convert it, or say {name} = "ignore"',
+    )
+
+
+def _constant(present: pd.Series) -> _Guess:
+    return "ignore", f"always {str(present.iloc[0])[:40]!r}", False
+
+
+def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
+    distinct, counts = np.unique(values, return_counts=True)
+    k = len(distinct)
+    if k == 1:
+        return "ignore", f"always {distinct[0]}", False
+    span = int(distinct[-1]) - int(distinct[0]) + 1
+    if k == rows >= _ID_ROWS and span <= 2 * k:
+        return "id", "a number for each row: useless, and it leaks the order of the table", False
+    if k == 2:
+        return "categorical", "", False
+    if k <= FEW_VALUES:
+        guess: ColumnKind = "categorical" if len(values) >= 10 * k else "continuous"
+        return guess, f"{k} whole numbers: categorical or continuous?", True
+    # Codes such as the number of a shop: no gaps, each many times, and about equally often.
+    if len(values) >= 20 * k and k >= 0.9 * span:
+        even = counts.std() < 0.5 * counts.mean()
+        guess = "categorical" if even else "continuous"
+        return guess, f"{k} whole numbers without gaps: categorical or continuous?", True
+    return "continuous", "", False
+
+
+def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> _Guess:
+    counts = present.value_counts()
+    texts, k = counts.index.to_series(), len(counts)
+
+    def share(pattern: str) -> float:
+        return float(counts[texts.str.fullmatch(pattern).to_numpy(bool)].sum()) / len(present)
+
+    if share(_ISO) >= _DATE_SHARE:
+        check_dates(column, name, place)
+        return ("date", "", False) if k > 1 else _constant(present)
+    if share(_OTHER_DATES) >= _DATE_SHARE:
+        raise DataError(
+            f"column {name!r} holds dates that are not written as ISO 8601",
+            received=str(present.iloc[0]),
+            allowed="2015-12-31, or 2015-12-31T18:30",
+            fix=f'convert to ISO: pandas.to_datetime(..., dayfirst=...), or say {name} = "ignore"',
+        )
+    if k == 1:
+        return _constant(present)
+    numeric = share(_NUMBER)
+    if numeric == 1.0:
+        return "categorical", f"{k} numbers kept as text: categorical, or continuous without the zeros?", True
+    if numeric >= 0.5 and k > FEW_VALUES:
+        raise mixed_types(column, name, place)
+    if k > 0.9 * len(present) and len(present) >= _ID_ROWS:
+        long = texts.str.len().mean() > 40
+        return "id", f"{'free text' if long else 'almost one value a row'}: useless, and it leaks", False
+    if numeric >= 0.5:
+        return "categorical", f"{k} values, most of them numbers: categorical, or are some of them mistakes?", True
+    if k > 1000 and k > 0.2 * len(present):
+        return "categorical", f"{k} different texts in {len(present)} rows: categorical, hashed, or ignore?", True
+    return "categorical", "", False
+
+
+def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> None:
+    """Refuse a column of dates in which some are none.
+
+    Raises:
+        DataError: with the rows.
+    """
+    bad = np.flatnonzero((as_moments(column).isna() & column.notna()).to_numpy(bool))
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: column {name!r} has what is no date",
+            received=str(column.iloc[bad[0]]),
+            allowed="ISO dates such as 2015-12-31",
+            fix=f'correct these rows, or say {name} = "categorical"',
+        )
+
+
+def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> DataError:
+    """Make the error about a column of several types, with the rows of the rarer ones."""
+    import pandas as pd
+
+    if column.dtype == object:
+        kinds = np.array([_type_of(value) for value in column], object)
+    else:
+        numeric = column.str.fullmatch(_NUMBER).fillna(True).to_numpy(bool)
+        kinds = np.where(numeric, "numbers", "text").astype(object)
+        kinds[column.isna().to_numpy(bool)] = ""
+    counts = pd.Series(kinds[kinds != ""]).value_counts()
+    if len(counts) == 1:
+        return DataError(
+            f"column {name!r} holds what no column can be",
+            received=str(counts.index[0]),
+            allowed="text, numbers, true and false, dates",
+            fix=f'convert it, or say {name} = "ignore"',
+        )
+    rare = np.flatnonzero((kinds != counts.index[0]) & (kinds != ""))
+    value: Any = column.iloc[rare[0]]
+    if column.dtype == object:
+        fix = f'make the column one type (column.astype("str") for names), or say {name} = "ignore"'
+    else:
+        fix = f'correct these rows, or say {name} = "categorical" if the numbers are names'
+    return DataError(
+        f"{place(rare)}: column {name!r} mixes types: {kinds[rare[0]]} where most rows have {counts.index[0]}",
+        received=str(value)[:60],
+        fix=fix,
+    )
+
+
+def _type_of(value: Any) -> str:
+    import datetime
+    import numbers
+
+    import pandas as pd
+
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "true or false"
+    if isinstance(value, numbers.Number):
+        return "numbers"
+    if isinstance(value, str):
+        return "text"
+    return "dates" if isinstance(value, datetime.date) else f"values of type {type(value).__name__}"

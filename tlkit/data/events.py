@@ -1,0 +1,150 @@
+"""Columns about events such as holidays: how long ago the last was, when the next comes, how many there were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkit.data.text_files import missing_column
+from tlkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NO = {"", "0", "0.0", "false", "no", "nan", "none", "<na>", "nat"}
+
+
+def event_features(
+    frame: pd.DataFrame,
+    *,
+    date: str,
+    events: Sequence[str],
+    group: str | None = None,
+    known_from: Sequence[object] = (),
+) -> pd.DataFrame:
+    """Add, for each event column, days since the last event and until the next, and running counts.
+
+    A day is an event's where its value is not empty, 0, false or "no"; if a group has several rows for a day, where
+    any of them is. On that day itself both distances are 0 and both counts hold it. What cannot be known is missing:
+    no event before, or none yet to come.
+
+    The rows before a border (the first day of validation, of testing) do not see events from that border on, so that
+    nothing of the held-out part reaches training; later rows do look back across it.
+
+    Example:
+        >>> days = pd.DataFrame({"day": ["2024-01-01", "2024-01-03", "2024-01-04"], "promo": [1, 0, 1]})
+        >>> event_features(days, date="day", events=["promo"]).iloc[1, 2:].tolist()
+        [2.0, 1.0, 1.0, 1.0]
+
+    Args:
+        frame: the rows, in any order.
+        date: column of dates: datetimes, or ISO 8601 text.
+        events: columns that say whether there is an event, or which.
+        group: column whose values (such as stores) have events of their own.
+        known_from: borders, dates as `date` has them.
+
+    Returns:
+        A copy of the frame with `<event> days since`, `<event> days until`, `<event> last 7 days` (of today and the
+        six days before) and `<event> so far` for each event, float64.
+
+    Raises:
+        ConfigError: no event is named, or a border is not a date.
+        DataError: a column is missing, a date is missing or cannot be read, or a column that would be added is there.
+    """
+    import pandas as pd
+
+    if isinstance(events, str) or not events:
+        raise ConfigError("events is not usable", received=events, allowed="a list of columns")
+    for column in (date, *events, *([group] if group else [])):
+        if column not in frame.columns:
+            raise missing_column(column, frame.columns, "the table")
+    moments = _moments(frame[date], date)
+    days = moments.astype("datetime64[D]").astype(np.int64)
+    borders = np.sort(_borders(known_from))
+    groups = np.zeros(len(frame), np.int64)
+    if group:
+        groups = pd.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
+    first, span = int(days.min()), int(days.max() - days.min()) + 1
+    # One number for each group and day; groups are so far apart that a window of 7 days never reaches the next.
+    stride = span + 8
+    keys = groups * stride + (days - first)
+    starts = groups * stride
+    # The first day that a row must not see: the next border.
+    border_days = borders.astype("datetime64[D]").astype(np.int64)
+    period_ends = np.append(border_days, np.iinfo(np.int64).max)[np.searchsorted(borders, moments, side="right")]
+    added = {}
+    for event in events:
+        marked = np.unique(keys[is_event(frame[event])])  # ascending, one for each group and day with an event
+        before = np.searchsorted(marked, starts)  # events of earlier groups
+        until_today = np.searchsorted(marked, keys, side="right")
+        since = np.full(len(frame), np.nan)
+        seen = until_today > before
+        since[seen] = keys[seen] - marked[until_today[seen] - 1]
+        until = np.full(len(frame), np.nan)
+        next_one = np.searchsorted(marked, keys)
+        ahead = next_one < len(marked)
+        coming = np.where(ahead, marked[np.minimum(next_one, max(len(marked) - 1, 0))] if len(marked) else 0, -1)
+        ahead &= (coming < starts + stride) & (days + (coming - keys) < period_ends)
+        until[ahead] = (coming - keys)[ahead]
+        week = until_today - np.searchsorted(marked, np.maximum(keys - 6, starts))
+        values = (since, until, week.astype(np.float64), (until_today - before).astype(np.float64))
+        for name, column in zip(event_columns(event), values, strict=True):
+            if name in frame.columns:
+                raise DataError("the table already has a column of that name", received=name, fix="rename it")
+            added[name] = column
+    return pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1)
+
+
+def event_columns(event: str) -> tuple[str, str, str, str]:
+    """Name the columns that `event_features` adds for an event."""
+    return f"{event} days since", f"{event} days until", f"{event} last 7 days", f"{event} so far"
+
+
+def is_event(column: pd.Series) -> np.ndarray:
+    """Say of each value whether it means an event: bool [n]."""
+    import pandas as pd
+
+    codes, values = pd.factorize(column)
+    marks = np.array([str(value).strip().lower() not in _NO and value != 0 for value in values], bool)
+    return np.append(marks, False)[codes]  # code -1, missing, is none
+
+
+def _moments(column: pd.Series, name: str) -> np.ndarray:
+    moments = as_moments(column)
+    bad = np.flatnonzero(moments.isna())
+    if len(bad):
+        raise DataError(
+            f"column {name!r} has no usable date in data row {bad[0] + 1} ({len(bad)} such rows)",
+            received=str(column.iloc[bad[0]]),
+            allowed="ISO dates such as 2024-01-31",
+        )
+    return moments.to_numpy("datetime64[us]")
+
+
+def as_moments(column: pd.Series) -> pd.Series:
+    """Read a column of datetimes or ISO 8601 text: datetimes without time zone (UTC), NaT where there is none."""
+    import pandas as pd
+
+    codes, values = pd.factorize(column)  # dates repeat: read each once
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        moments = pd.Series(values)
+    else:
+        moments = pd.to_datetime(pd.Series(values, dtype=object), errors="coerce", utc=True, format="ISO8601")
+    if getattr(moments.dt, "tz", None) is not None:
+        moments = moments.dt.tz_convert("UTC").dt.tz_localize(None)
+    taken = np.append(moments.to_numpy("datetime64[us]"), np.datetime64("NaT", "us"))[codes]
+    return pd.Series(taken, index=column.index)
+
+
+def _borders(known_from: Sequence[object]) -> np.ndarray:
+    import pandas as pd
+
+    try:
+        borders = pd.to_datetime(pd.Series(list(known_from), dtype=object), utc=True, format="ISO8601")
+    except (ValueError, TypeError) as error:
+        raise ConfigError("known_from holds no date", received=list(known_from), allowed="ISO dates") from error
+    if borders.isna().any():
+        raise ConfigError("known_from holds no date", received=list(known_from), allowed="ISO dates")
+    return borders.dt.tz_localize(None).to_numpy("datetime64[us]")

@@ -1,0 +1,187 @@
+"""The gate of a table: what makes training on it useless or dishonest is found before anything is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkit.data.column_kinds import Finding, check_dates, mixed_types
+from tlkit.data.text_files import missing_column
+from tlkit.errors import ConfigError, DataError
+from tlkit.preprocessing.columns import ColumnKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Place = Callable[[np.ndarray], str]
+_SAME_ORDER = 0.99999  # rank correlation from which a column is the target in other words
+_FEWEST_ROWS = 10  # with fewer, columns agree by chance
+
+
+def check_target_columns(frame: pd.DataFrame, targets: Sequence[str], origin: str) -> None:
+    """Refuse targets that are not there, twice, or never given.
+
+    Raises:
+        ConfigError: no target is named, or one twice.
+        DataError: a target column is missing, or has no value.
+    """
+    if not targets or not all(isinstance(name, str) and name for name in targets):
+        raise ConfigError("target is not usable", received=list(targets), allowed="the name of a column, or several")
+    if len(set(targets)) < len(targets):
+        raise ConfigError("a target is named twice", received=list(targets))
+    for name in targets:
+        if name not in frame.columns:
+            raise missing_column(name, frame.columns, origin)
+        if frame[name].isna().all():
+            raise DataError(f"the target column {name!r} of {origin} has no value in any row")
+
+
+def check_values(frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], place: Place) -> None:
+    """Refuse infinities, dates that are none, and columns whose values do not fit the kind that the user gave.
+
+    Raises:
+        DataError: with the column and its rows.
+    """
+    import pandas as pd
+
+    for name, kind in kinds.items():
+        if kind in ("id", "ignore"):
+            continue
+        column = frame[name]
+        if column.dtype == object:
+            raise mixed_types(column, name, place)
+        numeric = pd.api.types.is_numeric_dtype(column.dtype)
+        if kind == "continuous":
+            if isinstance(column.dtype, pd.StringDtype):
+                raise _not_numbers(column, name, place)
+            if not numeric:
+                raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
+        if kind == "date":
+            if numeric:
+                raise DataError(
+                    f"column {name!r} holds numbers, not dates",
+                    received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
+                    allowed="ISO dates such as 2015-12-31",
+                )
+            check_dates(column, name, place)
+        if numeric and not pd.api.types.is_bool_dtype(column.dtype):
+            check_finite(column, name, place)
+
+
+def check_finite(column: pd.Series, name: str, place: Place) -> None:
+    """Refuse infinities.
+
+    Raises:
+        DataError: with the rows.
+    """
+    bad = np.flatnonzero(np.isinf(column.to_numpy(np.float64, na_value=np.nan)))
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: column {name!r} is infinite",
+            received=str(column.iloc[bad[0]]),
+            fix="leave such fields empty, or write a number",
+        )
+
+
+def _not_numbers(column: pd.Series, name: str, place: Place) -> DataError:
+    import pandas as pd
+
+    numbers = pd.to_numeric(column.astype(object), errors="coerce")
+    bad = np.flatnonzero((numbers.isna() & column.notna()).to_numpy(bool))
+    if not len(bad):
+        return DataError(
+            f"column {name!r} is to be continuous but holds numbers as text",
+            received=str(column.dropna().iloc[0]),
+            fix="take leading zeros and quotes away",
+        )
+    return DataError(
+        f"{place(bad)}: column {name!r} is to be continuous but holds text",
+        received=str(column.iloc[bad[0]])[:60],
+        fix=f'correct these rows, or say {name} = "categorical"',
+    )
+
+
+def find_leaks(
+    frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], targets: Sequence[str], allow: Collection[str]
+) -> tuple[Finding, ...]:
+    """Refuse input columns that are a target in other words, and report those that determine one.
+
+    A column is refused that equals a target, names its values otherwise (one value for one value), or is a number in
+    the same or the opposite order throughout (rank correlation above 0.99999). Rows where it is missing do not count;
+    with fewer than 10 rows nothing can be said. A column that determines a target's class without being it (a finer
+    category, a number with one threshold) is only reported: it may be a good input.
+
+    Args:
+        frame: the rows.
+        kinds: of the inputs; `id` and `ignore` columns are none.
+        targets: their columns.
+        allow: columns that may be inputs all the same.
+
+    Returns:
+        What is reported, with the columns that were allowed.
+
+    Raises:
+        ConfigError: `allow` names a column that is no input.
+        DataError: a column is a target.
+    """
+    inputs = [name for name, kind in kinds.items() if kind not in ("id", "ignore")]
+    for name in allow:
+        if name not in inputs:
+            raise ConfigError("allow names a column that is no input", received=name, allowed=inputs)
+    found = []
+    for target in targets:
+        for name in inputs:
+            why, is_leak = _likeness(frame[name], frame[target])
+            if why and is_leak and name not in allow:
+                raise DataError(
+                    f"column {name!r} {why} the target {target!r}: the model would only copy it",
+                    fix=f'leave it out ({name} = "ignore"), or allow = ["{name}"] if it is known at prediction time',
+                )
+            if why:
+                found.append(Finding(name, kinds[name], f"{why} the target {target}", False))
+    return tuple(found)
+
+
+def _likeness(column: pd.Series, target: pd.Series) -> tuple[str, bool]:
+    """Say how a column is like a target, and whether that is a leak."""
+    import pandas as pd
+
+    both = (column.notna() & target.notna()).to_numpy(bool)
+    if both.sum() < max(_FEWEST_ROWS, 0.5 * len(column)):
+        return "", False
+    column, target = column[both], target[both]
+    own, values = pd.factorize(column)
+    other, labels = pd.factorize(target)
+    rows, k, m = len(column), len(values), len(labels)
+    if k < 2 or m < 2:
+        return "", False
+    repeats = m <= rows / 2  # else any column of different values "names" a target of different values
+    if k == m and (repeats or _same_numbers(values, labels)):
+        pairs = len(np.unique(own.astype(np.int64) * m + other))
+        if pairs == k:
+            return ("equals", True) if list(map(str, values)) == list(map(str, labels)) else ("is a recoding of", True)
+    types = pd.api.types
+    numeric = [types.is_numeric_dtype(side.dtype) and not types.is_bool_dtype(side.dtype) for side in (column, target)]
+    if all(numeric) and m > 2:
+        first, second = (side.astype(np.float64).rank().to_numpy(np.float64) for side in (column, target))
+        if abs(np.corrcoef(first, second)[0, 1]) >= _SAME_ORDER:
+            return "is in the same order throughout as", True
+    if repeats and m <= 20:
+        pairs = len(np.unique(own.astype(np.int64) * m + other))
+        if k <= rows / 2 and pairs == k:
+            return "determines", False
+        if numeric[0] and m == 2:
+            by_class = [column[other == number].astype(np.float64) for number in (0, 1)]
+            if by_class[0].max() < by_class[1].min() or by_class[1].max() < by_class[0].min():
+                return "determines, by one threshold,", False
+    return "", False
+
+
+def _same_numbers(values: pd.Index, labels: pd.Index) -> bool:
+    import pandas as pd
+
+    if not all(pd.api.types.is_numeric_dtype(side.dtype) for side in (values, labels)):
+        return list(map(str, values)) == list(map(str, labels))
+    return bool(np.array_equal(np.asarray(values, np.float64), np.asarray(labels, np.float64)))

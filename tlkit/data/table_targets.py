@@ -1,0 +1,264 @@
+"""The columns that a table's model learns to predict: what kind each is, its values, its classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from tlkit.data.column_kinds import mixed_types
+from tlkit.data.table_check import check_finite
+from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
+from tlkit.preprocessing.targets import Target, TargetKind, Transform, fit_target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MULTI_LABEL_NAME = "labels"  # what the one target is called that several 0/1 columns make
+_MOST_WHOLE_NUMBERS = 20  # whole numbers of which there are more are a measure
+
+Place = Callable[[np.ndarray], str]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TargetValues:
+    """What the rows say about one target.
+
+    Attributes:
+        name: of the target: its column, or `"labels"` for several 0/1 columns.
+        kind: what kind of target.
+        values: float64 [n], class numbers int32 [n], or 0/1 labels float32 [n, k].
+        class_names: the classes or labels; empty for a regression.
+    """
+
+    name: str
+    kind: TargetKind
+    values: np.ndarray
+    class_names: tuple[str, ...]
+
+    def only(self, rows: np.ndarray) -> TargetValues:
+        """Give some of the rows."""
+        return dataclasses.replace(self, values=self.values[rows])
+
+
+def target_columns(targets: Sequence[Target]) -> list[str]:
+    """Name the table's columns that hold the targets."""
+    return [
+        column
+        for target in targets
+        for column in (target.class_names if target.kind == "multi_label" else (target.name,))
+    ]
+
+
+def read_targets(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    place: Place,
+    *,
+    target_kinds: Mapping[str, TargetKind] | None = None,
+) -> list[TargetValues]:
+    """Read the targets of rows that have them all.
+
+    Numbers with a fraction and whole numbers with more than 20 values are regressions; text, true and false, and few
+    whole numbers are classes. Several columns of 0 and 1 are labels of one target only where `target_kinds` says so.
+
+    Args:
+        frame: the rows; no target is missing.
+        columns: of the targets.
+        place: says where rows stand, for messages.
+        target_kinds: column -> kind, where it is not to be inferred.
+
+    Raises:
+        ConfigError: `target_kinds` is not usable.
+        DataError: a target is constant, infinite, of mixed types, or of another kind than was said.
+    """
+    kinds = dict(target_kinds or {})
+    for name, kind in kinds.items():
+        check_choice(f"kind of target {name!r}", kind, get_args(TargetKind))
+        if name not in columns:
+            raise ConfigError(
+                "target_kinds names what is no target", received=name, allowed=columns, fix=did_you_mean(name, columns)
+            )
+    marked = [name for name in columns if kinds.get(name) == "multi_label"]
+    if marked:
+        if len(marked) < len(columns) or len(marked) < 2:
+            raise ConfigError(
+                "multi_label takes two or more columns of 0 and 1, and no other target beside them",
+                received={name: kinds.get(name) for name in columns},
+                fix='make each a target of its own with "single_label"',
+            )
+        values = np.stack([_zero_one(frame[name], name, place) for name in columns], axis=1)
+        return [TargetValues(MULTI_LABEL_NAME, "multi_label", values, tuple(columns))]
+    found = []
+    for name in columns:
+        column = frame[name]
+        kind = kinds.get(name) or _kind_of(column, name, place)
+        if column.nunique() < 2:
+            raise DataError(
+                f"the target {name!r} is constant: there is nothing to learn", received=str(column.iloc[0])[:60]
+            )
+        if kind == "regression":
+            found.append(TargetValues(name, kind, _numbers(column, name, place), ()))
+        else:
+            codes, names = _classes(column)
+            found.append(TargetValues(name, kind, codes, names))
+    return found
+
+
+def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Place) -> list[TargetValues]:
+    """Read the targets that a model has; rows may show fewer classes than it knows.
+
+    Raises:
+        DataError: a value is of another kind, or a class that the model does not know.
+    """
+    found = []
+    for target in targets:
+        if target.kind == "multi_label":
+            values = np.stack([_zero_one(frame[name], name, place) for name in target.class_names], axis=1)
+        elif target.kind == "regression":
+            values = _numbers(frame[target.name], target.name, place)
+        else:
+            own, names = _classes(frame[target.name])
+            numbers = {name: number for number, name in enumerate(target.class_names)}
+            of_class = np.array([numbers.get(name, -1) for name in names], np.int32)
+            values = of_class[own]
+            bad = np.flatnonzero(values < 0)
+            if len(bad):
+                raise DataError(
+                    f"{place(bad)}: target {target.name!r} has a class that the model does not know",
+                    received=names[own[bad[0]]],
+                    allowed=target.class_names,
+                )
+        found.append(TargetValues(target.name, target.kind, values, target.class_names))
+    return found
+
+
+def fit_targets(
+    values: Sequence[TargetValues],
+    rows: Mapping[str, np.ndarray],
+    *,
+    transform: Transform | Mapping[str, Transform] = "none",
+    y_range: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+    loss_weights: Mapping[str, float] | None = None,
+) -> tuple[Target, ...]:
+    """Make the targets from their training rows.
+
+    Args:
+        values: of all rows.
+        rows: split -> row numbers.
+        transform: of regressions: one for all, or target -> transform.
+        y_range: lowest and highest answer: of the only regression, or target -> range.
+        loss_weights: target -> weight.
+
+    Raises:
+        ConfigError: an option names what is no such target.
+        DataError: training lacks a class that another split has, or a regression cannot be fitted.
+    """
+    names = [target.name for target in values]
+    numeric = [target.name for target in values if target.kind == "regression"]
+    transforms = _per_target("transform", transform, numeric, transform != "none")
+    ranges = _per_target("y_range", y_range, numeric, y_range is not None)
+    if isinstance(y_range, Sequence) and len(numeric) > 1:
+        raise ConfigError("y_range is of one target", received=list(y_range), allowed="target -> (lowest, highest)")
+    for name, bounds in ranges.items():
+        if bounds is not None and (isinstance(bounds, str) or len(bounds) != 2):
+            raise ConfigError(f"the range of {name} is not usable", received=bounds, allowed="a lower, a higher")
+    weights = _per_target("loss_weights", loss_weights or {}, names, bool(loss_weights))
+    found = []
+    for target in values:
+        weight = weights.get(target.name, 1.0)
+        own = target.values[rows["train"]]
+        if target.kind == "regression":
+            found.append(
+                fit_target(
+                    target.name,
+                    own,
+                    transform=transforms.get(target.name, "none"),
+                    y_range=ranges.get(target.name),
+                    weight=weight,
+                )
+            )
+            continue
+        counts = own.sum(0) if target.kind == "multi_label" else np.bincount(own, minlength=len(target.class_names))
+        for label, count in zip(target.class_names, counts, strict=True):
+            if not count:
+                raise DataError(
+                    f"no training row has this class of {target.name!r}",
+                    received=label,
+                    fix="split in another way, or remove its rows",
+                )
+        found.append(Target(target.name, target.kind, target.class_names, weight=weight))
+    return tuple(found)
+
+
+def _per_target(option: str, value: Any, names: Sequence[str], is_set: bool) -> dict[str, Any]:
+    if not is_set:
+        return {}
+    if not names:
+        raise ConfigError(f"{option} is for regressions, and no target is one", received=value)
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(names, value)
+    for name in value:
+        if name not in names:
+            raise ConfigError(f"{option} names what is no such target", received=name, allowed=names)
+    return dict(value)
+
+
+def _kind_of(column: pd.Series, name: str, place: Place) -> TargetKind:
+    import pandas as pd
+
+    types = pd.api.types
+    if column.dtype == object:
+        raise mixed_types(column, name, place)
+    if types.is_bool_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype):
+        return "single_label"
+    if types.is_integer_dtype(column.dtype):
+        return "regression" if column.nunique() > _MOST_WHOLE_NUMBERS else "single_label"
+    if types.is_float_dtype(column.dtype):
+        return "regression"
+    raise DataError(f"the target {name!r} is neither a number nor a class", received=str(column.dtype))
+
+
+def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        numbers = pd.to_numeric(column.astype(object), errors="coerce")
+        bad = np.flatnonzero(numbers.isna().to_numpy(bool))
+        if column.dtype == object or not len(bad):
+            raise mixed_types(column, name, place)
+        raise DataError(
+            f"{place(bad)}: the target {name!r} is no number", received=str(column.iloc[bad[0]])[:60], allowed="numbers"
+        )
+    check_finite(column, name, place)
+    return column.to_numpy(np.float64)
+
+
+def _classes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class numbers int32 [n], and the names of the classes: numbers in their order, text sorted."""
+    import pandas as pd
+
+    codes, values = pd.factorize(column, sort=True)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        names = [str(bool(value)).lower() for value in values]
+    elif pd.api.types.is_integer_dtype(column.dtype):
+        names = [str(int(value)) for value in values]
+    else:
+        names = [str(value) for value in values]
+    return codes.astype(np.int32), tuple(names)
+
+
+def _zero_one(column: pd.Series, name: str, place: Place) -> np.ndarray:
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(np.float32)
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    bad = np.flatnonzero(~np.isin(numbers, (0.0, 1.0)))
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: label column {name!r} has no 0 or 1", received=str(column.iloc[bad[0]])[:60], allowed="0, 1"
+        )
+    return numbers.astype(np.float32)

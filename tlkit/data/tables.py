@@ -1,0 +1,435 @@
+"""Tables as training data: read, joined, checked, split, encoded once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlkit.data.column_kinds import InferredKinds, infer_kinds
+from tlkit.data.events import as_moments, event_features
+from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where, tidy
+from tlkit.data.labelled import ClassWeight
+from tlkit.data.sampling import Sampling
+from tlkit.data.table_check import check_target_columns, check_values, find_leaks
+from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
+from tlkit.data.table_targets import (
+    TargetValues,
+    fit_targets,
+    read_known_targets,
+    read_targets,
+    target_columns,
+)
+from tlkit.data.tabular_data import TabularData, check_table_options
+from tlkit.data.text_files import missing_column
+from tlkit.errors import ConfigError, DataError
+from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
+from tlkit.preprocessing.fitting import Scaling, fit_table
+from tlkit.preprocessing.table import TablePreprocessing
+from tlkit.preprocessing.targets import Target, TargetKind, Transform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FRACTION = re.compile(r"-?\d+\.\d+|-?\d+(\.\d+)?e[+-]?\d+")
+TableLike = Any  # a path, a DataFrame, or a mapping from split to one of them
+
+
+def table_from_file(
+    data: str | Path | pd.DataFrame | Mapping[str, Any],
+    targets: str | Sequence[str],
+    *,
+    kinds: Mapping[str, ColumnKind] | None = None,
+    select: Sequence[str] | None = None,
+    join: Sequence[tuple[TableLike, str | Sequence[str]]] = (),
+    where: Sequence[str] = (),
+    split_column: str | None = None,
+    group_column: str | None = None,
+    time_column: str | None = None,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    val_from: object = None,
+    test_from: object = None,
+    events: Sequence[str] = (),
+    event_group: str | None = None,
+    scaling: Scaling = "standard",
+    min_count: int = 1,
+    hash_buckets: Mapping[str, int] | None = None,
+    cyclic: Sequence[str] = (),
+    transform: Transform | Mapping[str, Transform] = "none",
+    y_range: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+    target_kinds: Mapping[str, TargetKind] | None = None,
+    loss_weights: Mapping[str, float] | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    class_weight: ClassWeight = "none",
+    sampling: Sampling = "shuffle",
+    unknown_rate: float = 0.01,
+    allow: Collection[str] = (),
+    preprocessing: TablePreprocessing | None = None,
+    target_specs: Sequence[Target] | None = None,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+) -> TabularData:
+    """Read a table with the columns to predict, split it, and encode its rows.
+
+    What is fitted (vocabularies, medians, scales, target transforms) is fitted on the training rows alone. Rows without
+    a target are counted and left out. A column that is the target in other words is refused.
+
+    Example:
+        >>> data = table_from_file(
+        ...     "train.csv", "Sales", join=[("store.csv", "Store")], where=["Open == 1", "Sales > 0"],
+        ...     time_column="Date", test_from="2015-06-19", kinds={"Store": "categorical"}, transform="log",
+        ... )
+        >>> data.summary()["rows"]
+        {'train': 640842, 'val': 163239, 'test': 40282}
+
+    Args:
+        data: a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file; a folder with train.csv and, where there are, val.csv and
+            test.csv; a DataFrame; or a mapping from `train`, `val` and `test` to files or DataFrames.
+        targets: the column to predict, or several.
+        kinds: column -> `"categorical"`, `"continuous"`, `"date"`, `"boolean"`, `"id"` or `"ignore"`; the others are
+            inferred (see `infer_kinds`). `id` and `ignore` are no inputs.
+        select: the only columns that are inputs; all others are ignored.
+        join: further tables, each with the column or columns that it shares with `data`; see `join_tables`.
+        where: conditions that rows must meet, such as `"Open == 1"`; see `rows_where`.
+        split_column: `train`, `val` or `test` for each row.
+        group_column: rows with the same value (patient, customer) never straddle the splits; no input unless `kinds`
+            says so, since held-out groups are never seen in training.
+        time_column: dates or numbers; the newest rows are held out, unless there is a split or group column.
+        val_fraction, test_fraction: parts of all rows that are held out where the data does not come in parts; at
+            random they are stratified by class, or by the decile of a number.
+        val_from, test_from: dates or numbers of `time_column` from which on rows are held out, in place of fractions.
+        events: columns that mark days (holidays, promotions); they are used as they are, and days since the last and
+            until the next event and counts are added. Needs a date: `time_column`, or the only date column. They are
+            made before `where` takes rows away. See `event_features` for what a row may see.
+        event_group: column such as a store, whose values have events of their own.
+        scaling: of continuous columns: `"standard"`, `"quantile"` or `"robust"`.
+        min_count: values of a category that occur less often in training count as unknown.
+        hash_buckets: column -> number of codes, for categories with too many values for a list.
+        cyclic: date columns that also become sines and cosines.
+        transform: of regression targets: `"none"`, `"log"` or `"yeo_johnson"`, or target -> transform.
+        y_range: lowest and highest answer of a regression, or target -> range.
+        target_kinds: target -> `"regression"`, `"single_label"` or `"multi_label"`, in place of what is inferred:
+            numbers with a fraction and whole numbers with more than 20 values are regressions, all else is classes.
+            Two or more columns of 0 and 1 that are all `"multi_label"` make one target, `labels`.
+        loss_weights: target -> weight of its loss.
+        batch_size: rows a step.
+        seed: of split and order.
+        class_weight: `"balanced"` weighs the loss so that every class counts the same.
+        sampling: `"balanced"` draws rows with replacement, so that every class comes equally often.
+        unknown_rate: share of the category codes in training batches that are shown as unknown; see `TabularData`.
+        allow: columns that may be inputs although they look like a target.
+        preprocessing: an earlier one; nothing is inferred or fitted, and the table must have its columns.
+        target_specs: earlier targets, with their classes and scales, in place of `transform` and the like.
+        separator: between the fields of a text file, where it is not that of its suffix.
+        encoding: of a text file.
+
+    Returns:
+        A `TabularData`.
+
+    Raises:
+        ConfigError: an argument is not usable.
+        DataError: the table, a column or a row cannot be used.
+    """
+    check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
+    options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
+    names = target_columns(target_specs) if target_specs else [targets] if isinstance(targets, str) else list(targets)
+    text_columns = _text_columns(preprocessing)
+    reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "text_columns": text_columns}
+    source = join_tables(read_source(data, **reading), join, **reading)
+    check_target_columns(source.frame, names, source.origin)
+    for column in (split_column, group_column, time_column, event_group):
+        if column and column not in source.frame.columns:
+            raise missing_column(column, source.frame.columns, source.origin)
+    kept, dropped = _kept_rows(source, where, names)
+    part = _Part(source, kept)
+    values = (
+        read_known_targets(part.frame, target_specs, part.place)
+        if target_specs
+        else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
+    )
+    rows = split_rows(part.frame, options, **_strata(values), given=part.splits, seed=seed, place=part.place)
+    if events:
+        date = time_column or _only_date(source, names, kinds, preprocessing)
+        borders = _borders(part, date, rows, options)
+        source = source.replaced(
+            event_features(source.frame, date=date, events=list(events), group=event_group, known_from=borders)
+        )
+        part = _Part(source, kept)
+    specs = tuple(target_specs or ())
+    if not specs:
+        specs = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
+    if preprocessing is None:
+        not_inputs = [name for name in (split_column, group_column) if name]
+        inferred = infer_kinds(
+            part.frame, names, given=_given(source, names, kinds, select, not_inputs), place=part.place
+        )
+        check_values(part.frame, inferred.kinds, part.place)
+        leaks = find_leaks(part.frame, inferred.kinds, names, allow)
+        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic)
+    else:
+        preprocessing.check_frame(part.frame)
+        inferred, leaks = InferredKinds(_kinds_of(preprocessing)), ()
+    return TabularData(
+        part.source,
+        rows,
+        preprocessing=preprocessing,
+        targets=specs,
+        values=values,
+        kinds=inferred.kinds,
+        questions=inferred.questions,
+        findings=(*inferred.warnings, *leaks),
+        dropped=dropped,
+        batch_size=batch_size,
+        seed=seed,
+        class_weight=class_weight,
+        sampling=sampling,
+        unknown_rate=unknown_rate,
+        min_count=min_count,
+    )
+
+
+def table_to_evaluate(
+    path: str | Path | pd.DataFrame | Mapping[str, Any],
+    preprocessing: TablePreprocessing,
+    targets: Sequence[Target],
+    *,
+    join: Sequence[tuple[TableLike, str | Sequence[str]]] = (),
+    where: Sequence[str] = (),
+    split_column: str | None = None,
+    time_column: str | None = None,
+    events: Sequence[str] = (),
+    event_group: str | None = None,
+    history: TableLike | None = None,
+    batch_size: int = 256,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+) -> TabularData:
+    """Read a table only to measure a model on it; its rows become the `test` split.
+
+    Example:
+        >>> data = table_to_evaluate("new.csv", learn.task.preprocessing, learn.task.targets)
+        >>> list(data.splits)
+        ['test']
+
+    Args:
+        path: a table as for `table_from_file`. Of data in parts, the test rows are taken, or else the validation rows.
+        preprocessing: that of the model.
+        targets: those of the model.
+        history: rows before these, which events may be looked up in; joined as `path` is, not measured on.
+        join, where, split_column, time_column, events, event_group, batch_size, separator, encoding: as for
+            `table_from_file`.
+
+    Returns:
+        A `TabularData` whose only split is `test`.
+
+    Raises:
+        ConfigError: an argument is not usable.
+        DataError: the table lacks a column, has one of another type, or a class that the model does not know.
+    """
+    check_table_options(batch_size, 0, "none", "shuffle", 0.0)
+    text_columns = _text_columns(preprocessing)
+    reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "text_columns": text_columns}
+    source = join_tables(read_source(path, **reading), join, **reading)
+    names = target_columns(targets)
+    check_target_columns(source.frame, names, source.origin)
+    kept, dropped = _kept_rows(source, where, names)
+    part = _Part(source, kept)
+    if split_column and split_column not in source.frame.columns:
+        raise missing_column(split_column, source.frame.columns, source.origin)
+    held_out = np.arange(len(part.frame))
+    if split_column:
+        options = SplitOptions(split_column=split_column, val_fraction=0.0)
+        rows = split_rows(part.frame, options, labels=None, values=None, given=part.splits, seed=0, place=part.place)
+        held_out = next(rows[name] for name in ("test", "val", "train") if name in rows)
+    elif part.splits is not None:
+        split = next(name for name in ("test", "val", "train") if name in part.splits.tolist())
+        held_out = np.flatnonzero(part.splits == split)
+    if events:
+        date = time_column or _only_date(source, names, None, preprocessing)
+        earlier = join_tables(read_source(history, **reading), join, **reading).frame if history is not None else None
+        frame = _with_events(source.frame, earlier, date, events, event_group)
+        source = source.replaced(frame)
+        part = _Part(source, kept)
+    preprocessing.check_frame(part.frame)
+    values = read_known_targets(part.frame.iloc[held_out], targets, lambda rows: part.place(held_out[rows]))
+    whole = [_spread(target, held_out, len(part.frame)) for target in values]
+    return TabularData(
+        part.source,
+        {"test": held_out},
+        preprocessing=preprocessing,
+        targets=targets,
+        values=whole,
+        kinds=_kinds_of(preprocessing),
+        dropped=dropped,
+        batch_size=batch_size,
+        unknown_rate=0.0,
+    )
+
+
+class _Part:
+    """Some rows of a source, as a source of their own."""
+
+    def __init__(self, source: FrameSource, kept: np.ndarray):
+        rows = np.flatnonzero(kept)
+        self.frame = source.frame if kept.all() else source.frame.iloc[rows].reset_index(drop=True)
+        self.splits = None if source.splits is None else source.splits[rows]
+        begins = [int(np.searchsorted(rows, begin)) for _, begin in source.parts]
+        parts = tuple((name, begin) for (name, _), begin in zip(source.parts, begins, strict=True))
+        self.source = dataclasses.replace(
+            source, frame=self.frame, splits=self.splits, parts=parts, numbers=source.numbers[rows]
+        )
+        self.place = self.source.place
+
+
+def _kept_rows(source: FrameSource, where: Sequence[str], targets: Sequence[str]) -> tuple[np.ndarray, dict[str, int]]:
+    """Say which rows count, and how many do not, by reason."""
+    dropped = {}
+    kept = np.ones(len(source.frame), bool)
+    if where:
+        kept = rows_where(source, where)
+        dropped["where"] = int((~kept).sum())
+    given = source.frame[list(targets)].notna().all(axis=1).to_numpy(bool)
+    dropped["missing_target"] = int((kept & ~given).sum())
+    kept = kept & given
+    if not kept.any():
+        raise DataError(f"no row of {source.origin} has every target", received=list(targets))
+    return kept, dropped
+
+
+def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
+    """Give what a random split is stratified by: the first classes there are, or else the first number."""
+    for target in values:
+        if target.kind != "regression":
+            return {"labels": target.values, "values": None}
+    return {"labels": None, "values": values[0].values}
+
+
+def _given(
+    source: FrameSource,
+    targets: Sequence[str],
+    kinds: Mapping[str, ColumnKind] | None,
+    select: Sequence[str] | None,
+    not_inputs: Sequence[str],
+) -> dict[str, ColumnKind]:
+    """Give the kinds that need no look at the values."""
+    given: dict[str, ColumnKind] = {name: "ignore" for name in not_inputs if name not in targets}
+    if select is not None:
+        for name in select:
+            if name not in source.frame.columns:
+                raise missing_column(name, source.frame.columns, source.origin)
+            if name in targets:
+                raise ConfigError("a target cannot be an input", received=name)
+        given |= {name: "ignore" for name in source.frame.columns if name not in select and name not in targets}
+    return {**given, **(kinds or {})}
+
+
+def _fit(
+    part: _Part,
+    train: np.ndarray,
+    inferred: InferredKinds,
+    scaling: Scaling,
+    min_count: int,
+    hash_buckets: Mapping[str, int] | None,
+    cyclic: Sequence[str],
+) -> TablePreprocessing:
+    inputs = {name: kind for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")}
+    if not inputs:
+        left = [f"{finding.column} ({finding.why})" for finding in inferred.warnings]
+        raise DataError(f"{part.source.origin} has no column that can be an input", received=left or None)
+    for option, columns, kind in (("hash_buckets", hash_buckets or {}, "categorical"), ("cyclic", cyclic, "date")):
+        for name in columns:
+            if inputs.get(name) != kind:
+                raise ConfigError(
+                    f"{option} names what is no {kind} column",
+                    received=name,
+                    allowed=[name for name, own in inputs.items() if own == kind] or f"{kind} columns; there are none",
+                )
+    return fit_table(
+        part.frame[list(inputs)].iloc[train],
+        inputs,
+        scaling=scaling,
+        min_count=min_count,
+        hash_buckets=hash_buckets or {},
+        cyclic=tuple(cyclic),
+    )
+
+
+def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
+    def kind(column: object) -> ColumnKind:
+        return (
+            "categorical" if isinstance(column, Categorical) else "date" if isinstance(column, Date) else "continuous"
+        )
+
+    return {column.name: kind(column) for column in preprocessing.columns}
+
+
+def _text_columns(preprocessing: TablePreprocessing | None) -> list[str]:
+    """Name the columns whose values are texts: a file must not make numbers of them."""
+    columns = preprocessing.columns if preprocessing is not None else ()
+    return [column.name for column in columns if column.dtype == "string" and not _was_read_otherwise(column)]
+
+
+def _was_read_otherwise(column: object) -> bool:
+    """Whether a client's strings stand for what a file holds as true and false, or as numbers with a fraction."""
+    values = column.values if isinstance(column, Categorical) else ()
+    return bool(values) and (set(values) <= {"false", "true"} or all(map(_FRACTION.fullmatch, values)))
+
+
+def _only_date(
+    source: FrameSource,
+    targets: Sequence[str],
+    kinds: Mapping[str, ColumnKind] | None,
+    preprocessing: TablePreprocessing | None,
+) -> str:
+    """Find the column that says on which day an event was."""
+    known = _kinds_of(preprocessing) if preprocessing is not None else dict(kinds or {})
+    dates = [name for name, kind in known.items() if kind == "date"]
+    if not dates and preprocessing is None:
+        rest = [name for name in source.frame.columns if name not in known]
+        found = infer_kinds(source.frame[rest], targets, place=source.place)
+        dates = [name for name, kind in found.kinds.items() if kind == "date"]
+    if len(dates) != 1:
+        raise ConfigError("events need to know the column of their days", received=dates, fix="name it as time_column")
+    return dates[0]
+
+
+def _borders(part: _Part, date: str, rows: Mapping[str, np.ndarray], options: SplitOptions) -> list[object]:
+    """Give the first days that training, and then validation, must not see: as they were said, or as rows fell."""
+    said = {"val": options.val_from, "test": options.test_from}
+    firsts = first_moments(part.frame, date, rows)
+    held_out = [name for name in rows if name != "train"]
+    # A day that was said counts even where `where` took away all its rows.
+    return [said[name] if said[name] is not None else first for name, first in zip(held_out, firsts, strict=False)]
+
+
+def _with_events(
+    frame: pd.DataFrame, earlier: pd.DataFrame | None, date: str, events: Sequence[str], group: str | None
+) -> pd.DataFrame:
+    """Add event columns to rows, which may look back into earlier ones."""
+    import pandas as pd
+
+    if earlier is None:
+        return event_features(frame, date=date, events=list(events), group=group)
+    columns = [date, *events, *([group] if group else [])]
+    for column in columns:
+        for side, name in ((earlier, "the history"), (frame, "the table")):
+            if column not in side.columns:
+                raise missing_column(column, side.columns, name)
+    first = as_moments(frame[date]).min()
+    earlier = earlier[(as_moments(earlier[date]) < first).to_numpy(bool)]
+    both = tidy(pd.concat([earlier[columns], frame[columns]], ignore_index=True))
+    added = event_features(both, date=date, events=list(events), group=group).iloc[len(earlier) :]
+    return pd.concat([frame, added.drop(columns=columns).reset_index(drop=True)], axis=1)
+
+
+def _spread(target: TargetValues, rows: np.ndarray, count: int) -> TargetValues:
+    """Put the values of some rows at their places among all."""
+    values = np.zeros((count, *target.values.shape[1:]), target.values.dtype)
+    values[rows] = target.values
+    return dataclasses.replace(target, values=values)
