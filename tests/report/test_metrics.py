@@ -29,11 +29,11 @@ def test_classes_that_do_not_occur_do_not_count():
 def test_it_is_plain_json_and_reads_well(tmp_path):
     metrics = classification_metrics(LOGITS, [0, 1, 1, 2], ["a", "mice/rats $x$", "ż"])
     document = json.loads(json.dumps(metrics.to_dict()))
-    assert document["metrics"].keys() == {"loss", "accuracy", "macro_f1"}
+    assert document["metrics"].keys() == {"loss", "accuracy", "macro_f1", "auc", "average_precision", "log_loss"}
     assert document["n"] == 4
     assert metrics["accuracy"] == 0.75
     with pytest.raises(KeyError):
-        metrics["auc"]
+        metrics["rmse"]
     assert "mice/rats" in str(metrics)
     assert metrics.plot_confusion(tmp_path / "c.png").stat().st_size > 5000
     assert metrics.table().row_count == 3

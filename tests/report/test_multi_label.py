@@ -93,13 +93,16 @@ def test_it_is_plain_json_and_reads_well(tmp_path):
         "micro_f1",
         "macro_f1",
         "mean_average_precision",
+        "auc",
+        "average_precision",
+        "log_loss",
     }
     assert document["n"] == 4
     assert document["threshold"] == 0.5
     assert np.shape(document["confusion_matrix"]) == (3, 2, 2)
     assert metrics["subset_accuracy"] == 0.5
     with pytest.raises(KeyError):
-        metrics["auc"]
+        metrics["rmse"]
     assert "average precision 0.917" in str(metrics)
     out = io.StringIO()
     Console(file=out, width=120).print(metrics.table())

@@ -13,8 +13,10 @@ import numpy.typing as npt
 from tlkit.errors import ConfigError, DataError
 from tlkit.report import plots
 from tlkit.report.per_class import per_class_lines, per_class_rows, per_class_table
+from tlkit.report.ranking import ranking_figures, shown
 
 _FIGURES = ("loss", "accuracy", "subset_accuracy", "micro_f1", "macro_f1", "mean_average_precision")
+_RANKING = ("auc", "average_precision", "log_loss")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +35,9 @@ class MultiLabelMetrics:
         class_names: the labels, in the order of the matrices.
         threshold: the probability above which a label is predicted.
         n: number of items.
+        auc: mean of the labels' areas under the ROC curve, over the labels that are true of some items and not of all;
+            None where there is none.
+        average_precision: mean of their average precision; None like `auc`.
     """
 
     loss: float
@@ -46,11 +51,21 @@ class MultiLabelMetrics:
     class_names: tuple[str, ...]
     threshold: float
     n: int
+    auc: float | None = None
+    average_precision: float | None = None
+
+    @property
+    def log_loss(self) -> float:
+        """The name under which tables are compared; the same as `loss`."""
+        return self.loss
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON: `metrics`, `per_class`, `confusion_matrix` [k, 2, 2], `threshold` and `n`."""
+        """Give plain values for JSON: `metrics`, `per_class`, `confusion_matrix` [k, 2, 2], `threshold` and `n`.
+
+        A figure that is undefined is None.
+        """
         return {
-            "metrics": {name: getattr(self, name) for name in _FIGURES},
+            "metrics": {name: getattr(self, name) for name in (*_FIGURES, *_RANKING)},
             "per_class": self.per_class,
             "confusion_matrix": self.confusion_matrix.tolist(),
             "threshold": self.threshold,
@@ -59,7 +74,7 @@ class MultiLabelMetrics:
 
     def __getitem__(self, name: str) -> Any:
         """Give a figure, `per_class`, `confusion_matrix`, `threshold` or `n` by name."""
-        if name not in {field.name for field in dataclasses.fields(self)}:
+        if name not in {"log_loss", *(field.name for field in dataclasses.fields(self))}:
             raise KeyError(name)
         return getattr(self, name)
 
@@ -73,7 +88,7 @@ class MultiLabelMetrics:
 
     def _headline(self) -> str:
         parts = [f"{name.replace('_', ' ').replace('f1', 'F1')} {getattr(self, name):.3f}" for name in _FIGURES[1:]]
-        return "   ".join([*parts, f"loss {self.loss:.3f}", f"n {self.n}"])
+        return "   ".join([*parts, f"AUC {shown(self.auc)}", f"loss {self.loss:.3f}", f"n {self.n}"])
 
     def __str__(self) -> str:
         return "\n".join([self._headline(), *per_class_lines(self.per_class)])
@@ -125,6 +140,7 @@ def multi_label_metrics(
     average_precision = np.zeros(len(class_names))
     for number in np.flatnonzero(occurs):
         average_precision[number] = average_precision_score(truth[:, number], scores[:, number])
+    auc, ranked_precision = ranking_figures(scores, truth)
     return MultiLabelMetrics(
         loss=float((np.logaddexp(0.0, scores) - truth * scores).mean()),
         accuracy=float((predicted == truth).mean()),
@@ -144,6 +160,8 @@ def multi_label_metrics(
         class_names=tuple(class_names),
         threshold=float(threshold),
         n=len(truth),
+        auc=auc,
+        average_precision=ranked_precision,
     )
 
 

@@ -14,6 +14,7 @@ from tlkit.report.html import render_page, write_page
 from tlkit.report.metrics import ClassificationMetrics
 from tlkit.report.multi_label import MultiLabelMetrics
 from tlkit.report.per_class import HEADINGS
+from tlkit.report.ranking import shown as shown_figure
 
 if TYPE_CHECKING:  # loads TensorFlow, which a page does not need
     from tlkit.report.attribution import TokenAttribution
@@ -23,7 +24,13 @@ _MATRIX = 24  # most classes that are drawn as a matrix
 _PAIRS = 20
 # Parts of the strongest value of a text from which a word is drawn as weak, clear or strong.
 _STEPS = (0.12, 0.35, 0.7)
-_NAMES = {"n": "texts", "macro_f1": "macro F1", "micro_f1": "micro F1", "subset_accuracy": "all labels right"}
+_NAMES = {
+    "n": "texts",
+    "auc": "AUC",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "subset_accuracy": "all labels right",
+}
 
 
 def write_text_report(
@@ -86,7 +93,8 @@ def write_text_report(
 def _figures(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, str]]:
     values = dict(metrics.to_dict()["metrics"])
     loss = values.pop("loss")
-    shown = [(_name(name), f"{value:.3f}") for name, value in values.items()]
+    values.pop("log_loss")  # the same
+    shown = [(_name(name), shown_figure(value)) for name, value in values.items()]
     return [*shown, ("loss", f"{loss:.3f}"), ("texts", f"{metrics.n:,}")]
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.preprocessing.augment import Augmentation
+from tlkit.preprocessing.targets import Target
 
 
 class Data(Protocol):
-    """What a Learner needs of data; `tlkit.ImageData` and `tlkit.TextData` have it.
+    """What a Learner needs of data; `tlkit.ImageData`, `TextData` and `TabularData` have it.
 
-    `augmentation` is None for data that training does not change. `labels` gives class numbers int32 [n], or 0/1 labels
-    float32 [n, k] where several can be true, in the order of `ordered`; `samples` a few items as a client would send
-    them.
+    `augmentation` is None for data that training does not change; `targets` says what a table predicts, and is
+    empty for other data. `labels` gives class numbers int32 [n], or 0/1 labels float32 [n, k] where several can be
+    true, in the order of `ordered`; `samples` a few items as a client would send them.
     """
 
     class_names: list[str]
@@ -25,6 +26,7 @@ class Data(Protocol):
     augmentation: Augmentation | None
     class_weights: np.ndarray | None
     multi_label: bool
+    targets: tuple[Target, ...]
 
     @property
     def steps_per_epoch(self) -> int: ...  # noqa: D102

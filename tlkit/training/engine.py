@@ -177,7 +177,7 @@ class Engine:
             model.compile(
                 optimizer=_RecordingLossScale(self.optimizer) if reduced else self.optimizer,
                 loss=self.loss,
-                metrics=[self.task.objective.accuracy()],
+                metrics=[metric for metric in [self.task.objective.accuracy()] if metric is not None],
                 # XLA makes depthwise convolutions several times slower on a CPU, so "auto" is for GPUs only.
                 jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
                 auto_scale_loss=False,

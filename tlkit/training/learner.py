@@ -10,15 +10,18 @@ from typing import Any, get_args
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import ConfigError, check_choice
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
+from tlkit.models.targets_objective import TargetsObjective
 from tlkit.models.task import Task
-from tlkit.report.metrics import ClassificationMetrics, classification_metrics
-from tlkit.report.multi_label import MultiLabelMetrics, multi_label_metrics
+from tlkit.report.metrics import classification_metrics
+from tlkit.report.multi_label import multi_label_metrics
+from tlkit.report.several import measure_answers
 from tlkit.training import fine_tuning
 from tlkit.training.checkpoint import EpochCheckpoint
 from tlkit.training.data import Data
@@ -29,6 +32,7 @@ from tlkit.training.policy import similarity
 from tlkit.training.run import Run
 from tlkit.training.run_state import Keep
 from tlkit.training.snapshots import Snapshots, average_weights, reestimate_batch_norm
+from tlkit.training.table_pages import report_on_tables
 from tlkit.training.text_pages import report_on_texts
 
 _log = logging.getLogger("tlkit")
@@ -457,14 +461,16 @@ class Learner:
 
     # Results
 
-    def evaluate(self, split: str = "val") -> ClassificationMetrics | MultiLabelMetrics:
+    def evaluate(self, split: str = "val") -> Any:
         """Measure the present weights on a split.
 
         Args:
             split: `"val"`, `"test"` or `"train"`.
 
         Returns:
-            Loss, accuracy, macro F1, a table by class and the confusion matrix.
+            `ClassificationMetrics` (loss, accuracy, macro F1, AUC, a table by class, the confusion matrix),
+            `MultiLabelMetrics`, `RegressionMetrics` (RMSE, MAE, RMSPE, R2), or `SeveralMetrics`, one of them for each
+            target.
         """
         return self.measure(self.logits(split), split)
 
@@ -473,13 +479,20 @@ class Learner:
         self._run.restore_once()
         return self._run.feed.logits(split)
 
-    def measure(self, logits: np.ndarray, split: str = "val") -> ClassificationMetrics | MultiLabelMetrics:
-        """Measure answers that were given for a split: logits float32 [n, k], in the order of `data.labels(split)`."""
-        measure = multi_label_metrics if self.task.objective.is_multi_label else classification_metrics
+    def measure(self, logits: np.ndarray, split: str = "val") -> Any:
+        """Measure outputs that were given for a split: float32 [n, k], in the order of `data.labels(split)`."""
+        objective = self.task.objective
+        if isinstance(objective, TargetsObjective):
+            answers = objective.probabilities(tf.constant(logits)).numpy()
+            return measure_answers(answers, self.data.labels(split), objective.targets_of_task)
+        measure = multi_label_metrics if objective.is_multi_label else classification_metrics
         return measure(logits, self.data.labels(split), self.task.class_names)
 
     def report(self, path: str | Path, *, title: str = "Report", split: str = "val") -> Path:
-        """Report on the present weights as one HTML page: metrics, confusions, the surest mistakes word by word, data.
+        """Report on the present weights as one HTML page.
+
+        Texts: metrics, confusions, the surest mistakes word by word, data. Tables: metrics beside boosting on the same
+        split, importance and effect of the columns, calibration, the most wrong rows, maps of the embeddings, data.
 
         Args:
             path: a file ending in .html; folders are made.
@@ -490,9 +503,12 @@ class Learner:
             The path.
 
         Raises:
-            ConfigError: the task is not one of texts.
+            ConfigError: the task is one of photos.
         """
-        return report_on_texts(self, path, title=title, split=split)
+        kinds = {"text_classification": report_on_texts, "tabular": report_on_tables}
+        if self.task.kind not in kinds:
+            raise ConfigError("there is no report for this kind of task", received=self.task.kind, allowed=list(kinds))
+        return kinds[self.task.kind](self, path, title=title, split=split)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
         """Predict with test-time augmentation: the mean over augmented views, mixed with the plain prediction.

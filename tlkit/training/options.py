@@ -37,6 +37,8 @@ class TrainingOptions:
         step_tokens: how many tokens of a batch of texts, padding included, go through the encoder at once in training.
             A larger batch goes in pieces whose gradients are added up, which bounds the memory and leaves the update
             what it was; 0 for no limit. Other inputs are not cut.
+        steps_per_call: training steps in one call of the graph. Small networks spend most of their time between the
+            steps; callbacks see one step in so many.
 
     Raises:
         ConfigError: a value is not usable.
@@ -50,6 +52,7 @@ class TrainingOptions:
     patience: int = 0
     precision: Precision = "as_built"
     step_tokens: int = 1024
+    steps_per_call: int = 1
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, get_args(OptimizerName))
@@ -57,7 +60,7 @@ class TrainingOptions:
         for name in ("label_smoothing", "ema"):
             _check(name, getattr(self, name), lambda value: 0 <= value < 1, "0 up to 1")
         _check("clip_norm", self.clip_norm, lambda value: 0 <= value < math.inf, "0 (no limit) or more")
-        for name, lowest in (("accumulate", 1), ("patience", 0), ("step_tokens", 0)):
+        for name, lowest in (("accumulate", 1), ("patience", 0), ("step_tokens", 0), ("steps_per_call", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise ConfigError(f"{name} is not usable", received=value, allowed=f"a whole number from {lowest}")

@@ -206,7 +206,7 @@ class Run:
                 first_epoch=plan.epochs if keeper.has_waited_enough() else first_epoch,
                 callbacks=watchers,
                 # An epoch in one call is faster, but hides the steps from other callbacks.
-                steps_per_execution=steps if precompute and not others else 1,
+                steps_per_execution=steps if precompute and not others else min(steps, self.options.steps_per_call),
             )
         finally:
             if table:
@@ -227,7 +227,8 @@ class Run:
         return merged
 
     def _identity(self) -> dict[str, Any]:
-        return {
+        targets = [target.to_dict() for target in self.data.targets]
+        return ({"targets": targets} if targets else {}) | {
             "backbone": self.task.backbone_name,
             "cut": self.task.cut,
             "objective": self.task.objective.name,

@@ -1,0 +1,142 @@
+"""Whether probabilities mean what they say: of what is predicted with 0.8, eight in ten should be true."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlkit.errors import ConfigError, DataError
+from tlkit.report import table_plots
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CalibrationCurve:
+    """Predicted probabilities in bins of about equally many answers, beside how many of them were true.
+
+    Attributes:
+        of: what the probability is about.
+        predicted: mean probability in each bin, float64 [m].
+        observed: part of each bin that was true, float64 [m].
+        low: lower end of the 95 % Wilson interval of `observed`, float64 [m].
+        high: its upper end, float64 [m].
+        counts: answers in each bin, int64 [m].
+        ece: expected calibration error: the mean distance of observed and predicted, weighted by counts, 0..1.
+        brier: Brier score: the mean square of probability minus truth, 0..1, over these answers.
+        n: number of answers.
+    """
+
+    of: str
+    predicted: npt.NDArray[np.float64]
+    observed: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+    ece: float
+    brier: float
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON: `of`, `ece`, `brier`, `n` and one object for each of the `bins`."""
+        keys = ("predicted", "observed", "low", "high", "counts")
+        columns = [getattr(self, key).tolist() for key in keys]
+        bins = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
+        return {"of": self.of, "ece": self.ece, "brier": self.brier, "n": self.n, "bins": bins}
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the curve and write it as a picture; returns the path."""
+        return table_plots.plot_calibration(self, Path(path))
+
+    def __str__(self) -> str:
+        return f"calibration of {self.of}: ECE {self.ece:.3f}   Brier score {self.brier:.3f}   n {self.n}"
+
+
+def calibration_curve(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str], *, bins: int = 10
+) -> CalibrationCurve:
+    """Compare probabilities with how often they come true (reliability diagram).
+
+    Of two classes it is the probability of the second one; of more, that of the class that is predicted (Guo et al.
+    2017, arXiv 1706.04599); where any number of labels can be true, those of all labels together. Bins hold about
+    equally many answers, so that none is a matter of chance; equal probabilities stay in one bin.
+
+    Example:
+        >>> calibration_curve([[0.8, 0.2], [0.8, 0.2], [0.1, 0.9]], [0, 1, 1], ["no", "yes"], bins=2).observed
+        array([0.5, 1. ])
+
+    Args:
+        probabilities: float [n, k], 0..1.
+        labels: class numbers, int [n]; or 0 and 1, [n, k], where any number of labels can be true.
+        class_names: k names.
+        bins: how many bins at most.
+
+    Returns:
+        A `CalibrationCurve`.
+
+    Raises:
+        ConfigError: there is not at least one bin.
+        DataError: there are no rows, the shapes do not fit, or a number is no probability.
+    """
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+        raise ConfigError("a calibration curve needs bins", received=bins, allowed="a whole number from 1")
+    chances, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
+    shape = (len(chances), len(class_names))
+    if chances.shape != shape or truth.shape not in {shape, shape[:1]} or not len(chances):
+        raise DataError(
+            "probabilities, labels and class names do not fit",
+            received=(chances.shape, truth.shape, len(class_names)),
+            allowed=f"[n, {shape[1]}] and [n] or [n, {shape[1]}], n from 1",
+        )
+    if not ((chances >= 0) & (chances <= 1 + 1e-6)).all():
+        bad = chances[~((chances >= 0) & (chances <= 1 + 1e-6))]
+        raise DataError("a probability is between 0 and 1", received=float(bad[0]))
+    of, asked, true = _answers(np.minimum(chances, 1.0), truth, class_names)
+    numbers = _bins(asked, bins)
+    counts = np.bincount(numbers)
+    predicted = np.bincount(numbers, asked) / counts
+    observed = np.bincount(numbers, true) / counts
+    low, high = _wilson(observed, counts)
+    return CalibrationCurve(
+        of=of,
+        predicted=predicted,
+        observed=observed,
+        low=low,
+        high=high,
+        counts=counts,
+        ece=float((counts * np.abs(observed - predicted)).sum() / len(asked)),
+        brier=float(np.square(asked - true).mean()),
+        n=len(asked),
+    )
+
+
+def _answers(
+    chances: npt.NDArray[np.float64], truth: npt.NDArray[Any], class_names: Sequence[str]
+) -> tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if truth.ndim == 2:
+        return "of every label", chances.ravel(), (truth.ravel() > 0.5).astype(np.float64)
+    if chances.shape[1] == 2:
+        return f"of “{class_names[1]}”", chances[:, 1], (truth == 1).astype(np.float64)
+    best = chances.argmax(axis=1)
+    return "of the predicted class", chances.max(axis=1), (best == truth).astype(np.float64)
+
+
+def _bins(asked: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64]:
+    """Number the bin of each answer, 0 up, without gaps."""
+    # Edges are values that occur: what is equal falls on the same side of each.
+    places = np.arange(1, bins) * len(asked) // bins
+    edges = np.unique(np.sort(asked)[places])
+    numbers = np.searchsorted(edges, asked, side="right")
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+
+
+def _wilson(
+    part: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    z = 1.959964
+    middle = (part + z**2 / (2 * counts)) / (1 + z**2 / counts)
+    half = z / (1 + z**2 / counts) * np.sqrt(part * (1 - part) / counts + z**2 / (4 * counts**2))
+    return np.clip(middle - half, 0.0, part), np.clip(middle + half, part, 1.0)
