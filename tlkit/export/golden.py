@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,25 +29,68 @@ _MIXED = (
     "Ça c'est de l’ÉTÉ! 👩‍👩‍👧‍👦🏳️‍🌈 电影很好看 映画です 영화 فيلم رائع "
     "סרט ประทับใจ e\u0301a\u0308 ﬁn\u00adal\tx\u200by\ufeff\u0007 "
 )
+# Dates that end a calendar, exist only in other years, or are none; categories that no table holds.
+_STRANGE = (b"9999-12-31", b"caf\xe9 \xff\xfe", b"  unseen \xf0\x9f\x90\x9d  ", b"2023-02-29T25:61", b"0001-01-01")
 
 
-def golden_contents(content: str, given: Sequence[bytes]) -> list[bytes]:
-    """Choose the photos or texts to record.
+def golden_contents(content: str, given: Sequence[bytes], columns: Sequence[Any] = ()) -> list[bytes]:
+    """Choose the photos, texts or rows to record.
 
-    To texts two are always added: the empty one, and a long one of many scripts.
+    To texts two are always added: the empty one, and a long one of many scripts. To rows likewise: one without any
+    value, and one whose values are all strange.
 
     Args:
-        content: "image" or "text".
+        content: "image", "text" or "row".
         given: examples of the user's data; those over 200 kB are left out.
+        columns: of a table's preprocessing; unused for other contents.
 
     Returns:
-        Up to 6, drawn or made up where none were given.
+        Up to 6; photos are drawn and texts made up where none were given.
     """
     usable = [item for item in given if len(item) <= MAX_GOLDEN_BYTES]
     if content == "image":
         return usable[:MAX_GOLDEN] or drawn_images()
+    if content == "row":
+        return [*usable[: MAX_GOLDEN - 2], example_of({}), example_of(strange_row(columns))]
     always = [(_MIXED * 20).encode("utf-8"), b""]
     return [*(usable[: MAX_GOLDEN - len(always)] or [text.encode("utf-8") for text in _SENTENCES]), *always]
+
+
+def example_of(values: Mapping[str, bytes | float | int]) -> bytes:
+    """Write a row as a serialized tf.Example: bytes, float and int by feature."""
+    example = tf.train.Example()
+    for name, value in values.items():
+        feature = example.features.feature[name]
+        if isinstance(value, bytes):
+            feature.bytes_list.value.append(value)
+        elif isinstance(value, float):
+            feature.float_list.value.append(value)
+        else:
+            feature.int64_list.value.append(value)
+    return example.SerializeToString(deterministic=True)
+
+
+def strange_row(columns: Sequence[Any]) -> dict[str, bytes | float | int]:
+    """Make up a row as no training data has it: unseen and broken strings, numbers far out, infinities.
+
+    Args:
+        columns: of a table's preprocessing.
+
+    Returns:
+        A value for each column by argument. The numbers stay where float32 can tell answers apart.
+    """
+    row: dict[str, bytes | float | int] = {}
+    numbers = 0
+    for place, column in enumerate(columns):
+        if column.dtype == "string":
+            row[column.argument] = _STRANGE[place % len(_STRANGE)]
+        elif column.dtype == "int64":
+            row[column.argument] = 2**63 - 1 - place
+        else:
+            far = float(column.median) + 8.0 * abs(float(column.scale or 1.0))
+            row[column.argument] = far if numbers % 2 == 0 else float("inf")
+            numbers += 1
+    return row
 
 
 def drawn_images() -> list[bytes]:
@@ -61,13 +104,13 @@ def drawn_images() -> list[bytes]:
 
 
 def golden_examples(task: Task, contents: Sequence[bytes], views: AveragedViews | None = None) -> list[GoldenExample]:
-    """Return photos or texts with what the Keras model answers for them in this process.
+    """Return photos, texts or rows with what the Keras model answers for them in this process.
 
     They run on the CPU, where the export is verified, and without XLA: an accelerator rounds differently.
 
     Args:
-        task: a classifier of images or texts.
-        contents: encoded images, or texts in UTF-8.
+        task: what is exported.
+        contents: encoded images, texts in UTF-8, or rows as serialized tf.Examples.
         views: test-time augmentation whose answers are recorded too.
 
     Returns:

@@ -30,7 +30,12 @@ def bad_contents() -> list[tuple[str, bytes]]:
     ]
 
 
-def odd_contents() -> list[tuple[str, bytes]]:
+def bad_examples(interface: dict[str, Any]) -> list[tuple[str, bytes]]:
+    """List what must be refused as a tf.Example: what it is, and its bytes."""
+    return [("no tf.Example", b"junk"), ("a tf.Example without the image", b"")]
+
+
+def odd_contents(interface: dict[str, Any] | None = None) -> list[tuple[str, bytes]]:
     """List what is strange and must be answered all the same: no photo is."""
     return []
 

@@ -13,7 +13,12 @@ def bad_contents() -> list[tuple[str, bytes]]:
     return []
 
 
-def odd_contents() -> list[tuple[str, bytes]]:
+def bad_examples(interface: dict[str, Any]) -> list[tuple[str, bytes]]:
+    """List what must be refused as a tf.Example: what it is, and its bytes."""
+    return [("no tf.Example", b"junk"), ("a tf.Example without the text", b"")]
+
+
+def odd_contents(interface: dict[str, Any] | None = None) -> list[tuple[str, bytes]]:
     """List what is strange and must be answered all the same: what it is, and its bytes."""
     return [
         ("the empty text", b""),

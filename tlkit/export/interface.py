@@ -2,14 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
+from tlkit.preprocessing.columns import argument_names
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
+
+
+#: What a client sends where a row has no value, by dtype; "NaN" stands for the float, which JSON cannot write.
+ABSENT: dict[str, str | int] = {"string": "", "float32": "NaN", "int64": -(2**63)}
+
+
+class InputColumn(BaseModel):
+    """One column of a table as clients send it.
+
+    Args:
+        name: what the table calls it.
+        argument: its name in the signatures and in tf.Examples.
+        dtype: "string", "int64" or "float32".
+        kind: "categorical", "continuous" or "date".
+        absent: what stands for a missing value: "", the float NaN (written "NaN"), or the smallest int64.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    argument: str
+    dtype: str
+    kind: str
+    absent: str | int
+
+    @property
+    def absent_value(self) -> bytes | float | int:
+        """What stands for a missing value, as a tensor holds it."""
+        if self.dtype == "string":
+            return str(self.absent).encode("utf-8")
+        return float(self.absent) if self.dtype == "float32" else int(self.absent)
+
+
+class Output(BaseModel):
+    """What serving_default answers about one target, and by which names.
+
+    Args:
+        target: the column that was learned; empty where the manifest's labels say it all.
+        kind: "regression", "single_label" or "multi_label".
+        class_names: the classes; empty for a regression.
+        value: the float32 [B] output of a regression.
+        classes, scores: the outputs of a classification, string and float32 [B, k], best first.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    target: str
+    kind: str
+    class_names: tuple[str, ...] = ()
+    value: str = ""
+    classes: str = ""
+    scores: str = ""
+
+    @property
+    def width(self) -> int:
+        """How many numbers of an answer are about it."""
+        return 1 if self.kind == "regression" else len(self.class_names)
 
 
 class Interface(BaseModel):
@@ -22,14 +79,21 @@ class Interface(BaseModel):
         'image_bytes'
 
     Args:
-        content: what one example is: "image" (an encoded photo) or "text" (UTF-8).
-        input: name of the string [B] input of serving_default, probabilities and embedding.
-        feature: the bytes feature of the tf.Examples that the signature classify takes.
+        content: what one example is: "image" (an encoded photo), "text" (UTF-8) or "row" (a serialized tf.Example).
+        input: name of the string [B] input of serving_default, probabilities and embedding; empty for rows, which
+            come as `columns`.
+        feature: the bytes feature of the tf.Examples that the signature classify takes; empty for rows, whose
+            tf.Examples have a feature for each column.
         raw_signature: the signature for those who preprocess themselves, and `raw_input` the name of its one input.
         raw_dtype: dtype of that input, and `raw_shape` its shape, None where it is free.
         vocabulary: token ids are at least 0 and below it; None where the raw input is no token ids.
         max_tokens: the most tokens of a row; beyond it a row is made of whole windows of `max_tokens`.
         max_windows: the most windows of a row.
+        columns: what a row is made of, an input [B] each; empty for other contents.
+        outputs: what is answered about each target; empty where it is one classification of the manifest's labels.
+        answers: the signature that answers float32 [B, K] in the order of the labels, and the name of its output.
+        example_signature: "classify" or "regress", which take tf.Examples; empty where there is neither.
+        code_sizes: the raw input begins with so many category codes, each a whole number below its size.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +107,16 @@ class Interface(BaseModel):
     vocabulary: int | None = None
     max_tokens: int | None = None
     max_windows: int = 1
+    columns: tuple[InputColumn, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    answers: str = "probabilities"
+    example_signature: str = "classify"
+    code_sizes: tuple[int, ...] = ()
+
+    def outputs_or(self, labels: Sequence[str], objective: str) -> tuple[Output, ...]:
+        """Give what is answered: the outputs, or the one classification of these labels."""
+        plain = Output(target="", kind=objective, class_names=tuple(labels), classes="classes", scores="scores")
+        return self.outputs or (plain,)
 
 
 def interface_of(task: Task) -> Interface:
@@ -53,7 +127,7 @@ def interface_of(task: Task) -> Interface:
 
     Returns:
         For images: image_bytes, "image/encoded", pixels float32 [B, S, S, 3]. For texts: text, "text", token_ids
-        int32 [B, T] of the signature tokens.
+        int32 [B, T] of the signature tokens. For rows of tables: an input for each column, encoded float32 [B, D].
 
     Raises:
         ExportError: no export is known for this kind of task, or a stock server could not run its preprocessing.
@@ -67,10 +141,11 @@ def interface_of(task: Task) -> Interface:
             f"{task.backbone_name} cannot be exported: {preprocessing.why_not}",
             fix="train on an encoder with a WordPiece tokenizer, such as all-minilm-l6-v2",
         )
-    return make(preprocessing)
+    return make(task)
 
 
-def _of_images(preprocessing: Any) -> Interface:
+def _of_images(task: Task) -> Interface:
+    preprocessing: Any = task.preprocessing
     return images(int(preprocessing.size))
 
 
@@ -87,7 +162,8 @@ def images(size: int | None) -> Interface:
     )
 
 
-def _of_texts(preprocessing: Any) -> Interface:
+def _of_texts(task: Task) -> Interface:
+    preprocessing: Any = task.preprocessing
     return Interface(
         content="text",
         input="text",
@@ -102,4 +178,60 @@ def _of_texts(preprocessing: Any) -> Interface:
     )
 
 
-_INTERFACES = {"image_classification": _of_images, "text_classification": _of_texts}
+def _of_rows(task: Task) -> Interface:
+    preprocessing: Any = task.preprocessing
+    columns = tuple(
+        InputColumn(
+            name=column.name,
+            argument=column.argument,
+            dtype=column.dtype,
+            kind=type(column).__name__.lower(),
+            absent=ABSENT[column.dtype],
+        )
+        for column in preprocessing.columns
+    )
+    outputs = _outputs(task)
+    alone = outputs[0].kind if len(outputs) == 1 else "several"
+    return Interface(
+        content="row",
+        input="",
+        feature="",
+        raw_signature="encoded",
+        raw_input="encoded",
+        raw_dtype="float32",
+        raw_shape=(None, int(preprocessing.width)),
+        columns=columns,
+        outputs=outputs,
+        answers="predictions" if alone in ("regression", "several") else "probabilities",
+        example_signature={"regression": "regress", "several": ""}.get(alone, "classify"),
+        code_sizes=tuple(int(code.size) for code in preprocessing.codes),
+    )
+
+
+def _outputs(task: Task) -> tuple[Output, ...]:
+    """Name the outputs: those of one classification as everywhere, others after their targets."""
+    targets: Any = getattr(task.objective, "targets_of_task", None)
+    if targets is None:
+        return (
+            Output(
+                target="", kind=task.objective.name, class_names=task.class_names, classes="classes", scores="scores"
+            ),
+        )
+    arguments = argument_names([target.name for target in targets])
+    taken = {"predictions", "probabilities"}  # where all numbers stand side by side
+    outputs = []
+    for target in targets:
+        parts = ("value",) if target.kind == "regression" else ("classes", "scores")
+        stem, number = arguments[target.name], 1
+        while True:
+            base = stem if number == 1 else f"{stem}_{number}"
+            names = {part: base if part == "value" else f"{base}_{part}" for part in parts}
+            if taken.isdisjoint(names.values()):
+                break
+            number += 1
+        taken.update(names.values())
+        outputs.append(Output(target=target.name, kind=target.kind, class_names=tuple(target.class_names), **names))
+    return tuple(outputs)
+
+
+_INTERFACES = {"image_classification": _of_images, "tabular": _of_rows, "text_classification": _of_texts}

@@ -1,35 +1,45 @@
-"""Predict on files or texts with an export alone: the same graph that a server runs."""
+"""Predict on files, texts or rows with an export alone: the same graph that a server runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import DataError, ExportError
 from tlkit.export.manifest import Manifest, resolve_export
 from tlkit.export.text_ops import FIX, provide_ops
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tlkit.preprocessing.table import TablePreprocessing
+
 _ALLOWED = {
     "image": "JPEG, PNG, BMP, GIF and WebP of up to 40 megapixels",
     "text": "texts of any length",
+    "row": "a value for each column",
 }
 
 
 class SavedModelPredictor:
-    """A loaded export that classifies image files or texts, as its manifest says.
+    """A loaded export that answers about image files, texts or rows of a table, as its manifest says.
 
     Example:
         >>> SavedModelPredictor("saved_models/photos").predict(["bee.jpg"])
         [{'input': 'bee.jpg', 'classes': ['bees', 'ants'], 'scores': [0.98, 0.02]}]
         >>> SavedModelPredictor("saved_models/reviews").predict(["what a film"], top=1)
         [{'input': 'what a film', 'classes': ['positive'], 'scores': [0.97]}]
+        >>> SavedModelPredictor("saved_models/houses").predict([{"area": 80, "heating": "gas"}])
+        [{'input': {'area': 80, 'heating': 'gas'}, 'predictions': {'price': 160400.0}}]
 
     Args:
         path: a version folder, or a model's base path (then its newest version).
-        batch_size: images or texts that are run together.
+        batch_size: images, texts or rows that are run together.
 
     Raises:
         ExportError: there is no export, it cannot be loaded, or it needs TF Text, which is not installed.
@@ -45,7 +55,7 @@ class SavedModelPredictor:
             raise ExportError(
                 f"{self.export} takes contents that this tlkit does not know",
                 received=self.manifest.interface.content,
-                allowed=sorted(_ALLOWED),
+                allowed=list(_ALLOWED),
                 fix="upgrade tlkit",
             )
         try:
@@ -62,25 +72,32 @@ class SavedModelPredictor:
                 fix="run `tlkit verify` on it, or export the model again",
             ) from error
 
-    def predict(self, inputs: Iterable[str | Path], *, top: int | None = None) -> list[dict[str, Any]]:
-        """Classify image files or texts.
+    def predict(
+        self, inputs: Iterable[str | Path | Mapping[str, Any]], *, top: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Answer about image files, texts or rows.
 
         Texts of similar length are run together, because a batch costs what its longest text costs.
 
         Args:
-            inputs: paths of image files, or, for an export that takes texts, the texts themselves as strings.
+            inputs: paths of image files; or the texts themselves as strings; or rows, each a mapping from the table's
+                column names to values, where what is left out or None is missing and other names are left aside.
             top: how many of the best classes to keep; None keeps all.
 
         Returns:
-            One dictionary per input, in the order given: input (a string), classes (best first) and scores.
+            One dictionary per input, in the order given: input (a string, or the row), classes (best first) and scores.
+            Of a regression: input and predictions, value by target. Of several targets: predictions as well as classes
+            and scores, the latter also by target.
 
         Raises:
             DataError: an input is not of the kind that the export takes, or a file cannot be read or is no image that
                 it decodes; the message names the file or the position.
         """
-        if isinstance(inputs, str | bytes | Path):
+        if isinstance(inputs, str | bytes | Path | Mapping):
             raise DataError("predict takes a list of inputs", received=type(inputs).__name__, fix="put it into a list")
-        items = list(inputs)
+        items: list[Any] = list(inputs)
+        if self.manifest.interface.columns:
+            return self._predict_rows(items, top)
         is_text = self.manifest.interface.content == "text"
         checked: list[Any] = [(_text if is_text else _path)(item, at) for at, item in enumerate(items)]
         order = sorted(range(len(items)), key=lambda at: len(checked[at])) if is_text else range(len(items))
@@ -96,6 +113,87 @@ class SavedModelPredictor:
                     "scores": [float(score) for score in scores[row][:top]],
                 }
         return answers
+
+    def predict_frame(self, frame: pd.DataFrame, *, rows_at_once: int = 4096) -> dict[str, np.ndarray]:
+        """Answer about the rows of a table, many at a time.
+
+        Args:
+            frame: has all the columns that the export takes; others are left aside.
+            rows_at_once: rows that are run together; what is needed beside the frame grows with it.
+
+        Returns:
+            Arrays by name as serving_default gives them: a regression's values float32 [n] under the name of its
+            target; classes (str, dtype object) and scores float32 [n, k], best first. And under the name of
+            `manifest.interface.answers` all numbers float32 [n, K] in the order of the labels.
+
+        Raises:
+            DataError: the export takes no rows, a column is missing, or a column holds values of another type.
+        """
+        interface = self.manifest.interface
+        if not interface.columns:
+            raise DataError("this export takes no tables", received=interface.content, fix="use predict")
+        if rows_at_once < 1:
+            raise DataError("rows_at_once must be positive", received=rows_at_once)
+        signature = self._model.signatures[interface.answers]
+        found = [np.zeros([0, len(self.manifest.labels)], np.float32)]
+        for start in range(0, len(frame), rows_at_once):
+            columns = self._table.to_arguments(frame.iloc[start : start + rows_at_once])
+            found.append(signature(**self._tensors(columns))[interface.answers].numpy())
+        answers = np.concatenate(found)
+        named, first = {interface.answers: answers}, 0
+        for output in interface.outputs:
+            part = answers[:, first : first + output.width]
+            first += output.width
+            if output.value:
+                named[output.value] = part[:, 0]
+                continue
+            order = np.argsort(-part, axis=1, kind="stable")
+            named[output.classes] = np.array(output.class_names, object)[order]
+            named[output.scores] = np.take_along_axis(part, order, axis=1)
+        return named
+
+    def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:
+        from tlkit.export.rows import frame_of_rows
+
+        frame = frame_of_rows(rows, self._table.columns)
+        outputs = self.manifest.interface.outputs
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(rows), self.batch_size):
+            part = rows[start : start + self.batch_size]
+            columns = self._table.to_arguments(frame.iloc[start : start + self.batch_size])
+            found = {key: value.numpy() for key, value in self._signature(**self._tensors(columns)).items()}
+            for row, given in enumerate(part):
+                values = {output.target: float(found[output.value][row]) for output in outputs if output.value}
+                ranked = {
+                    output.target: (
+                        [name.decode("utf-8") for name in found[output.classes][row][:top]],
+                        [float(score) for score in found[output.scores][row][:top]],
+                    )
+                    for output in outputs
+                    if not output.value
+                }
+                answer: dict[str, Any] = {"input": dict(given)}
+                if values:
+                    answer["predictions"] = values
+                if len(outputs) == 1 and ranked:
+                    answer["classes"], answer["scores"] = ranked[outputs[0].target]
+                elif ranked:
+                    answer["classes"] = {target: classes for target, (classes, _) in ranked.items()}
+                    answer["scores"] = {target: scores for target, (_, scores) in ranked.items()}
+                answers.append(answer)
+        return answers
+
+    @cached_property
+    def _table(self) -> TablePreprocessing:
+        from tlkit.preprocessing.table import TablePreprocessing
+
+        return TablePreprocessing.from_dict(self.manifest.preprocessing)
+
+    def _tensors(self, columns: Mapping[str, np.ndarray]) -> dict[str, tf.Tensor]:
+        return {
+            column.argument: tf.constant(columns[column.argument], column.dtype)
+            for column in self.manifest.interface.columns
+        }
 
     def _run(self, contents: list[bytes], names: list[str]) -> tuple[Any, Any]:
         content = self.manifest.interface.content

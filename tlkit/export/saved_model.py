@@ -65,14 +65,14 @@ def export_task(
         PosixPath('saved_models/photos/1')
 
     Args:
-        task: a classifier of images or texts.
+        task: a classifier of images or texts, or what predicts from rows of a table.
         base_dir: the model's base path, which holds its versions.
         version: a positive integer; None takes the newest version plus one.
         metrics: evaluation results for the manifest.
         data_summary: summary and fingerprint of the training data for the manifest.
-        golden: a few encoded images, or texts in UTF-8, whose answers are recorded and compared; up to 6, none
-            over 200 kB. A few drawn images or made-up sentences are used when there are none.
-        max_batch: the largest batch, in images or texts, to warm up and verify.
+        golden: a few encoded images, texts in UTF-8, or rows as serialized tf.Examples, whose answers are recorded and
+            compared; up to 6, none over 200 kB. Drawn images or made-up sentences are used when there are none.
+        max_batch: the largest batch, in images, texts or rows, to warm up and verify.
         model_name: name in the manifest and the warm-up requests; None takes the name of `base_dir`.
         tta: number of views for test-time augmentation; from 1 on the export has a further signature `tta`, which
             takes 1 + tta times as long as `probabilities` and whose weights are the same.
@@ -214,7 +214,8 @@ def _write(
     labels_file.unlink()
     mark_classify(tmp)
     interface = interface_of(task)
-    contents = golden_contents(interface.content, golden)
+    columns = task.preprocessing.columns if interface.columns else ()  # type: ignore[union-attr]
+    contents = golden_contents(interface.content, golden, columns)
     schema = read_signatures(tmp)
     write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, contents), max_batch)
     Manifest(

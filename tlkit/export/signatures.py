@@ -1,10 +1,10 @@
-"""The endpoints of a classifier as TensorFlow functions, and their schema read back from disk."""
+"""The endpoints of a task as TensorFlow functions, and their schema read back from disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -12,13 +12,16 @@ from tensorflow.python.saved_model import fingerprinting_utils
 
 from tlkit.errors import ExportError
 from tlkit.export.averaged_views import AveragedViews
-from tlkit.export.interface import Interface, interface_of
+from tlkit.export.interface import Interface, Output, interface_of
 from tlkit.export.manifest import SignatureInfo, TensorInfo
+from tlkit.export.row_signature import encoded_checks, row_signature
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
+REGRESS_METHOD = "tensorflow/serving/regress"
+_EXAMPLE_METHODS = {"classify": CLASSIFY_METHOD, "regress": REGRESS_METHOD}
 
 
 def serving_module(
@@ -36,27 +39,32 @@ def serving_module(
         >>> tf.saved_model.save(module, "photos/1", signatures=signatures)
 
     Args:
-        task: a classifier of images or texts; its networks run with training=False.
-        labels_file: one class name a line, in the order of the outputs.
+        task: what is exported; its networks run with training=False.
+        labels_file: one label a line, in the order of the outputs.
         views: adds the signature tta, which runs on the same weights; images only.
 
     Returns:
-        The module, and the signatures by name, where CONTENT is image_bytes or text, a string [B]:
-        serving_default: CONTENT -> classes string [B, k], scores float32 [B, k], best first.
-        probabilities: CONTENT -> probabilities float32 [B, k] in the order of the labels.
+        The module, and the signatures by name, where CONTENT is image_bytes or text, a string [B], or, for rows of
+        tables, an input [B] for each column:
+        serving_default: CONTENT -> classes string [B, k], scores float32 [B, k], best first. For rows also: the
+        value of a regression float32 [B] by its name, or these of several targets side by side.
+        probabilities: CONTENT -> probabilities float32 [B, k] in the order of the labels. For rows whose targets are
+        not one classification it is called predictions, with values in their own unit.
         embedding: CONTENT -> embedding float32 [B, F].
-        classify: inputs string [B], tf.Examples with bytes feature "image/encoded" or "text" -> classes, scores.
-        pixels: pixels float32 [B, S, S, 3], RGB in 0..255 -> classes, scores; images only.
-        tokens: token_ids int32 [B, T] -> classes, scores; texts only.
+        classify: inputs string [B], tf.Examples with bytes feature "image/encoded" or "text", or a feature for each
+        column -> classes, scores. For rows with one regression instead regress -> outputs float32 [B, 1].
+        pixels: pixels float32 [B, S, S, 3], RGB in 0..255 -> as serving_default; images only.
+        tokens: token_ids int32 [B, T] -> as serving_default; texts only.
+        encoded: encoded float32 [B, D], codes and scaled numbers -> as serving_default; rows only.
         tta: CONTENT -> probabilities float32 [B, k], averaged over views; only with `views`.
 
     Raises:
         ExportError: tasks of this kind cannot be exported.
     """
     interface = interface_of(task)
-    n_classes = len(task.class_names)
+    preprocessing: Any = task.preprocessing
     raw_spec = tf.TensorSpec(interface.raw_shape, interface.raw_dtype, name=interface.raw_input)
-    content_spec = tf.TensorSpec([None], tf.string, name=interface.input)
+    content_spec = tf.TensorSpec([None], tf.string, name=interface.input or "examples")
 
     def graph(*specs: tf.TensorSpec) -> Callable[..., tf.types.experimental.GenericFunction]:
         return tf.function(input_signature=list(specs), autograph=False)
@@ -65,7 +73,7 @@ def serving_module(
     def decode(contents: tf.Tensor) -> tf.Tensor:
         contents = tf.ensure_shape(contents, [None])
         tf.debugging.assert_positive(tf.shape(contents)[0], message="the batch is empty")
-        raw = tf.cast(task.preprocessing.batch(contents), raw_spec.dtype)
+        raw = tf.cast(preprocessing.batch(contents), raw_spec.dtype)
         return tf.ensure_shape(raw, raw_spec.shape)
 
     @graph(raw_spec)
@@ -78,42 +86,38 @@ def serving_module(
     def head(embedding: tf.Tensor) -> tf.Tensor:
         return task.objective.probabilities(task.head(embedding, training=False))
 
-    def ranked(raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores, order = tf.math.top_k(head(features(raw)), k=n_classes, sorted=True)
-        return {"classes": tf.gather(tf.constant(list(task.class_names)), order), "scores": scores}
+    def answered(raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _by_output(head(features(raw)), interface.outputs_or(task.class_names, task.objective.name))
 
-    @graph(content_spec)
-    def serving_default(contents: tf.Tensor) -> dict[str, tf.Tensor]:
-        return ranked(decode(contents))
-
-    @graph(content_spec)
-    def probabilities(contents: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": head(features(decode(contents)))}
-
-    @graph(content_spec)
-    def embedding(contents: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embedding": features(decode(contents))}
+    def from_content(answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Any:
+        if interface.columns:
+            return row_signature(preprocessing.encode, interface, answer)
+        return graph(content_spec)(lambda contents: answer(decode(contents)))
 
     @graph(raw_spec)
     def preprocessed(raw: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = tf.ensure_shape(raw, raw_spec.shape)
         tf.debugging.assert_positive(tf.shape(raw)[0], message="the batch is empty")
-        with tf.control_dependencies(_token_checks(raw, interface)):
-            return ranked(tf.identity(raw))
+        with tf.control_dependencies([*_token_checks(raw, interface), *encoded_checks(raw, interface)]):
+            return answered(tf.identity(raw))
 
     @graph(tf.TensorSpec([None], tf.string, name="inputs"))
-    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def examples(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = tf.ensure_shape(inputs, [None])
-        parsed = tf.io.parse_example(inputs, {interface.feature: tf.io.FixedLenFeature([], tf.string)})
-        return ranked(decode(parsed[interface.feature]))
+        if interface.feature:
+            parsed = tf.io.parse_example(inputs, {interface.feature: tf.io.FixedLenFeature([], tf.string)})
+            inputs = parsed[interface.feature]
+        raw = decode(inputs)
+        return {"outputs": head(features(raw))} if interface.example_signature == "regress" else answered(raw)
 
     signatures = {
-        "serving_default": serving_default,
-        "probabilities": probabilities,
-        "embedding": embedding,
+        "serving_default": from_content(answered),
+        interface.answers: from_content(lambda raw: {interface.answers: head(features(raw))}),
+        "embedding": from_content(lambda raw: {"embedding": features(raw)}),
         interface.raw_signature: preprocessed,
-        "classify": classify,
     }
+    if interface.example_signature:
+        signatures[interface.example_signature] = examples
     if views is not None:
         averaged = views
 
@@ -125,8 +129,21 @@ def serving_module(
     module = tf.Module()
     module.labels = tf.saved_model.Asset(str(labels_file))
     module.weights = _variables_of([features, head])
+    module.tables = list(getattr(preprocessing, "tables", ()))
     module.endpoints = signatures
     return module, signatures
+
+
+def _by_output(answers: tf.Tensor, outputs: Sequence[Output]) -> dict[str, tf.Tensor]:
+    """Split answers float32 [B, K] into what each output holds: values [B], or classes and scores, best first."""
+    found: dict[str, tf.Tensor] = {}
+    for output, part in zip(outputs, tf.split(answers, [output.width for output in outputs], axis=1), strict=True):
+        if output.value:
+            found[output.value] = tf.squeeze(part, 1)
+            continue
+        found[output.scores], order = tf.math.top_k(part, k=output.width, sorted=True)
+        found[output.classes] = tf.gather(tf.constant(list(output.class_names)), order)
+    return found
 
 
 def _token_checks(raw: tf.Tensor, interface: Interface) -> list[tf.Operation]:
@@ -150,15 +167,16 @@ def _token_checks(raw: tf.Tensor, interface: Interface) -> list[tf.Operation]:
 
 
 def mark_classify(saved_model: Path) -> None:
-    """Give the classify signature the method name that TensorFlow Serving's Classify call asks for.
+    """Give classify or regress the method name that TensorFlow Serving's call of that name asks for.
 
     tf.saved_model.save calls every method predict; the fingerprint is renewed after the change.
     """
     path = saved_model / "saved_model.pb"
     proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta_graph in proto.meta_graphs:
-        if "classify" in meta_graph.signature_def:
-            meta_graph.signature_def["classify"].method_name = CLASSIFY_METHOD
+        for name, method in _EXAMPLE_METHODS.items():
+            if name in meta_graph.signature_def:
+                meta_graph.signature_def[name].method_name = method
     path.write_bytes(proto.SerializeToString(deterministic=True))
     fingerprinting_utils.write_fingerprint(str(saved_model))
 

@@ -12,7 +12,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,7 +43,7 @@ FORBIDDEN_OPS = {
     "TFRecordReaderV2", "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "LoadLibrary", "RpcCall",
 }  # fmt: skip
 SAVER_OPS = {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"}
-METHODS = {"classify": "tensorflow/serving/classify"}
+METHODS = {"classify": "tensorflow/serving/classify", "regress": "tensorflow/serving/regress"}
 #: The checks of verify_answers.Answers, which call the graph; the others are methods of Checks.
 CALLING = ("golden_parity", "batch_sizes", "rows_independent", "bad_inputs", "warmup_replay")
 ORDER = (
@@ -57,20 +57,65 @@ NEEDS = dict.fromkeys(CALLING, ("manifest_complete", "op_allow_list", "loads_v1_
 }
 
 
-def signatures_of(interface: dict[str, Any], optional: Sequence[str]) -> dict[str, tuple[dict, dict]]:
-    """Give the promised inputs and outputs by signature: name -> dtype and rank."""
-    content = {interface["input"]: ("string", 1)}
-    raw = {interface["raw_input"]: (interface["raw_dtype"], len(interface["raw_shape"]))}
-    ranked = {"classes": ("string", 2), "scores": ("float32", 2)}
-    probabilities = {"probabilities": ("float32", 2)}
-    return {
-        "serving_default": (content, ranked),
-        "probabilities": (content, probabilities),
-        "embedding": (content, {"embedding": ("float32", 2)}),
-        interface["raw_signature"]: (raw, ranked),
-        "classify": ({"inputs": ("string", 1)}, ranked),
-        **dict.fromkeys(optional, (content, probabilities)),
+#: dtype, rank and number of columns (None where it is free) of an input or output.
+Promise = tuple[str, int, int | None]
+
+
+def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, Promise]]]:
+    """Give the promised inputs and outputs by signature."""
+    interface = facts.interface
+    content: dict[str, Promise] = {column["argument"]: (column["dtype"], 1, None) for column in interface["columns"]}
+    content = content or {interface["input"]: ("string", 1, None)}
+    raw: dict[str, Promise] = {interface["raw_input"]: (interface["raw_dtype"], len(interface["raw_shape"]), None)}
+    named: dict[str, Promise] = {}
+    for output in facts.outputs:
+        if output["value"]:
+            named[output["value"]] = ("float32", 1, None)
+        else:
+            width = len(output["class_names"])
+            named |= {output["classes"]: ("string", 2, width), output["scores"]: ("float32", 2, width)}
+    numbers: Promise = ("float32", 2, len(facts.labels))
+    found = {
+        "serving_default": (content, named),
+        interface["answers"]: (content, {interface["answers"]: numbers}),
+        "embedding": (content, {"embedding": ("float32", 2, None)}),
+        interface["raw_signature"]: (raw, named),
     }
+    if interface["example_signature"]:
+        regress: dict[str, Promise] = {"outputs": ("float32", 2, 1)}
+        outputs = regress if interface["example_signature"] == "regress" else named
+        found[interface["example_signature"]] = ({"inputs": ("string", 1, None)}, outputs)
+    return found | dict.fromkeys(facts.optional, (content, {"probabilities": numbers}))
+
+
+class Call:
+    """A signature in a session, called as TensorFlow Serving calls it: the shapes of what is fed are not checked.
+
+    Args:
+        session: it holds the graph.
+        signature: of the graph; a call may leave inputs out, which then fails as it does there.
+    """
+
+    def __init__(self, session: Any, signature: Any):
+        self.session = session
+        self.inputs = {key: info.name for key, info in signature.inputs.items()}
+        self.outputs = {key: info.name for key, info in sorted(signature.outputs.items())}
+        self.made: dict[tuple[str, ...], Callable[..., list[Any]]] = {}
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        """Feed one array, or arrays by input; return arrays by output."""
+        from tensorflow.core.protobuf import config_pb2
+
+        if not isinstance(value, dict):
+            (only,) = self.inputs
+            value = {only: value}
+        keys = tuple(sorted(value))
+        if keys not in self.made:
+            options = config_pb2.CallableOptions()
+            options.feed.extend(self.inputs[key] for key in keys)
+            options.fetch.extend(self.outputs.values())
+            self.made[keys] = self.session._make_callable_from_options(options)
+        return dict(zip(self.outputs, self.made[keys](*(value[key] for key in keys)), strict=True))
 
 
 class Checks:
@@ -191,7 +236,7 @@ class Checks:
         unknown = sorted(set(_answers.OPTIONAL_SIGNATURES) & set(self.signature_defs) - set(optional))
         if unknown:
             raise CheckError(f"signature {unknown[0]} is there, but manifest.json does not record it")
-        self.signatures = signatures_of(self.facts.interface, optional)
+        self.signatures = signatures_of(self.facts)
         for name, (inputs, outputs) in self.signatures.items():
             if name not in self.signature_defs:
                 raise CheckError(f"signature {name} is missing; there are {', '.join(sorted(self.signature_defs))}")
@@ -202,7 +247,7 @@ class Checks:
             for side, want, got in (("input", inputs, found.inputs), ("output", outputs, found.outputs)):
                 if set(want) != set(got):
                     raise CheckError(f"{name}: {side}s {sorted(got)} instead of {sorted(want)}")
-                for key, (dtype, rank) in want.items():
+                for key, (dtype, rank, width) in want.items():
                     info = got[key]
                     shape = tf.TensorShape(info.tensor_shape)
                     if tf.dtypes.as_dtype(info.dtype).name != dtype:
@@ -211,11 +256,8 @@ class Checks:
                         raise CheckError(f"{name}: {side} {key} has shape {shape}, not rank {rank}")
                     if shape[0] is not None:
                         raise CheckError(f"{name}: {side} {key} has a fixed batch of {shape[0]}")
-                    if key in ("classes", "scores", "probabilities") and shape[1] not in (
-                        None,
-                        len(self.labels),
-                    ):
-                        raise CheckError(f"{name}: {key} has {shape[1]} columns for {len(self.labels)} labels")
+                    if width is not None and shape[1] not in (None, width):
+                        raise CheckError(f"{name}: {key} has {shape[1]} columns for {width} labels")
         interface = self.facts.interface
         info = self.signature_defs[interface["raw_signature"]].inputs[interface["raw_input"]]
         self.raw_shape = tf.TensorShape(info.tensor_shape).as_list()
@@ -227,21 +269,13 @@ class Checks:
     def loads_v1_session(self) -> str:
         """The export loads as TensorFlow Serving does it, and answers the same."""
         import tensorflow as tf
-        from tensorflow.core.protobuf import config_pb2
 
         session = tf.compat.v1.Session(graph=tf.Graph())
         with session.graph.as_default():
             meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(self.export))
-        # Like TensorFlow Serving's C++ sessions, such callables do not check the fed shapes.
-        callables = {}
-        for name in self.signatures:
-            signature = meta.signature_def[name]
-            options = config_pb2.CallableOptions()
-            options.feed.extend(info.name for _, info in sorted(signature.inputs.items()))
-            options.fetch.extend(info.name for _, info in sorted(signature.outputs.items()))
-            callables[name] = (session._make_callable_from_options(options), sorted(signature.outputs))
+        callables = {name: Call(session, meta.signature_def[name]) for name in self.signatures}
         content = self.facts.interface["content"]
-        if content not in ("image", "text"):
+        if content not in _answers.NOUNS:
             raise CheckError(f"manifest.json speaks of contents that are not known here: {content!r}")
         self.answers = answers = _answers.Answers(
             self.facts,
@@ -258,9 +292,10 @@ class Checks:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         for name in self.signatures:
             fed = answers.feed(name, contents)
-            (key,) = self.signature_defs[name].inputs
             v1 = answers.run(name, fed)
-            v2 = {k: v.numpy() for k, v in self.model.signatures[name](**{key: tf.constant(fed)}).items()}
+            inputs = fed if isinstance(fed, dict) else dict.fromkeys(self.signature_defs[name].inputs, fed)
+            tensors = {key: tf.constant(value) for key, value in inputs.items()}
+            v2 = {k: v.numpy() for k, v in self.model.signatures[name](**tensors).items()}
             answers.compare(f"{name}: session and function differ:", v1, v2)
         return "same answers as the functions for every signature"
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
-from tlkit.export.interface import interface_of
+from tlkit.export.interface import Interface, interface_of
 from tlkit.export.manifest import WARMUP_PATH, SignatureInfo
-from tlkit.export.signatures import CLASSIFY_METHOD
+from tlkit.export.signatures import CLASSIFY_METHOD, REGRESS_METHOD
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -26,28 +26,33 @@ class WarmupExample:
     """One example to warm up with.
 
     Attributes:
-        content: the encoded photo or the text.
+        content: the encoded photo, the text or the tf.Example of a row.
         raw_shape: shape of what its preprocessing gives, without the batch.
         raw_value: any value that the raw input takes.
+        columns: a row's value for each column, by argument; empty for photos and texts.
     """
 
     content: bytes
     raw_shape: tuple[int | None, ...]
     raw_value: int
+    columns: Mapping[str, bytes | float | int] = dataclasses.field(default_factory=dict)
 
 
 def warmup_examples(task: Task, contents: Sequence[bytes]) -> list[WarmupExample]:
-    """Choose what to warm up with: the smallest photo, or a short, a middling and the longest of texts.
+    """Choose what to warm up with: the smallest photo, a row, or a short, a middling and the longest of texts.
 
     Args:
-        task: a classifier of images or texts.
-        contents: encoded images that decode; texts are made up.
+        task: what is exported.
+        contents: encoded images that decode, or rows; texts are made up.
 
     Returns:
-        One example for images. For texts up to three, the last as long as the encoder reads at once, or, where it
-        reads windows, two of them.
+        One example for images and rows. For texts up to three, the last as long as the encoder reads at once, or,
+        where it reads windows, two of them.
     """
     interface = interface_of(task)
+    if interface.columns:
+        row = row_values(contents[0], interface)
+        return [WarmupExample(contents[0], interface.raw_shape[1:], 0, row)]
     most = interface.max_tokens
     if most is None:
         return [WarmupExample(min(contents, key=len), interface.raw_shape[1:], 127)]
@@ -56,6 +61,17 @@ def warmup_examples(task: Task, contents: Sequence[bytes]) -> list[WarmupExample
     texts = [b"a " * (length - 2) for length in lengths]
     ids = [task.preprocessing.batch(tf.constant([text])).numpy() for text in texts]
     return [WarmupExample(text, row.shape[1:], int(row[0, 0])) for text, row in zip(texts, ids, strict=True)]
+
+
+def row_values(example: bytes, interface: Interface) -> dict[str, bytes | float | int]:
+    """Read a serialized tf.Example as a value for each column, by argument; what it lacks is absent."""
+    features = tf.train.Example.FromString(example).features.feature
+    kinds = {"string": "bytes_list", "float32": "float_list", "int64": "int64_list"}
+    found: dict[str, bytes | float | int] = {}
+    for column in interface.columns:
+        values = getattr(features[column.argument], kinds[column.dtype]).value if column.argument in features else ()
+        found[column.argument] = values[0] if values else column.absent_value
+    return found
 
 
 def batch_sizes(max_batch: int) -> list[int]:
@@ -90,9 +106,9 @@ def write_warmup(
         export: the version folder.
         model_name: written into the requests.
         signatures: schema by name; their inputs are strings, tf.Examples or what preprocessing gives.
-        feature: name of the feature in tf.Examples.
+        feature: name of the feature in tf.Examples; empty where the examples are tf.Examples.
         examples: what to send.
-        max_batch: the largest batch, in photos or texts.
+        max_batch: the largest batch, in photos, texts or rows.
 
     Returns:
         The number of records.
@@ -118,16 +134,20 @@ def _request(
     model_name: str, name: str, signature: SignatureInfo, feature: str, example: WarmupExample, size: int
 ) -> prediction_log_pb2.PredictionLog:
     log = prediction_log_pb2.PredictionLog()
-    if signature.method == CLASSIFY_METHOD:
-        value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[example.content]))
-        record = tf.train.Example(features=tf.train.Features(feature={feature: value}))
-        call: classification_pb2.ClassificationRequest | predict_pb2.PredictRequest
-        call = log.classify_log.request
+    call: Any
+    if signature.method in (CLASSIFY_METHOD, REGRESS_METHOD):
+        call = (log.classify_log if signature.method == CLASSIFY_METHOD else log.regress_log).request
+        record = tf.train.Example.FromString(example.content) if not feature else tf.train.Example()
+        if feature:
+            record.features.feature[feature].bytes_list.value.append(example.content)
         call.input.example_list.examples.extend([record] * size)
     else:
         call = log.predict_log.request
         for key, info in signature.inputs.items():
-            if info.dtype == "string":
+            if key in example.columns:
+                value = np.array(example.columns[key], object if info.dtype == "string" else info.dtype)
+                call.inputs[key].CopyFrom(_filled(tf.make_tensor_proto(value), (size,)))
+            elif info.dtype == "string":
                 call.inputs[key].CopyFrom(_filled(tf.make_tensor_proto(example.content), (size,)))
             else:
                 value = np.array(example.raw_value, info.dtype)

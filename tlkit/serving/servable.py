@@ -81,8 +81,12 @@ class Servable:
         """Answer the first recorded example once, so that no client waits for the graph to be optimized."""
         if (self.export / MANIFEST_NAME).is_file():
             manifest = Manifest.read(self.export)
-            content = manifest.golden[0].content_bytes()
-            self.run("serving_default", {manifest.interface.input: np.array([content], object)})
+            inputs = {  # a row without any value is a row too
+                column.argument: np.array([column.absent_value], object if column.dtype == "string" else column.dtype)
+                for column in manifest.interface.columns
+            }
+            content = np.array([manifest.golden[0].content_bytes()], object)
+            self.run("serving_default", inputs or {manifest.interface.input: content})
 
     def metadata(self) -> dict[str, Any]:
         """Return the answer of TensorFlow Serving's GET .../metadata."""
