@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tlkit.config import CONFIGS, ImageConfig, TextConfig, known_keys, load_config, parse_override
+from tlkit.config import CONFIGS, ImageConfig, TabularConfig, TextConfig, known_keys, load_config, parse_override
 from tlkit.errors import ConfigError
 
 SMALLEST = '[project]\nname = "bees"\n[data]\npath = "photos"\n[export]\ndirectory = "saved_models/bees"\n'
@@ -12,6 +12,14 @@ SMALLEST = '[project]\nname = "bees"\n[data]\npath = "photos"\n[export]\ndirecto
 TEXTS = (
     '[project]\nname = "reviews"\ntask = "text_classification"\n'
     '[data]\npath = "reviews.csv"\n[export]\ndirectory = "saved_models/reviews"\n'
+)
+
+TABLES = (
+    '[project]\nname = "sales"\ntask = "tabular"\n[data]\npath = "train.csv"\ntargets = "Sales"\n'
+    'where = ["Open == 1", "Sales > 0"]\njoin = { "store.csv" = "Store" }\n'
+    'time_column = "Date"\ntest_from = 2015-06-19\n'
+    '[columns]\nCustomers = "ignore"\n"wind.speed" = "continuous"\n'
+    '[target]\ntransform = "log"\n[export]\ndirectory = "saved_models/sales"\n'
 )
 
 
@@ -230,5 +238,60 @@ def test_an_encoder_s_folder_starts_at_the_project_and_a_name_stays(write, tmp_p
 def test_every_kind_of_project_has_the_common_keys(task: str):
     names = [name for name, _ in known_keys(task)]
     assert len(names) == len(set(names))
-    common = {"project.task", "data.path", "data.seed", "model.weights", "train.keep", "step.ema", "export.directory"}
+    common = {"project.task", "data.path", "data.seed", "train.keep", "step.ema", "export.directory"}
     assert common <= set(names)
+
+
+def test_a_table_s_config_is_what_reads_it(write, tmp_path: Path):
+    config = load_config(write(TABLES))
+    assert isinstance(config, TabularConfig)
+    assert len(TABLES.splitlines()) <= 25
+    options = config.table_options
+    assert options["join"] == [(tmp_path.resolve() / "store.csv", ["Store"])]
+    assert (options["time_column"], options["test_from"], options["val_from"]) == ("Date", "2015-06-19", None)
+    assert options["kinds"] == {"Customers": "ignore", "wind.speed": "continuous"}
+    assert (options["where"], options["transform"]) == (["Open == 1", "Sales > 0"], "log")
+    assert set(config.reading) <= set(options)
+    assert config.train.stages == {"schedule": "one_cycle"}
+    assert config.start_from is None
+
+
+def test_columns_of_a_table_can_be_overridden(write):
+    path = write(TABLES)
+    overrides = ["columns.wind.speed=ignore", "columns.new=id", 'data.targets=["a", "b"]', "target.weights={a = 2.0}"]
+    config = load_config(path, overrides)
+    assert config.columns == {"Customers": "ignore", "wind.speed": "ignore", "new": "id"}
+    assert (config.targets, config.target.weights) == (["a", "b"], {"a": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("columns.Age=categoricl", "columns.Age: input should be 'categorical'"),
+        ("columns.Sales=continuous", "columns.Sales is a target: say what it is in [target] kinds"),
+        ("target.transform=sqrt", "target.transform: a transform is none, log or yeo_johnson"),
+        ("target.y_range=[3]", "target.y_range: a range is [lowest, highest]"),
+        ("target.weights={cost = 1.0}", "target.weights names 'cost', which is not in data.targets"),
+        ('data.targets=["a", "a"]', "data.targets: must be a column, or a list of different columns"),
+        ("data.time_column=", "data: test_from needs time_column"),
+        ("data.test_from=19.6.2015", "data.test_from: a day is written as 2015-06-19; received: '19.6.2015'"),
+        ("data.event_group=Store", "data: event_group needs events"),
+        ("model.dropout=[0.1]", "model: dropout has another length than hidden"),
+        ("model.dropout=1.0", "model.dropout: a dropout is a number from 0 and below 1"),
+        ("model.freeze_embeddings=true", "model: freeze_embeddings needs start_from"),
+        ("train.keep=swa", 'train: keep = "swa" needs cycles: set cycle_len and epochs'),
+        ("column.x=id", "unknown config key 'column.x'"),
+    ],
+)
+def test_what_a_table_s_project_cannot_use_is_one_clear_line(write, override: str, expected: str):
+    message = message_of(write(TABLES), override)
+    assert expected in message
+    assert len(message) < 300
+
+
+def test_embeddings_to_start_from_are_a_folder_or_what_a_project_exported(write, tmp_path: Path):
+    path = write(TABLES)
+    assert load_config(path, ["model.start_from=vectors"]).start_from == tmp_path.resolve() / "vectors"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.toml").touch()
+    assert load_config(path, ["model.start_from=other"]).start_from == tmp_path.resolve() / "other" / "embeddings"

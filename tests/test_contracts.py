@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from photos import write_folder
 from tiny import tiny_task
+from tiny_table import FEATURES, tiny_frame, tiny_preprocessing, tiny_table_task, tiny_targets
 from tiny_text import tiny_text_task
 
 import tlkit
@@ -65,7 +66,22 @@ class Topics(Texts):
         return self.table(pd.DataFrame(rows), label_separator="|")
 
 
-@pytest.fixture(scope="module", params=[Photos, Texts, Topics], ids=lambda kind: kind.__name__.lower())
+class Rows:
+    """Rows of a table, of one class each."""
+
+    def task(self):
+        return tiny_table_task("single_label")
+
+    def data(self, folder):
+        frame = tiny_frame(48)[[*FEATURES, "sold"]]
+        known = {"preprocessing": tiny_preprocessing(), "target_specs": tiny_targets("single_label")}
+        return tlkit.table_from_file(frame, "sold", batch_size=8, val_fraction=0.3, **known)
+
+    def items(self, data):
+        return data.frame("val").to_dict("records")
+
+
+@pytest.fixture(scope="module", params=[Photos, Texts, Topics, Rows], ids=lambda kind: kind.__name__.lower())
 def kind(request):
     return request.param()
 

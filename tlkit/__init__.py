@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from tlkit.callbacks.warm_restarts import WarmRestarts
     from tlkit.data.image_data import ImageData
     from tlkit.data.images import images_from_folder, images_from_table
+    from tlkit.data.tables import table_from_file
+    from tlkit.data.tabular_data import TabularData
     from tlkit.data.text_data import TextData
     from tlkit.data.texts import texts_from_folder, texts_from_table
     from tlkit.models.image import image_classifier
+    from tlkit.models.tabular import tabular_model
     from tlkit.models.task import Task
     from tlkit.models.text import text_classifier
     from tlkit.training.adapt import adapt_encoder
@@ -35,6 +38,7 @@ _HOMES = {
     "Learner": "tlkit.training.learner",
     "OneCycle": "tlkit.callbacks.one_cycle",
     "Recorder": "tlkit.callbacks.recorder",
+    "TabularData": "tlkit.data.tabular_data",
     "Task": "tlkit.models.task",
     "TextData": "tlkit.data.text_data",
     "TrainingOptions": "tlkit.training.options",
@@ -44,6 +48,8 @@ _HOMES = {
     "image_classifier": "tlkit.models.image",
     "images_from_folder": "tlkit.data.images",
     "images_from_table": "tlkit.data.images",
+    "table_from_file": "tlkit.data.tables",
+    "tabular_model": "tlkit.models.tabular",
     "text_classifier": "tlkit.models.text",
     "texts_from_folder": "tlkit.data.texts",
     "texts_from_table": "tlkit.data.texts",
@@ -56,6 +62,7 @@ __all__ = [
     "Learner",
     "OneCycle",
     "Recorder",
+    "TabularData",
     "Task",
     "TextData",
     "TrainingOptions",
@@ -66,6 +73,8 @@ __all__ = [
     "image_classifier",
     "images_from_folder",
     "images_from_table",
+    "table_from_file",
+    "tabular_model",
     "text_classifier",
     "texts_from_folder",
     "texts_from_table",

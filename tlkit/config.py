@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from tlkit.config_sections import CONFIGS, DEFAULT_TASK, ImageConfig, ProjectConfig, TextConfig
+from tlkit.config_sections import ImageConfig, ProjectConfig, TextConfig
+from tlkit.config_tabular import TabularConfig
 from tlkit.errors import ConfigError, did_you_mean
 
 __all__ = [
@@ -19,11 +20,19 @@ __all__ = [
     "DEFAULT_TASK",
     "ImageConfig",
     "ProjectConfig",
+    "TabularConfig",
     "TextConfig",
     "known_keys",
     "load_config",
     "parse_override",
 ]
+
+DEFAULT_TASK = "image_classification"
+CONFIGS: Mapping[str, type[ProjectConfig]] = {
+    DEFAULT_TASK: ImageConfig,
+    "text_classification": TextConfig,
+    "tabular": TabularConfig,
+}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, root: str | Path | None = None) -> ProjectConfig:
@@ -38,7 +47,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, root: str | 
         root: what relative paths start from; the file's folder when left out.
 
     Returns:
-        The checked configuration: an `ImageConfig` or a `TextConfig`.
+        The checked configuration: an `ImageConfig`, a `TextConfig` or a `TabularConfig`.
 
     Raises:
         ConfigError: the file is missing or not TOML, a key is unknown, a value has the wrong type or range.
@@ -82,6 +91,8 @@ def parse_override(override: str, task: str = DEFAULT_TASK) -> tuple[str, str, A
     if not equals or not name.strip():
         raise ConfigError("--set takes SECTION.KEY=VALUE", received=override, fix="for example train.frozen_epochs=2")
     fields = dict(known_keys(task))
+    if key and section in _open_sections(task):
+        return section, key, text.strip()
     if not dot or f"{section}.{key}" not in fields:
         raise ConfigError(f"unknown config key {name.strip()!r}", fix=_near(name.strip(), fields, task))
     return section, key, _typed(text.strip(), fields[f"{section}.{key}"])
@@ -94,6 +105,11 @@ def known_keys(task: str = DEFAULT_TASK) -> Iterator[tuple[str, Any]]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             for key, inner in model.model_fields.items():
                 yield f"{section}.{key}", inner.annotation
+
+
+def _open_sections(task: str) -> set[str]:
+    """Name the sections whose keys are the user's own, such as the columns of a table."""
+    return {name for name, field in CONFIGS[task].model_fields.items() if typing.get_origin(field.annotation) is dict}
 
 
 def describe(error: ValidationError, task: str = DEFAULT_TASK) -> str:
@@ -138,6 +154,8 @@ def _describe_one(problem: Mapping[str, Any], task: str) -> str:
         return f"{name} is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    if problem["type"] == "value_error" and len(place) < 2:  # keys that do not fit together, which the message names
+        return f"{name}: {message}" if name else message
     return f"{name}: {message}; received: {problem['input']!r}"
 
 

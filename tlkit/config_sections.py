@@ -1,15 +1,14 @@
-"""The sections of config.toml as strict models: shared ones, and those of each kind of project."""
+"""The sections of config.toml as strict models: shared ones, and those of projects with photos and with texts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 
-def _learning_rate(value: object) -> object:
+def check_learning_rate(value: object) -> object:
     """Accept "auto" or a rate; said once here, because a union of types reports each branch on its own."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if value == "auto" or (number and 0 < value <= 10):  # type: ignore[operator]
@@ -25,43 +24,52 @@ def _weights(value: object) -> object:
     raise ValueError('weights are "auto", "none", a path, or a list of sources')
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A section, or the whole file: unknown keys and other types are errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class ProjectSection(_Section):
+class ProjectSection(Section):
     """[project]: the name that people read, and what the project does."""
 
     name: Annotated[str, Field(min_length=1)]
     task: str
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """[data]: what every kind of project says of its data."""
 
     path: Annotated[str, Field(min_length=1)]
-    label_column: str = "label"
     group_column: str = ""
     split_column: str = ""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     batch_size: Annotated[int, Field(ge=1)] = 32
     class_weight: Literal["none", "balanced"] = "none"
-    sampling: Literal["shuffle", "balanced"] = "shuffle"
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class ModelSection(_Section):
+class LabelledDataSection(DataSection):
+    """[data] where every item has a label."""
+
+    label_column: str = "label"
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+
+
+class ModelSection(Section):
+    """[model]: what the network is."""
+
+
+class PretrainedModelSection(ModelSection):
     """[model]: where the pretrained weights come from."""
 
     weights: Annotated[str | list[str], BeforeValidator(_weights)] = "auto"
 
 
-class TrainSection(_Section):
-    """[train]: the two stages, first the head alone and then as much of the network as the policy says."""
+class TrainSection(Section):
+    """[train]: what every kind of project says of its training."""
 
-    learning_rate: Annotated[float | str, BeforeValidator(_learning_rate)] = "auto"
-    frozen_epochs: Annotated[int, Field(ge=1)] = 10
-    finetune_epochs: Annotated[int, Field(ge=0)] = 3
+    learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = "auto"
     cycle_len: Annotated[int, Field(ge=0)] = 0
     cycle_mult: Annotated[int, Field(ge=1)] = 1
     keep: Literal["best", "last", "swa", "ensemble"] = "best"
@@ -69,23 +77,37 @@ class TrainSection(_Section):
 
     @property
     def stages(self) -> dict[str, Any]:
+        """The further arguments of the training: the cycles."""
+        if not self.cycle_len:
+            return {}
+        given = {"cycle_len": self.cycle_len, "cycle_mult": self.cycle_mult}
+        return given | {"snapshots": self.keep in ("swa", "ensemble")}
+
+    def _check_cycles(self, cycles: int, key: str) -> None:
+        if self.keep in ("swa", "ensemble") and not (self.cycle_len and cycles):
+            raise ValueError(f'keep = "{self.keep}" needs cycles: set cycle_len and {key}')
+        if self.cycle_mult > 1 and not self.cycle_len:
+            raise ValueError("cycle_mult needs cycle_len")
+
+
+class FineTuneSection(TrainSection):
+    """[train]: the two stages, first the head alone and then as much of the network as the policy says."""
+
+    frozen_epochs: Annotated[int, Field(ge=1)] = 10
+    finetune_epochs: Annotated[int, Field(ge=0)] = 3
+
+    @property
+    def stages(self) -> dict[str, Any]:
         """The further arguments of `Learner.fine_tune`."""
-        given: dict[str, Any] = {"frozen_epochs": self.frozen_epochs}
-        if self.cycle_len:
-            given |= {"cycle_len": self.cycle_len, "cycle_mult": self.cycle_mult}
-            given["snapshots"] = self.keep in ("swa", "ensemble")
-        return given
+        return {"frozen_epochs": self.frozen_epochs} | super().stages
 
     @model_validator(mode="after")
     def _cycles_where_needed(self) -> Self:
-        if self.keep in ("swa", "ensemble") and not (self.cycle_len and self.finetune_epochs):
-            raise ValueError(f'keep = "{self.keep}" needs cycles: set cycle_len and finetune_epochs')
-        if self.cycle_mult > 1 and not self.cycle_len:
-            raise ValueError("cycle_mult needs cycle_len")
+        self._check_cycles(self.finetune_epochs, "finetune_epochs")
         return self
 
 
-class StepSection(_Section):
+class StepSection(Section):
     """[step]: how each training step is taken; the fields of `tlkit.TrainingOptions`."""
 
     optimizer: Literal["adamw", "adam", "sgd", "lion"] = "adamw"
@@ -97,13 +119,13 @@ class StepSection(_Section):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
 
-class ExportSection(_Section):
+class ExportSection(Section):
     """[export]: the folder that receives numbered versions; its last part is the name of the served model."""
 
     directory: Annotated[str, Field(min_length=1)]
 
 
-class ProjectConfig(_Section):
+class ProjectConfig(Section):
     """The whole config.toml, read by `load_config`; each kind of project adds keys of its own.
 
     Attributes:
@@ -134,13 +156,6 @@ class ProjectConfig(_Section):
         return self.root / Path(self.export.directory).expanduser()
 
     @property
-    def weights(self) -> str | list[str]:
-        """`model.weights`, with files that lie in the project spelt out as full paths."""
-
-        sources = self.model.weights
-        return self._full(sources) if isinstance(sources, str) else [self._full(source) for source in sources]
-
-    @property
     def checkpoints(self) -> Path:
         """Where training keeps what it needs to go on after a stop."""
         return self.root / "checkpoints"
@@ -155,13 +170,26 @@ class ProjectConfig(_Section):
         return str(path) if source not in ("auto", "none") and path.exists() else source
 
 
+class PretrainedConfig(ProjectConfig):
+    """config.toml of a project that begins with a pretrained network."""
+
+    model: PretrainedModelSection
+    train: FineTuneSection
+
+    @property
+    def weights(self) -> str | list[str]:
+        """`model.weights`, with files that lie in the project spelt out as full paths."""
+        sources = self.model.weights
+        return self._full(sources) if isinstance(sources, str) else [self._full(source) for source in sources]
+
+
 class ImageProjectSection(ProjectSection):
     """[project] where photos are classified."""
 
     task: Literal["image_classification"] = "image_classification"
 
 
-class ImageDataSection(DataSection):
+class ImageDataSection(LabelledDataSection):
     """[data]: where the photos are and how they are read."""
 
     path_column: str = "path"
@@ -172,7 +200,7 @@ class ImageDataSection(DataSection):
     on_error: Literal["fail", "skip"] = "fail"
 
 
-class ImageModelSection(ModelSection):
+class ImageModelSection(PretrainedModelSection):
     """[model]: what the classifier of photos is built on."""
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet-lite0"
@@ -184,7 +212,7 @@ class ImageModelSection(ModelSection):
     cut: str = ""
 
 
-class ImageTrainSection(TrainSection):
+class ImageTrainSection(FineTuneSection):
     """[train] with what only photos have: sizes, and Big Transfer's rule."""
 
     finetune_divisor: Annotated[float, Field(ge=1)] = 10.0
@@ -197,7 +225,7 @@ class ImageTrainSection(TrainSection):
         return super().stages | {"divisor": self.finetune_divisor, "policy": self.policy, "sizes": self.sizes}
 
 
-class ImageConfig(ProjectConfig):
+class ImageConfig(PretrainedConfig):
     """config.toml of a project that classifies photos."""
 
     project: ImageProjectSection
@@ -212,7 +240,7 @@ class TextProjectSection(ProjectSection):
     task: Literal["text_classification"]
 
 
-class TextDataSection(DataSection):
+class TextDataSection(LabelledDataSection):
     """[data]: where the texts are and how they are read."""
 
     text_column: Annotated[str, Field(min_length=1)] = "text"
@@ -237,7 +265,7 @@ class TextDataSection(DataSection):
         return given | {name: getattr(self, name) for name in ("text_column", "label_column", "quoting")}
 
 
-class TextModelSection(ModelSection):
+class TextModelSection(PretrainedModelSection):
     """[model]: what the classifier of texts is built on."""
 
     encoder: Annotated[str, Field(min_length=1)] = "all-minilm-l6-v2"
@@ -249,13 +277,13 @@ class TextModelSection(ModelSection):
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
-class TextTrainSection(TrainSection):
+class TextTrainSection(FineTuneSection):
     """[train] for texts; both stages have rates of their own, which hardly depend on the data.
 
     With `cycle_len`, warm restarts take the place of `schedule`.
     """
 
-    learning_rate: Annotated[float | str, BeforeValidator(_learning_rate)] = 1e-3
+    learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 1e-3
     finetune_rate: Annotated[float, Field(gt=0, le=10)] = 3e-4
     group_factor: Annotated[float, Field(ge=1)] = 1.5
     policy: Literal["all", "head", "auto", "gradual"] = "all"
@@ -279,7 +307,7 @@ class TextStepSection(StepSection):
     step_tokens: Annotated[int, Field(ge=0)] = 1024
 
 
-class TextConfig(ProjectConfig):
+class TextConfig(PretrainedConfig):
     """config.toml of a project that classifies texts."""
 
     project: TextProjectSection
@@ -292,7 +320,3 @@ class TextConfig(ProjectConfig):
     def encoder(self) -> str:
         """`model.encoder`; a folder, which is written with a slash, is spelt out as a full path."""
         return self._full(self.model.encoder) if "/" in self.model.encoder else self.model.encoder
-
-
-DEFAULT_TASK = "image_classification"
-CONFIGS: Mapping[str, type[ProjectConfig]] = {DEFAULT_TASK: ImageConfig, "text_classification": TextConfig}

@@ -126,9 +126,9 @@ def test_a_pip_that_hangs_is_an_error(tmp_path, monkeypatch):
         sample_reviews.fetch(tmp_path)
 
 
-def test_both_samples_are_listed():
+def test_the_samples_are_listed():
     names = samples.names()
-    assert list(names) == ["surfaces", "reviews"]
+    assert list(names) == ["surfaces", "reviews", "flights"]
     assert names["reviews"].startswith("10,072 snippets of film reviews")
 
 

@@ -73,7 +73,7 @@ def test_evaluate_json_is_one_object_and_nothing_else(trained: Path, capfd):
     assert run(["evaluate", "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert set(document) == {"metrics", "per_class", "n"}
-    assert set(document["metrics"]) == {"loss", "accuracy", "macro_f1"}
+    assert set(document["metrics"]) == {"loss", "accuracy", "macro_f1", "auc", "average_precision", "log_loss"}
     assert set(document["per_class"]) == {"dark ones", "light-ones"}
     assert document["n"] == 4
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.errors import DataError
+from tlkit.errors import ConfigError, DataError, check_choice
 
 if TYPE_CHECKING:
     from tlkit.training.learner import Learner
@@ -29,8 +29,13 @@ def evaluate(
             min=1,
         ),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Which part of the project's own data: val (the default), test or train."),
+    ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with metrics, per_class and n, and errors for texts.")
+        bool,
+        typer.Option("--json", help="Print one JSON object: metrics, n, per_class or targets, and errors."),
     ] = False,
 ) -> None:
     """Measure the best weights on data that training has not seen.
@@ -46,22 +51,26 @@ def evaluate(
         raise DataError(f"there is no {data}", fix=f"--data takes {project.kind.data_forms}")
     if tta is not None:
         project.kind.check_views()
+    if data is not None and split is not None:
+        raise ConfigError("--data and --split do not go together", fix="leave out one of them")
+    check_choice("split", split or "val", ("train", "val", "test"))
     require_trained(project)
     with stdout_to_stderr(as_json):
         import_tensorflow()
         with project.code() as code:
             learn = load_learner(project, code, data)
-            split = "val" if data is None else "test"
+            split = split or ("val" if data is None else "test")
             metrics, errors = project.kind.measure(learn, split) if tta is None else _measure_views(learn, tta, split)
     if as_json:
-        shown = {key: value for key, value in metrics.to_dict().items() if key in ("metrics", "per_class", "n")}
+        kept = ("metrics", "per_class", "targets", "n")
+        shown = {key: value for key, value in metrics.to_dict().items() if key in kept}
         print_json(shown if errors is None else {**shown, "errors": errors})
         return
     from rich.console import Console
 
     Console().print(metrics.table())
     if errors:
-        print("most confident mistakes (`tlkit report` shows more of them, word by word):")
+        print("worst mistakes (`tlkit report` shows more of them):")
     for error in errors or ():
         print(_error_line(error))
 
@@ -70,6 +79,8 @@ def _error_line(error: dict[str, Any]) -> str:
     true, predicted = (
         said if isinstance(said, str) else " + ".join(said) or "nothing" for said in (error["true"], error["predicted"])
     )
+    if "text" not in error:
+        return f"  {true}, taken for {predicted}  [{error['place']}]"
     text = " ".join("".join(c if c.isprintable() else " " for c in error["text"][:_SHOWN_CHARACTERS]).split())
     dots = " ..." if len(error["text"]) > _SHOWN_CHARACTERS else ""
     return f"  {true}, taken for {predicted} ({error['confidence']:.3f}): {text}{dots}  [{error['place']}]"
@@ -77,4 +88,5 @@ def _error_line(error: dict[str, Any]) -> str:
 
 def _measure_views(learn: Learner, views: int, split: str) -> tuple[Any, None]:
     scores, _ = learn.tta(n=views, split=split)
-    return learn.measure(learn.task.objective.logits(scores), split), None
+    objective: Any = learn.task.objective
+    return learn.measure(objective.logits(scores), split), None

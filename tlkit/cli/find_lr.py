@@ -32,7 +32,7 @@ def find_lr(
         import_tensorflow()
         with project.code() as code:
             data = code.train.load_data(config)
-            task = code.model.build_task(config, data.class_names)
+            task = project.kind.build_task(code, config, data)
             # A folder of its own: the checkpoints of a real run are not touched.
             found = tlkit.Learner(task, data, directory=scratch, **config.step.model_dump()).find_lr()
             found.plot(plot)

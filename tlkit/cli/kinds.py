@@ -1,15 +1,16 @@
-"""What the commands must know of each kind of project: photos or texts. Nowhere else do they ask which it is."""
+"""What the commands must know of each kind of project: photos, texts or tables. Nowhere else do they ask which."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tlkit.cli.project import Code
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
 
@@ -25,6 +26,7 @@ class Kind(ABC):
         example_input: what stands behind `tlkit predict` in an example.
         has_views: whether there is test-time augmentation.
         has_report: whether `tlkit report` writes a page.
+        has_rows: whether `tlkit predict` takes one table whose rows are the items.
     """
 
     items: ClassVar[str]
@@ -34,16 +36,20 @@ class Kind(ABC):
     example_input: ClassVar[str]
     has_views: ClassVar[bool]
     has_report: ClassVar[bool]
+    has_rows: ClassVar[bool] = False
 
     # Making a project
 
     @abstractmethod
-    def complete(self, answers: dict[str, str], data: Path | None) -> None:
+    def complete(self, answers: dict[str, str], data: Path | None) -> Callable[[Path], None] | None:
         """Fill in answers that follow from others, and refuse data that lacks what they name.
 
         Args:
             answers: to the template's questions; is changed.
             data: the folder or table that exists, or None where none was named.
+
+        Returns:
+            What is to be done to the new project's folder before it gets its place, or None.
         """
 
     # Before TensorFlow loads
@@ -68,6 +74,21 @@ class Kind(ABC):
                 f"there is no report on {self.items}",
                 fix="`tlkit evaluate` measures, and `tlkit train` leaves its pictures in reports/",
             )
+
+    # A network from the project's model.py
+
+    def build_task(self, code: Code, config: Any, data: Any) -> Task:
+        """Make a fresh network for data."""
+        task: Task = code.model.build_task(config, data.class_names)
+        return task
+
+    def rebuild_task(self, code: Code, config: Any, trained: Mapping[str, Any]) -> Task:
+        """Make the network of a training, whose identity is given, without its data."""
+        task: Task = code.model.build_task(config, tuple(trained["classes"]))
+        return task
+
+    def check_data(self, trained: Mapping[str, Any], data: Any) -> None:  # noqa: B027 - most kinds have no more to check
+        """Refuse data that is not encoded as it was in the training whose identity is given."""
 
     # Predicting
 
@@ -112,6 +133,12 @@ class Kind(ABC):
 def kind_of(task: str) -> Kind:
     """Give the kind of project that has this `task` in its config.toml."""
     from tlkit.cli.image_kind import ImageKind
+    from tlkit.cli.table_kind import TableKind
     from tlkit.cli.text_kind import TextKind
 
-    return {"image_classification": ImageKind, "text_classification": TextKind}[task]()
+    kinds: dict[str, type[Kind]] = {
+        "image_classification": ImageKind,
+        "text_classification": TextKind,
+        "tabular": TableKind,
+    }
+    return kinds[task]()

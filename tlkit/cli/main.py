@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 import tlkit
-from tlkit.cli import samples, weights
+from tlkit.cli import embeddings, samples, weights
 from tlkit.cli.doctor import doctor
 from tlkit.cli.evaluate import evaluate
 from tlkit.cli.export import export
@@ -42,6 +42,7 @@ for function in (new, templates, train, evaluate, report, predict, export, verif
 app.command("find-lr")(find_lr)
 app.add_typer(weights.app, name="weights")
 app.add_typer(samples.app, name="samples")
+app.add_typer(embeddings.app, name="embeddings")
 
 
 def _version(show: bool) -> None:
@@ -57,10 +58,11 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """From photos or texts to a classifier that TensorFlow Serving answers with.
+    """From photos, texts or tables to a model that TensorFlow Serving answers with.
 
     Start with:  tlkit new image-classification bees --data PHOTOS
     or with:     tlkit new text-sentiment reviews --data reviews.csv
+    or with:     tlkit new tabular-embeddings houses --data houses.csv --target price
     """
 
 

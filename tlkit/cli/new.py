@@ -19,13 +19,16 @@ def new(
     directory: Annotated[Path, typer.Argument(help="The new project's folder.", metavar="DIR")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder of photos or texts, or a table of them.", metavar="PATH"),
+        typer.Option("--data", help="Folder of photos or texts, or a table.", metavar="PATH"),
     ] = None,
     text: Annotated[
         str | None, typer.Option("--text", help="For a table of texts: the column that holds them.", metavar="COLUMN")
     ] = None,
     label: Annotated[
         str | None, typer.Option("--label", help="For a table of texts: the column of classes.", metavar="COLUMN")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="For a table: the column to predict.", metavar="COLUMN")
     ] = None,
     answers: Annotated[
         list[str] | None, typer.Option("--set", help="An answer to the template.", metavar="KEY=VALUE")
@@ -34,20 +37,22 @@ def new(
     """Make a project from a template.
 
     Example:  tlkit new text-sentiment reviews --data train.csv --text review --label stars
+              tlkit new tabular-embeddings houses --data train.csv --target price
     """
     from tlkit.scaffold.new import check_target, get_template, new_project
 
     chosen = get_template(template)
     kind = kind_of(chosen.task)
     given = parse_answers(answers or ())
-    given |= {name: value for name, value in (("text_column", text), ("label_column", label)) if value is not None}
+    columns = {"text_column": text, "label_column": label, "target": target}
+    given |= {name: value for name, value in columns.items() if value is not None}
     chosen.check(given)
     check_target(directory.absolute())
     if data is not None:
         given["data_path"] = data_path_for(directory, data, kind)
         data = data.expanduser()
-    kind.complete(given, data)
-    project = new_project(chosen, directory, given)
+    finish = kind.complete(given, data)
+    project = new_project(chosen, directory, given, finish)
     print(f"{project} is ready. Next:")
     if Path.cwd() != project:
         print(f"  cd {shlex.quote(os.path.relpath(project))}")

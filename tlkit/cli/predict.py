@@ -1,21 +1,25 @@
-"""`tlkit predict`: classes and scores for photos or texts, as a client of the export would get them."""
+"""`tlkit predict`: answers about photos, texts or the rows of a table, as a client of the export would get them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlkit.errors import ConfigError
 
+if TYPE_CHECKING:
+    from tlkit.cli.project import Project
+
 
 def predict(
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Photos, folders of photos, or texts.", metavar="[INPUT]...")
+        list[str] | None,
+        typer.Argument(help="Photos, folders of photos, texts, or a table.", metavar="[INPUT]..."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of objects with input, classes and scores.")
+        bool, typer.Option("--json", help="Print JSON: a list of objects, one for each input or row.")
     ] = False,
     top: Annotated[int | None, typer.Option("--top", help="How many classes to show.", min=1)] = None,
     file: Annotated[
@@ -31,13 +35,14 @@ def predict(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the table that --out names.")] = False,
 ) -> None:
-    """Classify photos or texts with the newest export, or with the trained checkpoint when there is no export.
+    """Answer with the newest export, or with the trained checkpoint when there is no export.
 
     With --file, every row of a table: --out gets its columns, the class, and a score for each class.
 
     Example:  tlkit predict photo.jpg --top 2
               tlkit predict "what a film" --json
               tlkit predict --file in.csv --out out.csv
+              tlkit predict rows.csv --out scored.csv
     """
     from tlkit.cli.answers import outputs, predictor
     from tlkit.cli.output import print_json, stdout_to_stderr
@@ -46,6 +51,11 @@ def predict(
 
     project = find_project()
     example = project.kind.example_input
+    if project.kind.has_rows:
+        _refuse_together("rows of a table", {"--top": top, "--text-column": column})
+        tables = [*map(Path, inputs or ()), *([file] if file is not None else [])]
+        _predict_rows(project, tables, out, force, as_json)
+        return
     if file is not None:
         _refuse_together("--file", {"inputs": inputs, "--top": top})
         if out is None:
@@ -75,6 +85,24 @@ def predict(
     for row in rows:
         shown = "  ".join(f"{name} {score:.3f}" for name, score in zip(row["classes"], row["scores"], strict=True))
         print(f"{' '.join(row['input'].split())}: {shown}")
+
+
+def _predict_rows(project: Project, tables: list[Path], out: Path | None, force: bool, as_json: bool) -> None:
+    from tlkit.cli.output import print_json
+    from tlkit.cli.predict_rows import predict_rows, shown
+
+    if len(tables) != 1:
+        what = "there is nothing to predict" if not tables else "rows come as one table"
+        raise ConfigError(what, fix=f"tlkit predict {project.kind.example_input}")
+    if force and out is None:
+        raise ConfigError("--force is for --out", fix="leave it out")
+    answers = predict_rows(project, tables[0], out, force=force)
+    if as_json:
+        print_json(answers)
+    elif isinstance(answers, dict):
+        print(f"{answers['out']}: {answers['rows']:,} rows")
+    else:
+        print("\n".join(shown(answers)))
 
 
 def _refuse_together(option: str, others: dict[str, object]) -> None:

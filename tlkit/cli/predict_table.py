@@ -51,7 +51,7 @@ def predict_table(
     from tlkit.cli.output import counting, stdout_to_stderr
     from tlkit.data.table_stream import TableStream
 
-    _check_out(file, out, force)
+    check_out(file, out, force)
     kind, config = project.kind, project.config
     column = column or kind.column(config)
     stream = TableStream(file, **kind.table_options(config))
@@ -67,10 +67,10 @@ def predict_table(
     with (
         stdout_to_stderr(),
         predictor(project) as model,
-        _replacing(out) as stream_out,
+        replacing(out) as stream_out,
         counting(total, kind.items) as advance,
     ):
-        write = _writer(out, stream_out, [*stream.columns, *own])
+        write = writer(out, stream_out, [*stream.columns, *own])
         for rows in _chunks(stream, column):
             items = [kind.item(row.fields[column], row.place, column, folder) for row in rows]
             for row, answer in zip(rows, model.predict(items), strict=True):
@@ -84,9 +84,10 @@ def predict_table(
     return {"out": str(out), "rows": total, "predicted": counts}
 
 
-def _check_out(file: Path, out: Path, force: bool) -> None:
-    if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError("--out is a table", received=str(out), allowed=SUFFIXES)
+def check_out(file: Path, out: Path, force: bool, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Refuse an `--out` that is no table, is the input, exists already, or has no folder to lie in."""
+    if out.suffix.lower() not in suffixes:
+        raise ConfigError("--out is a table", received=str(out), allowed=suffixes)
     if out.is_dir():
         raise ConfigError(f"{out} is a folder", fix="name a table")
     if out.exists() and file.exists() and out.samefile(file):
@@ -118,11 +119,11 @@ def _said(answer: Mapping[str, Any], answers: Outputs) -> list[str]:
 
 
 @contextlib.contextmanager
-def _replacing(out: Path) -> Iterator[IO[str]]:
+def replacing(out: Path, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file beside `out` that takes its place when all went well, and is gone otherwise."""
     temporary = out.with_name(f".tmp-{os.getpid()}-{out.name}")
     try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
+        with temporary.open("xb") if binary else temporary.open("x", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -131,7 +132,7 @@ def _replacing(out: Path) -> Iterator[IO[str]]:
         temporary.unlink(missing_ok=True)
 
 
-def _writer(out: Path, file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object], str], None]:
+def writer(out: Path, file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object], str], None]:
     """Give a function that writes one row; it gets the row's place for messages."""
     suffix = out.suffix.lower()
     if suffix not in (".csv", ".tsv"):

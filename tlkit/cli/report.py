@@ -1,4 +1,4 @@
-"""`tlkit report`: what a trained text classifier does, as one page."""
+"""`tlkit report`: what a trained network does with texts or tables, as one page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tlkit.errors import DataError
 def report(
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Report on other labelled texts of the same classes.", metavar="PATH"),
+        typer.Option("--data", help="Report on other labelled data of the same kind.", metavar="PATH"),
     ] = None,
 ) -> None:
-    """Write reports/report.html: metrics, confusions, the most confident mistakes word by word, and the data.
+    """Write reports/report.html: metrics, the worst mistakes, what answers depend on, and the data.
 
     Example:  tlkit report --data test.csv
     """

@@ -62,5 +62,6 @@ def _banner(url: str, name: str, path: Path, content: str) -> str:
 
     address = f"{url}/v1/models/{quote(name, safe='')}"
     photo = """(printf '{"instances": [{"b64": "'; base64 < photo.jpg | tr -d '\\n'; printf '"}]}') | curl -d @-"""
-    ask = {"image": photo, "text": """curl -d '{"instances": ["SOME TEXT"]}'"""}[content]
+    row = """curl -d '{"instances": [{"COLUMN": VALUE, ...}]}'"""
+    ask = {"image": photo, "text": """curl -d '{"instances": ["SOME TEXT"]}'""", "row": row}[content]
     return f"serving {path} at {address} (Ctrl-C stops)\ntry: {ask} {address}:predict"

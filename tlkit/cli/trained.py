@@ -51,7 +51,8 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     if other_data is None:
         data = code.train.load_data(config)
         _compare("classes", trained, list(data.class_names))
-    task = code.model.build_task(config, tuple(trained["classes"]))
+        project.kind.check_data(trained, data)
+    task = project.kind.rebuild_task(code, config, trained)
     _compare("backbone", trained, task.backbone_name)
     _compare("preprocessing", trained, task.preprocessing.to_dict())
     if other_data is not None:

@@ -1,4 +1,4 @@
-"""Sample data made from what Python packages ship: real photographs and real reviews, through pip alone."""
+"""Sample data made from what Python packages ship: real photographs, reviews and flights, through pip alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from tlkit.data import sample_reviews, sample_surfaces
+from tlkit.data import sample_flights, sample_reviews, sample_surfaces
 from tlkit.errors import ConfigError, ProjectError, did_you_mean
 
-_SAMPLES = {"surfaces": sample_surfaces, "reviews": sample_reviews}
+_SAMPLES = {"surfaces": sample_surfaces, "reviews": sample_reviews, "flights": sample_flights}
 
 
 def names() -> dict[str, str]:
@@ -18,7 +18,7 @@ def names() -> dict[str, str]:
 
 
 def get(name: str, directory: str | Path) -> Path:
-    """Write a sample: `surfaces` as `DIRECTORY/{train,val}/class/photo.jpg`, `reviews` as `DIRECTORY/{train,…}.csv`.
+    """Write a sample: photos as `DIRECTORY/{train,val}/class/photo.jpg`, tables as `DIRECTORY/{train,…}.csv`.
 
     Example:
         >>> get("surfaces", "photos")

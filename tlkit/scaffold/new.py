@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,12 @@ def get_template(name: str) -> Template:
     return known[name]
 
 
-def new_project(template: str | Template, target: str | Path, answers: Mapping[str, str]) -> Path:
+def new_project(
+    template: str | Template,
+    target: str | Path,
+    answers: Mapping[str, str],
+    finish: Callable[[Path], None] | None = None,
+) -> Path:
     """Bake a template into `target`, which must not exist or be an empty folder.
 
     The project is made beside the target and moved there when it is complete, so a failure leaves nothing.
@@ -101,6 +106,7 @@ def new_project(template: str | Template, target: str | Path, answers: Mapping[s
         template: a name from `templates()`.
         target: the project's folder; its name is the default for `project_name`.
         answers: answer name -> value; the template's defaults fill the rest.
+        finish: is called with the complete project before it gets its place.
 
     Returns:
         The project's folder.
@@ -116,6 +122,8 @@ def new_project(template: str | Template, target: str | Path, answers: Mapping[s
     place = next(parent for parent in target.parents if parent.is_dir())
     with tempfile.TemporaryDirectory(prefix=".tlkit-new-", dir=place) as workshop:
         baked = _bake(chosen, Path(workshop), answers)
+        if finish is not None:
+            finish(baked)
         check_target(target)
         if target.is_dir():  # an empty folder that the user made, perhaps the one they stand in
             for item in baked.iterdir():

@@ -1,0 +1,520 @@
+"""The commands inside a project of tables: one tiny trained project, and what is refused before TensorFlow loads."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from notebooks import run_notebook
+
+from tlkit.cli import row_chunks
+from tlkit.cli.main import run
+from tlkit.cli.row_chunks import Chunk, RowFile, typed
+from tlkit.cli.table_kind import toml_key
+from tlkit.config import load_config
+from tlkit.scaffold.new import new_project
+
+HEADER = ["id", "area m2", "rooms", "heating.kind", "built", "garden", "town", "price"]
+SHORT = ["train.epochs=2", "train.learning_rate=0.01", "model.hidden=[16]"]
+
+
+def house(rng: np.random.Generator, number: int) -> list[object]:
+    area = rng.uniform(30, 200)
+    heating, garden = str(rng.choice(["gas", "oil", "wood"])), str(rng.choice(["true", "false"]))
+    price = area * 2000 * (1 + 0.5 * (heating == "gas"))
+    built = f"{1990 + number % 20}-0{1 + number % 9}-15"
+    shown = "" if number % 10 == 3 else f"{area:.1f}"
+    # The town's name is known for what only the file of towns holds.
+    return [f"h{number}", shown, int(area // 40), heating, built, garden, number % 4, f"{price:.0f}"]
+
+
+def write_houses(file: Path, count: int, columns: list[str] | None = None, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, columns or HEADER, extrasaction="ignore")
+        table.writeheader()
+        for number in range(count):
+            table.writerow(dict(zip(HEADER, house(rng, number), strict=True)))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that its own notebook has trained and exported: the walk of the notebook is tested by that, too."""
+    place = tmp_path_factory.mktemp("table-walk")
+    write_houses(place / "houses.csv", 160)
+    (place / "towns.csv").write_text("town,people\n0,1000\n1,50000\n2,700\n3,9000\n")
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        assert run(["new", "tabular-embeddings", "houses", "--data", "houses.csv", "--target", "price"]) == 0
+    finally:
+        os.chdir(before)
+    config = place / "houses" / "config.toml"
+    config.write_text(config.read_text().replace("join = {}  ", 'join = { "../towns.csv" = "town" }'))
+    values = run_notebook(place / "houses", SHORT)
+    assert values["exported"] == place / "houses" / "saved_models" / "houses" / "1"
+    text = config.read_text()
+    config.write_text(text.replace("hidden = [200, 100]", "hidden = [16]"))
+    return place / "houses"
+
+
+@pytest.fixture
+def inside(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd) -> Path:
+    """Stand in the trained project; gives a folder for what a test writes."""
+    monkeypatch.chdir(trained)
+    capfd.readouterr()
+    return tmp_path
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a fresh project where TensorFlow must not be needed."""
+
+    def refuse() -> None:
+        raise AssertionError("TensorFlow was loaded first")
+
+    monkeypatch.setattr("tlkit.cli.output.import_tensorflow", refuse)
+    write_houses(tmp_path / "houses.csv", 6)
+    project = new_project("tabular-embeddings", tmp_path / "houses", {"data_path": "../houses.csv", "target": "price"})
+    monkeypatch.chdir(project)
+    return project
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+# A trained project
+
+
+def test_the_notebook_leaves_a_report_weights_and_an_export(trained: Path):
+    assert (trained / "reports" / "learning_rate.png").read_bytes().startswith(b"\x89PNG")
+    assert "<title>houses" in (trained / "reports" / "report.html").read_text(encoding="utf-8")
+    assert (trained / "checkpoints" / "best.weights.h5").stat().st_size > 1000
+
+
+def test_evaluate_json_holds_metrics_and_the_worst_rows(inside: Path, capfd):
+    assert run(["evaluate", "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert {"metrics", "n", "errors"} <= set(document)
+    assert {"rmse", "mae", "r2"} <= set(document["metrics"])
+    assert document["n"] == 32
+    assert len(document["errors"]) == 5
+    losses = [error["loss"] for error in document["errors"]]
+    assert losses == sorted(losses, reverse=True)
+    assert all("houses.csv row " in error["place"] for error in document["errors"])
+
+
+def test_evaluate_measures_other_rows_and_other_splits(inside: Path, capfd):
+    write_houses(inside / "test.csv", 20, seed=1)
+    assert run(["evaluate", "--data", str(inside / "test.csv")]) == 0
+    out = capfd.readouterr().out
+    assert "RMSE" in out
+    assert "taken for" in out
+    assert "test.csv row" in out
+    assert run(["evaluate", "--split", "train", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["n"] == 128
+    assert run(["evaluate", "--split", "test"]) == 2
+    assert "'test'" in capfd.readouterr().err
+
+
+def test_evaluate_refuses_rows_without_the_target_or_a_column(inside: Path, capfd):
+    write_houses(inside / "test.csv", 20, [name for name in HEADER if name != "price"])
+    assert run(["evaluate", "--data", str(inside / "test.csv")]) == 2
+    assert "'price'" in capfd.readouterr().err
+    write_houses(inside / "test.csv", 20, [name for name in HEADER if name != "garden"])
+    assert run(["evaluate", "--data", str(inside / "test.csv")]) == 2
+    assert "'garden'" in capfd.readouterr().err
+
+
+def test_a_table_comes_back_with_its_columns_and_the_answers(inside: Path, trained: Path, capfd, monkeypatch):
+    monkeypatch.setattr(row_chunks, "ROWS", 7)  # a table is longer than what is in memory
+    write_houses(inside / "rows.csv", 30, [*HEADER[:-1]], seed=2)
+    given = rows_of(inside / "rows.csv")
+    out = inside / "scored.csv"
+    assert run(["predict", str(inside / "rows.csv"), "--out", str(out)]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == f"{out}: 30 rows\n"
+    assert "30 of 30 rows" in captured.err
+    rows = rows_of(out)
+    assert list(rows[0]) == [*HEADER[:-1], "predicted_price"]
+    assert [{name: row[name] for name in HEADER[:-1]} for row in rows] == given
+    exported = [float(row["predicted_price"]) for row in rows]
+    assert len(set(exported)) > 10
+    (trained / "saved_models").rename(inside / "aside")
+    try:
+        assert run(["predict", "--file", str(inside / "rows.csv"), "--json"]) == 0
+    finally:
+        (inside / "aside").rename(trained / "saved_models")
+    captured = capfd.readouterr()
+    assert "using the trained checkpoint" in captured.err
+    answers = json.loads(captured.out)
+    assert [answer["row"] for answer in answers] == list(range(1, 31))
+    assert [answer["predicted_price"] for answer in answers] == pytest.approx(exported, rel=1e-4)
+    assert sorted(path.name for path in inside.iterdir()) == ["rows.csv", "scored.csv"]
+
+
+def test_every_form_gives_the_same_answers(inside: Path, capfd, monkeypatch):
+    import pandas as pd
+
+    monkeypatch.setattr(row_chunks, "ROWS", 4)
+    write_houses(inside / "rows.csv", 10, [*HEADER[:-1]], seed=3)
+    frame = pd.read_csv(inside / "rows.csv")
+    frame.to_parquet(inside / "rows.parquet")
+    frame.to_csv(inside / "rows.tsv", sep="\t", index=False)
+    frame.to_json(inside / "rows.jsonl", orient="records", lines=True)
+    found = {}
+    for form in ("csv", "tsv", "jsonl", "parquet"):
+        out = inside / f"out.{form}"
+        assert run(["predict", str(inside / f"rows.{form}"), "--out", str(out)]) == 0
+        scored = {
+            "csv": pd.read_csv,
+            "tsv": lambda path: pd.read_csv(path, sep="\t"),
+            "jsonl": lambda path: pd.read_json(path, lines=True),
+            "parquet": pd.read_parquet,
+        }[form](out)
+        found[form] = scored["predicted_price"].tolist()
+        assert scored["id"].tolist() == frame["id"].tolist()
+    assert found["csv"] == pytest.approx(found["parquet"], rel=1e-6)
+    assert found["csv"] == pytest.approx(found["jsonl"], rel=1e-6)
+    assert found["csv"] == pytest.approx(found["tsv"], rel=1e-6)
+
+
+def test_an_existing_table_is_replaced_only_by_force(inside: Path, capfd):
+    write_houses(inside / "rows.csv", 5, [*HEADER[:-1]])
+    out = inside / "scored.jsonl"
+    out.write_text("mine\n")
+    words = ["predict", str(inside / "rows.csv"), "--out", str(out)]
+    assert run(words) == 2
+    assert "already exists" in capfd.readouterr().err
+    assert out.read_text() == "mine\n"
+    assert run([*words, "--force", "--json"]) == 0
+    summary = json.loads(capfd.readouterr().out)
+    assert summary["rows"] == 5
+    values = [json.loads(line)["predicted_price"] for line in out.read_text().splitlines()]
+    told = summary["predicted"]["price"]
+    assert (told["min"], told["max"]) == (min(values), max(values))
+    assert told["mean"] == pytest.approx(np.mean(values))
+
+
+def test_a_stop_in_the_middle_leaves_nothing_behind(inside: Path, capfd, monkeypatch):
+    write_houses(inside / "rows.csv", 10, [*HEADER[:-1]])
+    monkeypatch.setattr(row_chunks, "ROWS", 4)
+    asked: list[int] = []
+
+    def answer(self, frame):
+        asked.append(len(frame))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return np.zeros((len(frame), 1), np.float32)
+
+    monkeypatch.setattr("tlkit.cli.predict_rows._Exported.answer", answer)
+    for form in ("csv", "parquet"):
+        asked.clear()
+        assert run(["predict", str(inside / "rows.csv"), "--out", str(inside / f"out.{form}")]) == 130
+        assert [path.name for path in inside.iterdir()] == ["rows.csv"]
+        assert asked == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("area m2", "large", "row 4, column 'area m2' is not what it was in training; received: 'large'; allowed: num"),
+        ("rooms", "2.5", "row 4, column 'rooms' is not what it was in training; received: '2.5'; allowed: whole"),
+    ],
+)
+def test_a_field_of_another_type_is_told_with_its_row(inside: Path, capfd, name: str, value: str, expected: str):
+    write_houses(inside / "rows.csv", 5, [*HEADER[:-1]])
+    rows = rows_of(inside / "rows.csv")
+    rows[2][name] = value
+    with (inside / "rows.csv").open("w", newline="") as stream:
+        table = csv.DictWriter(stream, HEADER[:-1])
+        table.writeheader()
+        table.writerows(rows)
+    assert run(["predict", str(inside / "rows.csv"), "--out", str(inside / "out.csv")]) == 2
+    assert expected in capfd.readouterr().err
+    assert [path.name for path in inside.iterdir()] == ["rows.csv"]
+
+
+def test_a_file_without_a_column_or_with_an_answer_is_refused(inside: Path, capfd):
+    write_houses(inside / "rows.csv", 5, ["area m2", "rooms", "town"])
+    assert run(["predict", str(inside / "rows.csv")]) == 2
+    assert "lacks column 'heating.kind'" in capfd.readouterr().err
+    write_houses(inside / "rows.csv", 5)
+    text = (inside / "rows.csv").read_text().replace("price", "predicted_price", 1)
+    (inside / "rows.csv").write_text(text)
+    assert run(["predict", str(inside / "rows.csv"), "--out", str(inside / "out.csv")]) == 2
+    assert "already has a column 'predicted_price'" in capfd.readouterr().err
+
+
+def test_rows_are_shown_to_a_person(inside: Path, capfd):
+    write_houses(inside / "rows.csv", 23)
+    assert run(["predict", str(inside / "rows.csv")]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 21
+    assert lines[0].startswith("row 1: price ")
+    assert lines[-1] == "and 3 more; --out writes them all"
+
+
+def test_embeddings_are_written_and_another_project_begins_with_them(inside: Path, trained: Path, capfd):
+    folder = inside / "vectors"
+    assert run(["embeddings", "export", "--to", str(folder), "--maps"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert str(folder / "heating_kind.csv") in lines
+    assert (trained / "reports" / "embedding_heating_kind.png").read_bytes().startswith(b"\x89PNG")
+    table = rows_of(folder / "heating_kind.csv")
+    assert {row["value"] for row in table} == {"(unknown)", "(missing)", "gas", "oil", "wood"}
+    assert run(["embeddings", "export", "--to", str(folder)]) == 2
+    assert "is not empty" in capfd.readouterr().err
+    overrides = [f"model.start_from={folder}", "model.freeze_embeddings=true"]
+    values = run_notebook_until_built(trained, overrides)
+    code = next(n for n, code in enumerate(values["data"].preprocessing.codes) if code.name == "heating.kind")
+    weights = values["task"].features.get_layer(f"embedding_{code}").get_weights()[0]
+    wood = values["data"].preprocessing.codes[code].labels.index("wood")
+    row = next(row for row in table if row["value"] == "wood")
+    np.testing.assert_allclose(weights[wood], [float(row[f"v{n + 1}"]) for n in range(weights.shape[1])])
+    assert not values["task"].groups[0].trainable
+    assert values["task"].groups[1].trainable
+
+
+def run_notebook_until_built(project: Path, overrides: list[str]) -> dict:
+    """Give what the project's own code makes of its data, without training."""
+    from tlkit.cli.project import find_project
+
+    found = find_project(project, overrides)
+    with found.code() as code:
+        data = code.train.load_data(found.config)
+        return {"data": data, "task": found.kind.build_task(code, found.config, data)}
+
+
+def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, capfd):
+    weights = (trained / "checkpoints" / "best.weights.h5").read_bytes()
+    assert run(["find-lr", "--json"]) == 0
+    assert 0 < json.loads(capfd.readouterr().out)["suggestion"] < 10
+    assert (trained / "checkpoints" / "best.weights.h5").read_bytes() == weights
+
+
+def test_a_table_that_encodes_otherwise_than_in_training_is_told(inside: Path, trained: Path, capfd):
+    config = trained / "config.toml"
+    text = config.read_text()
+    try:
+        config.write_text(text.replace('rooms = "categorical"', 'rooms = "continuous"'))
+        assert config.read_text() != text
+        assert run(["evaluate"]) == 2
+    finally:
+        config.write_text(text)
+    err = capfd.readouterr().err
+    assert "column 'rooms' differs" in err
+    assert err.count("\n") <= 3  # not the whole of both tables
+
+
+# Reading rows
+
+
+def test_a_field_means_the_same_whatever_else_stands_in_the_chunk():
+    from tlkit.preprocessing.columns import Categorical, Continuous
+
+    columns = [
+        Categorical("n", "n", "int64", ("3",)),
+        Categorical("s", "s", "string", ("007", "0.5")),
+        Categorical("b", "b", "string", ("false", "true")),
+        Continuous("x", "x"),
+    ]
+    texts = [
+        {"n": "3", "s": "007", "b": "True", "x": "1e3"},
+        {"n": "3.0", "s": "0.50", "b": "FALSE", "x": " 2 "},
+        {"n": "", "s": "NA", "b": "?", "x": "NaN"},
+    ]
+    frame = typed(Chunk(texts, ["a", "b", "c"]), columns, ("", "?", "NA", "NaN"))
+    assert frame["n"].tolist()[:2] == [3, 3]
+    assert frame["s"].tolist()[:2] == ["007", "0.5"]
+    assert frame["b"].tolist()[:2] == ["true", "false"]
+    assert frame["x"].tolist()[:2] == [1000.0, 2.0]
+    assert frame.iloc[2].isna().all()
+    alone = typed(Chunk(texts[2:], ["c"]), columns, ("", "?", "NA", "NaN"))
+    assert alone.dtypes.tolist() == frame.dtypes.tolist()
+
+
+@pytest.mark.parametrize("value", ["3.5", "three", "1e3", "9223372036854775808", "3_0"])
+def test_what_is_no_whole_number_is_refused(value: str):
+    from tlkit.errors import DataError
+    from tlkit.preprocessing.columns import Categorical
+
+    with pytest.raises(DataError, match=r"r 2, column 'n' is not .*allowed: whole numbers"):
+        typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
+
+
+def test_other_separators_and_spaces_after_them_are_read(tmp_path: Path):
+    (tmp_path / "a.csv").write_text('x;"the y"\n1;"a;b"\n\n2;c\n')
+    rows = RowFile(tmp_path / "a.csv", ";")
+    assert rows.survey() == (["x", "the y"], 2)
+    (chunk,) = rows
+    assert chunk.fields == [{"x": "1", "the y": "a;b"}, {"x": "2", "the y": "c"}]
+    (tmp_path / "b.csv").write_text("x, y\n1, a\n2, b\n")
+    (chunk,) = RowFile(tmp_path / "b.csv")
+    assert chunk.fields[1] == {"x": "2", "y": "b"}
+
+
+# Before TensorFlow loads
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train", "--set", "model.start_from=./nowhere"], "model.start_from names no embeddings"),
+        (["train", "--set", "columns.town=categoricl"], "columns.town: input should be 'categorical'"),
+        (["train", "--set", "columns.price=continuous"], "columns.price is a target"),
+        (["train", "--set", "target.transform=sqrt"], "a transform is none, log or yeo_johnson"),
+        (["train", "--set", "target.weights={cost = 1.0}"], "target.weights names 'cost'"),
+        (["train", "--set", "data.val_from=2015-06-19"], "val_from needs time_column"),
+        (["train", "--set", "model.encoder=x"], 'only projects with task = "text_classification" have it'),
+        (["evaluate"], "run `tlkit train` first"),
+        (["evaluate", "--data", "nowhere.csv"], "--data takes a .csv, .tsv or .parquet table"),
+        (["evaluate", "--tta", "4"], "test-time augmentation is not for rows"),
+        (["evaluate", "--split", "tset"], "allowed: train, val, test"),
+        (["evaluate", "--split", "val", "--data", "../houses.csv"], "--data and --split do not go together"),
+        (["export"], "run `tlkit train` first"),
+        (["verify"], "tlkit export"),
+        (["report"], "run `tlkit train` first"),
+        (["embeddings", "export"], "run `tlkit train` first"),
+        (["embeddings", "export", "--form", "xlsx"], "allowed: csv, parquet"),
+        (["embeddings", "export", "--to", "tests"], "tests is not empty"),
+        (["predict"], "there is nothing to predict"),
+        (["predict", "../houses.csv", "../houses.csv"], "rows come as one table"),
+        (["predict", "../houses.csv", "--top", "1"], "do not go together"),
+        (["predict", "../houses.csv", "--force"], "--force is for --out"),
+        (["predict", "../houses.csv", "--out", "out.csv"], "run `tlkit train` first"),
+        (["predict", "../house.csv"], "did you mean 'houses.csv'"),
+        (["predict", "../houses.csv", "--out", "out.xlsx"], "allowed: .csv, .tsv, .jsonl, .ndjson, .parquet"),
+        (["predict", "../houses.csv", "--out", "no/out.csv"], "there is no folder no"),
+        (["predict", "../houses.csv", "--out", "../houses.csv", "--force"], "is the table of --file"),
+        (["predict", "../ragged.csv", "--out", "out.csv"], "ragged.csv row 3 has 1 fields"),
+        (["predict", "../empty.csv", "--out", "out.csv"], "the table has no rows"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(untrained: Path, capsys, words: list[str], expected: str):
+    above = untrained.parent
+    (above / "ragged.csv").write_text("id,rooms\n1,x\n2\n")
+    (above / "empty.csv").write_text("rooms\n")
+    before = sorted(above.rglob("*"))
+    assert run(words) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert sorted(path for path in above.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+def test_there_are_no_embeddings_of_photos(project: Path, capsys):
+    assert run(["embeddings", "export"]) == 2
+    assert "no embeddings of categories in photos" in capsys.readouterr().err
+
+
+# Making a project
+
+
+def test_new_writes_what_each_column_was_taken_for(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_houses(tmp_path / "houses.csv", 200)
+    assert run(["new", "tabular-embeddings", "made", "--data", "houses.csv", "--target", "price"]) == 0
+    captured = capsys.readouterr()
+    assert "tlkit predict ROWS.csv --out SCORED.csv" in captured.out
+    config = load_config("made/config.toml")
+    assert (config.targets, config.data.path) == (["price"], "../houses.csv")
+    assert config.columns == {
+        "id": "id",
+        "area m2": "continuous",
+        "rooms": "categorical",
+        "heating.kind": "categorical",
+        "built": "date",
+        "garden": "boolean",
+        "town": "categorical",
+    }
+    text = Path("made/config.toml").read_text()
+    assert 'rooms = "categorical"         # 5 whole numbers: categorical or continuous?\n' in text
+    assert "column 'rooms': 5 whole numbers: categorical or continuous?; taken as categorical" in captured.err
+    assert "correct what columns are under [columns]" in captured.err
+
+
+def test_a_person_at_a_terminal_is_asked(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_houses(tmp_path / "houses.csv", 200)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    said = iter(["numbers", "continuous", "categorical"])
+    asked = []
+
+    def prompt(text: str, default: str, err: bool) -> str:
+        asked.append((text, default, err))
+        return next(said)
+
+    monkeypatch.setattr("typer.prompt", prompt)
+    assert run(["new", "tabular-embeddings", "made", "--data", "houses.csv", "--target", "price"]) == 0
+    assert [text.partition(":")[0] for text, _, _ in asked] == ["rooms", "rooms", "town"]
+    assert all(default == "categorical" and err for _, default, err in asked)
+    assert load_config("made/config.toml").columns["rooms"] == "continuous"
+
+
+def test_the_column_of_groups_is_no_input_unless_it_is_a_date(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_houses(tmp_path / "houses.csv", 200)
+    new = ["new", "tabular-embeddings"]
+    data = ["--data", "houses.csv", "--target", "price"]
+    assert run([*new, "one", *data, "--set", "group_column=town"]) == 0
+    assert load_config("one/config.toml").columns["town"] == "ignore"
+    assert run([*new, "two", *data, "--set", "group_column=built"]) == 0
+    assert load_config("two/config.toml").columns["built"] == "date"
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "wind.speed", "the x", 'a "b"', "naïve", "back\\slash", "a#b=c", "\x7f", "1-2"]
+)
+def test_names_of_columns_survive_toml(name: str):
+    import tomllib
+
+    assert tomllib.loads(f"[columns]\n{toml_key(name)} = 1\n") == {"columns": {name: 1}}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--data", "houses.csv"], "has no column 'target'"),
+        (["--data", "houses.csv", "--target", "prise"], "did you mean 'price'"),
+        (["--data", "houses.csv", "--target", "price", "--set", "time_column=sold"], "has no column 'sold'"),
+        (["--data", "houses.xlsx", "--target", "price"], "neither a folder nor a table"),
+        (["--data", "nowhere.csv", "--target", "price"], "there is no nowhere.csv"),
+        (["--data", "empty", "--target", "price"], "is empty"),
+        (["--data", "semi.csv", "--target", "price"], "separated by semicolons"),
+        (["--data", "mixed.csv", "--target", "price"], "mixes types"),
+        (["--data", "mixed.csv", "--target", "price"], "make the project without --data"),
+        (["--data", "header.csv", "--target", "price"], "a header and no rows"),
+        (["--target", "price", "--set", "epochs=0"], "epochs must be"),
+        (["--target", "price", "--text", "x"], "does not ask for 'text_column'"),
+    ],
+)
+def test_a_table_that_cannot_be_used_leaves_nothing(tmp_path: Path, monkeypatch, capsys, words, expected: str):
+    monkeypatch.chdir(tmp_path)
+    write_houses(tmp_path / "houses.csv", 30)
+    (tmp_path / "houses.xlsx").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "semi.csv").write_text("area;price\n1;2\n3;4\n")
+    (tmp_path / "header.csv").write_text("area,price\n")
+    values = [*map(str, range(60)), *(f"x{n}" for n in range(20))]
+    (tmp_path / "mixed.csv").write_text("area,price\n" + "".join(f"{v},{n}\n" for n, v in enumerate(values)))
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["new", "tabular-embeddings", "made", *words]) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_only_tables_have_a_target_to_name(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["new", "image-classification", "made", "--target", "price"]) == 2
+    assert "does not ask for 'target'" in capsys.readouterr().err

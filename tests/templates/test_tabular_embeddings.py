@@ -1,0 +1,83 @@
+"""The template of tables: what it has beyond the checks that every template passes, and its own tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tlkit.config import TabularConfig, load_config
+from tlkit.errors import ProjectError
+from tlkit.scaffold.new import new_project
+
+QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def bake(folder: Path, **answers: str) -> TabularConfig:
+    config = load_config(new_project("tabular-embeddings", folder / "houses", answers) / "config.toml")
+    assert isinstance(config, TabularConfig)
+    return config
+
+
+def test_answers_reach_the_config(tmp_path: Path):
+    answers = {"target": "price", "separator": ";", "encoding": "cp1252", "time_column": "sold", "scaling": "quantile"}
+    config = bake(tmp_path, **answers, group_column="street", batch_size="64", epochs="7")
+    for name in ("separator", "encoding", "time_column", "scaling"):
+        assert getattr(config.data, name) == answers[name]
+    assert (config.targets, config.data.group_column) == (["price"], "street")
+    assert (config.data.batch_size, config.train.epochs) == (64, 7)
+    assert config.columns == {}
+
+
+@pytest.mark.parametrize("column", ['the "price"', "it's", "a\\b", "价格 🐝", "{x} # y", "a.b c"])
+def test_awkward_columns_reach_the_config_unchanged(tmp_path: Path, column: str):
+    config = bake(tmp_path, target=column, time_column=column)
+    assert config.targets == [config.data.time_column] == [column]
+    record = tomllib.loads((tmp_path / "houses" / ".tlkit.toml").read_text())
+    assert record["answers"]["target"] == column
+
+
+def test_a_tab_as_separator_is_written_as_toml_can_hold_it(tmp_path: Path):
+    assert bake(tmp_path, separator="\t").data.separator == "\t"
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("epochs", "0"),
+        ("batch_size", "08"),
+        ("separator", ";;"),
+        ("encoding", ""),
+        ("target", "a\nb"),
+        ("scaling", "x"),
+    ],
+)
+def test_what_cannot_work_is_refused(tmp_path: Path, answer: str, value: str):
+    with pytest.raises(ProjectError, match=answer):
+        bake(tmp_path, **{answer: value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_to_be_done_at_the_end_leaves_nothing_when_it_fails(tmp_path: Path):
+    def finish(project: Path) -> None:
+        assert (project / "config.toml").is_file()
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        new_project("tabular-embeddings", tmp_path / "houses", {}, finish)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_project_s_own_tests_pass(tmp_path: Path):
+    project = new_project("tabular-embeddings", tmp_path / "houses", {"target": "sales", "time_column": "day"})
+    with (project / "config.toml").open("a") as config:  # as `tlkit new` does it
+        config.write('"the day" = "date"\n')
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=project, env=QUIET, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "2 passed" in done.stdout
+    assert {path.name for path in project.iterdir()}.isdisjoint({"checkpoints", "reports", "saved_models"})

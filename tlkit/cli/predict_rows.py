@@ -1,0 +1,306 @@
+"""`tlkit predict rows.csv`: the rows of a table in, the same table with the answers out, whatever its length."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import tlkit.cli.row_chunks as chunks
+from tlkit.cli.predict_table import check_out, replacing, writer
+from tlkit.cli.row_chunks import Chunk, RowFile, joined, lacking_columns, typed
+from tlkit.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from tlkit.cli.project import Project
+
+OUT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
+_SHOWN = 20  # rows that are printed for a person
+
+
+class Model(Protocol):
+    """Answers rows: numbers float32 [n, K], targets side by side."""
+
+    preprocessing: Any
+    targets: Any
+
+    def answer(self, frame: pd.DataFrame) -> np.ndarray: ...  # noqa: D102
+
+
+def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool = False) -> list[dict[str, Any]] | dict:
+    """Predict the targets of every row of a table.
+
+    That the table can be read to its end is known before TensorFlow loads. Rows are read, answered and written some
+    thousand at a time; the result is written beside `out` and renamed when it is complete.
+
+    Args:
+        project: a trained or exported one.
+        file: a .csv, .tsv, .jsonl, .ndjson or .parquet table with the columns of the training data; columns of tables
+            that the training joined are looked up where the file does not have them.
+        out: a table: the columns of `file`, `predicted_<target>`, and for classes `probability_<class>`; with several
+            targets `probability_<target>=<class>`. None gives the answers of all rows instead of writing them.
+        force: replace `out` if it exists.
+
+    Returns:
+        With `out`: `out`, `rows` and `predicted` (how often each class, or least, mean and largest value). Otherwise
+        the answers, a dictionary for each row, which begins with its `row`.
+
+    Raises:
+        ConfigError: `out` exists, is no table or cannot be written.
+        DataError: the table cannot be read, lacks a column, or holds other values than the training data.
+        TrainingError: there is nothing to answer with.
+    """
+    from tlkit.cli.answers import outputs
+    from tlkit.cli.output import counting, stdout_to_stderr
+
+    if out is not None:
+        check_out(file, out, force, OUT_SUFFIXES)
+    config: Any = project.config
+    rows = RowFile(file, config.data.separator, config.data.encoding)
+    columns, total = rows.survey()
+    outputs(project)
+    summary = Summary()
+    told: list[dict[str, Any]] = []
+    with stdout_to_stderr(), _model(project) as model, counting(total, "rows") as advance:
+        own = answer_columns(model.targets)
+        twice = [name for name in own if name in columns]
+        if twice and out is not None:
+            raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
+        frame_of = _encoder(project, model.preprocessing, columns, file)
+        with _Sink(out, [*columns, *own]) as sink:
+            done = 0
+            for chunk in rows:
+                answers = said(model.answer(frame_of(chunk)), model.targets)
+                summary.add(answers, model.targets)
+                for number, (fields, place) in enumerate(zip(chunk.fields, chunk.places, strict=True)):
+                    answer = {name: values[number] for name, values in answers.items()}
+                    if out is None:
+                        told.append({"row": done + number + 1, **answer})
+                    else:
+                        sink.write({**fields, **answer}, place)
+                done += len(chunk.fields)
+                advance(len(chunk.fields))
+    return told if out is None else {"out": str(out), "rows": total, "predicted": summary.to_dict()}
+
+
+def answer_columns(targets: Sequence[Any]) -> list[str]:
+    """Name the columns that are added to a table."""
+    names = [f"predicted_{target.name}" for target in targets]
+    for target in targets:
+        stem = f"{target.name}=" if len(targets) > 1 else ""
+        names += [f"probability_{stem}{label}" for label in target.class_names]
+    return names
+
+
+def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
+    """Put numbers into columns.
+
+    Args:
+        answers: float32 [n, K], targets side by side: values, or probabilities of classes.
+        targets: what they are about.
+
+    Returns:
+        The columns of `answer_columns`, n values each.
+    """
+    predicted: dict[str, list[Any]] = {}
+    probabilities: dict[str, list[Any]] = {}
+    begin = 0
+    for target in targets:
+        part = answers[:, begin : begin + target.width]
+        begin += target.width
+        key = f"predicted_{target.name}"
+        if target.kind == "regression":
+            predicted[key] = [float(f"{value:.7g}") for value in part[:, 0]]  # what float32 can tell apart
+            continue
+        names = target.class_names
+        if target.kind == "multi_label":
+            predicted[key] = ["|".join(n for n, p in zip(names, row, strict=True) if p > _THRESHOLD) for row in part]
+        else:
+            predicted[key] = [names[number] for number in part.argmax(axis=1)]
+        stem = f"{target.name}=" if len(targets) > 1 else ""
+        for number, name in enumerate(names):
+            probabilities[f"probability_{stem}{name}"] = [round(float(value), 6) for value in part[:, number]]
+    return {**predicted, **probabilities}
+
+
+class Summary:
+    """What was answered, over all rows."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def add(self, answers: Mapping[str, list[Any]], targets: Sequence[Any]) -> None:
+        """Take in the answers of some rows, as `said` gives them."""
+        for target in targets:
+            values = answers[f"predicted_{target.name}"]
+            if target.kind == "regression":
+                least, total, count, largest = self._found.get(target.name, (values[0], 0.0, 0, values[0]))
+                ends = min(least, *values), max(largest, *values)
+                self._found[target.name] = (ends[0], total + sum(values), count + len(values), ends[1])
+                continue
+            counts = self._found.setdefault(target.name, dict.fromkeys(target.class_names, 0))
+            for value in values:
+                for name in value.split("|") if target.kind == "multi_label" else [value]:
+                    if name in counts:
+                        counts[name] += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give counts of classes, and least, mean and largest of values."""
+        return {
+            name: {"min": found[0], "mean": found[1] / found[2], "max": found[3]} if isinstance(found, tuple) else found
+            for name, found in self._found.items()
+        }
+
+
+def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Give the lines that a person reads of the first rows."""
+    for answer in answers[:_SHOWN]:
+        parts = []
+        for name, value in answer.items():
+            if name.startswith("predicted_"):
+                parts.append(f"{name.removeprefix('predicted_')} {value}")
+            elif name.startswith("probability_"):
+                parts.append(f"({name.removeprefix('probability_')} {value:.3f})")
+        yield f"row {answer['row']}: {' '.join(parts)}"
+    if len(answers) > _SHOWN:
+        yield f"and {len(answers) - _SHOWN:,} more; --out writes them all"
+
+
+def _encoder(project: Project, preprocessing: Any, names: Sequence[str], file: Path) -> Callable[[Chunk], Any]:
+    """Give what makes the network's columns of a chunk; refuses a file that lacks one."""
+    from tlkit.data.frame_source import read_source
+
+    lacking = lacking_columns(names, preprocessing.columns)
+    config: Any = project.config
+    tables = []
+    for other, on in config.reading["join"] if lacking else []:
+        if all(name in names for name in on):
+            options = {"separator": config.reading["separator"], "encoding": config.reading["encoding"]}
+            tables.append((read_source(other, **options).frame, on))
+    found = {name for table, _ in tables for name in table.columns}
+    missing = [name for name in lacking if name not in found]
+    if missing:
+        raise DataError(
+            f"{file} lacks column {missing[0]!r}, which the network reads",
+            received=f"columns {', '.join(names)}",
+            fix=f"{len(missing)} columns are lacking: {', '.join(missing)}" if len(missing) > 1 else None,
+        )
+
+    def frame_of(chunk: Chunk) -> Any:
+        frame = typed(chunk, preprocessing.columns, preprocessing.missing)
+        return joined(frame, chunk, tables, lacking) if lacking else frame
+
+    return frame_of
+
+
+class _Exported:
+    """The newest export."""
+
+    def __init__(self, predictor: Any, config: Any):
+        from tlkit.preprocessing.table import TablePreprocessing
+        from tlkit.preprocessing.targets import Target
+
+        manifest = predictor.manifest
+        self._predictor = predictor
+        self._answers = manifest.interface.answers
+        self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)
+        outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
+        self.targets = [Target(out.target or config.targets[0], out.kind, out.class_names) for out in outputs]
+
+    def answer(self, frame: pd.DataFrame) -> np.ndarray:
+        """Answer rows."""
+        answers: np.ndarray = self._predictor.predict_frame(frame, rows_at_once=chunks.ROWS)[self._answers]
+        return answers
+
+
+class _Trained:
+    """The trained checkpoint."""
+
+    def __init__(self, learn: Any):
+        self._task = learn.task
+        self.preprocessing = learn.task.preprocessing
+        self.targets = list(learn.data.targets)
+
+    def answer(self, frame: pd.DataFrame) -> np.ndarray:
+        """Answer rows."""
+        outputs = self._task.model(self.preprocessing.encode_frame(frame), training=False)
+        answers: np.ndarray = self._task.objective.probabilities(outputs).numpy()
+        return answers
+
+
+@contextlib.contextmanager
+def _model(project: Project) -> Iterator[Model]:
+    from tlkit.cli.output import import_tensorflow, note
+    from tlkit.cli.trained import load_learner
+
+    export = project.newest_export()
+    if export is None:
+        note("there is no export yet: using the trained checkpoint")
+    import_tensorflow()
+    if export is not None:
+        from tlkit.export.predictor import SavedModelPredictor
+
+        yield _Exported(SavedModelPredictor(export), project.config)
+        return
+    with project.code() as code:
+        yield _Trained(load_learner(project, code))
+
+
+class _Sink:
+    """Writes rows with their answers beside a file that they replace at the end; without a file, nothing."""
+
+    def __init__(self, out: Path | None, columns: Sequence[str]):
+        self._out, self._columns = out, columns
+        self._stack = contextlib.ExitStack()
+        self._pending: list[dict[str, Any]] = []
+        self._table: Any = None
+
+    def __enter__(self) -> _Sink:
+        if self._out is not None:
+            parquet = self._out.suffix.lower() == ".parquet"
+            file = self._stack.enter_context(replacing(self._out, binary=parquet))
+            if parquet:
+                self._file = file
+                self._stack.push(self._finish)
+            else:
+                self._write = writer(self._out, file, self._columns)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def write(self, fields: dict[str, Any], place: str) -> None:
+        """Write one row."""
+        if self._out is not None and self._out.suffix.lower() != ".parquet":
+            self._write(fields, place)
+            return
+        self._pending.append(fields)
+        if len(self._pending) >= chunks.ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = [{name: fields.get(name) for name in self._columns} for fields in self._pending]
+        try:
+            if self._table is None:
+                part = pa.Table.from_pylist(rows)
+                self._table = pq.ParquetWriter(self._file, part.schema)
+            else:
+                part = pa.Table.from_pylist(rows, schema=self._table.schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(f"the rows do not fit a Parquet file: {error}", fix="write .csv or .jsonl") from error
+        self._table.write_table(part)
+        self._pending = []
+
+    def _finish(self, kind: Any, *_: Any) -> None:
+        if kind is None and (self._pending or self._table is None):
+            self._flush()
+        if self._table is not None:
+            self._table.close()

@@ -1,0 +1,221 @@
+"""Projects that predict columns of a table."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
+
+import typer
+
+from tlkit.cli.kinds import Kind
+from tlkit.cli.output import note
+from tlkit.errors import ConfigError, DataError, TrainingError
+
+if TYPE_CHECKING:
+    from tlkit.cli.project import Code
+    from tlkit.data.column_kinds import Finding
+    from tlkit.models.task import Task
+    from tlkit.training.learner import Learner
+
+SHOWN = 5  # wrong rows
+_COLUMNS = "[columns]\n"
+
+
+class TableKind(Kind):
+    """Rows of a table: values or classes of some columns are predicted from the others."""
+
+    items = "rows"
+    data_forms = "a .csv, .tsv or .parquet table, or a folder with train.csv"
+    suffixes = (".csv", ".tsv", ".gz", ".parquet")
+    put_data = "train.csv"
+    example_input = "ROWS.csv --out SCORED.csv"
+    has_views = False
+    has_report = True
+    has_rows = True
+
+    def complete(self, answers: dict[str, str], data: Path | None) -> Callable[[Path], None] | None:
+        """Look at the columns of the table; what each is taken for goes into the project's config.toml."""
+        if data is None:
+            return None
+        from tlkit.data.column_kinds import infer_kinds
+        from tlkit.data.frame_source import read_source
+        from tlkit.data.table_check import check_target_columns
+        from tlkit.data.text_files import missing_column
+
+        target = answers.get("target", "target")
+        separator, encoding = answers.get("separator") or None, answers.get("encoding", "utf-8")
+        source = read_source(data, separator=separator, encoding=encoding)
+        check_target_columns(source.frame, [target], source.origin)
+        for question in ("time_column", "group_column"):
+            if answers.get(question) and answers[question] not in source.frame.columns:
+                raise missing_column(answers[question], source.frame.columns, source.origin)
+        try:
+            found = infer_kinds(source.frame, [target], place=source.place)
+        except DataError as error:
+            fix = "or make the project without --data, and say so under [columns] of its config.toml"
+            raise DataError(str(error), fix=fix) from error
+        kinds: dict[str, str] = {**found.kinds}
+        asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+        for finding in found.questions if asks else ():
+            kinds[finding.column] = _ask(finding)
+        notes = {finding.column: finding for finding in (*found.warnings, *found.questions)}
+        group = answers.get("group_column", "")
+        if kinds.get(group) in ("categorical", "continuous"):
+            kinds[group] = "ignore"  # held-out groups are never seen; of a date, month and weekday are
+        for column, finding in notes.items():
+            if not (finding.is_question and asks):
+                note(f"column {column!r}: {finding.why}; taken as {kinds[column]}")
+        if notes:
+            note("correct what columns are under [columns] of config.toml before you train")
+        lines = "".join(_line(column, kind, notes.get(column)) for column, kind in kinds.items())
+
+        def finish(project: Path) -> None:
+            config = project / "config.toml"
+            text = config.read_text(encoding="utf-8")
+            if not text.endswith(_COLUMNS):
+                raise ConfigError(f"the template's config.toml must end with {_COLUMNS.strip()}")
+            config.write_text(text + lines, encoding="utf-8")
+
+        return finish
+
+    def check(self, config: Any) -> None:
+        """Refuse embeddings to start from that are not there."""
+        if config.start_from is not None and not config.start_from.is_dir():
+            raise ConfigError(
+                "model.start_from names no embeddings",
+                received=config.model.start_from,
+                allowed="a folder that `tlkit embeddings export` wrote, or a project in which it was called",
+            )
+
+    def check_training(self, config: Any) -> None:
+        """Every network of a table can be exported."""
+
+    def build_task(self, code: Code, config: Any, data: Any) -> Task:
+        """Make a fresh network for data."""
+        task: Task = code.model.build_task(config, data.preprocessing, data.targets)
+        return task
+
+    def rebuild_task(self, code: Code, config: Any, trained: Mapping[str, Any]) -> Task:
+        """Make the network of a training: columns and targets are those that it was fitted on."""
+        from tlkit.preprocessing.table import TablePreprocessing
+        from tlkit.preprocessing.targets import Target
+
+        preprocessing = TablePreprocessing.from_dict(trained["preprocessing"])
+        targets = tuple(Target.from_dict(plain) for plain in trained["targets"])
+        task: Task = code.model.build_task(config, preprocessing, targets)
+        return task
+
+    def check_data(self, trained: Mapping[str, Any], data: Any) -> None:
+        """Refuse a table whose columns are encoded otherwise than in the training."""
+        now, before = data.preprocessing.to_dict(), trained["preprocessing"]
+        if now == before:
+            return
+        columns = [{column["name"]: column for column in side["columns"]} for side in (now, before)]
+        names = dict.fromkeys([*columns[0], *columns[1]])
+        other = [name for name in names if columns[0].get(name) != columns[1].get(name)]
+        raise TrainingError(
+            "the network was trained on a table that was encoded in another way",
+            received=f"column {other[0]!r} differs" if other else "other texts stand for missing values",
+            fix="restore data and config.toml, or run `tlkit train` again; --data measures on other rows",
+        )
+
+    def inputs(self, words: Sequence[str]) -> NoReturn:
+        """Rows come as a table."""
+        raise ConfigError(
+            "rows to predict come as one table", received=list(words), fix=f"tlkit predict {self.example_input}"
+        )
+
+    def prepared(self, task: Task, items: Sequence[Any]) -> Any:
+        """Encode serialized tf.Examples: float32 [B, D]."""
+        import tensorflow as tf
+
+        preprocessing: Any = task.preprocessing
+        return preprocessing.batch(tf.constant(list(items), tf.string))
+
+    def column(self, config: Any) -> NoReturn:
+        """A row is all its columns."""
+        raise ConfigError("--text-column is not for tables")
+
+    def table_options(self, config: Any) -> dict[str, Any]:
+        """Read tables as the training data."""
+        return {"encoding": config.data.encoding}
+
+    def item(self, value: object, place: str, column: str, folder: Path) -> NoReturn:
+        """A row is all its columns."""
+        raise ConfigError("a row is no single field", received=place)
+
+    def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
+        """Read other rows with their targets, and encode them as the training did."""
+        from tlkit.data.tables import table_to_evaluate
+
+        preprocessing: Any = task.preprocessing
+        options = config.reading
+        if config.data.events:  # which look back into the days before these rows
+            options["history"] = config.data_path
+        return table_to_evaluate(path, preprocessing, targets_of(task, config), **options)
+
+    def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any]]:
+        """Give the metrics and the most wrong rows."""
+        from tlkit.report.wrong_rows import most_wrong_rows
+
+        data: Any = learn.data
+        outputs = learn.logits(split)
+        answers = learn.task.objective.probabilities(outputs).numpy()
+        wrong = most_wrong_rows(answers, data.labels(split), data.targets, n=SHOWN)
+        places = data.places(split, [row.row for row in wrong])
+        several = len(data.targets) > 1
+        errors = [
+            {
+                "true": list(row.true) if several else row.true[0],
+                "predicted": list(row.predicted) if several else row.predicted[0],
+                "loss": row.loss,
+                "place": place,
+            }
+            for row, place in zip(wrong, places, strict=True)
+        ]
+        return learn.measure(outputs, split), errors
+
+
+def targets_of(task: Task, config: Any) -> tuple[Any, ...]:
+    """Give what a network predicts, with classes and scales."""
+    from tlkit.preprocessing.targets import Target
+
+    objective: Any = task.objective
+    several = getattr(objective, "targets_of_task", None)
+    if several is not None:
+        return tuple(several)
+    return (Target(config.targets[0], objective.name, task.class_names),)
+
+
+def _ask(finding: Finding) -> str:
+    from tlkit.preprocessing.columns import ColumnKind
+
+    while True:
+        said = str(typer.prompt(f"{finding.column}: {finding.why}", default=finding.guess, err=True)).strip()
+        if said in get_args(ColumnKind):
+            return said
+        note(f"one of: {', '.join(get_args(ColumnKind))}")
+
+
+def _line(column: str, kind: str, finding: Finding | None) -> str:
+    """Write one column of config.toml, what was noticed about it behind it."""
+    entry = f"{toml_key(column)} = {json.dumps(kind)}"
+    if finding is None:
+        return f"{entry}\n"
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in finding.comment()).split())
+    return f"{entry:<29} # {words}\n"
+
+
+def toml_key(name: str) -> str:
+    """Write a name as a key of TOML, quoted where it must be.
+
+    >>> toml_key("wind_speed"), toml_key("wind.speed")
+    ('wind_speed', '"wind.speed"')
+    """
+    if re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        return name
+    return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")

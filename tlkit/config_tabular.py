@@ -1,0 +1,253 @@
+"""config.toml of projects with tables."""
+# ruff: noqa: RUF012 - pydantic copies a default for each object
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tlkit.config_sections import (
+    DataSection,
+    ModelSection,
+    ProjectConfig,
+    ProjectSection,
+    Section,
+    StepSection,
+    TrainSection,
+    check_learning_rate,
+)
+
+
+def _one_or_by_name(what: str, usable: Callable[[object], bool]) -> Callable[[object], object]:
+    """Accept one value for all targets, or a value for each by its name."""
+
+    def check(value: object) -> object:
+        values = list(value.values()) if isinstance(value, dict) else [value]
+        if all(map(usable, values)):
+            return value
+        raise ValueError(f"{what}; or a table of them by target, such as {{ price = ... }}")
+
+    return check
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_range(value: object) -> bool:
+    if value == []:
+        return True
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
+        return False
+    return bool(value[0] < value[1])
+
+
+def _names(value: object) -> object:
+    """Accept a name, or a list of different ones."""
+    items = value if isinstance(value, list) else [value]
+    if items and all(isinstance(item, str) and item for item in items) and len(set(items)) == len(items):
+        return value
+    raise ValueError("must be a column, or a list of different columns")
+
+
+def _dropout(value: object) -> object:
+    """Accept one rate, or a list with one for each dense layer."""
+    items = value if isinstance(value, list) else [value]
+    if all(isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item < 1 for item in items):
+        return value
+    raise ValueError("a dropout is a number from 0 and below 1, or a list of them, one for each dense layer")
+
+
+def _day(value: object) -> object:
+    """Accept TOML's own dates as well as strings."""
+    text = value.isoformat() if isinstance(value, datetime.date) else value
+    if text != "":
+        try:
+            datetime.datetime.fromisoformat(text)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise ValueError("a day is written as 2015-06-19") from None
+    return text
+
+
+Column = Annotated[str, Field(min_length=1)]
+Day = Annotated[str, BeforeValidator(_day)]
+Transform = Literal["none", "log", "yeo_johnson"]
+
+
+class TabularProjectSection(ProjectSection):
+    """[project] where values or classes of a table's rows are predicted."""
+
+    task: Literal["tabular"]
+
+
+class TabularDataSection(DataSection):
+    """[data]: which table, and how it is read, split and encoded."""
+
+    targets: Annotated[str | list[str], BeforeValidator(_names)]
+    separator: Annotated[str, Field(max_length=1)] = ""
+    encoding: Annotated[str, Field(min_length=1)] = "utf-8"
+    where: list[Annotated[str, Field(min_length=1)]] = []
+    join: dict[str, Annotated[str | list[str], BeforeValidator(_names)]] = {}
+    time_column: str = ""
+    val_from: Day = ""
+    test_from: Day = ""
+    allow: list[Column] = []
+    events: list[Column] = []
+    event_group: str = ""
+    scaling: Literal["standard", "quantile", "robust"] = "standard"
+    min_count: Annotated[int, Field(ge=1)] = 1
+    hash_buckets: dict[str, Annotated[int, Field(ge=2)]] = {}
+    cyclic: list[Column] = []
+    batch_size: Annotated[int, Field(ge=1)] = 256
+
+    @model_validator(mode="after")
+    def _dates_need_their_column(self) -> Self:
+        for key, value in (("val_from", self.val_from), ("test_from", self.test_from)):
+            if value and not self.time_column:
+                raise ValueError(f"{key} needs time_column")
+        if self.event_group and not self.events:
+            raise ValueError("event_group needs events")
+        return self
+
+
+class TabularTargetSection(Section):
+    """[target]: what kind each target is, how values are transformed, and how much each counts in the loss."""
+
+    kinds: dict[str, Literal["regression", "single_label", "multi_label"]] = {}
+    transform: Annotated[
+        Transform | dict[str, Transform],
+        BeforeValidator(
+            _one_or_by_name("a transform is none, log or yeo_johnson", lambda value: value in get_args(Transform))
+        ),
+    ] = "none"
+    y_range: Annotated[
+        list[float] | dict[str, list[float]],
+        BeforeValidator(_one_or_by_name("a range is [lowest, highest]", _is_range)),
+    ] = []
+    weights: dict[str, Annotated[float, Field(gt=0)]] = {}
+
+
+class TabularModelSection(ModelSection):
+    """[model]: embeddings and dense layers."""
+
+    hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)] = [200, 100]
+    embedding_sizes: dict[str, Annotated[int, Field(ge=1, le=4096)]] = {}
+    embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float | list[float], BeforeValidator(_dropout)] = 0.0
+    start_from: str = ""
+    freeze_embeddings: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if isinstance(self.dropout, list) and len(self.dropout) != len(self.hidden):
+            raise ValueError("dropout has another length than hidden: give one number, or one for each dense layer")
+        if self.freeze_embeddings and not self.start_from:
+            raise ValueError("freeze_embeddings needs start_from: embeddings that never learn say nothing")
+        return self
+
+
+class TabularTrainSection(TrainSection):
+    """[train] for tables: one stage, in which everything learns. With `cycle_len`, epochs are cycles."""
+
+    learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 3e-3
+    epochs: Annotated[int, Field(ge=1)] = 5
+    schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """The further arguments of `Learner.fit`."""
+        return super().stages or {"schedule": self.schedule}
+
+    @model_validator(mode="after")
+    def _cycles_where_needed(self) -> Self:
+        self._check_cycles(self.epochs, "epochs")
+        return self
+
+
+class TabularStepSection(StepSection):
+    """[step] for tables: their networks are small, so that several steps go in one call."""
+
+    steps_per_call: Annotated[int, Field(ge=1)] = 16
+
+
+class TabularConfig(ProjectConfig):
+    """config.toml of a project that predicts columns of a table.
+
+    `columns` says what columns are; those that it leaves out are looked at when the data is read.
+    """
+
+    project: TabularProjectSection
+    data: TabularDataSection
+    columns: dict[str, Literal["categorical", "continuous", "date", "boolean", "id", "ignore"]] = {}
+    target: TabularTargetSection = TabularTargetSection()
+    model: TabularModelSection = TabularModelSection()
+    train: TabularTrainSection = TabularTrainSection()
+    step: TabularStepSection = TabularStepSection()
+
+    @property
+    def targets(self) -> list[str]:
+        """The columns to predict."""
+        return [self.data.targets] if isinstance(self.data.targets, str) else list(self.data.targets)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How any table of the project is read: arguments of `table_from_file` and `table_to_evaluate`."""
+        named = self.data.join.items()
+        return {
+            "join": [(self.root / Path(file).expanduser(), [on] if isinstance(on, str) else on) for file, on in named],
+            "where": self.data.where,
+            "time_column": self.data.time_column or None,
+            "events": self.data.events,
+            "event_group": self.data.event_group or None,
+            "batch_size": self.data.batch_size,
+            "separator": self.data.separator or None,
+            "encoding": self.data.encoding,
+        }
+
+    @property
+    def table_options(self) -> dict[str, Any]:
+        """All arguments of `table_from_file` but the table and the targets."""
+        data, target = self.data, self.target
+        return self.reading | {
+            "kinds": self.columns,
+            "split_column": data.split_column or None,
+            "group_column": data.group_column or None,
+            "val_fraction": data.val_fraction,
+            "val_from": data.val_from or None,
+            "test_from": data.test_from or None,
+            "scaling": data.scaling,
+            "min_count": data.min_count,
+            "hash_buckets": data.hash_buckets,
+            "cyclic": data.cyclic,
+            "transform": target.transform,
+            "y_range": target.y_range or None,
+            "target_kinds": target.kinds,
+            "loss_weights": target.weights,
+            "seed": data.seed,
+            "class_weight": data.class_weight,
+            "allow": data.allow,
+        }
+
+    @property
+    def start_from(self) -> Path | None:
+        """The folder of embeddings that `model.start_from` means: itself, or what another project has exported."""
+        if not self.model.start_from:
+            return None
+        folder = self.root / Path(self.model.start_from).expanduser()
+        return folder / "embeddings" if (folder / "config.toml").is_file() else folder
+
+    @model_validator(mode="after")
+    def _names_of_targets(self) -> Self:
+        for key in ("kinds", "transform", "y_range", "weights"):
+            named = getattr(self.target, key)
+            for name in named if isinstance(named, dict) else ():
+                if name not in self.targets:
+                    raise ValueError(f"target.{key} names {name!r}, which is not in data.targets: {self.targets}")
+        for name in self.targets:
+            if name in self.columns:
+                raise ValueError(f"columns.{name} is a target: say what it is in [target] kinds")
+        return self
