@@ -301,8 +301,9 @@ class TextTrainSection(FineTuneSection):
 
 
 class TextStepSection(StepSection):
-    """[step] for texts: encoders are fine-tuned with clipped gradients, and long texts in pieces."""
+    """[step] for texts: encoders are fine-tuned with smoothed labels and clipped gradients, long texts in pieces."""
 
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     step_tokens: Annotated[int, Field(ge=0)] = 1024
 

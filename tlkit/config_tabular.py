@@ -98,7 +98,7 @@ class TabularDataSection(DataSection):
     allow: list[Column] = []
     events: list[Column] = []
     event_group: str = ""
-    scaling: Literal["standard", "quantile", "robust"] = "standard"
+    scaling: Literal["standard", "quantile", "robust"] = "quantile"
     min_count: Annotated[int, Field(ge=1)] = 1
     hash_buckets: dict[str, Annotated[int, Field(ge=2)]] = {}
     cyclic: list[Column] = []
@@ -137,7 +137,8 @@ class TabularModelSection(ModelSection):
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)] = [200, 100]
     embedding_sizes: dict[str, Annotated[int, Field(ge=1, le=4096)]] = {}
     embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    dropout: Annotated[float | list[float], BeforeValidator(_dropout)] = 0.0
+    dropout: Annotated[float | list[float], BeforeValidator(_dropout)] = 0.1
+    number_bins: Annotated[int, Field(ge=0, le=256)] = 16
     start_from: str = ""
     freeze_embeddings: bool = False
 
@@ -153,8 +154,8 @@ class TabularModelSection(ModelSection):
 class TabularTrainSection(TrainSection):
     """[train] for tables: one stage, in which everything learns. With `cycle_len`, epochs are cycles."""
 
-    learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 3e-3
-    epochs: Annotated[int, Field(ge=1)] = 5
+    learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 5e-3
+    epochs: Annotated[int, Field(ge=1)] = 6
     schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
 
     @property

@@ -32,13 +32,13 @@ def slow(frame, date, event, group, known_from):
                 min(past, default=np.nan),
                 min(coming, default=np.nan),
                 sum(distance < 7 for distance in past),
-                len(past),
+                sum(distance < 28 for distance in past),
             ]
         )
     return np.array(found, float)
 
 
-def table(seed, count=150, span=40, shops=3):
+def table(seed, count=150, span=60, shops=3):
     random = np.random.default_rng(seed)
     days = pd.Timestamp("2015-01-01") + pd.to_timedelta(random.integers(0, span, count), unit="D")
     return pd.DataFrame(
@@ -82,7 +82,7 @@ def test_held_out_rows_look_back_into_training():
     frame = pd.DataFrame({"day": ["2015-01-01", "2015-01-05"], "promo": [1, 0]})
     made = event_features(frame, date="day", events=["promo"], known_from=["2015-01-05"])
     assert made.iloc[1, 2:].tolist()[0] == 4
-    assert made["promo so far"].tolist() == [1, 1]
+    assert made["promo last 28 days"].tolist() == [1, 1]
 
 
 def test_a_border_within_a_day_hides_that_day_from_the_rows_before_it():
@@ -96,7 +96,7 @@ def test_no_event_at_all_is_missing():
     made = event_features(pd.DataFrame({"day": ["2015-01-01"], "promo": [0]}), date="day", events=["promo"])
     assert made["promo days since"].isna().all()
     assert made["promo days until"].isna().all()
-    assert made["promo so far"].tolist() == [0]
+    assert made["promo last 28 days"].tolist() == [0]
 
 
 def test_order_index_and_times_of_day_do_not_matter():

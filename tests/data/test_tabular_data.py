@@ -393,7 +393,7 @@ def test_events_are_made_before_rows_go_and_do_not_look_past_the_split():
         own = data.frame(split)
         rows = wanted.loc[[int(place.rpartition(" ")[2]) - 1 for place in data.places(split)]]
         pd.testing.assert_frame_equal(own.reset_index(drop=True), rows.reset_index(drop=True))
-    assert data.frame("train")["fair so far"].max() > 0
+    assert data.frame("train")["fair last 28 days"].max() > 0
     assert data.kinds["fair days since"] == "continuous"
     other = frame.assign(fair=np.where(frame["day"] >= border, 1 - frame["fair"], frame["fair"]))
     changed = load(frame=other, val_from=border, **options)
@@ -401,7 +401,7 @@ def test_events_are_made_before_rows_go_and_do_not_look_past_the_split():
 
 
 def test_the_day_of_events_is_found_or_asked_for():
-    assert "fair so far" in load(events=["fair"], select=None).frame("val").columns
+    assert "fair last 28 days" in load(events=["fair"], select=None).frame("val").columns
     with pytest.raises(ConfigError, match="name it as time_column"):
         load(events=["fair"], frame=houses().drop(columns="day"), select=["town", "area"])
     with pytest.raises(ConfigError, match=r"\['day', 'built'\].*name it as time_column"):
@@ -472,7 +472,7 @@ def test_evaluated_events_may_look_back_into_the_past():
     options = {"events": ["fair"], "time_column": "day"}
     alone = table_to_evaluate(new, data.preprocessing, data.targets, **options)
     behind = table_to_evaluate(new, data.preprocessing, data.targets, history=old, **options)
-    wanted = data.frame("val").set_index("price")["fair so far"]
-    assert behind.frame("test").set_index("price")["fair so far"].equals(wanted.loc[new["price"]])
-    assert alone.frame("test")["fair so far"].max() < behind.frame("test")["fair so far"].max()
+    wanted = data.frame("val").set_index("price")["fair last 28 days"]
+    assert behind.frame("test").set_index("price")["fair last 28 days"].equals(wanted.loc[new["price"]])
+    assert alone.frame("test")["fair last 28 days"].sum() < behind.frame("test")["fair last 28 days"].sum()
     np.testing.assert_array_equal(np.sort(behind.encoded("test"), 0), np.sort(data.encoded("val"), 0))

@@ -41,4 +41,4 @@ def test_rossmann_is_joined_and_split_by_time():
     assert data.frame("val")["Date"].min() == "2015-06-19"
     assert sum(data.summary()["rows"].values()) == 844_338
     assert {"Open", "Customers"} <= {name for name, kind in data.kinds.items() if kind == "ignore"}
-    assert data.frame("train")["StateHoliday so far"].max() > 20
+    assert data.frame("train")["StateHoliday last 28 days"].max() > 1

@@ -137,12 +137,12 @@ def test_dates_learn_their_years_and_whether_hours_vary():
     assert only(pd.Series(["2013-01-01"]), "date").elapsed_scale == 1.0
 
 
-def test_a_new_year_is_unknown_and_yet_told_by_the_elapsed_days():
+def test_a_new_year_is_unknown_and_days_beyond_training_count_as_its_ends():
     fitted = fit_table(pd.DataFrame({"a": ["2013-01-01", "2014-01-01"]}), {"a": "date"})
-    found = fitted.encode_frame(pd.DataFrame({"a": ["2014-01-01", "2015-01-01", "2016-01-01"]}))
+    found = fitted.encode_frame(pd.DataFrame({"a": ["2014-01-01", "2015-01-01", "2012-12-31", "2013-07-02"]}))
     elapsed = len(fitted.codes) + fitted.numbers.index("a elapsed")
-    assert found[:, 0].tolist() == [3, 0, 0]
-    assert found[:, elapsed].tolist() == pytest.approx([1.0, 3.0, 5.0])
+    assert found[:, 0].tolist() == [3, 0, 0, 2]
+    assert found[:, elapsed].tolist() == pytest.approx([1.0, 1.0, -1.0, -1 / 365], abs=1e-5)
 
 
 def test_columns_keep_the_order_of_the_kinds_and_ids_are_left_out():

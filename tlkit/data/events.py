@@ -13,6 +13,7 @@ from tlkit.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+WINDOWS = (7, 28)  # days that the counts look back
 _NO = {"", "0", "0.0", "false", "no", "nan", "none", "<na>", "nat"}
 
 
@@ -28,7 +29,8 @@ def event_features(
 
     A day is an event's where its value is not empty, 0, false or "no"; if a group has several rows for a day, where
     any of them is. On that day itself both distances are 0 and both counts hold it. What cannot be known is missing:
-    no event before, or none yet to come.
+    no event before, or none yet to come. Counts look back a week and four weeks, not to the beginning: such a count
+    grows with the calendar, and no held-out row would be like any in training.
 
     The rows before a border (the first day of validation, of testing) do not see events from that border on, so that
     nothing of the held-out part reaches training; later rows do look back across it.
@@ -46,8 +48,8 @@ def event_features(
         known_from: borders, dates as `date` has them.
 
     Returns:
-        A copy of the frame with `<event> days since`, `<event> days until`, `<event> last 7 days` (of today and the
-        six days before) and `<event> so far` for each event, float64.
+        A copy of the frame with `<event> days since`, `<event> days until`, `<event> last 7 days` and
+        `<event> last 28 days` (today included) for each event, float64.
 
     Raises:
         ConfigError: no event is named, or a border is not a date.
@@ -67,8 +69,8 @@ def event_features(
     if group:
         groups = pd.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
     first, span = int(days.min()), int(days.max() - days.min()) + 1
-    # One number for each group and day; groups are so far apart that a window of 7 days never reaches the next.
-    stride = span + 8
+    # One number for each group and day; groups are so far apart that no window reaches the next.
+    stride = span + max(WINDOWS)
     keys = groups * stride + (days - first)
     starts = groups * stride
     # The first day that a row must not see: the next border.
@@ -88,8 +90,11 @@ def event_features(
         coming = np.where(ahead, marked[np.minimum(next_one, max(len(marked) - 1, 0))] if len(marked) else 0, -1)
         ahead &= (coming < starts + stride) & (days + (coming - keys) < period_ends)
         until[ahead] = (coming - keys)[ahead]
-        week = until_today - np.searchsorted(marked, np.maximum(keys - 6, starts))
-        values = (since, until, week.astype(np.float64), (until_today - before).astype(np.float64))
+        counts = [
+            (until_today - np.searchsorted(marked, np.maximum(keys - window + 1, starts))).astype(np.float64)
+            for window in WINDOWS
+        ]
+        values = (since, until, *counts)
         for name, column in zip(event_columns(event), values, strict=True):
             if name in frame.columns:
                 raise DataError("the table already has a column of that name", received=name, fix="rename it")
@@ -97,9 +102,9 @@ def event_features(
     return pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1)
 
 
-def event_columns(event: str) -> tuple[str, str, str, str]:
+def event_columns(event: str) -> tuple[str, ...]:
     """Name the columns that `event_features` adds for an event."""
-    return f"{event} days since", f"{event} days until", f"{event} last 7 days", f"{event} so far"
+    return f"{event} days since", f"{event} days until", *(f"{event} last {window} days" for window in WINDOWS)
 
 
 def is_event(column: pd.Series) -> np.ndarray:

@@ -37,7 +37,7 @@ def table_from_row_groups(
     kinds: Mapping[str, ColumnKind] | None = None,
     select: Sequence[str] | None = None,
     val_fraction: float = 0.2,
-    scaling: Scaling = "standard",
+    scaling: Scaling = "quantile",
     min_count: int = 2,
     hash_buckets: Mapping[str, int] | None = None,
     cyclic: Sequence[str] = (),

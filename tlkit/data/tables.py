@@ -56,7 +56,7 @@ def table_from_file(
     test_from: object = None,
     events: Sequence[str] = (),
     event_group: str | None = None,
-    scaling: Scaling = "standard",
+    scaling: Scaling = "quantile",
     min_count: int = 1,
     hash_buckets: Mapping[str, int] | None = None,
     cyclic: Sequence[str] = (),
@@ -108,7 +108,7 @@ def table_from_file(
             until the next event and counts are added. Needs a date: `time_column`, or the only date column. They are
             made before `where` takes rows away. See `event_features` for what a row may see.
         event_group: column such as a store, whose values have events of their own.
-        scaling: of continuous columns: `"standard"`, `"quantile"` or `"robust"`.
+        scaling: of continuous columns: `"quantile"` (normal scores of their ranks), `"standard"` or `"robust"`.
         min_count: values of a category that occur less often in training count as unknown.
         hash_buckets: column -> number of codes, for categories with too many values for a list.
         cyclic: date columns that also become sines and cosines.

@@ -36,7 +36,7 @@ def tabular_model(
     hidden: Sequence[int] = (200, 100),
     embedding_sizes: Mapping[str, int] | None = None,
     embedding_dropout: float = 0.0,
-    dropout: float | Sequence[float] = 0.0,
+    dropout: float | Sequence[float] = 0.1,
     batch_norm: bool = True,
     number_bins: int = 16,
     head: HeadBuilder | None = None,

@@ -170,7 +170,8 @@ class Date:
 
     The date and the hour count as they are written; an offset from UTC is read and left aside, since it is the local
     day and hour that shops, flights and people go by. What is no date counts as missing: its codes are 1, its numbers
-    0. Years that were not seen in training have code 0; `elapsed` still tells how far on they are.
+    0. Years that were not seen in training have code 0. Days before the first or after the last of training count as
+    that one in `elapsed`, as they do for trees: a network that draws a trend on beyond what it saw answers wildly.
 
     Example:
         >>> date = Date("day", "day", parts=("year", "month", "elapsed"), years=(2013, 2014), elapsed_scale=211.0)
@@ -186,6 +187,7 @@ class Date:
         cyclic: add sine and cosine of month, day, day of week, hour and day of year, as far as they are among `parts`.
         elapsed_center: days since 1970-01-01, subtracted from `elapsed`.
         elapsed_scale: days, above 0; `elapsed` is divided by it.
+        first_day, last_day: days since 1970-01-01 between which `elapsed` is kept.
         years: the years of the training rows, rising.
 
     Raises:
@@ -199,6 +201,8 @@ class Date:
     cyclic: bool = False
     elapsed_center: float = 0.0
     elapsed_scale: float = 1.0
+    first_day: int = -(10**7)
+    last_day: int = 10**7
     years: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

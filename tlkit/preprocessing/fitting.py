@@ -212,7 +212,9 @@ def _date(
         timed = len(np.unique(dates.hour.numpy()[of_row])) > 1
         parts = tuple(part for part in get_args(DatePart) if part != "hour" or timed)
     years = tuple(np.unique(dates.year.numpy()[of_row]).tolist())
-    return Date(name, argument, "string", tuple(parts), cyclic, float(np.mean(days)), float(np.std(days)) or 1.0, years)
+    center, scale = float(np.mean(days)), float(np.std(days)) or 1.0
+    kept = int(days.min()), int(days.max())
+    return Date(name, argument, "string", tuple(parts), cyclic, center, scale, *kept, years)
 
 
 def _wrong_kind(name: str, kind: str, found: str, allowed: Sequence[str]) -> DataError:

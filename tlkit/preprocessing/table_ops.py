@@ -199,6 +199,7 @@ def _dates(columns: Sequence[Date]) -> Encoder:
     center, scale = (
         np.array([[getattr(c, f"elapsed_{name}")] for c in columns], np.float64) for name in ("center", "scale")
     )
+    first, last = (np.array([[getattr(c, name)] for c in columns], np.float64) for name in ("first_day", "last_day"))
     rows = ["year", "elapsed", *parts]
     order = [
         rows.index(part) * len(columns) + number
@@ -211,7 +212,8 @@ def _dates(columns: Sequence[Date]) -> Encoder:
         dates = read_dates(tf.strings.strip(tf.concat([tensors[c.argument] for c in columns], axis=0)))
         shape = [len(columns), tf.size(dates.year) // len(columns)]
         of_column = tf.reshape(tf.range(len(columns))[:, None] * _YEARS + tf.reshape(dates.year, shape), [-1])
-        elapsed = (tf.cast(tf.reshape(dates.days, shape), tf.float64) - center) / scale
+        days = tf.clip_by_value(tf.cast(tf.reshape(dates.days, shape), tf.float64), first, last)
+        elapsed = (days - center) / scale
         found = [tf.gather(year_codes, of_column), tf.reshape(elapsed, [-1])]
         for name in parts:
             value = dates.part(name)

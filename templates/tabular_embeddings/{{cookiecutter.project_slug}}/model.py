@@ -36,6 +36,7 @@ def build_task(config: TabularConfig, preprocessing: TablePreprocessing, targets
         embedding_sizes=sizes,
         embedding_dropout=config.model.embedding_dropout,
         dropout=config.model.dropout,
+        number_bins=config.model.number_bins,
         start_from=vectors,
         seed=config.data.seed,
         head=head,
