@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tlkit.models.tabular import tabular_model
     from tlkit.models.task import Task
     from tlkit.models.text import text_classifier
+    from tlkit.report.embedding_features import EmbeddingFeatures
+    from tlkit.report.embedding_tables import read_embedding_tables
     from tlkit.training.adapt import adapt_encoder
     from tlkit.training.learner import Learner
     from tlkit.training.lr_finder import find_lr
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CyclicalLR": "tlkit.callbacks.cyclical_lr",
+    "EmbeddingFeatures": "tlkit.report.embedding_features",
     "ImageData": "tlkit.data.image_data",
     "LRSchedule": "tlkit.callbacks.lr_schedule",
     "Learner": "tlkit.training.learner",
@@ -48,6 +51,7 @@ _HOMES = {
     "image_classifier": "tlkit.models.image",
     "images_from_folder": "tlkit.data.images",
     "images_from_table": "tlkit.data.images",
+    "read_embedding_tables": "tlkit.report.embedding_tables",
     "table_from_file": "tlkit.data.tables",
     "tabular_model": "tlkit.models.tabular",
     "text_classifier": "tlkit.models.text",
@@ -57,6 +61,7 @@ _HOMES = {
 
 __all__ = [
     "CyclicalLR",
+    "EmbeddingFeatures",
     "ImageData",
     "LRSchedule",
     "Learner",
@@ -73,6 +78,7 @@ __all__ = [
     "image_classifier",
     "images_from_folder",
     "images_from_table",
+    "read_embedding_tables",
     "table_from_file",
     "tabular_model",
     "text_classifier",

@@ -20,7 +20,7 @@ def snippets() -> list[str]:
 def test_the_snippet_uses_only_public_names():
     import tlkit
 
-    assert len(snippets()) == 4
+    assert len(snippets()) == 5
     for name in re.findall(r"tlkit\.(\w+)", "".join(snippets())):
         assert name in tlkit.__all__
 
@@ -35,8 +35,23 @@ def test_the_lines_for_any_keras_model_work_as_they_stand(capsys):
     dataset = tf.data.Dataset.from_tensor_slices((x, y[:, :1])).batch(8)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    exec(compile(snippets()[3], "README.md", "exec"), {"model": model, "dataset": dataset, "tlkit": tlkit})
+    exec(compile(snippets()[4], "README.md", "exec"), {"model": model, "dataset": dataset, "tlkit": tlkit})
     assert "recommended" in capsys.readouterr().out
+
+
+def test_the_lines_for_tables_work_as_they_stand(tmp_path, monkeypatch, capsys):
+    import tlkit
+
+    draw = np.random.default_rng(0)
+    rooms, town = draw.integers(1, 6, 400), draw.choice(["Bern", "Kiel", "Lyon"], 400)
+    rows = [f"{r},{t},{100 * r + 50 * (t == 'Kiel') + draw.uniform():.2f}" for r, t in zip(rooms, town, strict=True)]
+    (tmp_path / "train.csv").write_text("\n".join(["rooms,town,price", *rows]) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names = {"tlkit": tlkit}
+    exec(compile(snippets()[3], "README.md", "exec"), names)
+    assert "RMSE" in capsys.readouterr().out
+    assert names["learn"].data.steps_per_epoch == 2
+    assert (tmp_path / "saved_models" / "houses" / "1" / "saved_model.pb").is_file()
 
 
 @pytest.mark.real

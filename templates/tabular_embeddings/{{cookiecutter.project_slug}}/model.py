@@ -8,7 +8,6 @@ import tlkit
 from tlkit.config import TabularConfig
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target
-from tlkit.report.embedding_tables import read_embedding_tables
 
 
 def head(embedding: keras.KerasTensor, outputs: int) -> keras.KerasTensor:
@@ -25,7 +24,7 @@ def build_task(config: TabularConfig, preprocessing: TablePreprocessing, targets
     """Put columns, embeddings and layers together; `task.model` is a plain keras.Model of encoded rows."""
     sizes, vectors = dict(config.model.embedding_sizes), None
     if config.start_from is not None:
-        tables = read_embedding_tables(config.start_from)
+        tables = tlkit.read_embedding_tables(config.start_from)
         known = {code.name for code in preprocessing.codes}
         vectors = {name: dict(zip(table["value"], table.iloc[:, 1:].to_numpy())) for name, table in tables.items()}
         sizes = {name: table.shape[1] - 1 for name, table in tables.items() if name in known} | sizes
