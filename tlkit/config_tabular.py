@@ -136,8 +136,8 @@ class TabularModelSection(ModelSection):
 
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)] = [200, 100]
     embedding_sizes: dict[str, Annotated[int, Field(ge=1, le=4096)]] = {}
-    embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    dropout: Annotated[float | list[float], BeforeValidator(_dropout)] = 0.1
+    embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Annotated[float | list[float], BeforeValidator(_dropout)] = 0.2
     number_bins: Annotated[int, Field(ge=0, le=256)] = 16
     start_from: str = ""
     freeze_embeddings: bool = False
@@ -170,8 +170,9 @@ class TabularTrainSection(TrainSection):
 
 
 class TabularStepSection(StepSection):
-    """[step] for tables: their networks are small, so that several steps go in one call."""
+    """[step] for tables: weights are averaged, and as the networks are small, several steps go in one call."""
 
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     steps_per_call: Annotated[int, Field(ge=1)] = 16
 
 

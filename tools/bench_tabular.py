@@ -126,14 +126,17 @@ where = ["Open == 1", "Sales > 0"]
 time_column = "Date"
 val_from = "2015-06-12"
 test_from = "2015-06-19"
+events = ["Promo", "StateHoliday", "SchoolHoliday"]
+event_group = "Store"
 batch_size = 1024
 [target]
 transform = "log"
+[train]
+epochs = 12
 [export]
 directory = "saved_models/rossmann"
 [columns]
 Customers = "ignore"
-Open = "ignore"
 """
 
 
@@ -145,7 +148,7 @@ def boosted_rossmann(folder: Path) -> None:
     frame = frame.merge(pd.read_csv(folder / "store.csv"), on="Store", how="left").query("Open == 1 and Sales > 0")
     date = pd.to_datetime(frame["Date"])
     inputs = frame.drop(columns=["Sales", "Customers", "Open", "Date"])
-    for name in ("year", "month", "day", "dayofyear"):
+    for name in ("year", "month", "day", "day_of_year"):
         inputs[name] = getattr(date.dt, name)
     inputs["week"] = date.dt.isocalendar().week.astype(int)
     for column in inputs.select_dtypes(exclude="number"):

