@@ -81,9 +81,10 @@ class MaskingRule:
         flat = tf.reshape(ids, [-1])
         targets = tf.gather(flat, places)
         kind = _uniform(tf.shape(places), which)
-        ordinary = tf.constant(self._ordinary, tf.int32)
+        ordinary = self._ordinary
         number = tf.random.stateless_uniform(tf.shape(places), tokens, 0, len(ordinary), tf.int32, alg="philox")
-        swapped = tf.where(kind < self.hidden + self.swapped, tf.gather(ordinary, number), targets)
+        other = tf.gather(tf.constant(ordinary, tf.int32), number)
+        swapped = tf.where(kind < self.hidden + self.swapped, other, targets)
         seen = tf.where(kind < self.hidden, self.mask_id, swapped)
         inputs = tf.tensor_scatter_nd_update(flat, places[:, None], seen)
         return tf.reshape(inputs, shape), places, targets
