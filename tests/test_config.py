@@ -256,6 +256,15 @@ def test_a_table_s_config_is_what_reads_it(write, tmp_path: Path):
     assert config.start_from is None
 
 
+@pytest.mark.parametrize("border", [2015, 0, -1.5])
+def test_a_time_column_of_numbers_has_numbers_as_borders(write, border: float):
+    path = write(TABLES.replace("2015-06-19", str(border)))
+    options = load_config(path, ["data.val_from=-7"]).table_options
+    assert (options["val_from"], options["test_from"]) == (-7, border)
+    assert type(options["test_from"]) is type(border)
+    assert "data: test_from needs time_column" in message_of(path, "data.time_column=")
+
+
 def test_columns_of_a_table_can_be_overridden(write):
     path = write(TABLES)
     overrides = ["columns.wind.speed=ignore", "columns.new=id", 'data.targets=["a", "b"]', "target.weights={a = 2.0}"]
@@ -274,7 +283,13 @@ def test_columns_of_a_table_can_be_overridden(write):
         ("target.weights={cost = 1.0}", "target.weights names 'cost', which is not in data.targets"),
         ('data.targets=["a", "a"]', "data.targets: must be a column, or a list of different columns"),
         ("data.time_column=", "data: test_from needs time_column"),
-        ("data.test_from=19.6.2015", "data.test_from: a day is written as 2015-06-19; received: '19.6.2015'"),
+        ("data.test_from=true", "data.test_from: a day is written as 2015-06-19, a number as 2015; received: True"),
+        ("data.test_from=nan", "data.test_from: a day is written as 2015-06-19, a number as 2015; received: nan"),
+        ("target.weights={Sales = 2.0}", "target.weights is for several targets: a single one has nothing"),
+        (
+            "data.test_from=19.6.2015",
+            "data.test_from: a day is written as 2015-06-19, a number as 2015; received: '19.6",
+        ),
         ("data.event_group=Store", "data: event_group needs events"),
         ("model.dropout=[0.1]", "model: dropout has another length than hidden"),
         ("model.dropout=1.0", "model.dropout: a dropout is a number from 0 and below 1"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -63,18 +64,20 @@ def _dropout(value: object) -> object:
 
 
 def _day(value: object) -> object:
-    """Accept TOML's own dates as well as strings."""
+    """Accept TOML's own dates as well as strings, and numbers where the times are numbers."""
+    if _is_number(value) and math.isfinite(value):  # type: ignore[arg-type]
+        return value
     text = value.isoformat() if isinstance(value, datetime.date) else value
     if text != "":
         try:
             datetime.datetime.fromisoformat(text)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            raise ValueError("a day is written as 2015-06-19") from None
+            raise ValueError("a day is written as 2015-06-19, a number as 2015") from None
     return text
 
 
 Column = Annotated[str, Field(min_length=1)]
-Day = Annotated[str, BeforeValidator(_day)]
+Day = Annotated[str | int | float, BeforeValidator(_day)]
 Transform = Literal["none", "log", "yeo_johnson"]
 
 
@@ -107,7 +110,7 @@ class TabularDataSection(DataSection):
     @model_validator(mode="after")
     def _dates_need_their_column(self) -> Self:
         for key, value in (("val_from", self.val_from), ("test_from", self.test_from)):
-            if value and not self.time_column:
+            if value != "" and not self.time_column:
                 raise ValueError(f"{key} needs time_column")
         if self.event_group and not self.events:
             raise ValueError("event_group needs events")
@@ -219,8 +222,8 @@ class TabularConfig(ProjectConfig):
             "split_column": data.split_column or None,
             "group_column": data.group_column or None,
             "val_fraction": data.val_fraction,
-            "val_from": data.val_from or None,
-            "test_from": data.test_from or None,
+            "val_from": None if data.val_from == "" else data.val_from,
+            "test_from": None if data.test_from == "" else data.test_from,
             "scaling": data.scaling,
             "min_count": data.min_count,
             "hash_buckets": data.hash_buckets,
@@ -249,6 +252,8 @@ class TabularConfig(ProjectConfig):
             for name in named if isinstance(named, dict) else ():
                 if name not in self.targets:
                     raise ValueError(f"target.{key} names {name!r}, which is not in data.targets: {self.targets}")
+        if self.target.weights and len(self.targets) == 1:
+            raise ValueError("target.weights is for several targets: a single one has nothing to be weighed against")
         for name in self.targets:
             if name in self.columns:
                 raise ValueError(f"columns.{name} is a target: say what it is in [target] kinds")

@@ -13,7 +13,7 @@ from notebooks import run_notebook
 
 from tlkit.cli import row_chunks
 from tlkit.cli.main import run
-from tlkit.cli.row_chunks import Chunk, RowFile, typed
+from tlkit.cli.row_chunks import Chunk, RowFile, joined, like, typed
 from tlkit.cli.table_kind import toml_key
 from tlkit.config import load_config
 from tlkit.scaffold.new import new_project
@@ -54,11 +54,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.chdir(before)
     config = place / "houses" / "config.toml"
-    config.write_text(config.read_text().replace("join = {}  ", 'join = { "../towns.csv" = "town" }'))
+    before_join = config.read_text()
+    config.write_text(before_join.replace("join = {}  ", 'join = { "../towns.csv" = "town" }'))
+    assert config.read_text() != before_join
     values = run_notebook(place / "houses", SHORT)
     assert values["exported"] == place / "houses" / "saved_models" / "houses" / "1"
     text = config.read_text()
     config.write_text(text.replace("hidden = [200, 100]", "hidden = [16]"))
+    assert config.read_text() != text
     return place / "houses"
 
 
@@ -159,6 +162,44 @@ def test_a_table_comes_back_with_its_columns_and_the_answers(inside: Path, train
     assert sorted(path.name for path in inside.iterdir()) == ["rows.csv", "scored.csv"]
 
 
+def test_predict_answers_what_the_network_said_of_the_same_rows_in_training(inside: Path, trained: Path, capfd):
+    from tlkit.cli.project import find_project
+    from tlkit.cli.trained import load_learner
+
+    project = find_project(trained)
+    with project.code() as code:
+        learn = load_learner(project, code)
+        wanted = learn.task.objective.probabilities(learn.logits("val")).numpy()[:, 0]
+        places = learn.data.places("val", range(len(wanted)))
+    table = rows_of(trained.parent / "houses.csv")
+    chosen = [table[int(place.rpartition(" ")[2]) - 2] for place in places]
+    assert "" in {row["area m2"] for row in chosen}  # what is missing is answered alike, too
+    assert answers_to(inside / "val.csv", chosen, capfd) == pytest.approx(wanted.tolist(), rel=1e-4)
+
+
+def answers_to(file: Path, rows: list[dict[str, str]], capfd) -> list[float]:
+    """Give the predicted prices of some rows, which are written without their true ones."""
+    names = [name for name in rows[0] if name != "price"]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, names, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+    capfd.readouterr()
+    assert run(["predict", str(file), "--json"]) == 0
+    return [answer["predicted_price"] for answer in json.loads(capfd.readouterr().out)]
+
+
+def test_a_column_that_is_looked_up_is_read_by_the_network(inside: Path, trained: Path, capfd):
+    rows = rows_of(trained.parent / "houses.csv")[:8]
+    plain = answers_to(inside / "rows.csv", rows, capfd)
+    people = {"0": "1000", "1": "50000", "2": "700", "3": "9000"}
+    same = answers_to(inside / "rows.csv", [{**row, "people": people[row["town"]]} for row in rows], capfd)
+    assert same == pytest.approx(plain, rel=1e-5)
+    other = answers_to(inside / "rows.csv", [{**row, "people": "50000"} for row in rows], capfd)
+    changed = [row["town"] != "1" for row in rows]
+    assert [a != pytest.approx(b, rel=1e-5) for a, b in zip(plain, other, strict=True)] == changed
+
+
 def test_every_form_gives_the_same_answers(inside: Path, capfd, monkeypatch):
     import pandas as pd
 
@@ -168,10 +209,12 @@ def test_every_form_gives_the_same_answers(inside: Path, capfd, monkeypatch):
     frame.to_parquet(inside / "rows.parquet")
     frame.to_csv(inside / "rows.tsv", sep="\t", index=False)
     frame.to_json(inside / "rows.jsonl", orient="records", lines=True)
+    frame.to_csv(inside / "packed.csv.gz", index=False)
     found = {}
     for form in ("csv", "tsv", "jsonl", "parquet"):
         out = inside / f"out.{form}"
-        assert run(["predict", str(inside / f"rows.{form}"), "--out", str(out)]) == 0
+        given = "packed.csv.gz" if form == "csv" else f"rows.{form}"
+        assert run(["predict", str(inside / given), "--out", str(out)]) == 0
         scored = {
             "csv": pd.read_csv,
             "tsv": lambda path: pd.read_csv(path, sep="\t"),
@@ -226,6 +269,12 @@ def test_a_stop_in_the_middle_leaves_nothing_behind(inside: Path, capfd, monkeyp
     [
         ("area m2", "large", "row 4, column 'area m2' is not what it was in training; received: 'large'; allowed: num"),
         ("rooms", "2.5", "row 4, column 'rooms' is not what it was in training; received: '2.5'; allowed: whole"),
+        (
+            "area m2",
+            "inf",
+            "row 4, column 'area m2' is not what it was in training; received: 'inf'; allowed: numbers,",
+        ),
+        ("built", "19/06/2015", "row 4, column 'built' is not what it was in training; received: '19/06/2015'; al"),
     ],
 )
 def test_a_field_of_another_type_is_told_with_its_row(inside: Path, capfd, name: str, value: str, expected: str):
@@ -250,6 +299,36 @@ def test_a_file_without_a_column_or_with_an_answer_is_refused(inside: Path, capf
     (inside / "rows.csv").write_text(text)
     assert run(["predict", str(inside / "rows.csv"), "--out", str(inside / "out.csv")]) == 2
     assert "already has a column 'predicted_price'" in capfd.readouterr().err
+
+
+def test_the_type_of_a_parquet_column_does_not_hang_on_its_first_rows(inside: Path, capfd, monkeypatch):
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(row_chunks, "ROWS", 4)
+    write_houses(inside / "rows.csv", 10, [*HEADER[:-1]])
+    frame = pd.read_csv(inside / "rows.csv")
+    frame["note"] = [*[None] * 6, "late", None, None, "later"]
+    frame["sold"] = pd.to_datetime(pd.Series([*[None] * 9, "2020-01-02"]))
+    frame["size"] = [1, 2, 3, 4, 5, 6, 7.5, 8, 9, 10]
+    frame["never"] = None
+    frame["never"] = frame["never"].astype("str")
+    frame.to_parquet(inside / "rows.parquet")
+    with (inside / "rows.jsonl").open("w") as stream:
+        for row in frame.drop(columns="sold").to_dict("records"):
+            plain = {name: None if value != value else value for name, value in row.items()}
+            plain["size"] = int(row["size"]) if row["size"] == int(row["size"]) else row["size"]
+            stream.write(json.dumps(plain) + "\n")
+    assert run(["predict", str(inside / "rows.parquet"), "--out", str(inside / "a.parquet")]) == 0
+    assert run(["predict", str(inside / "rows.jsonl"), "--out", str(inside / "b.parquet")]) == 0
+    given, first, second = (pq.read_schema(inside / f"{name}.parquet") for name in ("rows", "a", "b"))
+    assert [first.field(name).type for name in given.names] == given.types
+    assert str(first.field("predicted_price").type) == "double"
+    assert [str(second.field(name).type) for name in ("note", "size", "never")] == ["string", "double", "string"]
+    for name in ("a", "b"):
+        made = pq.read_table(inside / f"{name}.parquet")
+        assert made["note"].to_pylist()[-4:] == ["late", None, None, "later"]
+        assert made["size"].to_pylist() == frame["size"].tolist()
 
 
 def test_rows_are_shown_to_a_person(inside: Path, capfd):
@@ -358,6 +437,192 @@ def test_other_separators_and_spaces_after_them_are_read(tmp_path: Path):
     (tmp_path / "b.csv").write_text("x, y\n1, a\n2, b\n")
     (chunk,) = RowFile(tmp_path / "b.csv")
     assert chunk.fields[1] == {"x": "2", "y": "b"}
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.tsv.gz"])
+def test_packed_tables_are_read_row_by_row(tmp_path: Path, name: str):
+    import gzip
+
+    text = "x,y\n1,a\n\n2,b\n".replace(",", "\t" if "tsv" in name else ",")
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    (chunk,) = RowFile(tmp_path / name)
+    assert chunk.fields == [{"x": "1", "y": "a"}, {"x": "2", "y": "b"}]
+    assert chunk.places == [f"{tmp_path / name} row 2", f"{tmp_path / name} row 4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", b"x;y\n1;2\n3;4\n", r"separated by semicolons, not by commas.*pass separator"),
+        ("a.csv", b"x,y\n1,2\n3\n", r"row 3 has 1 fields where the header has 2"),
+        ("a.csv", b'x,y\n1,2\n3,"4\n', r"row 3 cannot be read: unexpected end"),
+        ("a.csv", b"x,y\n1,2\n3,\xff\n", r"line 3 holds a byte that is not utf-8"),
+        ("a.csv.gz", b"x,y\n1,2\n", r"the table cannot be unpacked"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_explained(tmp_path: Path, name: str, content: bytes, expected: str):
+    from tlkit.errors import DataError
+
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=expected):
+        RowFile(tmp_path / name).survey()
+
+
+def test_true_and_false_are_numbers_where_they_were_in_training():
+    from tlkit.preprocessing.columns import Continuous
+
+    texts = [{"x": "True"}, {"x": "false"}, {"x": "0.5"}]
+    assert typed(Chunk(texts, ["a", "b", "c"]), [Continuous("x", "x")], ("",))["x"].tolist() == [1.0, 0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("continuous", v) for v in ("inf", "-Infinity", "1e999", "NAN")]
+    + [("date", v) for v in ("19/06/2015", "2015-02-30", "2015-06", "20150619", "soon")],
+)
+def test_what_the_graph_would_take_for_missing_is_refused(kind: str, value: str):
+    from tlkit.errors import DataError
+    from tlkit.preprocessing.columns import Continuous, Date
+
+    column = Continuous("c", "c") if kind == "continuous" else Date("c", "c")
+    good = {"continuous": ["1", "", "?"], "date": ["2015-06-19", "", " 2015-06-19T13:05:00Z "]}[kind]
+    known = [{"c": text} for text in good]
+    assert len(typed(Chunk(known, ["r 2", "r 3", "r 4"]), [column], ("", "?"))) == 3
+    with pytest.raises(DataError, match=r"r 5, column 'c' is not what it was.*allowed: (numbers, finite|dates as)"):
+        typed(Chunk([*known, {"c": value}], ["r 2", "r 3", "r 4", "r 5"]), [column], ("", "?"))
+
+
+def test_dates_of_parquet_are_dates():
+    import datetime
+
+    from tlkit.preprocessing.columns import Date
+
+    values = [datetime.date(2015, 6, 19), datetime.datetime(2015, 6, 19, 13, 5), None]
+    frame = typed(Chunk([{"c": value} for value in values], ["a", "b", "c"]), [Date("c", "c")], ("",))
+    assert frame["c"].tolist()[:2] == ["2015-06-19", "2015-06-19 13:05:00"]
+    assert frame["c"].isna().tolist() == [False, False, True]
+
+
+# Looking up
+
+
+@pytest.mark.parametrize(
+    ("keys", "fields"),
+    [
+        (["2024-01-01", "2024-01-02"], ["2024-01-02", "NA", "2024-01-01", "", "2030-01-01"]),
+        ([1, 2], ["2", "NA", "1.0", "", "7"]),
+        ([0.5, 2.0], ["2", "NA", ".5", "", "7"]),
+        ([False, True], ["True", "NA", "false", "", ""]),
+        (["a", "b"], ["b", "NA", "a", "", "c"]),
+    ],
+)
+@pytest.mark.parametrize("gaps", [True, False])
+def test_keys_to_look_up_have_the_type_of_the_other_table(keys: list, fields: list[str], gaps: bool):
+    import pandas as pd
+
+    values = pd.Series(keys)
+    other = pd.DataFrame({"key": pd.to_datetime(values) if str(keys[0]).startswith("2024") else values, "x": [10, 20]})
+    fields = fields if gaps else [fields[0], fields[2], fields[0], fields[2], fields[2]]
+    chunk = Chunk([{"key": field} for field in fields], list("abcde"))
+    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], ("", "NA"))
+    found = [None if value != value else int(value) for value in frame["x"].tolist()]
+    assert found == ([20, None, 10, None, None] if gaps else [20, 10, 20, 10, 10])
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int64", "x"), ("datetime64[us]", "soon"), ("bool", "maybe")])
+def test_a_key_of_another_type_is_told_with_its_row(dtype: str, value: str):
+    from tlkit.errors import DataError
+
+    with pytest.raises(DataError, match="r 3, column 'key' is not what it was"):
+        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), ("",))
+
+
+@pytest.fixture
+def shops(tmp_path: Path):
+    """A project of shops with days of events, whose actions stand in a further table; and its preprocessing."""
+    from tlkit.cli.project import find_project
+    from tlkit.data.tables import table_from_file
+
+    rng = np.random.default_rng(0)
+    days = np.arange("2024-01-01", "2024-03-01", dtype="M8[D]").astype(str)
+    lines = [f"{day},{shop},{int(rng.random() < 0.2)},{rng.uniform(1, 9):.2f}" for day in days for shop in (1, 2)]
+    head = "day,shop,promo,sold"
+    (tmp_path / "sold.csv").write_text("\n".join([head, *lines[:80]]) + "\n")
+    (tmp_path / "new.csv").write_text("\n".join([head, *lines[80:]]) + "\n")
+    (tmp_path / "days.csv").write_text(
+        "day,fair\n" + "".join(f"{day},{int(n % 9 == 4)}\n" for n, day in enumerate(days))
+    )
+    folder = new_project("tabular-embeddings", tmp_path / "shops", {"data_path": "../sold.csv", "target": "sold"})
+    words = ['data.events=["promo","fair"]', "data.event_group=shop", 'data.join={"../days.csv"="day"}']
+    project = find_project(folder, words)
+    options = project.config.table_options
+    data = table_from_file(
+        project.config.data_path, project.config.targets, **{**options, "kinds": {"shop": "categorical"}}
+    )
+    assert any(column.name == "fair days since" for column in data.preprocessing.columns)
+    return project, data
+
+
+def test_columns_about_events_are_made_as_evaluate_makes_them(shops, tmp_path: Path, monkeypatch):
+    from tlkit.cli.predict_rows import _encoder
+    from tlkit.data.tables import table_to_evaluate
+
+    monkeypatch.setattr(row_chunks, "ROWS", 7)
+    project, data = shops
+    new = tmp_path / "new.csv"
+    reading = {**project.config.reading, "history": project.config.data_path}
+    wanted = table_to_evaluate(new, data.preprocessing, data.targets, **reading).encoded("test")
+    rows = RowFile(new)
+    frame_of = _encoder(project, data.preprocessing, rows.survey()[0], rows)
+    found = np.concatenate([data.preprocessing.encode_frame(frame_of(chunk)) for chunk in rows])
+    np.testing.assert_array_equal(found, wanted)
+    alone = table_to_evaluate(new, data.preprocessing, data.targets, **project.config.reading).encoded("test")
+    assert (alone != wanted).any()  # the days before them matter
+
+
+def test_what_columns_about_events_need_is_told(shops, tmp_path: Path):
+    from tlkit.cli.predict_rows import _encoder
+    from tlkit.errors import DataError
+
+    project, data = shops
+    new = tmp_path / "new.csv"
+    text = new.read_text()
+    rows = RowFile(new)
+    new.write_text(text.replace("2024-02-15", ""))
+    with pytest.raises(DataError, match=r"new.csv row \d+ has no 'day', which the columns about events need"):
+        _encoder(project, data.preprocessing, rows.survey()[0], rows)
+    new.write_text(text.replace("promo", "action", 1))
+    with pytest.raises(DataError, match="lacks column 'promo'"):
+        _encoder(project, data.preprocessing, rows.survey()[0], rows)
+    new.write_text(text)
+    (tmp_path / "sold.csv").unlink()
+    with pytest.raises(DataError, match="look back into the training data.*tlkit.event_features"):
+        _encoder(project, data.preprocessing, rows.survey()[0], rows)
+
+
+def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
+    from types import SimpleNamespace
+
+    from tlkit.cli.predict_rows import _Exported, answer_columns
+    from tlkit.cli.table_kind import targets_of
+    from tlkit.data.table_targets import MULTI_LABEL_NAME
+    from tlkit.export.interface import Output
+    from tlkit.preprocessing.columns import Continuous
+    from tlkit.preprocessing.table import TablePreprocessing
+
+    for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
+        config = SimpleNamespace(targets=["wet", "cold"])
+        plain = Output(target="", kind=kind, class_names=("wet", "cold"), classes="classes", scores="scores")
+        interface = SimpleNamespace(answers="probabilities", outputs_or=lambda *_, plain=plain: (plain,))
+        manifest = SimpleNamespace(
+            interface=interface, labels=("wet", "cold"), objective=kind,
+            preprocessing=TablePreprocessing((Continuous("x", "x"),)).to_dict(),
+        )  # fmt: skip
+        exported = _Exported(SimpleNamespace(manifest=manifest), config)
+        objective = SimpleNamespace(name=kind)
+        trained = targets_of(SimpleNamespace(objective=objective, class_names=("wet", "cold")), config)
+        wanted = [f"predicted_{name}", "probability_wet", "probability_cold"]
+        assert answer_columns(exported.targets) == answer_columns(trained) == wanted
 
 
 # Before TensorFlow loads

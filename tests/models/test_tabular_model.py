@@ -6,9 +6,11 @@ import dataclasses
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
+from tlkit.data.tables import table_from_file
 from tlkit.errors import ConfigError
 from tlkit.models.ensemble import ensemble
 from tlkit.models.tabular import embedding_size, tabular_model
@@ -16,13 +18,14 @@ from tlkit.models.targets_objective import TargetsObjective, objective_of, outpu
 from tlkit.preprocessing.columns import Categorical, Continuous
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target
+from tlkit.training.learner import Learner
 
 COLOUR = Categorical("colour", "colour", "string", ("red", "green", "blue"))
 SHOP = Categorical("shop", "shop", "int64", tuple(map(str, range(20))))
 SIZE = Continuous("size", "size", flag=True)
 TABLE = TablePreprocessing((COLOUR, SHOP, SIZE))
 PRICE = Target("price", center=10.0, scale=2.0)
-KIND = Target("kind", "single_label", ("a", "b", "c"), weight=0.5)
+KIND = Target("kind", "single_label", ("a", "b", "c"))
 ROWS = np.array([[2, 5, 0.1, 0], [0, 0, -1.0, 1], [1, 21, 2.0, 0], [4, 1, 0.0, 0]], np.float32)
 
 
@@ -72,7 +75,7 @@ def test_the_same_seed_gives_the_same_network():
 
 
 def test_several_targets_share_the_network_and_add_up_their_losses():
-    objective = objective_of([PRICE, KIND])
+    objective = objective_of([PRICE, dataclasses.replace(KIND, weight=0.5)])
     assert objective.name == "several"
     assert output_names([PRICE, KIND]) == ("price", "kind=a", "kind=b", "kind=c")
     labels = np.array([[14.0, 2], [10.0, 0]], np.float32)
@@ -143,6 +146,30 @@ def test_it_is_saved_and_loaded_as_a_plain_keras_model(tmp_path):
 def test_unusable_arguments_are_named(options, message):
     with pytest.raises(ConfigError, match=message):
         tabular_model(TABLE, [PRICE], **options)
+
+
+@pytest.mark.parametrize("target", [PRICE, KIND])
+def test_a_weight_of_a_single_target_is_refused(target):
+    with pytest.raises(ConfigError, match=f"weight of {target.name} has nothing to be weighed against; received: 0.5"):
+        tabular_model(TABLE, [dataclasses.replace(target, weight=0.5)])
+
+
+def test_labels_are_smoothed_only_where_there_are_classes():
+    for targets in ([PRICE], [PRICE, dataclasses.replace(PRICE, name="rent")]):
+        with pytest.raises(ConfigError, match=r"label_smoothing is for classes.*received: 0\.1"):
+            objective_of(targets).loss(0.1)
+        objective_of(targets).loss(0.0)
+    objective = objective_of([PRICE, KIND])
+    targets, outputs = np.array([[0.0, 1, 0, 0]], np.float32), np.array([[0.0, 9, 0, 0]], np.float32)
+    assert float(objective.loss(0.1)(targets, outputs)) > 0.1 > float(objective.loss()(targets, outputs))
+
+
+def test_a_learner_of_a_regression_refuses_label_smoothing_before_training():
+    frame = pd.DataFrame({"size": np.arange(40.0) + 0.5, "price": np.arange(40.0) % 7 + 0.25})
+    data = table_from_file(frame, "price", kinds={"size": "continuous"}, batch_size=8)
+    task = tabular_model(data.preprocessing, data.targets, hidden=[4])
+    with pytest.raises(ConfigError, match="label_smoothing is for classes"):
+        Learner(task, data, label_smoothing=0.1)
 
 
 def test_targets_that_do_not_go_together_are_refused():

@@ -122,6 +122,12 @@ def test_hashed_columns_have_buckets_and_no_values():
     assert set(found[:-1, 0]) == set(range(2, 12))
     assert found[-1, 0] == 1
     assert only(pd.Series([5, 6]), "categorical", hash_buckets={"a": 10}).dtype == "int64"
+    assert only(pd.Series([5, None]), "categorical", hash_buckets={"a": 10}).dtype == "int64"
+
+
+def test_numbers_with_a_fraction_are_not_hashed():
+    with pytest.raises(ConfigError, match=r"column 'a', which holds numbers with a fraction.*make it continuous"):
+        only(pd.Series([0.5, 6]), "categorical", hash_buckets={"a": 10})
 
 
 def test_dates_learn_their_years_and_whether_hours_vary():

@@ -215,6 +215,7 @@ def test_boosting_beats_a_net_that_knows_nothing():
     assert found.to_dict()["contenders"][0]["seconds"] == 12.0
     assert found.table().row_count == 2
     assert (found.rows, found.of_rows) == (400, 400)
+    assert "Boosting saw" not in found.verdict
 
 
 def test_a_perfect_net_wins_and_says_so():
@@ -223,7 +224,18 @@ def test_a_perfect_net_wins_and_says_so():
     assert found.winner == "network"
     assert found.verdict.startswith("By RMSE, the network wins: 0.000; boosting on raw columns ")
     assert (found.rows, found.of_rows) == (100, 400)
+    assert "Boosting saw only 100 of the 400 training rows." in found.verdict
     assert found.contenders[1].seconds > 0
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_verdict_says_that_the_best_epoch_was_chosen_by_the_validation_rows(split):
+    data = data_of((Target("price"),), answer)
+    frames = {"train": data.frame("train"), split: data.frame("val")}
+    data.frame, data.labels = frames.__getitem__, lambda name: answer(frames[name])
+    found = compare_with_boosting(data, answer(frames[split]), split=split, iterations=5)
+    assert ("these rows chose it: that favours the network" in found.verdict) == (split == "val")
+    assert found.to_dict()["split"] == split
 
 
 def test_embeddings_stand_for_their_categories():

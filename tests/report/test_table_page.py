@@ -61,6 +61,7 @@ def learner(kind, evil=False, splits=("train", "val")):
     """Stand in for a Learner on the tiny table."""
     targets = tiny_targets(kind)
     frames = {"train": tiny_frame(80), "val": tiny_frame(40, 1)}
+    frames["test"] = frames["val"]
     task = tiny_table_task(kind)
     if evil:
         frames["val"].loc[0:30, "colour"] = EVIL
@@ -121,6 +122,22 @@ def test_without_training_rows_it_says_why_boosting_is_missing(tmp_path):
     text = report_on_tables(learn, tmp_path / "r.html", title="T", split="val").read_text(encoding="utf-8")
     assert "there are no training rows in this data" in text
     assert "Beside gradient boosting" not in text
+
+
+def test_the_page_says_that_the_best_epoch_was_chosen_by_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("tlkit.training.table_pages.BOOSTED", 50)
+    path = tmp_path / "r.html"
+    text = Page(report_on_tables(learner("regression"), path, title="T", split="val").read_text("utf-8")).text
+    assert "All figures are of the validation rows. Where the best epoch was kept, these rows chose it" in text
+    assert "that favours the network" in text
+    assert "Boosting saw only 50 of the 80 training rows." in text
+    assert "--split test" not in text
+    learn = learner("regression", splits=("val", "test"))
+    text = report_on_tables(learn, path, title="T", split="val").read_text("utf-8")
+    assert "tlkit evaluate --split test" in text
+    text = report_on_tables(learn, path, title="T", split="test").read_text("utf-8")
+    assert "All figures are of test rows" in text
+    assert "chose it" not in text
 
 
 def test_it_is_for_tables(tmp_path):

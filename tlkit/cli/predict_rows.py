@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tlkit.cli.row_chunks as chunks
 from tlkit.cli.predict_table import check_out, replacing, writer
-from tlkit.cli.row_chunks import Chunk, RowFile, joined, lacking_columns, typed
-from tlkit.errors import DataError
+from tlkit.cli.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
+from tlkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,9 @@ def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool 
 
     Args:
         project: a trained or exported one.
-        file: a .csv, .tsv, .jsonl, .ndjson or .parquet table with the columns of the training data; columns of tables
-            that the training joined are looked up where the file does not have them.
+        file: a .csv, .tsv, .csv.gz, .tsv.gz, .jsonl, .ndjson or .parquet table with the columns of the training data;
+            where the file does not have them, columns of tables that the training joined are looked up, and those
+            about events are made, which look back into the project's own data.
         out: a table: the columns of `file`, `predicted_<target>`, and for classes `probability_<class>`; with several
             targets `probability_<target>=<class>`. None gives the answers of all rows instead of writing them.
         force: replace `out` if it exists.
@@ -71,8 +72,8 @@ def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool 
         twice = [name for name in own if name in columns]
         if twice and out is not None:
             raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
-        frame_of = _encoder(project, model.preprocessing, columns, file)
-        with _Sink(out, [*columns, *own]) as sink:
+        frame_of = _encoder(project, model.preprocessing, columns, rows)
+        with _Sink(out, [*columns, *own], lambda: _types(rows, columns, model.targets)) as sink:
             done = 0
             for chunk in rows:
                 answers = said(model.answer(frame_of(chunk)), model.targets)
@@ -95,6 +96,19 @@ def answer_columns(targets: Sequence[Any]) -> list[str]:
         stem = f"{target.name}=" if len(targets) > 1 else ""
         names += [f"probability_{stem}{label}" for label in target.class_names]
     return names
+
+
+def _types(rows: RowFile, columns: Sequence[str], targets: Sequence[Any]) -> Any:
+    """Say what an output's columns hold, as an Arrow schema."""
+    import pyarrow as pa
+
+    found = rows.types()
+    values = {f"predicted_{target.name}" for target in targets if target.kind == "regression"}
+    fields = [found.field(name) if name in found.names else pa.field(name, pa.string()) for name in columns]
+    for name in answer_columns(targets):
+        is_number = name in values or name.startswith("probability_")
+        fields.append(pa.field(name, pa.float64() if is_number else pa.string()))
+    return pa.schema(fields)
 
 
 def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
@@ -171,37 +185,107 @@ def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"and {len(answers) - _SHOWN:,} more; --out writes them all"
 
 
-def _encoder(project: Project, preprocessing: Any, names: Sequence[str], file: Path) -> Callable[[Chunk], Any]:
+def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: RowFile) -> Callable[[Chunk], Any]:
     """Give what makes the network's columns of a chunk; refuses a file that lacks one."""
+    from tlkit.data.events import event_columns
     from tlkit.data.frame_source import read_source
 
-    lacking = lacking_columns(names, preprocessing.columns)
     config: Any = project.config
+    lacking = lacking_columns(names, preprocessing.columns)
+    made = [name for event in config.data.events for name in event_columns(event) if name in lacking]
+    keys = _event_keys(config, preprocessing) if made else []
+    # What the file has not itself is looked up: inputs, and what events are known by.
+    wanted = list(dict.fromkeys([*lacking, *(name for name in keys if name not in names)]))
     tables = []
-    for other, on in config.reading["join"] if lacking else []:
+    for other, on in config.reading["join"] if wanted else []:
         if all(name in names for name in on):
             options = {"separator": config.reading["separator"], "encoding": config.reading["encoding"]}
             tables.append((read_source(other, **options).frame, on))
     found = {name for table, _ in tables for name in table.columns}
-    missing = [name for name in lacking if name not in found]
+    missing = [name for name in wanted if name not in found and name not in made]
     if missing:
         raise DataError(
-            f"{file} lacks column {missing[0]!r}, which the network reads",
+            f"{rows.path} lacks column {missing[0]!r}, which the network reads",
             received=f"columns {', '.join(names)}",
             fix=f"{len(missing)} columns are lacking: {', '.join(missing)}" if len(missing) > 1 else None,
         )
+    events = _events(config, preprocessing, rows, names, keys, tables)[made] if made else None
 
     def frame_of(chunk: Chunk) -> Any:
         frame = typed(chunk, preprocessing.columns, preprocessing.missing)
-        return joined(frame, chunk, tables, lacking) if lacking else frame
+        if lacking:
+            frame = joined(frame, chunk, tables, lacking, preprocessing.missing)
+        if events is not None:
+            own = events.iloc[chunk.begin : chunk.begin + len(frame)].reset_index(drop=True)
+            frame = frame.assign(**{name: own[name] for name in made})
+        return frame
 
     return frame_of
+
+
+def _event_keys(config: Any, preprocessing: Any) -> list[str]:
+    """Name the columns that tell events: first that of the days, then the events, then that of the groups."""
+    from tlkit.preprocessing.columns import Date
+
+    dates = [column.name for column in preprocessing.columns if isinstance(column, Date)]
+    if not config.data.time_column and len(dates) != 1:
+        raise ConfigError("events need to know the column of their days", received=dates, fix="set data.time_column")
+    group = [config.data.event_group] if config.data.event_group else []
+    return [config.data.time_column or dates[0], *config.data.events, *group]
+
+
+def _events(
+    config: Any,
+    preprocessing: Any,
+    rows: RowFile,
+    names: Sequence[str],
+    keys: Sequence[str],
+    tables: Sequence[tuple[Any, list[str]]],
+) -> pd.DataFrame:
+    """Make the columns about events of all rows, which look back into the project's own data as in `evaluate --data`.
+
+    Only the columns that tell events are held of the whole file.
+    """
+    import pandas as pd
+
+    from tlkit.data.events import as_moments
+    from tlkit.data.frame_source import join_tables, read_source
+    from tlkit.data.tables import _with_events
+    from tlkit.data.text_files import missing_column
+
+    reading, date = config.reading, keys[0]
+    if not config.data_path.exists():
+        raise DataError(
+            f"{rows.path} lacks the columns about events, which look back into the training data",
+            received=f"no {config.data_path}",
+            fix="put it back, or add the columns to the table with tlkit.event_features",
+        )
+    options = {"separator": reading["separator"], "encoding": reading["encoding"]}
+    history = join_tables(read_source(config.data_path, **options), reading["join"], **options).frame
+    for name in keys:
+        if name not in history.columns:
+            raise missing_column(name, history.columns, str(config.data_path))
+    history = history[list(keys)]
+    history = history.assign(**{date: as_moments(history[date])})
+    parts = []
+    for chunk in rows:
+        part = pd.DataFrame({name: like(chunk, name, history[name].dtype, preprocessing.missing) for name in keys})
+        part = joined(part, chunk, tables, [name for name in keys if name not in names], preprocessing.missing)
+        part[date] = as_moments(part[date])
+        undated = part[date].isna().to_numpy()
+        if undated.any():
+            place = chunk.places[int(undated.argmax())]
+            raise DataError(f"{place} has no {date!r}, which the columns about events need")
+        parts.append(part)
+    whole = pd.concat(parts, ignore_index=True)
+    return _with_events(whole, history, date, config.data.events, config.data.event_group or None)
 
 
 class _Exported:
     """The newest export."""
 
     def __init__(self, predictor: Any, config: Any):
+        from tlkit.cli.table_kind import name_of_target
         from tlkit.preprocessing.table import TablePreprocessing
         from tlkit.preprocessing.targets import Target
 
@@ -210,7 +294,9 @@ class _Exported:
         self._answers = manifest.interface.answers
         self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)
         outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
-        self.targets = [Target(out.target or config.targets[0], out.kind, out.class_names) for out in outputs]
+        self.targets = [
+            Target(out.target or name_of_target(out.kind, config), out.kind, out.class_names) for out in outputs
+        ]
 
     def answer(self, frame: pd.DataFrame) -> np.ndarray:
         """Answer rows."""
@@ -254,8 +340,8 @@ def _model(project: Project) -> Iterator[Model]:
 class _Sink:
     """Writes rows with their answers beside a file that they replace at the end; without a file, nothing."""
 
-    def __init__(self, out: Path | None, columns: Sequence[str]):
-        self._out, self._columns = out, columns
+    def __init__(self, out: Path | None, columns: Sequence[str], types: Callable[[], Any]):
+        self._out, self._columns, self._types = out, columns, types
         self._stack = contextlib.ExitStack()
         self._pending: list[dict[str, Any]] = []
         self._table: Any = None
@@ -263,9 +349,12 @@ class _Sink:
     def __enter__(self) -> _Sink:
         if self._out is not None:
             parquet = self._out.suffix.lower() == ".parquet"
+            schema = self._types() if parquet else None
             file = self._stack.enter_context(replacing(self._out, binary=parquet))
             if parquet:
-                self._file = file
+                import pyarrow.parquet as pq
+
+                self._table = pq.ParquetWriter(file, schema)
                 self._stack.push(self._finish)
             else:
                 self._write = writer(self._out, file, self._columns)
@@ -285,22 +374,16 @@ class _Sink:
 
     def _flush(self) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         rows = [{name: fields.get(name) for name in self._columns} for fields in self._pending]
         try:
-            if self._table is None:
-                part = pa.Table.from_pylist(rows)
-                self._table = pq.ParquetWriter(self._file, part.schema)
-            else:
-                part = pa.Table.from_pylist(rows, schema=self._table.schema)
+            part = pa.Table.from_pylist(rows, schema=self._table.schema)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise DataError(f"the rows do not fit a Parquet file: {error}", fix="write .csv or .jsonl") from error
         self._table.write_table(part)
         self._pending = []
 
     def _finish(self, kind: Any, *_: Any) -> None:
-        if kind is None and (self._pending or self._table is None):
+        if kind is None and self._pending:
             self._flush()
-        if self._table is not None:
-            self._table.close()
+        self._table.close()

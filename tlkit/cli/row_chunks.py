@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ from tlkit.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 ROWS = 4096  # that are in memory at once
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+_BOOLEANS = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}  # as pandas reads them
 
 
 class Chunk(NamedTuple):
@@ -24,10 +25,12 @@ class Chunk(NamedTuple):
     Attributes:
         fields: of each row, by column, as they stand in the file: text for CSV and TSV.
         places: where each stands, for messages.
+        begin: how many rows of the file are before them.
     """
 
     fields: list[dict[str, Any]]
     places: list[str]
+    begin: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,7 @@ class RowFile:
     """A table that is read chunk by chunk, as often as it is iterated.
 
     Args:
-        path: a .csv, .tsv, .jsonl, .ndjson or .parquet file.
+        path: a .csv, .tsv, .csv.gz, .tsv.gz, .jsonl, .ndjson or .parquet file.
         separator: between the fields of a CSV or TSV; by the suffix when empty.
         encoding: of a text file.
 
@@ -67,38 +70,81 @@ class RowFile:
             chunk.places.append(place)
             if len(chunk.fields) == ROWS:
                 yield chunk
-                chunk = Chunk([], [])
+                chunk = Chunk([], [], chunk.begin + len(chunk.fields))
         if chunk.fields:
             yield chunk
 
+    def types(self) -> Any:
+        """Say what columns hold, as an Arrow schema: in JSON what all values go into; what is not named holds text."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self.path.suffix.lower() == ".parquet":
+            return pq.read_schema(self.path.expanduser()).remove_metadata()
+        if self._suffix is not None:
+            return pa.schema([])
+        found = pa.schema([])
+        try:
+            for chunk in self:
+                names = dict.fromkeys(name for fields in chunk.fields for name in fields)
+                part = pa.table({name: [fields.get(name) for fields in chunk.fields] for name in names})
+                found = pa.unify_schemas([found, part.schema], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(f"the rows do not fit a Parquet file: {error}", fix="write .csv or .jsonl") from error
+        return pa.schema([(part.name, pa.string() if pa.types.is_null(part.type) else part.type) for part in found])
+
+    @property
+    def _suffix(self) -> str | None:
+        """Of a CSV or TSV, packed or not."""
+        from tlkit.data.frame_files import table_suffix
+
+        suffix = table_suffix(self.path)
+        return None if suffix == ".parquet" else suffix
+
     def _rows(self) -> Iterator[tuple[dict[str, Any], str]]:
-        if self.path.suffix.lower() not in (".csv", ".tsv"):
-            from tlkit.data.table_stream import TableStream
-
-            for row in TableStream(self.path, encoding=self.encoding):
-                yield dict(row.fields), row.place
+        if self._suffix is not None:
+            yield from self._separated(self._suffix)
             return
-        from tlkit.data.table_rows import TableRows
-        from tlkit.data.text_files import MAX_FIELD_BYTES, check_table
+        from tlkit.data.table_stream import TableStream
 
-        separator = self.separator or ("," if self.path.suffix.lower() == ".csv" else "\t")
+        for row in TableStream(self.path, encoding=self.encoding):
+            yield dict(row.fields), row.place
 
-        class Rows(TableRows):
-            @property
-            def delimiter(self) -> str:
-                return separator
+    def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str]]:
+        """Give the rows of a CSV or TSV, as they are read in training."""
+        import csv
+        import gzip
+        import zlib
 
-        path = check_table(self.path, self.encoding, "minimal")
-        rows = iter(Rows(path, str(self.path), self.encoding, "minimal", MAX_FIELD_BYTES))
-        header = next(rows, None)
-        if header is None:
-            raise DataError("the table is empty", received=str(self.path))
-        names = [str(name) for name in header.fields]
-        # As in training: where a space follows each separator, it belongs to neither name nor value.
-        spaced = len(names) > 1 and all(name.startswith(" ") for name in names[1:])
-        for line in rows:
-            fields = {key.strip(): str(value).strip() for key, value in line.fields.items()} if spaced else line.fields
-            yield fields, f"{self.path} row {line.number}"
+        from tlkit.data import frame_files
+        from tlkit.data.text_files import check_encoding, check_table
+
+        path, origin = self.path.expanduser(), str(self.path)
+        if suffix.endswith(".gz") and path.is_file():
+            check_encoding(self.encoding)
+        else:
+            check_table(path, self.encoding, "minimal")
+        separator = self.separator or ("\t" if ".tsv" in suffix else ",")
+        number = 0
+        try:
+            names, spaced = frame_files._header(path, origin, separator, self.encoding)
+            with frame_files._text(path, self.encoding) as stream:
+                rows = frame_files._records(stream, separator, spaced)
+                next(row for row in rows if row)  # the header
+                for number, fields in enumerate(rows, start=2):
+                    if len(fields) == len(names):
+                        yield dict(zip(names, fields, strict=True)), f"{origin} row {number}"
+                    elif fields:  # an empty line is no row
+                        raise DataError(
+                            f"{origin} row {number} has {len(fields)} fields where the header has {len(names)}",
+                            fix=f"a value that holds {separator!r} or a line break must be quoted",
+                        )
+        except csv.Error as error:
+            raise DataError(f"{origin} row {max(number, 1) + 1} cannot be read: {error}") from error
+        except UnicodeDecodeError as error:
+            raise frame_files._undecodable(path, origin, self.encoding) from error
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"the table cannot be unpacked: {error}", received=origin) from error
 
 
 def typed(chunk: Chunk, columns: Sequence[Any], missing: Sequence[str]) -> pd.DataFrame:
@@ -117,26 +163,51 @@ def typed(chunk: Chunk, columns: Sequence[Any], missing: Sequence[str]) -> pd.Da
     """
     import pandas as pd
 
+    from tlkit.preprocessing.columns import Date
+
     found = {}
     for column in columns:
-        values = [fields.get(column.name) for fields in chunk.fields]
-        read = _reader(column)
-        made: list[Any] = []
-        for value, place in zip(values, chunk.places, strict=True):
-            if value is None or value != value or (isinstance(value, str) and value.strip() in missing):
-                made.append(None)
-                continue
-            try:
-                made.append(read(value))
-            except (ValueError, TypeError, OverflowError):
-                raise DataError(
-                    f"{place}, column {column.name!r} is not what it was in training",
-                    received=value,
-                    allowed={"int64": "whole numbers", "float32": "numbers"}.get(column.dtype, "text"),
-                ) from None
+        allowed = {"int64": "whole numbers", "float32": "numbers, finite ones"}.get(column.dtype, "text")
+        if isinstance(column, Date):
+            allowed = "dates as 2015-06-19 or 2015-06-19T13:05:00"
+        made = _read(chunk, column.name, _reader(column), allowed, missing)
+        if isinstance(column, Date):
+            _check_dates(made, chunk, column.name, allowed)
         dtype = {"int64": "Int64", "float32": "float64"}.get(column.dtype, "str")
         found[column.name] = pd.Series(made, dtype=dtype)
     return pd.DataFrame(found)
+
+
+def _read(chunk: Chunk, name: str, read: Callable[[Any], Any], allowed: str, missing: Sequence[str]) -> list[Any]:
+    """Read the fields of one column; None is a missing value."""
+    made: list[Any] = []
+    for fields, place in zip(chunk.fields, chunk.places, strict=True):
+        value = fields.get(name)
+        if value is None or value != value or (isinstance(value, str) and value.strip() in missing):
+            made.append(None)
+            continue
+        try:
+            made.append(read(value))
+        except (ValueError, TypeError, OverflowError):
+            raise _other_type(place, name, value, allowed) from None
+    return made
+
+
+def _other_type(place: str, name: str, value: Any, allowed: str) -> DataError:
+    return DataError(f"{place}, column {name!r} is not what it was in training", received=value, allowed=allowed)
+
+
+def _check_dates(texts: Sequence[str | None], chunk: Chunk, name: str, allowed: str) -> None:
+    """Refuse what the network's own graph would take for a missing date."""
+    import tensorflow as tf
+
+    from tlkit.preprocessing.dates import read_dates
+
+    known = [text or "" for text in texts]
+    valid = read_dates(tf.strings.strip(tf.constant(known, tf.string))).valid.numpy()
+    for number, text in enumerate(texts):
+        if text is not None and not valid[number]:
+            raise _other_type(chunk.places[number], name, text, allowed)
 
 
 def _reader(column: Any) -> Callable[[Any], Any]:
@@ -154,9 +225,14 @@ def _reader(column: Any) -> Callable[[Any], Any]:
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, str) and value in _BOOLEANS:
+        return _BOOLEANS[value]
     if isinstance(value, str) and "_" in value:  # which Python reads, and pandas does not
         raise ValueError(value)
-    return float(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
 def _whole(value: Any) -> int:
@@ -166,6 +242,12 @@ def _whole(value: Any) -> int:
     if (not isinstance(value, str) and whole != value) or not -(2**63) < whole < 2**63:
         raise ValueError(value)
     return whole
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, str) and value not in _BOOLEANS:
+        raise ValueError(value)
+    return bool(_BOOLEANS[value]) if isinstance(value, str) else bool(value)
 
 
 def _text(value: Any) -> str:
@@ -186,7 +268,13 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def joined(frame: pd.DataFrame, chunk: Chunk, tables: Sequence[tuple[Any, list[str]]], lacking: Sequence[str]) -> Any:
+def joined(
+    frame: pd.DataFrame,
+    chunk: Chunk,
+    tables: Sequence[tuple[Any, list[str]]],
+    lacking: Sequence[str],
+    missing: Sequence[str],
+) -> pd.DataFrame:
     """Add columns of further tables, as training did.
 
     Args:
@@ -194,6 +282,10 @@ def joined(frame: pd.DataFrame, chunk: Chunk, tables: Sequence[tuple[Any, list[s
         chunk: the same rows, for the columns to join on.
         tables: DataFrames, and the columns to join each on.
         lacking: columns that the file does not have.
+        missing: texts that stand for a missing value.
+
+    Raises:
+        DataError: a column to join on is of another type than in the further table.
     """
     import pandas as pd
 
@@ -201,14 +293,44 @@ def joined(frame: pd.DataFrame, chunk: Chunk, tables: Sequence[tuple[Any, list[s
         taken = [name for name in lacking if name in other.columns and name not in on]
         if not taken:
             continue
-        keys = pd.DataFrame({name: [fields.get(name) for fields in chunk.fields] for name in on})
-        for name in on:
-            if pd.api.types.is_numeric_dtype(other[name].dtype):
-                keys[name] = pd.to_numeric(keys[name], errors="coerce")
-            keys[name] = keys[name].astype(other[name].dtype) if keys[name].notna().all() else keys[name]
+        keys = pd.DataFrame({name: like(chunk, name, other[name].dtype, missing) for name in on})
         found = keys.merge(other[[*on, *taken]], on=on, how="left", validate="m:1")
-        frame = frame.assign(**{name: found[name].to_numpy() for name in taken})
+        frame = frame.assign(**{name: found[name] for name in taken})
     return frame
+
+
+def like(chunk: Chunk, name: str, dtype: Any, missing: Sequence[str]) -> pd.Series:
+    """Make a column of fields what it is in another table.
+
+    Args:
+        chunk: the rows.
+        name: of the column; where a row lacks it, its value is missing.
+        dtype: of the other table's column.
+        missing: texts that stand for a missing value.
+
+    Raises:
+        DataError: a field does not go into that type; names row, column and value.
+    """
+    import pandas as pd
+
+    types = pd.api.types
+    if types.is_datetime64_any_dtype(dtype):
+        from tlkit.data.events import as_moments
+
+        allowed = "dates as 2015-06-19"
+        made = _read(chunk, name, lambda value: value, allowed, missing)
+        moments = as_moments(pd.Series(made, dtype=object))
+        for number in moments.isna().to_numpy().nonzero()[0]:
+            if made[number] is not None:
+                raise _other_type(chunk.places[number], name, made[number], allowed)
+        return moments.dt.tz_localize(getattr(dtype, "tz", None) and "UTC").astype(dtype)
+    if types.is_bool_dtype(dtype):
+        return pd.Series(_read(chunk, name, _boolean, "true and false", missing), dtype="boolean")
+    if types.is_integer_dtype(dtype):
+        return pd.Series(_read(chunk, name, _whole, "whole numbers", missing), dtype="Int64")
+    if types.is_float_dtype(dtype):
+        return pd.Series(_read(chunk, name, _number, "numbers, finite ones", missing), dtype="float64")
+    return pd.Series(_read(chunk, name, _text, "text", missing), dtype="str")
 
 
 def lacking_columns(names: Mapping[str, Any] | Sequence[str], columns: Sequence[Any]) -> list[str]:

@@ -83,16 +83,16 @@ class TableKind(Kind):
         return finish
 
     def check(self, config: Any) -> None:
-        """Refuse embeddings to start from that are not there."""
+        """Every network of a table can be made."""
+
+    def check_training(self, config: Any) -> None:
+        """Refuse embeddings to start from that are not there; once trained, the network needs them no more."""
         if config.start_from is not None and not config.start_from.is_dir():
             raise ConfigError(
                 "model.start_from names no embeddings",
                 received=config.model.start_from,
                 allowed="a folder that `tlkit embeddings export` wrote, or a project in which it was called",
             )
-
-    def check_training(self, config: Any) -> None:
-        """Every network of a table can be exported."""
 
     def build_task(self, code: Code, config: Any, data: Any) -> Task:
         """Make a fresh network for data."""
@@ -106,6 +106,10 @@ class TableKind(Kind):
 
         preprocessing = TablePreprocessing.from_dict(trained["preprocessing"])
         targets = tuple(Target.from_dict(plain) for plain in trained["targets"])
+        if config.start_from is not None and "embedding_sizes" in trained:
+            # The other project may have moved, or have been trained again with embeddings of another width.
+            own = {"start_from": "", "freeze_embeddings": False, "embedding_sizes": trained["embedding_sizes"]}
+            config = config.model_copy(update={"model": config.model.model_copy(update=own)})
         task: Task = code.model.build_task(config, preprocessing, targets)
         return task
 
@@ -188,7 +192,14 @@ def targets_of(task: Task, config: Any) -> tuple[Any, ...]:
     several = getattr(objective, "targets_of_task", None)
     if several is not None:
         return tuple(several)
-    return (Target(config.targets[0], objective.name, task.class_names),)
+    return (Target(name_of_target(objective.name, config), objective.name, task.class_names),)
+
+
+def name_of_target(kind: str, config: Any) -> str:
+    """Name the target of a project that has one; the columns of several labels make one that is called after none."""
+    from tlkit.data.table_targets import MULTI_LABEL_NAME
+
+    return MULTI_LABEL_NAME if kind == "multi_label" else str(config.targets[0])
 
 
 def _ask(finding: Finding) -> str:

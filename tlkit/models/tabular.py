@@ -76,7 +76,7 @@ def tabular_model(
         are embeddings, numbers, trunk and head.
 
     Raises:
-        ConfigError: an argument is not usable.
+        ConfigError: an argument is not usable, or a single target has a loss weight.
     """
     targets = tuple(targets)
     units = _checked_hidden(hidden)

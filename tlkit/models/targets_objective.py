@@ -59,7 +59,15 @@ class TargetsObjective:
         return np.concatenate([t.forward(columns[:, place]) for place, t in enumerate(self.targets_of_task)], axis=1)
 
     def loss(self, label_smoothing: float = 0.0) -> keras.losses.Loss:
-        """Make the loss of outputs and targets, float32 [B, K] each."""
+        """Make the loss of outputs and targets, float32 [B, K] each.
+
+        Raises:
+            ConfigError: labels are to be smoothed, and no target has classes.
+        """
+        if label_smoothing and all(target.kind == "regression" for target in self.targets_of_task):
+            raise ConfigError(
+                "label_smoothing is for classes, and no target has them", received=label_smoothing, fix="leave it at 0"
+            )
         return _SumOfLosses(self, label_smoothing)
 
     def accuracy(self) -> None:
@@ -111,8 +119,18 @@ class _SumOfLosses(keras.losses.Loss):
 
 
 def objective_of(targets: Sequence[Target]) -> Objective | TargetsObjective:
-    """Give what fits the targets: an `Objective` for one classification, otherwise a `TargetsObjective`."""
+    """Give what fits the targets: an `Objective` for one classification, otherwise a `TargetsObjective`.
+
+    Raises:
+        ConfigError: a single target has a weight, or the targets do not go together.
+    """
     targets = tuple(targets)
+    if len(targets) == 1 and targets[0].weight != 1:
+        raise ConfigError(
+            f"the loss weight of {targets[0].name} has nothing to be weighed against",
+            received=targets[0].weight,
+            allowed="1 where there is one target",
+        )
     if len(targets) == 1 and targets[0].kind != "regression":
         return Objective(targets[0].kind)
     return TargetsObjective(targets)

@@ -10,12 +10,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-# A day, then perhaps a time, then perhaps an offset from UTC, which is read and left aside.
-_FORM = (
-    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
-    r" ?([Zz]|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?)?"
-)
+from tlkit.preprocessing.date_form import DATE_FORM
+
 _READ = 16  # bytes: up to the hour
 _TENS = np.zeros([_READ, 4], np.float32)  # digits -> year, month, day, hour
 for _part, _places in enumerate(((0, 1, 2, 3), (5, 6), (8, 9), (11, 12))):
@@ -121,7 +117,7 @@ def read_dates(texts: tf.Tensor) -> Dates:
     Returns:
         The dates, fields of shape [N]; `valid` is false for what is no date, such as 1900-02-29.
     """
-    form = tf.strings.regex_full_match(texts, _FORM)
+    form = tf.strings.regex_full_match(texts, DATE_FORM)
     # What has not the form is read as a date nonetheless, so that no number below leaves its range.
     texts = tf.where(form, texts, "1970-01-01")
     raw = tf.io.decode_raw(texts, tf.uint8, fixed_length=_READ)

@@ -146,7 +146,16 @@ def _categorical(
 def _hashed(name: str, argument: str, series: pd.Series, buckets: int) -> Categorical:
     if isinstance(buckets, bool) or not isinstance(buckets, int) or buckets < 1:
         raise ConfigError(f"hash_buckets of column {name!r} is not usable", received=buckets, allowed="a number from 1")
-    return Categorical(name, argument, _dtype(series, frames.values_of(series)), hash_buckets=buckets)
+    found = frames.values_of(series)
+    dtype = _dtype(series, found)
+    if found == "numbers" and dtype == "string":
+        # 0.5, 0.50 and 5e-1 are one number, and would be hashed as three texts.
+        raise ConfigError(
+            f"hash_buckets names column {name!r}, which holds numbers with a fraction",
+            allowed="text or whole numbers",
+            fix="make it continuous",
+        )
+    return Categorical(name, argument, dtype, hash_buckets=buckets)
 
 
 def _dtype(series: pd.Series, found: str) -> Dtype:

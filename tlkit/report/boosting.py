@@ -63,12 +63,14 @@ class BoostingComparison:
         figures: for each target, the names of the figures that are compared, the deciding one first.
         rows: training rows that boosting has seen.
         of_rows: training rows that there are.
+        split: what they are compared on.
     """
 
     contenders: tuple[Contender, ...]
     figures: dict[str, tuple[str, ...]]
     rows: int
     of_rows: int
+    split: str = "val"
 
     def best(self, target: str, key: str) -> Contender | None:
         """Give who has the best figure; None where it is undefined."""
@@ -88,11 +90,17 @@ class BoostingComparison:
 
     @property
     def verdict(self) -> str:
-        """Say in plain words who wins, and by which figures another one would."""
-        return " ".join(self._verdict(target, keys) for target, keys in self.figures.items())
+        """Say in plain words who wins, by which figures another one would, and what favours the network."""
+        said = [self._verdict(target, keys) for target, keys in self.figures.items()]
+        if self.rows < self.of_rows:
+            said.append(f"Boosting saw only {self.rows:,} of the {self.of_rows:,} training rows.")
+        if self.split == "val":
+            said.append("Where the best epoch was kept, these rows chose it: that favours the network a little.")
+        return " ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON: `contenders` (name, seconds, metrics), `winner`, `verdict`, `rows`, `of_rows`."""
+        """Give plain values for JSON: `contenders` (name, seconds, metrics), `winner`, `verdict`, `rows`, `of_rows`,
+        `split`."""
         return {
             "contenders": [
                 {"name": one.name, "seconds": one.seconds, "metrics": one.metrics.to_dict()["metrics"]}
@@ -102,6 +110,7 @@ class BoostingComparison:
             "verdict": self.verdict,
             "rows": self.rows,
             "of_rows": self.of_rows,
+            "split": self.split,
         }
 
     def table(self) -> Any:
@@ -225,7 +234,7 @@ def compare_with_boosting(
         seconds = time.perf_counter() - start
         contenders.append(Contender(name, measure_answers(answers, truth, data.targets), seconds))
     figures: dict[str, tuple[str, ...]] = {target.name: _COMPARED[_kind(target)] for target in data.targets}
-    return BoostingComparison(tuple(contenders), figures, len(frame), of_rows)
+    return BoostingComparison(tuple(contenders), figures, len(frame), of_rows, split)
 
 
 def _kind(target: Any) -> str:

@@ -227,8 +227,11 @@ class Run:
         return merged
 
     def _identity(self) -> dict[str, Any]:
-        targets = [target.to_dict() for target in self.data.targets]
-        return ({"targets": targets} if targets else {}) | {
+        of_tables = {
+            "targets": [target.to_dict() for target in self.data.targets],
+            "embedding_sizes": self._embedding_sizes(),
+        }
+        return {name: value for name, value in of_tables.items() if value} | {
             "backbone": self.task.backbone_name,
             "cut": self.task.cut,
             "objective": self.task.objective.name,
@@ -242,6 +245,15 @@ class Run:
             "optimizer": self.engine.describe_optimizer(),
             "options": self.options.to_dict(),
         }
+
+    def _embedding_sizes(self) -> dict[str, int]:
+        """Give the width of each code column's embedding: it may come from another project's vectors."""
+        if self.task.kind != "tabular":
+            return {}
+        codes = cast(Any, self.task.preprocessing).codes
+        layers = {layer.name: layer for layer in self.task.features.layers}
+        found = [(code.name, layers.get(f"embedding_{number}")) for number, code in enumerate(codes)]
+        return {name: layer.output_dim for name, layer in found if isinstance(layer, keras.layers.Embedding)}
 
 
 def _stage_line(call: dict[str, Any], plan: Plan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +59,10 @@ def report_on_tables(learn: Learner, path: str | Path, *, title: str, split: str
         if len(frame) > 1
         else []
     )
-    comparison, why_not = None, "Boosting was not trained beside it: there are no training rows in this data."
-    if "train" in data.splits:
-        why_not = ""
+    comparison, notes = None, [_measured_on(split, data.splits)]
+    if "train" not in data.splits:
+        notes.append("Boosting was not trained beside it: there are no training rows in this data.")
+    else:
         comparison = compare_with_boosting(data, answers, split=split, tables=tables, max_rows=BOOSTED)
     ordered = [one.column for one in importances] or names
     dependences = _dependences(predict, frame, preprocessing, targets, ordered[:DEPENDENCES])
@@ -71,7 +72,7 @@ def report_on_tables(learn: Learner, path: str | Path, *, title: str, split: str
         metrics=learn.measure(outputs, split),
         target_names=[target.name for target in targets],
         comparison=comparison,
-        comparison_note=why_not,
+        comparison_note=" ".join(notes),
         importances=importances,
         importance_note=f"How much the {loss_name} grows when a column is shuffled: mean and spread of {REPEATS} "
         f"times, {_rows(len(chosen), len(frame))}. Columns that say the same stand in for each other.",
@@ -183,6 +184,17 @@ def _maps(tables: dict[str, pd.DataFrame], ordered: Sequence[str]) -> dict[str, 
     ]
     telling.sort(key=lambda name: ordered.index(tables[name].attrs["column"]))
     return {name: map_of(tables[name]) for name in telling[:MAPS]}
+
+
+def _measured_on(split: str, splits: Container[str]) -> str:
+    """Say which rows the figures are of, and what training has already learned from them."""
+    if split == "test":
+        return "All figures are of test rows, by which nothing was chosen."
+    if split != "val":
+        return f"All figures are of the {split} rows."
+    said = "All figures are of the validation rows. Where the best epoch was kept, these rows chose it: new ones may "
+    said += "fare a little worse."
+    return f"{said} `tlkit evaluate --split test` measures on rows that chose nothing." if "test" in splits else said
 
 
 def _rows(some: int, of: int) -> str:
