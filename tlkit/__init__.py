@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from tlkit.callbacks.one_cycle import OneCycle
     from tlkit.callbacks.recorder import Recorder
     from tlkit.callbacks.warm_restarts import WarmRestarts
+    from tlkit.data.events import event_features
     from tlkit.data.image_data import ImageData
     from tlkit.data.images import images_from_folder, images_from_table
+    from tlkit.data.large_tables import table_from_row_groups
     from tlkit.data.tables import table_from_file
     from tlkit.data.tabular_data import TabularData
     from tlkit.data.text_data import TextData
@@ -47,12 +49,14 @@ _HOMES = {
     "TrainingOptions": "tlkit.training.options",
     "WarmRestarts": "tlkit.callbacks.warm_restarts",
     "adapt_encoder": "tlkit.training.adapt",
+    "event_features": "tlkit.data.events",
     "find_lr": "tlkit.training.lr_finder",
     "image_classifier": "tlkit.models.image",
     "images_from_folder": "tlkit.data.images",
     "images_from_table": "tlkit.data.images",
     "read_embedding_tables": "tlkit.report.embedding_tables",
     "table_from_file": "tlkit.data.tables",
+    "table_from_row_groups": "tlkit.data.large_tables",
     "tabular_model": "tlkit.models.tabular",
     "text_classifier": "tlkit.models.text",
     "texts_from_folder": "tlkit.data.texts",
@@ -74,12 +78,14 @@ __all__ = [
     "WarmRestarts",
     "__version__",
     "adapt_encoder",
+    "event_features",
     "find_lr",
     "image_classifier",
     "images_from_folder",
     "images_from_table",
     "read_embedding_tables",
     "table_from_file",
+    "table_from_row_groups",
     "tabular_model",
     "text_classifier",
     "texts_from_folder",

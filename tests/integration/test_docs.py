@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 import typer
@@ -218,6 +219,7 @@ def names(tmp_path, monkeypatch):
     Path("reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     houses = [f"{number % 5},{'Kiel' if number % 2 else 'Bern'},{100.0 + number}" for number in range(40)]
     Path("train.csv").write_text("rooms,town,price\n" + "\n".join(houses) + "\n", encoding="utf-8")
+    pd.read_csv("train.csv").to_parquet("train.parquet")
     Path("tickets.txt").write_text("a ticket\n", encoding="utf-8")
     monkeypatch.setattr(tlkit, "texts_from_table", small_texts)
     monkeypatch.setattr(tlkit, "text_classifier", without_work(tlkit.text_classifier, text_task))
