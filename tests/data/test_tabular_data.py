@@ -146,8 +146,10 @@ def test_codes_whose_unknown_is_trained_otherwise_are_left_alone():
     frame = pd.concat([houses(seed) for seed in range(5)], ignore_index=True)
     assert not changed(load(frame=frame, unknown_rate=0.0), 0)[0].any()
     names = [code.column for code in load().preprocessing.codes]
+    # Towns that come once train the 0 of towns; the other columns have nothing rare, whatever min_count is.
+    frame["town"] = np.where(frame.index % 9 == 0, [f"t{row}" for row in range(len(frame))], frame["town"])
     rare = changed(load(frame=frame, unknown_rate=0.05, min_count=2), 0)[0].any(0)
-    assert [name for name, hit in zip(names, rare, strict=False) if hit] == ["day"] * names.count("day")
+    assert [name for name, hit in zip(names, rare, strict=False) if hit] == [name for name in names if name != "town"]
     hashed = changed(load(frame=frame, unknown_rate=0.05, hash_buckets={"town": 8}), 0)[0].any(0)
     assert not hashed[names.index("town")]
     assert hashed[names.index("fair")]
@@ -219,6 +221,10 @@ def test_several_targets():
         (np.arange(N) % 11 - 3, "single_label", tuple(str(number) for number in range(-3, 8))),
         (np.arange(N) % 2 == 0, "single_label", ("false", "true")),
         (np.arange(N) % 3 / 2, "regression", ()),
+        (np.arange(N) % 2 + 1.0, "single_label", ("1", "2")),
+        (np.where(np.arange(N) % 3 == 2, np.nan, np.arange(N) % 3 + 1.0), "single_label", ("1", "2")),
+        (np.arange(N) % 21 * 1.0, "regression", ()),
+        (np.arange(N) % 2 * 2.0**60, "regression", ()),
         (pd.array([1, 2, None] * (N // 3), "Int64"), "single_label", ("1", "2")),
     ],
 )
@@ -229,7 +235,11 @@ def test_what_kind_a_target_is_taken_for(values, kind, classes):
 
 def test_the_kind_of_a_target_may_be_said():
     data = load("t", frame=houses().assign(t=np.arange(N) % 3 / 2), target_kinds={"t": "single_label"})
-    assert data.targets[0].class_names == ("0.0", "0.5", "1.0")
+    assert data.targets[0].class_names == ("0", "0.5", "1")
+    whole = houses().assign(t=np.arange(N) % 2)
+    for frame in (whole, whole.assign(t=whole["t"] * 1.0)):
+        test = table_to_evaluate(frame, data.preprocessing, data.targets)
+        assert test.labels("test").tolist() == (2 * whole["t"]).tolist()
     data = load("a", target_kinds={"a": "regression"}, y_range=(0, 1))
     assert (data.targets[0].kind, data.targets[0].low, data.targets[0].high) == ("regression", 0, 1)
 
@@ -370,8 +380,29 @@ def test_rows_and_places_lead_back_to_the_file(tmp_path):
 def test_a_group_is_no_input_unless_it_is_said():
     frame = houses().assign(shop=np.arange(N) % 10)
     assert load(frame=frame, group_column="shop", select=None).kinds["shop"] == "ignore"
-    kinds = {"shop": "categorical"}
-    assert load(frame=frame, group_column="shop", kinds=kinds, select=None).kinds["shop"] == "categorical"
+    assert not load(frame=frame, group_column="shop").findings
+    data = load(frame=frame, group_column="shop", kinds={"shop": "categorical"}, select=None)
+    assert data.kinds["shop"] == "categorical"
+    found = [finding.why for finding in data.findings if finding.column == "shop"]
+    assert found == ["is an input, but no group that is held out was ever seen in training"]
+
+
+def test_a_split_column_is_never_an_input():
+    frame = houses().assign(part=["train"] * 90 + ["val"] * 30)
+    data = load(frame=frame, split_column="part", kinds={"part": "categorical"}, select=None)
+    assert data.kinds["part"] == "ignore"
+    assert "part" not in [column.name for column in data.preprocessing.columns]
+
+
+@pytest.mark.parametrize(("option", "by"), [("group_column", "in whole groups of part"), ("split_column", "by part")])
+def test_a_time_column_that_does_not_split_is_reported(option, by):
+    frame = houses().assign(part=["train"] * 90 + ["val"] * 30)
+    data = load(frame=frame, time_column="day", **{option: "part"})
+    assert [(finding.column, finding.why) for finding in data.findings] == [
+        ("day", f"is not used for the split: rows are held out {by}")
+    ]
+    assert not load(frame=frame, time_column="day").findings
+    assert not load(frame=frame, time_column="day", events=["fair"], **{option: "part"}).findings
 
 
 # Events
@@ -433,8 +464,6 @@ def test_evaluation_takes_the_held_out_part(tmp_path):
     test = table_to_evaluate(parts, data.preprocessing, data.targets)
     assert test.frame("test")["price"].tolist() == parts["val"]["price"].tolist()
     assert test.labels("test").tolist() == (parts["val"]["sold"] == "yes").astype(int).tolist()
-    marked = houses(3).assign(part=["train"] * 100 + ["test"] * 20)
-    assert len(table_to_evaluate(marked, data.preprocessing, data.targets, split_column="part").labels("test")) == 20
 
 
 def test_evaluation_refuses_other_columns_types_and_classes():
@@ -452,6 +481,35 @@ def test_evaluation_refuses_other_columns_types_and_classes():
             table_to_evaluate(frame, data.preprocessing, data.targets)
     # Fewer classes than the model knows are fine.
     assert set(table_to_evaluate(houses().assign(sold="yes"), data.preprocessing, data.targets).labels("test")) == {1}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("day", "19/06/2015", "column 'day' has what is no date.*19/06/2015"),
+        ("day", "2015-06-19T18", "column 'day' has what is no date"),
+        ("area", np.inf, "column 'area' is infinite"),
+    ],
+)
+def test_rows_for_a_given_preprocessing_are_looked_at_too(column, value, said):
+    data = load()
+    frame = houses().assign(part=["train"] * 90 + ["test"] * 30)
+    frame.loc[100, column] = value
+    with pytest.raises(DataError, match=f"data row 101: {said}"):
+        load(frame=frame, preprocessing=data.preprocessing, target_specs=data.targets)
+    parts = {name: frame[frame["part"] == name] for name in ("train", "test")}
+    with pytest.raises(DataError, match=f"data row 11: {said}"):
+        table_to_evaluate(parts["test"], data.preprocessing, data.targets)
+    # Where only the other part is measured nothing is wrong.
+    parts = {"train": parts["test"], "test": parts["train"]}
+    assert len(table_to_evaluate(parts, data.preprocessing, data.targets).labels("test")) == 90
+
+
+def test_columns_without_a_value_can_be_evaluated():
+    data = load()
+    test = table_to_evaluate(houses().assign(day=None, area="", town=None), data.preprocessing, data.targets)
+    numbers = [number for number, code in enumerate(data.preprocessing.codes) if code.column in ("day", "town")]
+    assert (test.encoded("test")[:, numbers] == 1).all()
 
 
 def test_text_that_looks_like_numbers_is_still_text_when_evaluated(tmp_path):

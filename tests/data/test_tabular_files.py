@@ -64,6 +64,31 @@ def test_leading_zeros_stay(tmp_path):
     assert "'zip'" in source.notes[0]
 
 
+def test_leading_zeros_are_found_in_every_row(tmp_path, monkeypatch):
+    rows = "".join(f"{10_000 + row},{row},\n" for row in range(30_000))
+    path = write(tmp_path, "a.csv", "zip,n,gaps\n" + rows + "01234,-1,07\n,07,9\n")
+    read = read_frame(path)
+    assert read.kept_as_text == ("zip", "gaps")
+    assert read.frame["zip"].tolist()[:1] + read.frame["zip"].tolist()[-2:-1] == ["10000", "01234"]
+    assert read.frame["zip"].isna().tolist()[-1]
+    assert read.frame["gaps"].dropna().tolist() == ["07", "9"]
+    # What is no number without a sign is none with zeros to keep, in whichever part of the file it stands.
+    assert read.frame["n"].tolist()[-2:] == [-1, 7]
+    monkeypatch.setattr(frame_files, "_CHUNK_ROWS", 7)
+    pd.testing.assert_frame_equal(read_frame(path).frame, read.frame)
+    wide = write(tmp_path, "wide.csv", path.read_text(), "utf-16")
+    pd.testing.assert_frame_equal(read_frame(wide, encoding="utf-16").frame, read.frame)
+
+
+@pytest.mark.parametrize("block", [3, 4, 5, 6, 7, 1000])
+@pytest.mark.parametrize("text", ["x,y\n1,07\n2,3\n", "x,y\n1,2\n03,4", 'x,y\n"01",2\n3,4\n', "x, y\n1, 02\n3, 4\n"])
+def test_leading_zeros_are_found_wherever_they_are(tmp_path, monkeypatch, block, text):
+    monkeypatch.setattr(frame_files, "_BLOCK", block)
+    for name in ("a.csv", "a.csv.gz"):
+        assert len(read_frame(write(tmp_path, name, text)).kept_as_text) == 1
+        assert not read_frame(write(tmp_path, name, "x,y\n10,0\n0,0.5\n")).kept_as_text
+
+
 def test_a_column_that_is_text_stays_text(tmp_path):
     frame = read_frame(write(tmp_path, "a.csv", "x,y\n1,1\n"), text_columns=["y"]).frame
     assert frame.iloc[0].tolist() == [1, "1"]
@@ -89,6 +114,8 @@ def test_a_separator_may_be_named(tmp_path):
         ("a.csv", "x,y\n1,2,3\n1,2,3\n", "a.csv row 2 has 3 fields where the header has 2"),
         ("a.csv", "x,y\n1,2\n\n1\n", "a.csv row 4 has 1 fields where the header has 2"),
         # As many separators as even rows would have.
+        ("a.csv", "x,y,z\n1,2,3,9\n4,5\n", "a.csv row 2 has 4 fields where the header has 3"),
+        ("a.csv", "x,y,z\n1,2,3\n1,2,3,9\n4,5\n", "a.csv row 3 has 4 fields where the header has 3"),
         ("a.csv", "x,y\n1\n1,2,3\n", "a.csv row 2 has 1 fields"),
         ("a.csv", 'x,y\n1,"2\n', "the quote that .*a.csv row 2 opens is never closed"),
         ("a.csv", "x,x\n1,2\n", "several columns of one name.*'x'"),

@@ -7,11 +7,13 @@ import datetime
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from tlkit.data.column_kinds import infer_kinds
 from tlkit.data.frame_source import read_source, tidy
 from tlkit.data.table_check import check_target_columns, check_values, find_leaks
 from tlkit.errors import ConfigError, DataError
+from tlkit.preprocessing.dates import read_dates
 
 N = 400
 RANDOM = np.random.default_rng(0)
@@ -60,6 +62,8 @@ def test_a_column_is_taken_for_what_it_is(name):
         (np.arange(60).repeat(np.arange(60) ** 2 // 40 + 1), "continuous", "60 whole numbers without gaps"),
         (["0"] * N + ["a"] * 9, "categorical", "2 values, most of them numbers"),
         (["007", "12", "003"] * 50, "categorical", "3 numbers kept as text"),
+        (RANDOM.choice(10**9, N, replace=False), "continuous", "400 whole numbers, none twice: continuous, or an id?"),
+        (pd.array([*range(1, 2000, 37), None, None], "Int64"), "continuous", "55 whole numbers, none twice"),
         ([f"c{number}" for number in range(1500)] * 2, "categorical", "1500 different texts in 3000 rows"),
     ],
 )
@@ -84,6 +88,10 @@ def test_floats_of_whole_numbers_with_gaps_are_whole_numbers():
     ("values", "said"),
     [
         (["2015-01-31"] * 50 + ["soon", "later"], r"rows 51 and 52: column 'x' has what is no date.*'soon'"),
+        (["2015-01-31"] * 6 + ["unknown"] * 4, r"rows 7, 8 and 9 \(4 such rows\): column 'x' has what is no date"),
+        (["2015-01-31", "31/12/2015"] * 9, "row.* 2, 4 and 6 .9 such rows.: column 'x' has what is no date"),
+        (["2015-01-31T12:00"] * 9 + ["2015-01-31T18"], "row 10: column 'x' has what is no date.*T18"),
+        (["open", "31/12/2015", "30/11/2015"] * 9, "not written as ISO 8601.*'30/11/2015'|'31/12/2015'"),
         (["31/12/2015", "30/11/2015"] * 9, "not written as ISO 8601.*31/12/2015.*convert to ISO"),
         (["2015/12/31", "2015/12/30"] * 9, "not written as ISO 8601"),
         (
@@ -128,6 +136,7 @@ def test_kinds_that_do_not_fit_the_table_are_said():
         (["01", "02", "3"], "continuous", "holds numbers as text"),
         (pd.to_datetime(["2015-01-01"] * 3), "continuous", "column 'x' is no number"),
         (["2015-01-01", "2015-02-30", "soon"], "date", "rows 2 and 3: column 'x' has what is no date.*2015-02-30"),
+        (["2015-01-01", "2015-02", "20150203"], "date", "rows 2 and 3: column 'x' has what is no date.*2015-02"),
         ([1, 2, 3], "date", "holds numbers, not dates"),
         ([1, "a", 2], "categorical", "row 2: column 'x' mixes types"),
     ],
@@ -137,6 +146,23 @@ def test_values_must_fit_the_kind_that_was_said(values, kind, said):
     with pytest.raises(DataError, match=said):
         check_values(source.frame, {"x": kind}, source.place)
     check_values(source.frame, {"x": "ignore"}, source.place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2015-06-19", " 2015-06-19 ", "2015-06-19 18:30", "2015-06-19T18:30:05.25Z", "2015-06-19T18:30+02:00"),
+        *("2015-06-19T18", "2015-06-19T1830", "2015-06", "20150619", "2015-6-19", "2015-W25-5", "2015-02-29"),
+        *("\u0662015-06-19", "x"),
+    ],
+)
+def test_the_gate_lets_pass_what_the_graph_reads(text):
+    source = read_source(pd.DataFrame({"x": ["2015-01-01", text]}))
+    if read_dates(tf.strings.strip(tf.constant([text]))).valid.numpy()[0]:
+        check_values(source.frame, {"x": "date"}, source.place)
+    else:
+        with pytest.raises(DataError, match="row 2: column 'x' has what is no date"):
+            check_values(source.frame, {"x": "date"}, source.place)
 
 
 def test_targets_that_cannot_be_are_said():

@@ -98,7 +98,7 @@ def test_ordered_batches_are_the_rows_of_the_file(path):
         np.testing.assert_allclose(np.concatenate([b[1] for b in batches]), learned, atol=1e-5)
         assert {len(batch[0]) for batch in batches[:-1]} == {16}
     assert sum(map(len, data.splits.values())) == N - 1
-    assert data.summary()["dropped_rows"] == {"missing_target": 1}
+    assert data.summary()["dropped_rows"] == data.dropped == {"missing_target": 1}
 
 
 def test_epochs_are_decided_by_their_number(path):
@@ -132,6 +132,19 @@ def test_what_is_told(path):
     )
 
 
+def test_rows_have_places_but_no_frame_as_a_whole(path):
+    data = load(path)
+    places = data.places("val")
+    prices = [frame()["price"][int(place.rpartition(" ")[2]) - 1] for place in places]
+    np.testing.assert_allclose(prices, data.labels("val")[:, 0], rtol=1e-6)
+    assert places[0].startswith(f"{path} data row ")
+    assert data.places("val", [2, 0]) == [places[2], places[0]]
+    with pytest.raises(ConfigError, match=r"never in memory as a whole.*'val'.*frames\(split\)"):
+        data.frame("val")
+    with pytest.raises(ConfigError, match="test"):
+        data.frame("test")
+
+
 def test_bad_files_and_options_are_said(path, tmp_path):
     with pytest.raises(DataError, match="no column 'cost'"):
         table_from_row_groups(path, "cost")
@@ -145,3 +158,8 @@ def test_bad_files_and_options_are_said(path, tmp_path):
     made.to_parquet(tmp_path / "b.parquet", row_group_size=100)
     with pytest.raises(DataError, match="data row 578.*'area' is infinite"):
         load(tmp_path / "b.parquet", sample_rows=50)
+    made = frame()
+    made.loc[[577, 578], "day"] = ["19/06/2015", None]
+    made.to_parquet(tmp_path / "c.parquet", row_group_size=100)
+    with pytest.raises(DataError, match="c.parquet data row 578: column 'day' has what is no date.*19/06/2015"):
+        load(tmp_path / "c.parquet", sample_rows=50)

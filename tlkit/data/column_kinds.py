@@ -11,6 +11,7 @@ import numpy as np
 from tlkit.data.events import as_moments
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind
+from tlkit.preprocessing.date_form import DATE_FORM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,7 @@ FEW_VALUES = 50  # whole numbers of which there are at most so many may well be 
 _ID_ROWS = 20  # below this, "a different value in each row" says nothing
 _ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 _OTHER_DATES = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T]\d.*)?|\d{4}[./]\d{1,2}[./]\d{1,2}([ T]\d.*)?"
-_DATE_SHARE = 0.95
+_DATE_SHARE = 0.5  # of the values; the others are then mistakes
 _NUMBER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*"
 
 
@@ -73,9 +74,10 @@ def infer_kinds(
     | true and false | boolean |
     | text that repeats | categorical |
     | text with almost one value a row | id, with a warning: it would be learned by heart |
-    | ISO dates (95 % of the values; all must then be) | date |
+    | ISO dates (half of the values; all must then be) | date |
     | numbers with a fraction, many whole numbers | continuous |
     | 3 to 50 whole numbers, or codes without gaps that come equally often | asked, with a guess |
+    | whole numbers of which none comes twice | continuous, asked: they may be the numbers of customers |
     | 0 and 1 (or any two whole numbers) | categorical |
     | 1, 2, 3 and so on, each once | id, with a warning |
     | one value, or none | ignore, with a warning |
@@ -176,6 +178,8 @@ def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
         return "id", "a number for each row: useless, and it leaks the order of the table", False
     if k == 2:
         return "categorical", "", False
+    if k == len(values) >= _ID_ROWS:
+        return "continuous", f"{k} whole numbers, none twice: continuous, or an id?", True
     if k <= FEW_VALUES:
         guess: ColumnKind = "categorical" if len(values) >= 10 * k else "continuous"
         return guess, f"{k} whole numbers: categorical or continuous?", True
@@ -200,7 +204,7 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     if share(_OTHER_DATES) >= _DATE_SHARE:
         raise DataError(
             f"column {name!r} holds dates that are not written as ISO 8601",
-            received=str(present.iloc[0]),
+            received=str(texts[texts.str.fullmatch(_OTHER_DATES)].iloc[0]),
             allowed="2015-12-31, or 2015-12-31T18:30",
             fix=f'convert to ISO: pandas.to_datetime(..., dayfirst=...), or say {name} = "ignore"',
         )
@@ -222,17 +226,24 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
 
 
 def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> None:
-    """Refuse a column of dates in which some are none.
+    """Refuse a column of dates in which some are none, or are written as the exported graph does not read them.
 
     Raises:
         DataError: with the rows.
     """
-    bad = np.flatnonzero((as_moments(column).isna() & column.notna()).to_numpy(bool))
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return
+    codes, values = pd.factorize(column)  # dates repeat: look at each once
+    texts = pd.Series(values, dtype="str").str.strip()
+    is_date = (as_moments(texts).notna() & texts.str.fullmatch(DATE_FORM)).to_numpy(bool)
+    bad = np.flatnonzero(np.append(~is_date, False)[codes])
     if len(bad):
         raise DataError(
             f"{place(bad)}: column {name!r} has what is no date",
             received=str(column.iloc[bad[0]]),
-            allowed="ISO dates such as 2015-12-31",
+            allowed="ISO dates such as 2015-12-31 and 2015-12-31T18:30",
             fix=f'correct these rows, or say {name} = "categorical"',
         )
 

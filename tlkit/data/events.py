@@ -32,8 +32,8 @@ def event_features(
     no event before, or none yet to come. Counts look back a week and four weeks, not to the beginning: such a count
     grows with the calendar, and no held-out row would be like any in training.
 
-    The rows before a border (the first day of validation, of testing) do not see events from that border on, so that
-    nothing of the held-out part reaches training; later rows do look back across it.
+    The rows before a border (the first moment of validation, of testing) see no event of the rows from that border
+    on, not even on the same day, so that nothing of the held-out part reaches training; later rows look back across it.
 
     Example:
         >>> days = pd.DataFrame({"day": ["2024-01-01", "2024-01-03", "2024-01-04"], "promo": [1, 0, 1]})
@@ -73,33 +73,39 @@ def event_features(
     stride = span + max(WINDOWS)
     keys = groups * stride + (days - first)
     starts = groups * stride
-    # The first day that a row must not see: the next border.
-    border_days = borders.astype("datetime64[D]").astype(np.int64)
-    period_ends = np.append(border_days, np.iinfo(np.int64).max)[np.searchsorted(borders, moments, side="right")]
-    added = {}
+    # Rows see the events of their own period between two borders and of those before; 0 comes before all borders.
+    periods = np.searchsorted(borders, moments, side="right")
+    added = []
     for event in events:
-        marked = np.unique(keys[is_event(frame[event])])  # ascending, one for each group and day with an event
-        before = np.searchsorted(marked, starts)  # events of earlier groups
-        until_today = np.searchsorted(marked, keys, side="right")
-        since = np.full(len(frame), np.nan)
-        seen = until_today > before
-        since[seen] = keys[seen] - marked[until_today[seen] - 1]
-        until = np.full(len(frame), np.nan)
-        next_one = np.searchsorted(marked, keys)
-        ahead = next_one < len(marked)
-        coming = np.where(ahead, marked[np.minimum(next_one, max(len(marked) - 1, 0))] if len(marked) else 0, -1)
-        ahead &= (coming < starts + stride) & (days + (coming - keys) < period_ends)
-        until[ahead] = (coming - keys)[ahead]
-        counts = [
-            (until_today - np.searchsorted(marked, np.maximum(keys - window + 1, starts))).astype(np.float64)
-            for window in WINDOWS
-        ]
-        values = (since, until, *counts)
-        for name, column in zip(event_columns(event), values, strict=True):
+        for name in event_columns(event):
             if name in frame.columns:
                 raise DataError("the table already has a column of that name", received=name, fix="rename it")
-            added[name] = column
-    return pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1)
+        is_marked = is_event(frame[event])
+        values = np.empty((len(frame), 2 + len(WINDOWS)))
+        for period in np.unique(periods):
+            own = periods == period
+            # Ascending, one for each group and day with an event.
+            marked = np.unique(keys[is_marked & (periods <= period)])
+            values[own] = _distances_and_counts(marked, keys[own], starts[own], stride)
+        added.append(pd.DataFrame(values, index=frame.index, columns=list(event_columns(event))))
+    return pd.concat([frame, *added], axis=1)
+
+
+def _distances_and_counts(marked: np.ndarray, keys: np.ndarray, starts: np.ndarray, stride: int) -> np.ndarray:
+    """Look up days [n] among days with an event (ascending): float64 [n, 4], the columns of `event_columns`.
+
+    A group's days lie from its start to a stride later.
+    """
+    values = np.full((len(keys), 2 + len(WINDOWS)), np.nan)
+    until_today = np.searchsorted(marked, keys, side="right")
+    seen = until_today > np.searchsorted(marked, starts)  # more than the events of earlier groups
+    values[seen, 0] = keys[seen] - marked[until_today[seen] - 1]
+    next_one = np.searchsorted(marked, keys)
+    ahead = next_one < np.searchsorted(marked, starts + stride)
+    values[ahead, 1] = marked[next_one[ahead]] - keys[ahead]
+    for column, window in enumerate(WINDOWS, start=2):
+        values[:, column] = until_today - np.searchsorted(marked, np.maximum(keys - window + 1, starts))
+    return values
 
 
 def event_columns(event: str) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import gzip
 import io
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,8 @@ MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _BYTE_CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a separator is one byte and nothing else holds that byte
-_PEEK_ROWS = 10_000
+_CHUNK_ROWS = 100_000
+_BLOCK = 1 << 22  # bytes
 
 
 class FrameFile(NamedTuple):
@@ -110,32 +111,38 @@ def _read_csv(
         raise _undecodable(path, origin, encoding) from error
     texts = [name for name in header if name in text_columns]
 
-    def parse(rows: int | None, as_text: Sequence[str] | None) -> pd.DataFrame:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # the rows have been checked
-            return pd.read_csv(
-                path,
-                sep=separator,
-                encoding=text_codec(encoding),
-                compression="gzip" if path.suffix.lower() == ".gz" else None,
-                header=0,
-                names=header,
-                index_col=False,
-                skipinitialspace=spaced,
-                keep_default_na=False,
-                na_values=list(missing),
-                low_memory=False,  # else one column can be numbers in one part and text in another
-                nrows=rows,
-                dtype=str if as_text is None else dict.fromkeys(as_text, str),
-            )
+    def parse(as_text: Sequence[str], **options: Any) -> Any:
+        return pd.read_csv(
+            path,
+            sep=separator,
+            encoding=text_codec(encoding),
+            compression="gzip" if path.suffix.lower() == ".gz" else None,
+            header=0,
+            names=header,
+            index_col=False,
+            skipinitialspace=spaced,
+            keep_default_na=False,
+            na_values=list(missing),
+            low_memory=False,  # else one column can be numbers in one part and text in another
+            dtype=dict.fromkeys(as_text, str),
+            **options,
+        )
 
     try:
-        peek = parse(_PEEK_ROWS, None)
-        zeros = [name for name in header if name not in texts and _has_leading_zeros(peek[name])]
-        frame = parse(None, [*texts, *zeros])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)
+            # A field too many in the first row: pandas would leave it out.
+            warnings.filterwarnings("error", "Length of header", pd.errors.ParserWarning)
+            frame = parse(texts)
+            whole = [name for name in header if _is_whole(frame[name])]
+            zeros = []
+            if whole and _may_have_leading_zeros(path, separator, encoding):
+                zeros = _with_leading_zeros(parse(whole, usecols=whole, chunksize=_CHUNK_ROWS), whole)
+            if zeros:
+                frame[zeros] = parse(zeros, usecols=zeros)
     except UnicodeDecodeError as error:
         raise _undecodable(path, origin, encoding) from error
-    except (ValueError, OverflowError) as error:  # pandas' parse errors are ValueErrors
+    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:  # pandas' parse errors are ValueErrors
         _row_numbers(path, origin, separator, encoding, len(header), spaced)  # says it better where it can
         raise DataError(f"{origin} cannot be read: {str(error).strip().splitlines()[0]}") from error
     if len(frame) == 0:
@@ -145,11 +152,39 @@ def _read_csv(
     return FrameFile(frame, numbers, "row", tuple(zeros))
 
 
-def _has_leading_zeros(column: pd.Series) -> bool:
-    values = column.dropna()
-    return bool(len(values)) and bool(
-        values.str.fullmatch(r"\d+").all() and values.str.fullmatch(r"0\d+", flags=re.ASCII).any()
-    )
+def _may_have_leading_zeros(path: Path, separator: str, encoding: str) -> bool:
+    """Look for a field that begins with 0 and another digit in the bytes: reading columns again takes far longer."""
+    if codecs.lookup(encoding).name not in _BYTE_CODECS:
+        return True
+    begin = re.compile(rb"[\s\"" + re.escape(separator.encode()) + rb"]0[0-9]")
+    end = b"\n"
+    with _open(path) as stream:
+        while block := end + stream.read(_BLOCK - len(end)):
+            if begin.search(block):
+                return True
+            if len(block) == len(end):
+                return False
+            end = block[-2:]
+    return False
+
+
+def _is_whole(column: pd.Series) -> bool:
+    """Whether pandas made whole numbers of a column: floats where values are missing."""
+    if column.dtype.kind != "f":
+        return column.dtype.kind in "iu"
+    values = column.to_numpy()
+    present = values[~np.isnan(values)]
+    return len(present) > 0 and bool(np.isfinite(present).all() and (present == np.floor(present)).all())
+
+
+def _with_leading_zeros(parts: Iterable[pd.DataFrame], names: Sequence[str]) -> list[str]:
+    """Name the columns, read as text part by part, that hold nothing but digits and somewhere a 0 before others."""
+    digits, zeros = list(names), set()
+    for part in parts:
+        values = {name: part[name].dropna() for name in digits}
+        digits = [name for name in digits if values[name].str.fullmatch(r"\d+", flags=re.ASCII).all()]
+        zeros |= {name for name in digits if values[name].str.fullmatch(r"0\d+", flags=re.ASCII).any()}
+    return [name for name in digits if name in zeros]
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -236,7 +271,7 @@ def _plainly_even(path: Path, separator: str, width: int) -> bool:
     lines = separators = 0
     last = b"\n"
     with _open(path) as stream:
-        while block := stream.read(1 << 22):
+        while block := stream.read(_BLOCK):
             if b'"' in block:
                 return False
             if b"\0" in block:

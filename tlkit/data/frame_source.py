@@ -125,7 +125,12 @@ def tidy(frame: pd.DataFrame, missing: Sequence[str] = MISSING) -> pd.DataFrame:
         column = _tidy_column(frame[name], missing)
         if column is not frame[name]:
             tidied[name] = column
-    return frame.assign(**tidied) if tidied else frame
+    if not tidied:
+        return frame
+    frame = frame.copy(deep=False)  # not assign(**...): a column may be called "self"
+    for name, column in tidied.items():
+        frame[name] = column
+    return frame
 
 
 def _tidy_column(column: pd.Series, missing: Sequence[str]) -> pd.Series:
@@ -286,7 +291,7 @@ def rows_where(source: FrameSource, where: Sequence[str]) -> np.ndarray:
 
 
 def _calls(condition: str) -> bool:
-    """Whether a name stands right before a bracket, or something is taken from a name by a dot."""
+    """Whether a name that is no operator stands right before a bracket."""
     import re
 
     plain = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", "x", condition)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import infer_kinds
+from tlkit.data.column_kinds import check_dates, infer_kinds
 from tlkit.data.frame_source import tidy
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.row_group_data import RowGroupData
@@ -174,9 +174,15 @@ def _fit(
     for number in range(len(groups)):
         frame = groups.read(number)
         digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy("<u8").tobytes())
+
+        def in_the_group(rows: np.ndarray, begin: int = starts[number]) -> str:
+            return place(rows + begin)
+
         for name, kind in inputs.items():
             if kind == "continuous":
-                check_finite(frame[name], name, lambda rows, begin=starts[number]: place(rows + begin))  # type: ignore[misc]
+                check_finite(frame[name], name, in_the_group)
+            elif kind == "date" and frame[name].notna().any():
+                check_dates(frame[name], name, in_the_group)
         frame = frame[in_train[starts[number] : starts[number + 1]]]
         gaps |= {name for name in inputs if frame[name].isna().any()}
         for name in listed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +31,7 @@ class RowGroupData(LabelledData):
     next begins, so write files whose groups are mixed. At no time are more than two groups in memory.
 
     Attributes:
-        class_names, targets, preprocessing, kinds, questions, findings: as in `TabularData`.
+        class_names, targets, preprocessing, kinds, questions, findings, dropped: as in `TabularData`.
         batch_size, seed, sampling, splits, class_weights, multi_label: as in `LabelledData`.
     """
 
@@ -80,6 +80,7 @@ class RowGroupData(LabelledData):
         self._order: Any = lambda number: tf.ensure_shape(
             tf.numpy_function(self._epoch_positions, [tf.cast(number, tf.int64)], tf.int64), [None]
         )
+        self.dropped = {"missing_target": int(groups.starts[-1] - sum(map(len, self.splits.values())))}
         self._hash = fingerprint
 
     def labels(self, split: str) -> np.ndarray:
@@ -107,6 +108,25 @@ class RowGroupData(LabelledData):
             if len(own):
                 yield self._groups.read(number).iloc[rows[own] - self._groups.starts[number]]
 
+    def frame(self, split: str) -> NoReturn:
+        """Refuse to give all rows at once, as `TabularData.frame` does.
+
+        Raises:
+            ConfigError: always.
+        """
+        self._get(split)
+        raise ConfigError(
+            "a table that is read row group by row group is never in memory as a whole",
+            received=split,
+            fix="read it in parts with frames(split), or write the rows that you need to a file for table_from_file",
+        )
+
+    def places(self, split: str, positions: Sequence[int] | None = None) -> list[str]:
+        """Where rows of a split stand ("sales.parquet data row 17"); all of them, or those at some positions."""
+        rows = self._get(split)
+        chosen = rows if positions is None else rows[np.asarray(positions, np.int64)]
+        return [f"{self.origin} data row {row + 1}" for row in chosen.tolist()]
+
     def samples(self, split: str, count: int) -> list[bytes]:
         """Give a few rows of a split, from its first group, as serialized tf.Examples."""
         frame = next(self.frames(split))
@@ -122,7 +142,7 @@ class RowGroupData(LabelledData):
             "columns": dict(self.kinds),
             "questions": {finding.column: finding.why for finding in self.questions},
             "found": [f"{finding.column}: {finding.why}" for finding in self.findings],
-            "dropped_rows": {"missing_target": int(self._groups.starts[-1] - sum(map(len, self.splits.values())))},
+            "dropped_rows": dict(self.dropped),
             "sampling": self.sampling,
             "batch_size": self.batch_size,
             "seed": self.seed,

@@ -62,7 +62,8 @@ def read_targets(
     """Read the targets of rows that have them all.
 
     Numbers with a fraction and whole numbers with more than 20 values are regressions; text, true and false, and few
-    whole numbers are classes. Several columns of 0 and 1 are labels of one target only where `target_kinds` says so.
+    whole numbers (1.0 is one) are classes. Several columns of 0 and 1 are labels of one target only where
+    `target_kinds` says so.
 
     Args:
         frame: the rows; no target is missing.
@@ -214,11 +215,22 @@ def _kind_of(column: pd.Series, name: str, place: Place) -> TargetKind:
         raise mixed_types(column, name, place)
     if types.is_bool_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype):
         return "single_label"
-    if types.is_integer_dtype(column.dtype):
+    if types.is_integer_dtype(column.dtype) or _all_whole(column):
         return "regression" if column.nunique() > _MOST_WHOLE_NUMBERS else "single_label"
     if types.is_float_dtype(column.dtype):
         return "regression"
     raise DataError(f"the target {name!r} is neither a number nor a class", received=str(column.dtype))
+
+
+def _all_whole(column: pd.Series) -> bool:
+    """Whether floats are whole numbers: pandas makes floats of them in a column with gaps."""
+    import pandas as pd
+
+    return pd.api.types.is_float_dtype(column.dtype) and bool(_is_whole(column.to_numpy(np.float64)).all())
+
+
+def _is_whole(values: np.ndarray) -> np.ndarray:
+    return (values == np.floor(values)) & (np.abs(values) < 2**53)
 
 
 def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
@@ -237,7 +249,10 @@ def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
 
 
 def _classes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class numbers int32 [n], and the names of the classes: numbers in their order, text sorted."""
+    """Class numbers int32 [n], and the names of the classes: numbers in their order, text sorted.
+
+    Whole numbers are written alike (1, not 1.0) whether pandas has them as floats or not.
+    """
     import pandas as pd
 
     codes, values = pd.factorize(column, sort=True)
@@ -245,6 +260,8 @@ def _classes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
         names = [str(bool(value)).lower() for value in values]
     elif pd.api.types.is_integer_dtype(column.dtype):
         names = [str(int(value)) for value in values]
+    elif pd.api.types.is_float_dtype(column.dtype):
+        names = [str(int(value)) if _is_whole(value) else str(value) for value in values]
     else:
         names = [str(value) for value in values]
     return codes.astype(np.int32), tuple(names)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import InferredKinds, infer_kinds
+from tlkit.data.column_kinds import Finding, InferredKinds, infer_kinds
 from tlkit.data.events import as_moments, event_features
 from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where, tidy
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.sampling import Sampling
-from tlkit.data.table_check import check_target_columns, check_values, find_leaks
+from tlkit.data.table_check import Place, check_target_columns, check_values, find_leaks
 from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
@@ -97,9 +97,9 @@ def table_from_file(
         select: the only columns that are inputs; all others are ignored.
         join: further tables, each with the column or columns that it shares with `data`; see `join_tables`.
         where: conditions that rows must meet, such as `"Open == 1"`; see `rows_where`.
-        split_column: `train`, `val` or `test` for each row.
+        split_column: `train`, `val` or `test` for each row; never an input.
         group_column: rows with the same value (patient, customer) never straddle the splits; no input unless `kinds`
-            says so, since held-out groups are never seen in training.
+            says so (which is then reported), since held-out groups are never seen in training.
         time_column: dates or numbers; the newest rows are held out, unless there is a split or group column.
         val_fraction, test_fraction: parts of all rows that are held out where the data does not come in parts; at
             random they are stratified by class, or by the decile of a number.
@@ -165,15 +165,13 @@ def table_from_file(
     if not specs:
         specs = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
     if preprocessing is None:
-        not_inputs = [name for name in (split_column, group_column) if name]
-        inferred = infer_kinds(
-            part.frame, names, given=_given(source, names, kinds, select, not_inputs), place=part.place
-        )
+        given = _given(source, names, kinds, select, options)
+        inferred = infer_kinds(part.frame, names, given=given, place=part.place)
         check_values(part.frame, inferred.kinds, part.place)
         leaks = find_leaks(part.frame, inferred.kinds, names, allow)
         preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic)
     else:
-        preprocessing.check_frame(part.frame)
+        _check_known(part.frame, preprocessing, part.place)
         inferred, leaks = InferredKinds(_kinds_of(preprocessing)), ()
     return TabularData(
         part.source,
@@ -183,14 +181,13 @@ def table_from_file(
         values=values,
         kinds=inferred.kinds,
         questions=inferred.questions,
-        findings=(*inferred.warnings, *leaks),
+        findings=(*inferred.warnings, *leaks, *_split_findings(options, inferred.kinds, events)),
         dropped=dropped,
         batch_size=batch_size,
         seed=seed,
         class_weight=class_weight,
         sampling=sampling,
         unknown_rate=unknown_rate,
-        min_count=min_count,
     )
 
 
@@ -201,7 +198,6 @@ def table_to_evaluate(
     *,
     join: Sequence[tuple[TableLike, str | Sequence[str]]] = (),
     where: Sequence[str] = (),
-    split_column: str | None = None,
     time_column: str | None = None,
     events: Sequence[str] = (),
     event_group: str | None = None,
@@ -222,7 +218,7 @@ def table_to_evaluate(
         preprocessing: that of the model.
         targets: those of the model.
         history: rows before these, which events may be looked up in; joined as `path` is, not measured on.
-        join, where, split_column, time_column, events, event_group, batch_size, separator, encoding: as for
+        join, where, time_column, events, event_group, batch_size, separator, encoding: as for
             `table_from_file`.
 
     Returns:
@@ -240,14 +236,8 @@ def table_to_evaluate(
     check_target_columns(source.frame, names, source.origin)
     kept, dropped = _kept_rows(source, where, names)
     part = _Part(source, kept)
-    if split_column and split_column not in source.frame.columns:
-        raise missing_column(split_column, source.frame.columns, source.origin)
     held_out = np.arange(len(part.frame))
-    if split_column:
-        options = SplitOptions(split_column=split_column, val_fraction=0.0)
-        rows = split_rows(part.frame, options, labels=None, values=None, given=part.splits, seed=0, place=part.place)
-        held_out = next(rows[name] for name in ("test", "val", "train") if name in rows)
-    elif part.splits is not None:
+    if part.splits is not None:
         split = next(name for name in ("test", "val", "train") if name in part.splits.tolist())
         held_out = np.flatnonzero(part.splits == split)
     if events:
@@ -256,8 +246,12 @@ def table_to_evaluate(
         frame = _with_events(source.frame, earlier, date, events, event_group)
         source = source.replaced(frame)
         part = _Part(source, kept)
-    preprocessing.check_frame(part.frame)
-    values = read_known_targets(part.frame.iloc[held_out], targets, lambda rows: part.place(held_out[rows]))
+
+    def place(rows: np.ndarray) -> str:
+        return part.place(held_out[rows])
+
+    _check_known(part.frame.iloc[held_out], preprocessing, place)
+    values = read_known_targets(part.frame.iloc[held_out], targets, place)
     whole = [_spread(target, held_out, len(part.frame)) for target in values]
     return TabularData(
         part.source,
@@ -315,10 +309,11 @@ def _given(
     targets: Sequence[str],
     kinds: Mapping[str, ColumnKind] | None,
     select: Sequence[str] | None,
-    not_inputs: Sequence[str],
+    options: SplitOptions,
 ) -> dict[str, ColumnKind]:
     """Give the kinds that need no look at the values."""
-    given: dict[str, ColumnKind] = {name: "ignore" for name in not_inputs if name not in targets}
+    dividing = [name for name in (options.split_column, options.group_column) if name and name not in targets]
+    given: dict[str, ColumnKind] = dict.fromkeys(dividing, "ignore")
     if select is not None:
         for name in select:
             if name not in source.frame.columns:
@@ -326,7 +321,20 @@ def _given(
             if name in targets:
                 raise ConfigError("a target cannot be an input", received=name)
         given |= {name: "ignore" for name in source.frame.columns if name not in select and name not in targets}
-    return {**given, **(kinds or {})}
+    given |= kinds or {}
+    if options.split_column in given:  # never an input, whatever kinds say
+        given[options.split_column] = "ignore"
+    return given
+
+
+def _split_findings(options: SplitOptions, kinds: Mapping[str, ColumnKind], events: Sequence[str]) -> Iterator[Finding]:
+    """Report columns whose part in the split is not what one might think."""
+    group, time = options.group_column, options.time_column
+    if group and kinds.get(group) in ("categorical", "continuous", "boolean"):
+        yield Finding(group, kinds[group], "is an input, but no group that is held out was ever seen in training")
+    if time and not options.by_time and not events:
+        by = f"by {options.split_column}" if options.split_column else f"in whole groups of {group}"
+        yield Finding(time, kinds.get(time, "ignore"), f"is not used for the split: rows are held out {by}")
 
 
 def _fit(
@@ -367,6 +375,14 @@ def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
         )
 
     return {column.name: kind(column) for column in preprocessing.columns}
+
+
+def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> None:
+    """Refuse rows that a preprocessing would not read as they are meant: it takes what it cannot read for missing."""
+    preprocessing.check_frame(frame)
+    # A column without any value has no type that could be wrong.
+    kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
+    check_values(frame, kinds, place)
 
 
 def _text_columns(preprocessing: TablePreprocessing | None) -> list[str]:

@@ -52,10 +52,11 @@ class TabularData(LabelledData):
     first, then scaled numbers. Within a split, rows stand in the order of the table; `labels`, `frame`, `encoded` and
     `rows` follow it.
 
-    Where no rare values were folded into "unknown" (`min_count` 1), nothing would ever train the embedding that unseen
-    values meet at prediction. So a share of the category codes in training batches, `unknown_rate`, is shown as
-    unknown: at most one of a row, and in at most half of the rows. Seed, epoch and row decide which; `ordered`, and
-    features that are computed once, show none.
+    Where no training row has a rare value that was folded into "unknown" (`min_count`), nothing would ever train the
+    embedding that unseen values meet at prediction. So a share of the codes in training batches, `unknown_rate`, is
+    shown as unknown: at most one of a row, and in at most half of the rows. Seed, epoch and row decide which;
+    `ordered`, and features that are computed once, show none. The embedding of "missing" is trained by missing values
+    alone: in a column without any it stays as it began.
 
     Example:
         >>> data = table_from_file("houses.csv", "price")
@@ -94,7 +95,6 @@ class TabularData(LabelledData):
         class_weight: ClassWeight = "none",
         sampling: Sampling = "shuffle",
         unknown_rate: float = 0.01,
-        min_count: int = 1,
     ):
         self.targets = tuple(targets)
         check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
@@ -136,7 +136,7 @@ class TabularData(LabelledData):
         if single and "train" in rows:
             numbers = self.labels("train")
         self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
-        self._slots, self._slot_rate = self._unknown_slots(unknown_rate, min_count)
+        self._slots, self._slot_rate = self._unknown_slots(unknown_rate)
         self._fingerprint: str | None = None
 
     def ordered(self, split: str) -> tf.data.Dataset:
@@ -270,17 +270,20 @@ class TabularData(LabelledData):
         with tf.device("CPU"):
             return EncodedSplit(rows, tf.constant(inputs), tf.constant(np.concatenate(learned, axis=1)), labels)
 
-    def _unknown_slots(self, rate: float, min_count: int) -> tuple[np.ndarray, float]:
+    def _unknown_slots(self, rate: float) -> tuple[np.ndarray, float]:
         """Number the codes that may be shown as unknown, float32 [D] (-1: not this one), and give the chance of each.
 
-        Left out are numbers, and codes whose 0 training knows from rare values, or that have no use for it (hashes).
+        Left out are numbers, and codes whose 0 training rows have (rare values), or that have no use for it (hashes).
         """
+        if "train" not in self.splits:
+            return np.full(self.preprocessing.width, -1, np.float32), 0.0
+        is_there = (self.splits["train"].inputs.numpy() == 0).any(axis=0)
         columns = {column.name: column for column in self.preprocessing.columns}
         slots = np.full(self.preprocessing.width, -1, np.float32)
         count = 0
         for number, code in enumerate(self.preprocessing.codes):
             column = columns[code.column]
-            if not (isinstance(column, Categorical) and (min_count > 1 or column.hash_buckets)):
+            if not (is_there[number] or (isinstance(column, Categorical) and column.hash_buckets)):
                 slots[number] = count
                 count += 1
         return slots, min(rate, 0.5 / count) if count else 0.0
