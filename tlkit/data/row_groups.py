@@ -69,5 +69,7 @@ class RowGroups:
 
         with pq.ParquetFile(self._path) as file:
             frame = file.read_row_group(number, columns=columns).to_pandas(ignore_metadata=True)
-        whole = {name: frame[name].astype("Int64") for name in self._whole if name in frame.columns}
-        return tidy(frame.assign(**whole))
+        for name in self._whole:
+            if name in frame.columns:
+                frame[name] = frame[name].astype("Int64")
+        return tidy(frame)
