@@ -186,8 +186,9 @@ def throughput(options: argparse.Namespace) -> None:
     ]
 
     frame = parts["train"]
-    texts = list(frame.drop(columns=target).select_dtypes(exclude="number"))
-    numbers = [name for name in frame.select_dtypes("number") if name != target]
+    texts = [name for name, kind in data.kinds.items() if kind == "categorical"]
+    numbers = [name for name, kind in data.kinds.items() if kind == "continuous"]
+    frame[texts] = frame[texts].astype(str)
     inputs = {name: keras.Input((), dtype="string", name=name) for name in texts}
     inputs |= {name: keras.Input((1,), name=name) for name in numbers}
     vectors = []

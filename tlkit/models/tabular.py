@@ -18,6 +18,7 @@ from tlkit.preprocessing.targets import Target
 
 LARGEST = 600
 _MOMENTUM = 0.9  # of the statistics: an epoch of a small table has too few steps for the usual 0.99
+_EPSILON = 1e-2  # what hardly varies in training and does later must not become huge, as with the usual 1e-3
 
 
 def embedding_size(values: int) -> int:
@@ -105,12 +106,12 @@ def tabular_model(
         vector = keras.layers.Dropout(embedding_dropout, seed=fresh(), name="embedding_dropout")(vector)
     number_layers: list[keras.layers.Layer] = []
     if preprocessing.numbers:
-        if batch_norm:
-            number_layers.append(keras.layers.BatchNormalization(momentum=_MOMENTUM, name="normalised_numbers"))
-            numbers = number_layers[0](numbers)
         if number_bins:
-            # After the normalisation: what hardly varied in training and does later, it makes huge; bins have an end.
             numbers = PiecewiseLinear(number_bins, name="bins")(numbers)
+        if batch_norm:
+            norm = keras.layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name="normalised_numbers")
+            numbers = norm(numbers)
+            number_layers.append(norm)
         vector = numbers if vector is None else keras.layers.Concatenate(name="row")([vector, numbers])
     trunk: list[keras.layers.Layer] = []
     for place, (width, rate) in enumerate(zip(units, rates, strict=True), 1):
