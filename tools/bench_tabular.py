@@ -130,8 +130,10 @@ event_group = "Store"
 batch_size = 1024
 [target]
 transform = "log"
+[model]
+hidden = [400, 200]
 [train]
-epochs = 12
+epochs = 8
 [export]
 directory = "saved_models/rossmann"
 [columns]
