@@ -248,9 +248,8 @@ def _events(
     """
     import pandas as pd
 
-    from tlkit.data.events import as_moments
+    from tlkit.data.events import as_moments, with_earlier_events
     from tlkit.data.frame_source import join_tables, read_source
-    from tlkit.data.tables import _with_events
     from tlkit.data.text_files import missing_column
 
     reading, date = config.reading, keys[0]
@@ -278,7 +277,7 @@ def _events(
             raise DataError(f"{place} has no {date!r}, which the columns about events need")
         parts.append(part)
     whole = pd.concat(parts, ignore_index=True)
-    return _with_events(whole, history, date, config.data.events, config.data.event_group or None)
+    return with_earlier_events(whole, history, date, config.data.events, config.data.event_group or None)
 
 
 class _Exported:

@@ -127,9 +127,9 @@ class RowFile:
         separator = self.separator or ("\t" if ".tsv" in suffix else ",")
         number = 0
         try:
-            names, spaced = frame_files._header(path, origin, separator, self.encoding)
-            with frame_files._text(path, self.encoding) as stream:
-                rows = frame_files._records(stream, separator, spaced)
+            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding)
+            with frame_files.csv_text(path, self.encoding) as stream:
+                rows = frame_files.csv_records(stream, separator, spaced)
                 next(row for row in rows if row)  # the header
                 for number, fields in enumerate(rows, start=2):
                     if len(fields) == len(names):
@@ -142,7 +142,7 @@ class RowFile:
         except csv.Error as error:
             raise DataError(f"{origin} row {max(number, 1) + 1} cannot be read: {error}") from error
         except UnicodeDecodeError as error:
-            raise frame_files._undecodable(path, origin, self.encoding) from error
+            raise frame_files.undecodable(path, origin, self.encoding) from error
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(f"the table cannot be unpacked: {error}", received=origin) from error
 

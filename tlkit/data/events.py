@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlkit.data.frame_source import tidy
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
 
@@ -89,6 +90,26 @@ def event_features(
             values[own] = _distances_and_counts(marked, keys[own], starts[own], stride)
         added.append(pd.DataFrame(values, index=frame.index, columns=list(event_columns(event))))
     return pd.concat([frame, *added], axis=1)
+
+
+def with_earlier_events(
+    frame: pd.DataFrame, earlier: pd.DataFrame | None, date: str, events: Sequence[str], group: str | None
+) -> pd.DataFrame:
+    """Add event columns to rows, which may look back into earlier ones."""
+    import pandas as pd
+
+    if earlier is None:
+        return event_features(frame, date=date, events=list(events), group=group)
+    columns = [date, *events, *([group] if group else [])]
+    for column in columns:
+        for side, name in ((earlier, "the history"), (frame, "the table")):
+            if column not in side.columns:
+                raise missing_column(column, side.columns, name)
+    first = as_moments(frame[date]).min()
+    earlier = earlier[(as_moments(earlier[date]) < first).to_numpy(bool)]
+    both = tidy(pd.concat([earlier[columns], frame[columns]], ignore_index=True))
+    added = event_features(both, date=date, events=list(events), group=group).iloc[len(earlier) :]
+    return pd.concat([frame, added.drop(columns=columns).reset_index(drop=True)], axis=1)
 
 
 def _distances_and_counts(marked: np.ndarray, keys: np.ndarray, starts: np.ndarray, stride: int) -> np.ndarray:

@@ -103,12 +103,12 @@ def _read_csv(
     if path.suffix.lower() != ".gz":
         check_is_text(path, encoding)
     try:
-        header, spaced = _header(path, origin, separator, encoding)
+        header, spaced = csv_header(path, origin, separator, encoding)
         numbers = _check_rows(path, origin, separator, encoding, len(header), spaced)
     except (gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"the table cannot be unpacked: {error}", received=origin) from error
     except UnicodeDecodeError as error:
-        raise _undecodable(path, origin, encoding) from error
+        raise undecodable(path, origin, encoding) from error
     texts = [name for name in header if name in text_columns]
 
     def parse(as_text: Sequence[str], **options: Any) -> Any:
@@ -141,7 +141,7 @@ def _read_csv(
             if zeros:
                 frame[zeros] = parse(zeros, usecols=zeros)
     except UnicodeDecodeError as error:
-        raise _undecodable(path, origin, encoding) from error
+        raise undecodable(path, origin, encoding) from error
     except (ValueError, OverflowError, pd.errors.ParserWarning) as error:  # pandas' parse errors are ValueErrors
         _row_numbers(path, origin, separator, encoding, len(header), spaced)  # says it better where it can
         raise DataError(f"{origin} cannot be read: {str(error).strip().splitlines()[0]}") from error
@@ -191,15 +191,17 @@ def _open(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def _text(path: Path, encoding: str) -> IO[str]:
+def csv_text(path: Path, encoding: str) -> IO[str]:
+    """Open a plain or gzipped file as text in which line breaks inside fields stay as they are."""
     return io.TextIOWrapper(_open(path), encoding=text_codec(encoding), newline="")
 
 
-def _records(stream: IO[str], separator: str, spaced: bool) -> Iterator[list[str]]:
+def csv_records(stream: IO[str], separator: str, spaced: bool) -> Iterator[list[str]]:
+    """Read records strictly: a quote that is never closed is an error. `spaced`: a space follows each separator."""
     return csv.reader(stream, delimiter=separator, skipinitialspace=spaced, strict=True)
 
 
-def _header(path: Path, origin: str, separator: str, encoding: str) -> tuple[list[str], bool]:
+def csv_header(path: Path, origin: str, separator: str, encoding: str) -> tuple[list[str], bool]:
     """Give the names of the columns, and whether a space follows each separator."""
     with _open(path) as stream:
         start = stream.read(1 << 16)
@@ -207,11 +209,11 @@ def _header(path: Path, origin: str, separator: str, encoding: str) -> tuple[lis
         raise DataError("the table is empty", received=origin)
     if b"\0" in start and not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
         raise DataError("the file is not text: it holds NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
-    with _text(path, encoding) as text:
+    with csv_text(path, encoding) as text:
         lines = [line for line in (text.readline() for _ in range(20)) if line.strip()]
     try:
-        with _text(path, encoding) as text:
-            names = next(row for row in _records(text, separator, spaced=False) if row)
+        with csv_text(path, encoding) as text:
+            names = next(row for row in csv_records(text, separator, spaced=False) if row)
     except csv.Error as error:
         raise DataError(f"the header of {origin} cannot be read: {error}", received=lines[0][:60]) from error
     _check_separator(lines, names, separator, origin)
@@ -246,8 +248,8 @@ def _check_rows(path: Path, origin: str, separator: str, encoding: str, width: i
 def _row_numbers(path: Path, origin: str, separator: str, encoding: str, width: int, spaced: bool) -> np.ndarray:
     """Read all rows, refuse uneven ones, and give the number of each that is not empty."""
     numbers, number = [], 1
-    with _text(path, encoding) as stream:
-        rows = _records(stream, separator, spaced)
+    with csv_text(path, encoding) as stream:
+        rows = csv_records(stream, separator, spaced)
         next(row for row in rows if row)
         try:
             for number, fields in enumerate(rows, start=2):
@@ -283,7 +285,8 @@ def _plainly_even(path: Path, separator: str, width: int) -> bool:
     return lines > 1 and width > 1 and separators == lines * (width - 1)
 
 
-def _undecodable(path: Path, origin: str, encoding: str) -> DataError:
+def undecodable(path: Path, origin: str, encoding: str) -> DataError:
+    """Give the error that names the line and byte which are not in this encoding."""
     fix = 'pass encoding="latin-1", "cp1252" or what the file was written in'
     with _open(path) as stream:
         for number, line in enumerate(stream, start=1):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.data.column_kinds import Finding, InferredKinds, infer_kinds
-from tlkit.data.events import as_moments, event_features
-from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where, tidy
+from tlkit.data.events import event_features, with_earlier_events
+from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.sampling import Sampling
 from tlkit.data.table_check import Place, check_target_columns, check_values, find_leaks
@@ -243,7 +243,7 @@ def table_to_evaluate(
     if events:
         date = time_column or _only_date(source, names, None, preprocessing)
         earlier = join_tables(read_source(history, **reading), join, **reading).frame if history is not None else None
-        frame = _with_events(source.frame, earlier, date, events, event_group)
+        frame = with_earlier_events(source.frame, earlier, date, events, event_group)
         source = source.replaced(frame)
         part = _Part(source, kept)
 
@@ -422,26 +422,6 @@ def _borders(part: _Part, date: str, rows: Mapping[str, np.ndarray], options: Sp
     held_out = [name for name in rows if name != "train"]
     # A day that was said counts even where `where` took away all its rows.
     return [said[name] if said[name] is not None else first for name, first in zip(held_out, firsts, strict=False)]
-
-
-def _with_events(
-    frame: pd.DataFrame, earlier: pd.DataFrame | None, date: str, events: Sequence[str], group: str | None
-) -> pd.DataFrame:
-    """Add event columns to rows, which may look back into earlier ones."""
-    import pandas as pd
-
-    if earlier is None:
-        return event_features(frame, date=date, events=list(events), group=group)
-    columns = [date, *events, *([group] if group else [])]
-    for column in columns:
-        for side, name in ((earlier, "the history"), (frame, "the table")):
-            if column not in side.columns:
-                raise missing_column(column, side.columns, name)
-    first = as_moments(frame[date]).min()
-    earlier = earlier[(as_moments(earlier[date]) < first).to_numpy(bool)]
-    both = tidy(pd.concat([earlier[columns], frame[columns]], ignore_index=True))
-    added = event_features(both, date=date, events=list(events), group=group).iloc[len(earlier) :]
-    return pd.concat([frame, added.drop(columns=columns).reset_index(drop=True)], axis=1)
 
 
 def _spread(target: TargetValues, rows: np.ndarray, count: int) -> TargetValues:

@@ -46,7 +46,7 @@ def plot_lr_finder(
     axes.set_ylabel("training loss")
     axes.set_title("Learning-rate finder")
     axes.legend(frameon=False)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_rates(rates: Any, momentums: Any, path: Path) -> Path:
@@ -74,7 +74,7 @@ def plot_rates(rates: Any, momentums: Any, path: Path) -> Path:
         rows[1].plot(momentums, color="#c8502b", linewidth=2)
         rows[1].set_ylabel("momentum")
     rows[-1].set_xlabel("step")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_losses(losses: Any, path: Path) -> Path:
@@ -99,7 +99,7 @@ def plot_losses(losses: Any, path: Path) -> Path:
     axes.set_ylabel("training loss")
     axes.set_title("Training loss of each step")
     axes.legend(frameon=False)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_confusion(matrix: Any, class_names: tuple[str, ...], path: Path) -> Path:
@@ -133,7 +133,7 @@ def plot_confusion(matrix: Any, class_names: tuple[str, ...], path: Path) -> Pat
             color = "white" if parts[row, column] > 0.5 else "#222222"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color)
     figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04, label="part of the true class")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_label_confusions(matrices: Any, class_names: tuple[str, ...], path: Path) -> Path:
@@ -170,7 +170,7 @@ def plot_label_confusions(matrices: Any, class_names: tuple[str, ...], path: Pat
         panel.set_axis_off()
     figure.supxlabel("predicted", fontsize=10)
     figure.supylabel("true", fontsize=10)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _moving_mean(values: np.ndarray) -> np.ndarray:
@@ -193,7 +193,8 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
     return figure, figure.subplots(rows, columns, sharex=True)
 
 
-def _write(figure: Any, path: Path) -> Path:
+def write_figure(figure: Any, path: Path) -> Path:
+    """Write a figure as the kind of picture that the path\'s suffix names, and give the path."""
     if path.suffix.lower() not in _SUFFIXES:
         raise ConfigError("unknown kind of picture", received=str(path), allowed=_SUFFIXES)
     path.parent.mkdir(parents=True, exist_ok=True)

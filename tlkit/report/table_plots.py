@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlkit.report.plots import _write
+from tlkit.report.plots import write_figure
 
 if TYPE_CHECKING:
     from tlkit.report.calibration import CalibrationCurve
@@ -43,7 +43,7 @@ def plot_predictions(name: str, values: npt.ArrayLike, predictions: npt.ArrayLik
     panels[1].set_xlabel("predicted")
     panels[1].set_ylabel("predicted − true")
     panels[1].set_title("Errors")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_targets(by_target: Mapping[str, Any], path: Path) -> Path:
@@ -70,7 +70,7 @@ def plot_targets(by_target: Mapping[str, Any], path: Path) -> Path:
             _diagonal(panel, name, *_thinned(metrics.values, metrics.predictions))
     for panel in panels[len(by_target) :]:
         panel.set_axis_off()
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_calibration(curve: CalibrationCurve, path: Path) -> Path:
@@ -98,7 +98,7 @@ def plot_calibration(curve: CalibrationCurve, path: Path) -> Path:
     axes.set_ylabel("part that was true")
     axes.set_title(f"Calibration   ECE {curve.ece:.3f}   Brier score {curve.brier:.3f}")
     axes.legend(frameon=False, loc="upper left")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def plot_map(
@@ -148,7 +148,7 @@ def plot_map(
             axes.text(label.x, label.y, label.text, parse_math=False, **style)
     axes.set_title(title, parse_math=False)
     axes.set_xlabel(note, parse_math=False)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _diagonal(panel: Any, name: str, true: npt.NDArray[Any], said: npt.NDArray[Any]) -> None:

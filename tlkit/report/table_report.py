@@ -21,7 +21,7 @@ from tlkit.report.partial_dependence import PartialDependence
 from tlkit.report.per_class import HEADINGS
 from tlkit.report.regression import RegressionMetrics, figure
 from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics
-from tlkit.report.text_report import _counts, _facts, _matrix, _pairs
+from tlkit.report.summary import class_counts, commonest_confusions, confusion_cells, other_facts
 from tlkit.report.wrong_rows import WrongRow
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def write_table_report(
         wrong=_wrong(wrong, frame, columns),
         maps=list((maps or {}).items()),
         map_size=(WIDTH, HEIGHT),
-        counts=_counts(plain),
-        facts=_facts(plain),
+        counts=class_counts(plain),
+        facts=other_facts(plain),
     )
     return write_page(path, page)
 
@@ -152,8 +152,8 @@ def _part(name: str, metrics: Any) -> _Part:
         figures=[*figures, ("rows", f"{metrics.n:,}")],
         metrics=metrics,
         headings=[(key, HEADINGS[key]) for key in next(iter(rows.values()), {}) if key != "n"],
-        matrix=_matrix(metrics) if classes else [],
-        pairs=_pairs(metrics) if classes else [],
+        matrix=confusion_cells(metrics) if classes else [],
+        pairs=commonest_confusions(metrics) if classes else [],
         scatter=scatter_chart(metrics.values, metrics.predictions) if number else None,
         zeros=metrics.zeros if number else 0,
     )

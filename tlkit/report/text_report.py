@@ -7,21 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tlkit.report.confident import JudgedText
 from tlkit.report.html import render_page, write_page
 from tlkit.report.metrics import ClassificationMetrics
 from tlkit.report.multi_label import MultiLabelMetrics
 from tlkit.report.per_class import HEADINGS
 from tlkit.report.ranking import shown as shown_figure
+from tlkit.report.summary import class_counts, commonest_confusions, confusion_cells, other_facts
 
 if TYPE_CHECKING:  # loads TensorFlow, which a page does not need
     from tlkit.report.attribution import TokenAttribution
 
 SHOWN = 1500  # characters of a text
-_MATRIX = 24  # most classes that are drawn as a matrix
-_PAIRS = 20
 # Parts of the strongest value of a text from which a word is drawn as weak, clear or strong.
 _STEPS = (0.12, 0.35, 0.7)
 _NAMES = {
@@ -74,15 +71,15 @@ def write_text_report(
         headings=[(key, HEADINGS[key]) for key in next(iter(metrics.per_class.values()), {}) if key != "n"],
         metrics=metrics,
         several=isinstance(metrics, MultiLabelMetrics),
-        matrix=_matrix(metrics),
-        pairs=_pairs(metrics),
+        matrix=confusion_cells(metrics),
+        pairs=commonest_confusions(metrics),
         groups=[
             ("wrong", "Surest mistakes", [_shown(item, explained.get(item.row)) for item in wrong]),
             ("right", "Surest right answers", [_shown(item, explained.get(item.row)) for item in right]),
         ],
         coloured=any(item.row in explained for item in [*wrong, *right]),
-        counts=_counts(summary or {}),
-        facts=_facts(summary or {}),
+        counts=class_counts(summary or {}),
+        facts=other_facts(summary or {}),
     )
     return write_page(path, page)
 
@@ -100,39 +97,6 @@ def _figures(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[s
 
 def _name(key: str) -> str:
     return _NAMES.get(key, key.replace("_", " "))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Cell:
-    count: int
-    part: float  # of the true class, 0..1
-    diagonal: bool
-
-
-def _matrix(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, list[_Cell]]]:
-    """Give the rows of the confusion matrix; none where it would be too large to read, or there are many labels."""
-    matrix = metrics.confusion_matrix
-    if matrix.ndim != 2 or len(matrix) > _MATRIX:
-        return []
-    sums = matrix.sum(axis=1)
-    return [
-        (
-            name,
-            [_Cell(int(count), float(count / max(sums[i], 1)), i == j) for j, count in enumerate(matrix[i])],
-        )
-        for i, name in enumerate(metrics.class_names)
-    ]
-
-
-def _pairs(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, str, int]]:
-    """Give the commonest confusions, (true, predicted, count), where the matrix is too large to show them."""
-    matrix = metrics.confusion_matrix
-    if matrix.ndim != 2 or len(matrix) <= _MATRIX:
-        return []
-    off = np.where(np.eye(len(matrix), dtype=bool), 0, matrix).ravel()
-    order = np.argsort(-off, kind="stable")[:_PAIRS]
-    names = metrics.class_names
-    return [(names[i // len(names)], names[i % len(names)], int(off[i])) for i in order.tolist() if off[i]]
 
 
 # Texts
@@ -178,42 +142,3 @@ def _shown(item: JudgedText, explained: TokenAttribution | None) -> _Shown:
 
 def _rest(explained: TokenAttribution, shown: int) -> int:
     return sum(len(piece.text) for piece in explained.pieces[shown:])
-
-
-# Data
-
-
-def _counts(summary: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Give the splits, and for each class its number of texts in every split."""
-    counts = summary.get("counts")
-    if not isinstance(counts, Mapping) or not counts:
-        return [], []
-    classes = list(dict.fromkeys(name for row in counts.values() for name in row))
-    return list(counts), [(name, [int(row.get(name, 0)) for row in counts.values()]) for name in classes]
-
-
-def _facts(summary: Mapping[str, Any], above: str = "") -> list[tuple[str, str, list[str]]]:
-    """Give (name, value, items) for everything else in the summary; items are for long lists."""
-    facts: list[tuple[str, str, list[str]]] = []
-    for key, value in summary.items():
-        name = f"{above}{str(key).replace('_', ' ')}"
-        if not above and key in {"counts", "classes"}:
-            continue
-        if isinstance(value, Mapping):
-            if any(isinstance(part, Mapping | list | tuple) for part in value.values()):
-                facts.extend(_facts(value, f"{name}: "))
-            else:
-                facts.append((name, ", ".join(f"{part} {_plain(number)}" for part, number in value.items()), []))
-        elif isinstance(value, list | tuple):
-            facts.append((name, "" if value else "none", [_plain(part) for part in value]))
-        else:
-            facts.append((name, _plain(value), []))
-    return facts
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
