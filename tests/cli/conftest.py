@@ -29,3 +29,21 @@ def scripted(project: Path, monkeypatch: pytest.MonkeyPatch):
         return project
 
     return _write
+
+
+@pytest.fixture
+def inside(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd) -> Path:
+    """Stand in the project that the module has trained; gives a folder for what a test writes."""
+    monkeypatch.chdir(trained)
+    capfd.readouterr()
+    return tmp_path
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every command fail that loads TensorFlow, where bad input is to be refused before."""
+
+    def refuse() -> None:
+        raise AssertionError("TensorFlow was loaded first")
+
+    monkeypatch.setattr("tlkit.cli.output.import_tensorflow", refuse)

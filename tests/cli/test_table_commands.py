@@ -66,21 +66,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def inside(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd) -> Path:
-    """Stand in the trained project; gives a folder for what a test writes."""
-    monkeypatch.chdir(trained)
-    capfd.readouterr()
-    return tmp_path
-
-
-@pytest.fixture
-def untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_tensorflow: None) -> Path:
     """Stand in a fresh project where TensorFlow must not be needed."""
-
-    def refuse() -> None:
-        raise AssertionError("TensorFlow was loaded first")
-
-    monkeypatch.setattr("tlkit.cli.output.import_tensorflow", refuse)
     write_houses(tmp_path / "houses.csv", 6)
     project = new_project("tabular-embeddings", tmp_path / "houses", {"data_path": "../houses.csv", "target": "price"})
     monkeypatch.chdir(project)
