@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from batches import assert_same, collect
 from photos import write_folder
 
 import tlkit
@@ -25,16 +24,6 @@ def folder(tmp_path_factory):
 
 def load(folder, **options):
     return tlkit.images_from_folder(folder, **{"size": 32, "batch_size": 4, "seed": 1, **options})
-
-
-def collect(dataset):
-    return [[part.numpy() for part in element] for element in dataset]
-
-
-def assert_same(one, other):
-    assert len(one) == len(other)
-    for left, right in zip(itertools.chain(*one), itertools.chain(*other), strict=True):
-        np.testing.assert_array_equal(left, right)
 
 
 def differs(one, other):

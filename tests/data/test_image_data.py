@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from batches import collect
 from photos import encode, photo, write_folder
 
 import tlkit
@@ -16,10 +17,6 @@ from tlkit.preprocessing.images import ImagePreprocessing
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("photos"), {"blue": 7, "green": 9, "red": 5})
-
-
-def collect(dataset):
-    return [[part.numpy() for part in element] for element in dataset]
 
 
 def test_batches_hold_every_training_photo_once_an_epoch(folder):

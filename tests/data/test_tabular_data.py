@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from batches import assert_same, collect
 
 from tlkit.data.events import event_features
 from tlkit.data.tables import table_from_file, table_to_evaluate
@@ -45,16 +45,6 @@ def load(targets="price", frame=None, **options):
     return table_from_file(
         houses() if frame is None else frame, targets, **{"batch_size": 16, "select": INPUTS, **options}
     )
-
-
-def collect(dataset):
-    return [[part.numpy() for part in element] for element in dataset]
-
-
-def assert_same(one, other):
-    assert len(one) == len(other)
-    for left, right in zip(itertools.chain(*one), itertools.chain(*other), strict=True):
-        np.testing.assert_array_equal(left, right)
 
 
 # Batches and epochs

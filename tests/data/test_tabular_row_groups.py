@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from batches import assert_same, collect
 
 from tlkit.data.large_tables import table_from_row_groups
 from tlkit.data.row_groups import RowGroups
@@ -49,16 +49,6 @@ def load(path, **options):
         "price",
         **{"batch_size": 16, "kinds": {"shop": "categorical"}, "min_count": 1, "transform": "yeo_johnson", **options},
     )
-
-
-def collect(dataset):
-    return [[part.numpy() for part in element] for element in dataset]
-
-
-def assert_same(one, other):
-    assert len(one) == len(other)
-    for left, right in zip(itertools.chain(*one), itertools.chain(*other), strict=True):
-        np.testing.assert_array_equal(left, right)
 
 
 def test_groups_are_read_alike_whether_values_are_missing_or_not(path):

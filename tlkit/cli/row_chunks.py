@@ -212,6 +212,8 @@ def _check_dates(texts: Sequence[str | None], chunk: Chunk, name: str, allowed: 
 
 def _reader(column: Any) -> Callable[[Any], Any]:
     """Give a function that turns a field into what its column holds."""
+    from tlkit.export.rows import is_number
+
     if column.dtype == "float32":
         return _number
     if column.dtype == "int64":
@@ -219,7 +221,7 @@ def _reader(column: Any) -> Callable[[Any], Any]:
     values = set(getattr(column, "values", ()))
     if values and values <= {"true", "false"}:
         return lambda value: _text(value).lower()
-    if any(map(_is_number, values)):
+    if any(map(is_number, values)):
         return lambda value: _as_known(value, values)
     return _text
 
@@ -256,16 +258,10 @@ def _text(value: Any) -> str:
 
 def _as_known(value: Any, known: set[str]) -> str:
     """Write a number as the training's table has it: 0.50 is the category 0.5, while 007 stays what it is."""
+    from tlkit.export.rows import is_number
+
     text = _text(value).strip()
-    return text if text in known or not _is_number(text) or str(float(text)) not in known else str(float(text))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return text if text in known or not is_number(text) or str(float(text)) not in known else str(float(text))
 
 
 def joined(

@@ -103,7 +103,7 @@ def _kind(column: Column) -> str:
         if column.values and set(column.values) <= set(_TRUE_OR_FALSE):
             return "boolean"
         # A column of floats that are categories comes as their decimals.
-        return "category" if column.hash_buckets or any(map(_is_number, column.values)) else "string"
+        return "category" if column.hash_buckets or any(map(is_number, column.values)) else "string"
     return column.dtype
 
 
@@ -114,7 +114,8 @@ def _float(value: float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Say whether Python reads the text as a number."""
     try:
         float(text)
     except ValueError:
