@@ -112,7 +112,7 @@ def test_every_command_has_help_with_an_example(capsys):
             "find-lr",
             "report",
         ),
-        *("weights", "samples"),
+        *("weights", "samples", "embeddings"),
     }
     for words in commands:
         assert cli.run([*words, "--help"]) == 0
