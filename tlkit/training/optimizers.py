@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,6 +18,15 @@ from tlkit.callbacks.dial import DRIVABLE, DrivenFloat, momentum_name
 from tlkit.errors import ConfigError
 
 _SHORTEST_TABLE = 1024
+
+
+class _Now(NamedTuple):
+    """What a step is taken with. Read anew for every variable, it costs a small network half of its step."""
+
+    rate: tf.Tensor
+    rates: list[tf.Tensor]  # by group
+    momentum: tf.Tensor
+    counts: list[tf.Tensor]  # by group
 
 
 class GroupRates:
@@ -38,6 +47,7 @@ class GroupRates:
 
         self._group_numbers = {self._var_key(member): number for number, group in enumerate(groups) for member in group}
         self._active: int | None = None
+        self._now: _Now | None = None
         self._ema_decay = ema_decay
         self._slots: dict[tuple[int, str], Any] = {}
         self._multipliers = scalar(np.ones(len(groups)), tf.float32)
@@ -52,7 +62,7 @@ class GroupRates:
         self._momentum_name = name if name and float(getattr(self, name)) else None
         if self._momentum_name:
             self._default_momentum = float(getattr(self, self._momentum_name))
-            driven = DrivenFloat(self._default_momentum, lambda: self._entry(self._momenta))
+            driven = DrivenFloat(self._default_momentum, self._momentum)
             setattr(self, self._momentum_name, driven)
 
     # The plan: what the next steps are told
@@ -149,13 +159,21 @@ class GroupRates:
         self._override.assign(tf.cast(value, tf.float32))
 
     def _get_current_learning_rate(self: Any) -> tf.Tensor:
+        if self._now is not None:
+            return self._now.rate if self._active is None else self._now.rates[self._active]
         rate = tf.where(tf.math.is_nan(self._override), self._entry(self._rates), self._override)
         return rate if self._active is None else rate * self._multipliers[self._active]
+
+    def _momentum(self: Any) -> tf.Tensor:
+        return self._entry(self._momenta) if self._now is None else self._now.momentum
 
     def update_step(self: Any, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         """Take the optimizer's own step with the rate and the step count of the variable's group."""
         with self._as_group(self._group_of(variable)):
-            self._super("update_step")(gradient, variable, learning_rate * self._multipliers[self._active])
+            rate = (
+                learning_rate * self._multipliers[self._active] if self._now is None else self._now.rates[self._active]
+            )
+            self._super("update_step")(gradient, variable, rate)
 
     def _apply_weight_decay(self: Any, variables: Sequence[Any]) -> None:
         for variable in variables:
@@ -171,17 +189,37 @@ class GroupRates:
         """
         if self._active is None:
             return self._super("iterations")
-        count = self._counts[self._active]
+        count = self._counts[self._active] if self._now is None else self._now.counts[self._active]
         return count // self.gradient_accumulation_steps if self.gradient_accumulation_steps else count
 
     def apply(self: Any, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Update those variables; the count of their groups goes up."""
         variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
-        self._super("apply")(grads, variables)
+        self._now = self._read_now()
+        try:
+            self._super("apply")(grads, variables)
+        finally:
+            self._now = None
         present = {self._group_of(variable) for variable in variables}
         self._counts.assign_add([int(number in present) for number in range(self._multipliers.shape[0])])
         if self._ema_decay:
             self._update_average(variables)
+
+    def _read_now(self: Any) -> _Now | None:
+        if tf.distribute.has_strategy():  # the update runs outside the replica in which this would be read
+            return None
+        groups = range(self._multipliers.shape[0])
+        rate, multipliers, counts = (
+            self._get_current_learning_rate(),
+            self._multipliers.read_value(),
+            self._counts.read_value(),
+        )
+        return _Now(
+            rate,
+            [rate * multipliers[number] for number in groups],
+            self._momentum(),
+            [counts[number] for number in groups],
+        )
 
     def _update_average(self: Any, variables: Sequence[Any]) -> None:
         every = self.gradient_accumulation_steps or 1
