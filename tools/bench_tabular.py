@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def boosted_rossmann(project: Path) -> None:
 
 
 def throughput(options: argparse.Namespace) -> None:
-    """Training rows a second, interleaved: tlkit, and plain Keras with the same network and batch size."""
+    """Training rows a second, validation included, in turn: tlkit, plain Keras, fastai; same network and batch size."""
     import keras
     import tensorflow as tf
 
@@ -190,7 +191,8 @@ def throughput(options: argparse.Namespace) -> None:
     frame = parts["train"]
     texts = [name for name, kind in data.kinds.items() if kind == "categorical"]
     numbers = [name for name, kind in data.kinds.items() if kind == "continuous"]
-    frame[texts] = frame[texts].astype(str)
+    for part in (frame, parts["val"]):
+        part[texts] = part[texts].astype(str)
     inputs = {name: keras.Input((), dtype="string", name=name) for name in texts}
     inputs |= {name: keras.Input((1,), name=name) for name in numbers}
     vectors = []
@@ -203,16 +205,21 @@ def throughput(options: argparse.Namespace) -> None:
         x = keras.layers.BatchNormalization()(keras.layers.Dense(units, activation="relu")(x))
     plain = keras.Model(inputs, keras.layers.Dense(2)(x))
     plain.compile("adamw", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    columns = {name: frame[name].to_numpy(str if name in texts else np.float32) for name in (*texts, *numbers)}
-    labels = (frame[target] == sorted(frame[target].unique())[1]).to_numpy(np.int32)
-    rows = (
-        tf.data.Dataset.from_tensor_slices((columns, labels)).shuffle(len(frame)).batch(options.batch_size).prefetch(2)
-    )
+
+    def slices(part: pd.DataFrame) -> tf.data.Dataset:
+        columns = {name: part[name].to_numpy(str if name in texts else np.float32) for name in (*texts, *numbers)}
+        labels = (part[target] == sorted(frame[target].unique())[1]).to_numpy(np.int32)
+        return tf.data.Dataset.from_tensor_slices((columns, labels))
+
+    rows = slices(frame).shuffle(len(frame)).batch(options.batch_size).prefetch(2)
+    held_out = slices(parts["val"]).batch(options.batch_size).prefetch(2)
 
     runs = {
         "tlkit": lambda: learn.fit(1, 1e-3, verbose=False),
-        "plain Keras": lambda: plain.fit(rows, epochs=1, verbose=0),
+        "plain Keras": lambda: plain.fit(rows, validation_data=held_out, epochs=1, verbose=0),
     }
+    if options.fastai:
+        runs["fastai"] = fastai_epoch(options, parts, target)
     speed: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(options.rounds + 1):  # the first traces
         for name, run in runs.items():
@@ -223,6 +230,29 @@ def throughput(options: argparse.Namespace) -> None:
     median = {name: statistics.median(values) for name, values in speed.items()}
     for name, value in median.items():
         print(f"{name}: {value:,.0f} rows/s at batch {options.batch_size}, tlkit is {median['tlkit'] / value:.2f} x")
+
+
+def fastai_epoch(options: argparse.Namespace, parts: dict[str, pd.DataFrame], target: str) -> Callable[[], None]:
+    """Give what trains one epoch of fastai in a process of its own, on the same rows."""
+    folder = Path(tempfile.mkdtemp())
+    for name in ("train", "val"):
+        parts[name].to_csv(folder / f"{name}.csv", index=False)
+    command = [options.fastai, str(Path(__file__).with_name("peer_fastai.py"))]
+    files = [str(folder / "train.csv"), str(folder / "val.csv"), target, str(options.batch_size)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*command, *files], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    lines, answers = process.stdin, process.stdout
+    if answers.readline() != "ready\n":
+        raise SystemExit(f"{options.fastai} cannot train with fastai")
+
+    def epoch() -> None:
+        lines.write("go\n")
+        lines.flush()
+        float(answers.readline())
+
+    return epoch
 
 
 def encoding(options: argparse.Namespace) -> None:
@@ -263,6 +293,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--fastai", help="a Python that has fastai, to train beside it")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--set", action="append", default=[], help="section.key=value of config.toml, as `tlkit train`")
     options = parser.parse_args()
