@@ -28,7 +28,14 @@ def _save(model: keras.Model, path) -> None:
 
 
 @RANDOM
-@pytest.mark.parametrize("row", image.TABLE.values(), ids=lambda row: row.name)
+# The large ones of a family take seconds each, and are built as their smaller siblings are.
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row.name, marks=[pytest.mark.real] if row.params > 25_000_000 else [])
+        for row in image.TABLE.values()
+    ],
+)
 def test_every_row_builds_and_its_groups_partition_the_layers(row):
     keras.backend.clear_session()
     gc.collect()

@@ -130,6 +130,7 @@ def test_every_check_covers_it(exported):
     assert [value[:2] for value in values if value[1] != "tta"] == [value[:2] for value in plain]
 
 
+@pytest.mark.real
 def test_an_export_from_the_time_of_photos_without_it_still_verifies(tmp_path):
     export = tiny.copy_export(tmp_path)
     path = export / "manifest.json"
@@ -187,6 +188,7 @@ def test_graph_and_manifest_must_agree_on_whether_there_is_one(exported, tmp_pat
     assert "signature tta is missing" in failures(boasting)["signature_lint"]
 
 
+@pytest.mark.real
 def test_views_that_look_at_other_photos_are_not_published(tmp_path):
     with pytest.raises(VerificationError, match="rows_independent"):
         export_task(

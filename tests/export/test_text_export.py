@@ -363,6 +363,7 @@ def test_an_export_that_takes_any_token_ids_is_not_published(task, tmp_path, mon
         export_task(task, tmp_path / "m", max_batch=1)
 
 
+@pytest.mark.real
 def test_scores_must_be_what_the_manifest_says_they_are(exported_many, tmp_path):
     export = private_copy(exported_many, tmp_path)
     tiny.edit_manifest(export, objective="single_label")
@@ -382,6 +383,7 @@ def test_an_interface_that_is_not_the_graphs_fails(exported, tmp_path):
         SavedModelPredictor(export)
 
 
+@pytest.mark.real
 def test_other_answers_fail_golden_parity(exported, tmp_path):
     export = private_copy(exported, tmp_path)
     golden = json.loads((export / "manifest.json").read_text())["golden"]

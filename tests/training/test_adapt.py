@@ -101,6 +101,7 @@ def vectors(network, ids):
 # The whole
 
 
+@pytest.mark.real
 def test_the_loss_on_held_out_texts_falls(adapted):
     assert adapted.loss_after < 0.5 * adapted.loss_before
     assert adapted.loss_before < adapted.loss_at_start
@@ -145,6 +146,7 @@ def test_a_classifier_is_built_on_the_folder(adapted):
     assert task.weights_source == f"folder:{adapted.folder.name}"
 
 
+@pytest.mark.real
 def test_a_run_repeats_exactly_and_measuring_the_precision_changes_nothing(encoder, once, tmp_path, monkeypatch):
     monkeypatch.setattr(adapt.formats, "candidates", lambda: ("float32",))
     again = adapt_encoder(CORPUS, encoder, to=tmp_path / "again", precision="auto", **QUICK)
