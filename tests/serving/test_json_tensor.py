@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from tlkit.serving.json_tensor import BadRequestError, from_arrays, parse_body, to_arrays
+from tlkit.serving.short_floats import short_floats
+from tlkit.serving.status import Code, ServingError
 
 TWO = {"a": "float32", "b": "float32"}
 
@@ -62,12 +64,29 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"inputs": 1, "instances": [1]}', TWO, "not both"),
         ('{"instances": []}', {"x": "float32"}, "No values"),
         ('{"instances": {"a": 1}}', {"x": "float32"}, "list/array"),
-        ('{"instances": [1], "signature_name": 3}', {"x": "float32"}, "must be a string"),
+        ('{"instances": [1], "signature_name": 3}', {"x": "float32"}, "'signature_name' key must be a string value"),
         ('{"instances": [[1,2],[3,4],[5,6,7]]}', {"x": "int32"}, "Expecting tensor size"),
         ('{"instances": [[1,2],[3,4],[[5,6]]]}', {"x": "int32"}, "Expecting shape"),
         ('{"instances": [[[1,2],[3]],[[3,4],[5,6]]]}', {"x": "int32"}, "size"),
         ('{"inputs": [[1,2],[3]]}', {"x": "int32"}, "Encountered list at unexpected size"),
-        ('{"inputs": [[1,2],3]}', {"x": "int32"}, "Encountered list at unexpected size"),
+        ('{"inputs": [[1,2],3]}', {"x": "int32"}, "JSON Value: 3 found at incorrect level: 2 .* Expected at level: 2"),
+        ('{"inputs": [1,[2]]}', {"x": "int32"}, "Encountered list at unexpected level: 1 expected < 1"),
+        ('{"instances": [1, [1]]}', {"x": "int32"}, r"element: 1 of .*Expecting shape \[\] but got: \[1\]"),
+        ('{"instances": [{"x": 1}, [2]]}', {"x": "int32"}, "Expecting object but got list at item 1"),
+        ('{"instances": [[2], {"x": 1}]}', {"x": "int32"}, "Expecting value/list but got object at item 1"),
+        ('{"instances": [{"a": [[1], [2]], "b": 0}, {"a": [[1, 2]], "b": 0}]}', TWO, "key: a of .*Expecting shape"),
+        ('{"instances": [{"a": [1], "b": 0}, {"a": [1, 2], "b": 0}]}', TWO, "Expecting tensor size: 1 but got: 2"),
+        ('{"inputs": [{"a": "b"}]}', {"x": "string"}, "not formatted correctly for base64 data"),
+        ('{"inputs": [{"b64": "YQ=="}]}', {"x": "float32"}, "Type: Object is not of expected type: float"),
+        ('{"inputs": ["x"]}', {"x": "float64"}, 'JSON Value: "x" Type: String is not of expected type: double'),
+        ('{"inputs": [18446744073709551616]}', {"x": "uint64"}, "is not of expected type: uint64"),
+        ('{"inputs": ["\\ud800"]}', {"x": "string"}, "surrogate pair"),
+        ('{"inputs": [1' + "0" * 400 + "]}", {"x": "float32"}, "Number too big to be stored in double"),
+        ('{"inputs": [1' + "0" * 5000 + "]}", {"x": "float32"}, "JSON Parse error"),
+        ("instances = [1, 2]", {"x": "float32"}, "JSON Parse error: Invalid value. at offset: 0"),
+        ('{"instances": [1]}', {}, "Failed to get input map for signature: DEFAULT"),
+        ('{"inputs": ' + "[" * 65 + "1" + "]" * 65 + "}", {"x": "float32"}, "unexpected level: 64"),
+        ('{"inputs": {"x": ' + "[" * 9000 + "]" * 9000 + "}}", {"x": "float32"}, "nested too deeply"),
         ('{"instances": [[1,2],["a","b"]]}', {"x": "int32"}, "not of expected type"),
         ('{"inputs": [1.0]}', {"x": "int32"}, "is not of expected type: int32"),
         ('{"inputs": [2147483648]}', {"x": "int32"}, "is not of expected type: int32"),
@@ -108,3 +127,90 @@ def test_row_answers_need_one_batch_size():
     with pytest.raises(BadRequestError, match="inconsistent batch size"):
         from_arrays({"y": np.zeros(2), "z": np.zeros(3)}, "instances")
     assert json.loads(from_arrays({"y": np.zeros([0, 2])}, "instances")) == {"predictions": []}
+
+
+DEEP = "[" * 300_000 + "]" * 300_000
+
+
+def test_a_deep_value_under_an_ignored_key_is_skipped():
+    body = parse_body(
+        f'{{"nested": {DEEP}, "instances": [1], "instances": [2], "more": {{"a": {DEEP}}}}} junk'.encode()
+    )
+    assert body.content == [1]
+    assert parse_body(f'{{"instances": [3], "n": {DEEP} }}'.encode()).content == [3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'{{"signature_name": {DEEP}, "instances": [1]}}', "'signature_name' key must be a string value"),
+        (f'{{"n": {DEEP}], "instances": [1]}}', "Missing a comma or a closing bracket .* at offset: 600006"),
+        (f'{{"n": {DEEP[:-1]}, "instances": [1]}}', "JSON Parse error"),
+        (f'{{"n": {DEEP} "instances": [1]}}', "Missing a comma"),
+        (f'{{"n": {DEEP}, instances: [1]}}', "Missing a name"),
+        (f'{{"n": {DEEP}, "instances" [1]}}', "Missing a colon"),
+        (f'{{"n": {DEEP}', "JSON Parse error"),
+        ('{"n": ' + '{"a":' * 5000 + "1 2" + "}" * 5000 + "}", "JSON Parse error: Invalid value"),
+        ('{"n": ' + '[{"a":' * 5000 + "}]" * 5000 + "}", "JSON Parse error: Invalid value"),
+        (DEEP, "Is not object"),
+        ('{"instances": ' + DEEP + "}", "nested too deeply"),
+    ],
+    ids=range(11),
+)
+def test_deep_values_are_still_checked(text, message):
+    with pytest.raises(BadRequestError, match=message):
+        parse_body(text.encode())
+
+
+def test_deep_values_of_every_kind_are_understood():
+    inner = '"\\u00e9\\"{[", -1.5e-3, NaN, -Infinity, true, null, {}, [], {"k": [ ]}'
+    text = '{"n": ' + '[ {"a" : ' * 3000 + f"[{inner}]" + "} ] " * 3000 + ', "inputs": 7}'
+    assert parse_body(text.encode()).content == 7
+
+
+def test_what_tensorflow_serving_accepts():
+    assert arrays('\ufeff {"inputs": 1}', {"x": "float32"})["x"].tolist() == 1
+    for text in ("aGVsbG8", "aGVs bG8=", "aGVs\\nbG8="):
+        assert arrays(f'{{"inputs": {{"b64": "{text}"}}}}', {"x": "string"})["x"][()] == b"hello"
+    assert arrays('{"inputs": [1435774380, 1e300, -1e300]}', {"x": "float32"})["x"].tolist() == [
+        1435774336.0,
+        math.inf,
+        -math.inf,
+    ]
+    assert arrays('{"inputs": ["1e400", "Infinity"]}', {"x": "string"})["x"].tolist() == [b"1e400", b"Infinity"]
+    assert arrays('{"inputs": {"a": [Infinity], "b": "1e400"}}', {"a": "float32", "b": "string"})["a"] == [math.inf]
+    assert arrays('{"inputs": [[], []]}', {"x": "int32"})["x"].shape == (2, 0)
+    assert arrays('{"inputs": [18446744073709551615]}', {"x": "uint64"})["x"].tolist() == [2**64 - 1]
+
+
+def test_types_that_json_does_not_carry():
+    for dtype, name in (("float16", "half"), ("uint16", "uint16"), ("complex64", "complex64")):
+        with pytest.raises(ServingError, match=f"Conversion of JSON Value: 1 to type: {name}") as caught:
+            arrays('{"inputs": [1]}', {"x": dtype})
+        assert caught.value.code == Code.UNIMPLEMENTED
+        with pytest.raises(BadRequestError, match=f"Error: UNIMPLEMENTED: Conversion of JSON Value: 1 to type: {name}"):
+            arrays('{"instances": [1]}', {"x": dtype})
+        with pytest.raises(BadRequestError, match=f"Failed to write JSON value for tensor type: {name}"):
+            from_arrays({"y": np.ones(2, dtype)}, "inputs")
+    with pytest.raises(BadRequestError, match="empty tensor map"):
+        from_arrays({}, "instances")
+
+
+def test_messages_stay_short_for_any_value():
+    with pytest.raises(BadRequestError) as caught:
+        parse_body(json.dumps({"signature_name": ["x" * 1000] * 1000}).encode())
+    assert len(caught.value.message) < 400
+    body = '{"signature_name": ' + "[" * 900 + "]" * 900 + "}"
+    with pytest.raises(BadRequestError, match="must be a string"):
+        parse_body(body.encode())
+
+
+def test_many_floats_are_written_as_short_as_few():
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**32, 20_000, dtype=np.uint32).view(np.float32)
+    edge = np.array([0, -0.0, np.nan, np.inf, -np.inf, 1e-45, 3.4028235e38, 9e6, 0.1, 1 / 3, 123456.7], np.float32)
+    values = np.concatenate([bits, edge, rng.random(20_000, np.float32), rng.normal(size=20_000).astype(np.float32)])
+    expected = values.astype(str).astype(np.float64)
+    np.testing.assert_array_equal(short_floats(values), expected)
+    np.testing.assert_array_equal(short_floats(values.reshape(-1, 1)[:7]), expected[:7, None])
+    assert short_floats(np.float32([[0.1]])).tolist() == [[0.1]]

@@ -1,7 +1,7 @@
 """TensorFlow Serving's JSON for tensors, both ways; NumPy only, so that any server process can use it.
 
-Follows TensorFlow Serving's REST document: row format {"instances": [...]} -> {"predictions": [...]}, column
-format {"inputs": ...} -> {"outputs": ...}, binary strings as {"b64": "..."}.
+Follows TensorFlow Serving's REST document and its error texts: row format {"instances": [...]} ->
+{"predictions": [...]}, column format {"inputs": ...} -> {"outputs": ...}, binary strings as {"b64": "..."}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import binascii
 import itertools
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,20 +17,30 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.serving.json_document import (
+    BadRequestError,
+    Document,
+    Nested,
+    parse,
+    shown,
+    signature_name,
+    type_name,
+)
+from tlkit.serving.short_floats import short_floats
+from tlkit.serving.status import Code, ServingError
+
 Row = "instances"
 Column = "inputs"
-_TYPE_NAMES = {"float32": "float", "float64": "double", "bfloat16": "bfloat16", "float16": "half"}
-_JSON_TYPES: dict[str, frozenset[type]] = {
-    "f": frozenset({int, float}),
-    "i": frozenset({int}),
-    "u": frozenset({int}),
-    "b": frozenset({bool}),
-}
-_LARGE_EXPONENT = re.compile(r"[eE]\+?[0-9]{3}")
+#: The most dimensions of a NumPy array; TensorFlow has 254.
+MAX_RANK = 64
+#: TensorFlow's names of types where NumPy has others.
+TYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
+_FLOATS = ("float32", "float64")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
 
 
-class BadRequestError(ValueError):
-    """The body is not a request that the signature can take: HTTP 400."""
+class _UnevenError(Exception):
+    """Nested lists are no tensor, or not of the type: what exactly is wrong is found by walking them slowly."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,11 @@ class PredictBody:
     signature_name: str
     form: str
     content: Any
+    document: Document
 
 
 def parse_body(body: bytes) -> PredictBody:
     """Parse the body of a :predict request.
-
-    As in TensorFlow Serving, text after the JSON document is ignored, and of keys that occur twice the first
-    one counts.
 
     Example:
         >>> parse_body(b'{"instances": [1, 2]}').form
@@ -62,18 +69,29 @@ def parse_body(body: bytes) -> PredictBody:
     Raises:
         BadRequestError: not JSON, not an object, or neither or both of the two keys.
     """
-    document = _parse_json(body)
-    if not isinstance(document, dict):
-        raise BadRequestError("JSON Value: " + _shown(document) + " Is not object")
-    signature_name = document.get("signature_name", "")
-    if not isinstance(signature_name, str):
-        raise BadRequestError("'signature_name' key must be a string value.")
-    forms = [form for form in (Row, Column) if form in document]
+    document = parse(body)
+    return predict_body(document, signature_name(document) or "serving_default")
+
+
+def predict_body(document: Document, name: str) -> PredictBody:
+    """Find the tensors in a parsed document; `name` is its signature's. See `parse_body`."""
+    members = document.members
+    forms = [form for form in (Row, Column) if form in members]
     if not forms:
         raise BadRequestError("Missing 'inputs' or 'instances' key")
     if len(forms) == 2:
-        raise BadRequestError("Not formatted correctly: expecting either 'inputs' or 'instances', not both")
-    return PredictBody(signature_name or "serving_default", forms[0], document[forms[0]])
+        raise BadRequestError(
+            f"JSON Value: {shown(members)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+            "keys to exist, not both"
+        )
+    content = members[forms[0]]
+    if isinstance(content, Nested):
+        raise BadRequestError(f"Encountered list at unexpected level: {MAX_RANK}: '{forms[0]}' is nested too deeply")
+    if forms[0] == Row and not isinstance(content, list):
+        raise BadRequestError(f"JSON Value: {shown(members)} Expecting 'instances' value to be an list/array")
+    if forms[0] == Row and not content:
+        raise BadRequestError(f"JSON Value: {shown(members)} No values in 'instances' array")
+    return PredictBody(name, forms[0], content, document)
 
 
 def to_arrays(body: PredictBody, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -88,33 +106,16 @@ def to_arrays(body: PredictBody, dtypes: Mapping[str, str]) -> dict[str, np.ndar
 
     Raises:
         BadRequestError: an input is missing or unknown, ragged, of the wrong type, or there are no rows.
+        ServingError: UNIMPLEMENTED: JSON cannot hold the type of an input.
     """
-    if body.form == Column:
-        return _columns(body.content, dtypes)
-    rows = body.content
-    if not isinstance(rows, list):
-        raise BadRequestError("Expecting 'instances' value to be a list/array")
-    if not rows:
-        raise BadRequestError("No values in 'instances' array.")
-    if not _is_named(rows[0]):
-        if len(dtypes) != 1:
-            raise BadRequestError(
-                f"instances is a plain list, but expecting list of objects as multiple "
-                f"input tensors required as per tensorinfo_map: {', '.join(sorted(dtypes))}"
-            )
-        ((name, dtype),) = dtypes.items()
-        return {name: _array(rows, dtype, rows=True)}
-    for row in rows:
-        if not isinstance(row, dict):
-            raise BadRequestError("Encountered non-object element in 'instances': " + _shown(row))
-        for key in row:
-            if key not in dtypes:
-                raise BadRequestError(f"JSON object: does not have named input: {key}")
-        if len(row) != len(dtypes):
-            raise BadRequestError(
-                f"Failed to process element: JSON object keys must be equal to: {','.join(sorted(dtypes))}"
-            )
-    return {name: _array([row[name] for row in rows], dtype, rows=True) for name, dtype in dtypes.items()}
+    if not dtypes:
+        wanted = "DEFAULT" if body.signature_name == "serving_default" else body.signature_name
+        raise BadRequestError(f"Failed to get input map for signature: {wanted}")
+    arrays = _columns(body.content, dtypes) if body.form == Column else _rows(body.content, dtypes)
+    for name, array in arrays.items():
+        if dtypes[name] in _FLOATS and np.isinf(array).any():
+            body.document.check_infinity()
+    return arrays
 
 
 def from_arrays(outputs: Mapping[str, np.ndarray], form: str) -> bytes:
@@ -130,135 +131,243 @@ def from_arrays(outputs: Mapping[str, np.ndarray], form: str) -> bytes:
         UTF-8 JSON.
 
     Raises:
-        BadRequestError: in the row form, an output has no batch dimension or another one than its neighbours.
+        BadRequestError: JSON cannot hold an output's type; in the row form, an output has no batch dimension or
+            another one than its neighbours.
     """
-    if form == Column:
-        columns = {name: _plain(name, array) for name, array in outputs.items()}
-        content = next(iter(columns.values())) if len(columns) == 1 else columns
-        return json.dumps({"outputs": content}, ensure_ascii=False).encode("utf-8")
-    sizes = {name: array.shape[0] if array.ndim else None for name, array in outputs.items()}
-    for name, size in sizes.items():
-        if size is None:
-            raise BadRequestError(f"Tensor name: {name} has no shape information")
-    if len(set(sizes.values())) > 1:
-        raise BadRequestError(f"Tensor name: {next(iter(sizes))} has inconsistent batch size: {sizes}")
+    if not outputs:
+        raise BadRequestError("Cannot convert empty tensor map to JSON")
+    if form == Row:
+        _check_batch(outputs)
     columns = {name: _plain(name, array) for name, array in outputs.items()}
+    if form == Column:
+        return as_json({"outputs": next(iter(columns.values())) if len(columns) == 1 else columns})
     if len(columns) == 1:
         rows = next(iter(columns.values()))
     else:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return json.dumps({"predictions": rows}, ensure_ascii=False).encode("utf-8")
+    return as_json({"predictions": rows})
 
 
-def _parse_json(body: bytes) -> Any:
+def as_json(value: Any) -> bytes:
+    """Write an answer as UTF-8 JSON, with bare NaN and Infinity."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def is_base64(value: Any) -> bool:
+    """Say whether a JSON value stands for bytes: {"b64": "..."} and nothing else."""
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def as_bytes(value: Any) -> bytes:
+    """Return the bytes of a JSON string or of {"b64": "..."}.
+
+    Raises:
+        BadRequestError: the text is not base64, or no Unicode string.
+    """
+    if isinstance(value, str):
+        try:
+            return value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise BadRequestError("JSON Parse error: The surrogate pair in string is invalid.") from None
+    text = value["b64"]
     try:
-        text = body.decode("utf-8").lstrip(" \t\r\n")
-    except UnicodeDecodeError as error:
-        raise BadRequestError(f"JSON Parse error: the document is not UTF-8: {error.reason}") from None
-    if not text:
-        raise BadRequestError("JSON Parse error: The document is empty")
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        # White space and left-out padding are accepted, as TensorFlow Serving does; most texts have neither.
+        text = re.sub(r"[ \t\r\n\f\v]", "", text)
+        try:
+            return base64.b64decode(text if "=" in text else text + "=" * (-len(text) % 4), validate=True)
+        except (ValueError, binascii.Error):
+            raise BadRequestError("Unable to base64 decode") from None
+
+
+def _check_batch(outputs: Mapping[str, np.ndarray]) -> None:
+    expected: int | None = None
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise BadRequestError(f"Tensor name: {name} has no shape information")
+        if expected is not None and array.shape[0] != expected:
+            raise BadRequestError(
+                f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} expecting: {expected}"
+            )
+        expected = array.shape[0]
+
+
+def _rows(rows: list[Any], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
+    named = isinstance(rows[0], dict) and not is_base64(rows[0])
+    if not named:
+        if len(dtypes) != 1:
+            raise BadRequestError(
+                "instances is a plain list, but expecting list of objects as multiple input tensors required as "
+                f"per tensorinfo_map: {', '.join(sorted(dtypes))}"
+            )
+        ((name, dtype),) = dtypes.items()
+        try:
+            return {name: _array(rows, dtype)}
+        except _UnevenError:
+            raise _what_is_wrong(rows, dtypes, named) from None
+    names = dtypes.keys()
     try:
-        # A hook for every number costs time; only a text with a three-digit exponent can need it.
-        parse_float = _finite if _LARGE_EXPONENT.search(text) else None
-        document, _ = json.JSONDecoder(object_pairs_hook=_first_wins, parse_float=parse_float).raw_decode(text)
-    except RecursionError:
-        raise BadRequestError("JSON Parse error: the document is nested too deeply") from None
-    except ValueError as error:
-        raise BadRequestError(f"JSON Parse error: {error}") from None
-    return document
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError("Number too big to be stored in double.")
-    return value
-
-
-def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else dict(reversed(pairs))
+        if not all(isinstance(row, dict) and row.keys() == names for row in rows):
+            raise _UnevenError
+        return {name: _array([row[name] for row in rows], dtype) for name, dtype in dtypes.items()}
+    except _UnevenError:
+        raise _what_is_wrong(rows, dtypes, named) from None
 
 
 def _columns(content: Any, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
-    if _is_named(content):
-        for name in sorted(dtypes):
+    if isinstance(content, dict) and not is_base64(content):
+        for name in dtypes:
             if name not in content:
                 raise BadRequestError(f"Missing named input: {name} in 'inputs' object.")
-        return {name: _array(content[name], dtype) for name, dtype in dtypes.items()}
-    if len(dtypes) != 1:
+        values = {name: content[name] for name in dtypes}
+    elif len(dtypes) == 1:
+        values = dict.fromkeys(dtypes, content)
+    else:
         raise BadRequestError(
-            f"inputs is a plain value/list, but expecting an object as multiple input tensors required as "
-            f"per tensorinfo_map: {', '.join(sorted(dtypes))}"
+            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+            f"tensorinfo_map: {', '.join(sorted(dtypes))}"
         )
-    ((name, dtype),) = dtypes.items()
-    return {name: _array(content, dtype)}
+    arrays = {}
+    for name, dtype in dtypes.items():
+        try:
+            arrays[name] = _array(values[name], dtype)
+        except _UnevenError:
+            _count(values[name], dtype)
+            raise BadRequestError(f"the value of {name} is no tensor") from None
+    return arrays
 
 
-def _is_named(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
-
-
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {"b64"}
-
-
-def _array(value: Any, dtype: str, rows: bool = False) -> np.ndarray:
+def _array(value: Any, dtype: str) -> np.ndarray:
     """Return nested lists as an array, level by level: fast, and without recursion."""
     shape: list[int] = []
     level = [value]
-    while level and any(isinstance(item, list) for item in level):
-        sizes = {len(item) if isinstance(item, list) else -1 for item in level}
+    while level and list in set(map(type, level)):
+        if set(map(type, level)) != {list}:
+            raise _UnevenError
+        sizes = set(map(len, level))
         if len(sizes) > 1:
-            raise BadRequestError(_ragged(value) if rows else _unexpected_size(level, len(shape)))
+            raise _UnevenError
         shape.append(sizes.pop())
-        level = list(itertools.chain.from_iterable(level))
+        level = level[0] if len(level) == 1 else list(itertools.chain.from_iterable(level))
+    if len(shape) > MAX_RANK:
+        raise BadRequestError(f"Encountered list at unexpected level: {MAX_RANK} expected < {MAX_RANK}")
     return _typed(level, dtype).reshape(shape)
 
 
 def _typed(flat: list[Any], dtype: str) -> np.ndarray:
+    types = set(map(type, flat))
     if dtype == "string":
+        if not types <= {str, dict} or not all(map(is_base64, (item for item in flat if type(item) is dict))):
+            raise _UnevenError
         array = np.empty(len(flat), object)
-        array[:] = [_as_bytes(item) for item in flat]
+        array[:] = [as_bytes(item) for item in flat]
         return array
-    kind = np.dtype(dtype).kind if dtype != "bfloat16" else "f"
-    allowed = _JSON_TYPES.get(kind, frozenset())
-    if not set(map(type, flat)) <= allowed:
-        _refuse(next(item for item in flat if type(item) not in allowed), dtype)
-    if kind in "iu":
-        limits = np.iinfo(dtype)
-        for item in (min(flat, default=0), max(flat, default=0)):
-            if not limits.min <= item <= limits.max:
-                _refuse(item, dtype)
-    try:
-        return np.array(flat, np.float32 if dtype == "bfloat16" else dtype)
-    except OverflowError:
-        raise BadRequestError("JSON Parse error: Number too big to be stored in double.") from None
-
-
-def _as_bytes(item: Any) -> bytes:
-    if isinstance(item, str):
-        return item.encode("utf-8", "surrogatepass")
-    if _is_base64(item) and isinstance(item["b64"], str):
+    if dtype in _FLOATS:
+        if not types <= {int, float}:
+            raise _UnevenError
         try:
-            return base64.b64decode(item["b64"], validate=True)
-        except binascii.Error:
-            raise BadRequestError("Unable to base64 decode " + _shown(item["b64"])) from None
-    return _refuse(item, "string")
+            with np.errstate(over="ignore"):  # a double beyond float32 is infinite there, as in TensorFlow Serving
+                return np.array(flat, dtype)
+        except OverflowError:
+            raise BadRequestError("JSON Parse error: Number too big to be stored in double.") from None
+    if dtype in _INTEGERS:
+        if not types <= {int}:
+            raise _UnevenError
+        limits = np.iinfo(dtype)
+        if flat and not (limits.min <= min(flat) and max(flat) <= limits.max):
+            raise _UnevenError
+        return np.array(flat, dtype)
+    if dtype == "bool" and types <= {bool}:
+        return np.array(flat, bool)
+    if flat:
+        raise _UnevenError
+    return np.empty(0, dtype)
 
 
-def _refuse(item: Any, dtype: str) -> Any:
-    raise BadRequestError(f"JSON Value: {_shown(item)} is not of expected type: {_TYPE_NAMES.get(dtype, dtype)}")
+def _what_is_wrong(rows: list[Any], dtypes: Mapping[str, str], named: bool) -> BadRequestError:
+    """Walk the rows as TensorFlow Serving does, and return the error that it meets first."""
+    seen: dict[str, tuple[int, list[int]]] = {}
+    for i, row in enumerate(rows):
+        is_object = isinstance(row, dict) and not is_base64(row)
+        if named and not is_object:
+            return BadRequestError(f"Expecting object but got list at item {i} of input list")
+        if not named and is_object:
+            return BadRequestError(f"Expecting value/list but got object at item {i} of input list")
+        for name, item in row.items() if named else [(next(iter(dtypes)), row)]:
+            where = f"Failed to process element: {i}{f' key: {name}' if named else ''} of 'instances' list. Error: "
+            try:
+                if name not in dtypes:
+                    raise BadRequestError(f"JSON object: does not have named input: {name}")
+                found = _count(item, dtypes[name]), _shape_of(item)
+                first = seen.setdefault(name, found)
+                if found[0] != first[0]:
+                    raise BadRequestError(f"Expecting tensor size: {first[0]} but got: {found[0]}")
+                if found[1] != first[1]:
+                    raise BadRequestError(f"Expecting shape {_listed(first[1])} but got: {_listed(found[1])}")
+            except ServingError as error:
+                return BadRequestError(f"{where}{error.code.name}: {error.message}")
+        if named and row.keys() != dtypes.keys():
+            return BadRequestError(
+                f"Failed to process element: {i} of 'instances' list. JSON object: {shown(row)} keys must be equal "
+                f"to: {','.join(sorted(dtypes))}"
+            )
+    return BadRequestError("the values in 'instances' are no tensor")
 
 
-def _ragged(rows: list[Any]) -> str:
-    shapes = [_shape_of(row) for row in rows]
-    for shape in shapes[1:]:
-        if math.prod(shape) != math.prod(shapes[0]):
-            return f"Expecting tensor size: {math.prod(shapes[0])} but got: {math.prod(shape)}"
-        if shape != shapes[0]:
-            return f"Expecting shape {shapes[0]} but got: {shape}"
-    return "Encountered list at unexpected size: the lists of an instance differ in length"
+def _count(value: Any, dtype: str) -> int:
+    """Return how many values a tensor in JSON holds.
+
+    Raises:
+        ServingError: it is ragged, or a value is not of the type.
+    """
+    shape = _shape_of(value)
+    count = 0
+    pending = [(value, 0)]
+    while pending:
+        item, level = pending.pop()
+        if not isinstance(item, list):
+            if level != len(shape):
+                raise BadRequestError(
+                    f"JSON Value: {shown(item)} found at incorrect level: {level + 1} in the JSON DOM. Expected at "
+                    f"level: {len(shape)}"
+                )
+            _check_value(item, dtype)
+            count += 1
+        elif level >= len(shape):
+            raise BadRequestError(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+        elif len(item) != shape[level]:
+            raise BadRequestError(
+                f"Encountered list at unexpected size: {len(item)} at level: {level} expected size: {shape[level]}"
+            )
+        else:
+            pending.extend((child, level + 1) for child in reversed(item))
+    return count
+
+
+def _check_value(value: Any, dtype: str) -> None:
+    known = dtype in _FLOATS or dtype in _INTEGERS or dtype in ("bool", "string")
+    if isinstance(value, dict) and dtype == "string":
+        if not is_base64(value):
+            raise BadRequestError(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
+        as_bytes(value)
+    elif not known and not isinstance(value, dict):
+        raise ServingError(
+            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {shown(value)} to type: {TYPE_NAMES.get(dtype, dtype)}"
+        )
+    elif not _fits(value, dtype):
+        raise BadRequestError(
+            f"JSON Value: {shown(value)} Type: {type_name(value)} is not of expected type: "
+            f"{TYPE_NAMES.get(dtype, dtype)}"
+        )
+
+
+def _fits(value: Any, dtype: str) -> bool:
+    if dtype in _FLOATS:
+        return type(value) in (int, float)
+    if dtype in _INTEGERS:
+        return type(value) is int and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+    return type(value) is (bool if dtype == "bool" else str)
 
 
 def _shape_of(value: Any) -> list[int]:
@@ -269,27 +378,21 @@ def _shape_of(value: Any) -> list[int]:
     return shape
 
 
-def _unexpected_size(level: list[Any], depth: int) -> str:
-    first = len(level[0]) if isinstance(level[0], list) else 0
-    other = next(len(item) if isinstance(item, list) else 0 for item in level if _shape_of(item)[:1] != [first])
-    return f"Encountered list at unexpected size: {other} at depth: {depth} expected size: {first}"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value) if not isinstance(value, dict | list) else type(value).__name__
-    return text if len(text) <= 80 else text[:77] + "..."
+def _listed(shape: list[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"
 
 
 def _plain(name: str, array: np.ndarray) -> Any:
+    dtype = array.dtype.name
     if array.dtype.kind in "OSU":
         write = _as_base64 if name.endswith("_bytes") else _as_text
         flat = np.empty(array.size, object)
         flat[:] = [write(item) for item in array.ravel()]
         return flat.reshape(array.shape).tolist()
-    if array.dtype.kind == "c" or array.dtype.kind == "V":
-        raise BadRequestError(f"Tensor name: {name} has a type that JSON cannot hold: {array.dtype}")
-    if array.dtype == np.float32 or array.dtype == np.float16:
-        return array.astype(str).astype(np.float64).tolist()  # 0.1, not 0.10000000149011612
+    if dtype == "float32":
+        return short_floats(array).tolist()
+    if array.size and dtype not in (*_INTEGERS, "float64", "bool"):
+        raise BadRequestError(f"Failed to write JSON value for tensor type: {TYPE_NAMES.get(dtype, dtype)}")
     return array.tolist()
 
 

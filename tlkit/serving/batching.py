@@ -1,0 +1,203 @@
+"""Requests that wait for the same model are run as one batch, and each gets its own rows back."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.serving.call import Call
+from tlkit.serving.status import Code, ServingError
+
+#: Runs a graph: feeds and fetches in, the fetched arrays out.
+Execute = Callable[[Mapping[str, np.ndarray], tuple[str, ...]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How requests are merged; the names are those of TensorFlow Serving's BatchingParameters.
+
+    Args:
+        max_batch_size: rows of a batch; a larger request runs as it is.
+        batch_timeout_micros: how long a batch waits for more rows. 0 never waits: what came while a batch was
+            running makes up the next one.
+        max_enqueued_batches: so many full batches may wait; what comes then is refused.
+        num_batch_threads: batches that run at once.
+        allowed_batch_sizes: batches are filled up to the next of these sizes; empty leaves them as they are.
+    """
+
+    max_batch_size: int = 32
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 100
+    num_batch_threads: int = 2
+    allowed_batch_sizes: tuple[int, ...] = ()
+
+
+class Pending(Protocol):
+    """A request on its way."""
+
+    call: Call
+
+    def begin(self) -> bool:
+        """Say whether it is still wanted; called once, right before it runs."""
+
+    def done(self, fetched: list[np.ndarray] | None, error: Exception | None, runtime_us: int) -> None:
+        """Take what the graph answered; must not raise."""
+
+
+class Batcher:
+    """Merges requests for one model.
+
+    It has no threads of its own: the thread that brings a request runs batches until nothing waits, unless enough
+    others already do.
+
+    Example:
+        >>> batcher = Batcher(servable.execute, BatchSettings())
+        >>> batcher.run(pending)  # from any thread; calls pending.done(), here or in another thread
+
+    Args:
+        execute: runs the graph.
+        settings: None runs every request by itself.
+    """
+
+    def __init__(self, execute: Execute, settings: BatchSettings | None):
+        self._execute = execute
+        self._settings = settings
+        self._changed = threading.Condition()
+        self._groups: OrderedDict[Any, deque[tuple[float, Pending]]] = OrderedDict()
+        self._inseparable: set[tuple[str, ...]] = set()  # fetches whose rows are not those of the requests
+        self._waiting_rows = 0
+        self._running = 0
+
+    def run(self, pending: Pending) -> None:
+        """Run a request, by itself or with others.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED: too many wait already.
+        """
+        settings = self._settings
+        key = self._group_of(pending.call) if settings else None
+        rows = pending.call.rows or 0
+        if settings is None or key is None or rows > settings.max_batch_size:
+            if pending.begin():
+                self._run([pending])
+            return
+        with self._changed:
+            if self._waiting_rows + rows > settings.max_enqueued_batches * settings.max_batch_size:
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    "The batch scheduling queue to which this task was submitted is full; max_enqueued_batches is "
+                    f"{settings.max_enqueued_batches}",
+                )
+            self._groups.setdefault(key, deque()).append((time.monotonic(), pending))
+            self._waiting_rows += rows
+            self._changed.notify_all()
+            if self._running >= settings.num_batch_threads:
+                return  # one of those that run takes it
+            self._running += 1
+        self._run_until_empty(settings)
+
+    def _run_until_empty(self, settings: BatchSettings) -> None:
+        while True:
+            with self._changed:
+                batch = self._take(settings)
+                if not batch:
+                    self._running -= 1
+                    return
+            wanted = [pending for pending in batch if pending.begin()]
+            if wanted:
+                self._run(wanted)
+
+    def _take(self, settings: BatchSettings) -> list[Pending]:
+        """Take the group whose first request waits longest; wait for more of it if the settings say so."""
+        while self._groups:
+            key, group = min(self._groups.items(), key=lambda item: item[1][0][0])
+            left = group[0][0] + settings.batch_timeout_micros / 1e6 - time.monotonic()
+            if left > 0 and sum(_rows(pending) for _, pending in group) < settings.max_batch_size:
+                self._changed.wait(left)
+                continue  # another thread may have taken it
+            batch = [group.popleft()[1]]
+            total = _rows(batch[0])
+            while group and total + _rows(group[0][1]) <= settings.max_batch_size:
+                batch.append(group.popleft()[1])
+                total += _rows(batch[-1])
+            if not group:
+                del self._groups[key]
+            self._waiting_rows -= total
+            return batch
+        return []
+
+    def _run(self, batch: Sequence[Pending]) -> None:
+        """Run requests as one; if that fails, run the halves, so that only a bad request is answered by an error."""
+        calls = [pending.call for pending in batch]
+        began = time.perf_counter_ns()
+        try:
+            fetched = self._merged(calls) if self._group_of(calls[0]) is not None else None
+            if fetched is None and len(calls) == 1:
+                fetched = [self._execute(calls[0].feeds, calls[0].fetches)]
+            error: Exception | None = None
+        except Exception as caught:  # noqa: BLE001  whatever it is, the client is told
+            fetched, error = None, caught
+        took = (time.perf_counter_ns() - began) // 1000
+        if fetched is not None:
+            for pending, arrays in zip(batch, fetched, strict=True):
+                pending.done(arrays, None, took)
+        elif len(batch) == 1:
+            batch[0].done(None, error, took)
+        else:
+            middle = len(batch) // 2
+            self._run(batch[:middle])
+            self._run(batch[middle:])
+
+    def _merged(self, calls: Sequence[Call]) -> list[list[np.ndarray]] | None:
+        """Return what each call fetches, or None if the outputs cannot be told apart by rows."""
+        rows = [call.rows or 0 for call in calls]
+        total = sum(rows)
+        size = next((size for size in self._allowed() if size >= total), total)
+        if len(calls) == 1 and size == total:
+            return None
+        feeds = {}
+        for name in calls[0].feeds:
+            parts = [call.feeds[name] for call in calls]
+            if size > total:
+                parts.append(np.repeat(parts[0][:1], size - total, axis=0))
+            feeds[name] = np.concatenate(parts)
+        outputs = self._execute(feeds, calls[0].fetches)
+        if any(output.ndim == 0 or len(output) != size for output in outputs):
+            self._inseparable.add(calls[0].fetches)
+            return None
+        ends = list(itertools.accumulate(rows))
+        return [[output[end - count : end] for output in outputs] for count, end in zip(rows, ends, strict=True)]
+
+    def _group_of(self, call: Call) -> Any:
+        """Return what requests must have in common to be merged, or None for one that must run by itself."""
+        if not call.batchable or not call.rows or not call.fetches or call.fetches in self._inseparable:
+            return None
+        if any(array.ndim == 0 or len(array) != call.rows for array in call.feeds.values()):
+            return None
+        return call.fetches, tuple((name, array.dtype, array.shape[1:]) for name, array in call.feeds.items())
+
+    def _allowed(self) -> Sequence[int]:
+        return sorted(self._settings.allowed_batch_sizes) if self._settings else ()
+
+
+def _rows(pending: Pending) -> int:
+    return pending.call.rows or 0
+
+
+def as_serving_error(error: Exception) -> ServingError:
+    """Return the error that a client is told."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return ServingError(Code(error.error_code), error.message or str(error))
+    if isinstance(error, MemoryError):
+        return ServingError(Code.RESOURCE_EXHAUSTED, "the request needs more memory than there is")
+    return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")

@@ -1,0 +1,89 @@
+"""The bodies of :predict, :classify and :regress, made into calls of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tlkit.serving.call import Call
+from tlkit.serving.example_results import (
+    DEFAULT_SIGNATURE,
+    classification,
+    classify_tensors,
+    find_signature,
+    regress_tensors,
+    regression,
+)
+from tlkit.serving.examples import classification_json, regression_json, to_examples
+from tlkit.serving.json_document import BadRequestError, Document, parse, signature_name
+from tlkit.serving.json_tensor import from_arrays, predict_body, to_arrays
+from tlkit.serving.servable import Servable
+from tlkit.serving.status import Code, ServingError
+
+
+def prepare(servable: Servable, method: str, body: bytes) -> Call:
+    """Parse a body.
+
+    Args:
+        servable: the model.
+        method: "predict", "classify" or "regress".
+        body: JSON in UTF-8.
+
+    Returns:
+        The call; its answer is JSON in UTF-8.
+
+    Raises:
+        ServingError: the body is not a request that the model can take.
+    """
+    document = parse(body)
+    name = signature_name(document)
+    if method == "predict":
+        return _predict(servable, document, name or DEFAULT_SIGNATURE)
+    if method == "classify":
+        return _classify(servable, document, name)
+    if method == "regress":
+        return _regress(servable, document, name)
+    raise ServingError(Code.UNIMPLEMENTED, f"Unknown method: {method}")
+
+
+def _predict(servable: Servable, document: Document, name: str) -> Call:
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise BadRequestError(f'Serving signature name: "{name}" not found in signature def')
+    body = predict_body(document, name)
+    arrays = to_arrays(body, servable.input_dtypes[name])
+    outputs = sorted(signature.outputs)
+
+    def finish(fetched: list[np.ndarray]) -> bytes:
+        return from_arrays(dict(zip(outputs, fetched, strict=True)), body.form)
+
+    return Call(
+        {signature.inputs[key].name: array for key, array in arrays.items()},
+        tuple(signature.outputs[key].name for key in outputs),
+        finish,
+        rows=next((len(array) for array in arrays.values() if array.ndim), None),
+        batchable=servable.is_batchable(name),
+    )
+
+
+def _classify(servable: Servable, document: Document, name: str) -> Call:
+    examples = to_examples(document)
+    signature = find_signature(servable.signatures, name)
+    source, fetches = classify_tensors(signature)
+
+    def finish(fetched: list[np.ndarray]) -> bytes:
+        return classification_json(classification(signature, len(examples), dict(zip(fetches, fetched, strict=True))))
+
+    batchable = servable.is_batchable(name or DEFAULT_SIGNATURE)
+    return Call({source: examples}, fetches, finish, len(examples), batchable)
+
+
+def _regress(servable: Servable, document: Document, name: str) -> Call:
+    examples = to_examples(document)
+    signature = find_signature(servable.signatures, name)
+    source, fetches = regress_tensors(signature)
+
+    def finish(fetched: list[np.ndarray]) -> bytes:
+        return regression_json(regression(signature, len(examples), dict(zip(fetches, fetched, strict=True))))
+
+    batchable = servable.is_batchable(name or DEFAULT_SIGNATURE)
+    return Call({source: examples}, fetches, finish, len(examples), batchable)
