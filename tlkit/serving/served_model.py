@@ -1,0 +1,97 @@
+"""What is to be served under one name: a base path and which of its versions, as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlkit.errors import ExportError
+
+#: Names under which a SavedModel's graph lies in a version folder.
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_VERSION_NAME = re.compile(r"[0-9]{1,25}")
+_LARGEST_VERSION = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model of a server.
+
+    Example:
+        >>> ServedModel("photos", Path("saved_models/photos")).chosen([1, 2, 10])
+        [10]
+
+    Args:
+        name: what clients call it.
+        base_path: the folder of its versions.
+        latest: so many of the newest versions are served; 0 for all. Ignored where `specific` is given.
+        specific: exactly these versions.
+        labels: label -> version, such as {"stable": 3, "canary": 4}.
+        folder: one version folder that is served as the only version of `specific`, whatever it is called.
+    """
+
+    name: str
+    base_path: Path
+    latest: int = 1
+    specific: tuple[int, ...] = ()
+    labels: dict[str, int] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def chosen(self, versions: Iterable[int]) -> list[int]:
+        """Return those of the versions that the policy serves, newest first."""
+        newest = sorted(set(versions), reverse=True)
+        if self.specific:
+            return [version for version in newest if version in self.specific]
+        return newest[: self.latest] if self.latest else newest
+
+
+def version_number(name: str) -> int | None:
+    """Return the version that a folder of this name is: "00000123" is 123, "tmp" is None.
+
+    TensorFlow Serving takes any name that reads as a whole number of 64 bits, with leading zeros too.
+    """
+    if not _VERSION_NAME.fullmatch(name):
+        return None
+    number = int(name)
+    return number if number <= _LARGEST_VERSION else None
+
+
+def holds_graph(folder: Path) -> bool:
+    """Say whether a folder holds a SavedModel's graph."""
+    return any((folder / name).is_file() for name in GRAPH_FILES)
+
+
+def model_at(path: Path, name: str | None = None) -> ServedModel:
+    """Return the model that a person means by one path.
+
+    Example:
+        >>> model_at(Path("saved_models/photos")).name
+        'photos'
+
+    Args:
+        path: a version folder, which is then the only one served, or a folder of versions, of which the newest is.
+        name: what clients call it; the name of the folder of versions by default.
+
+    Returns:
+        The model. A folder that is not called like a version is version 1 of a model named as the folder.
+
+    Raises:
+        ExportError: there is no SavedModel.
+    """
+    if not path.is_dir():
+        raise ExportError(f"there is no export at {path}", fix="make one with `tlkit export`")
+    full = path.resolve()
+    if holds_graph(path):
+        number = version_number(full.name)
+        if number is not None and full.parent.name:
+            return ServedModel(name or full.parent.name, full.parent, specific=(number,), folder=path)
+        return ServedModel(name or full.name, full.parent, specific=(1,), folder=path)
+    if not any(version_number(child.name) is not None and holds_graph(child) for child in path.iterdir()):
+        raise ExportError(
+            f"{path} holds no SavedModel",
+            allowed="a version folder with a saved_model.pb, or a folder of such versions (1, 2, ...)",
+            fix="make one with `tlkit export`",
+        )
+    return ServedModel(name or full.name, path)
