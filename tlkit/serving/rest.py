@@ -1,259 +1,328 @@
-"""A small HTTP server that speaks TensorFlow Serving's REST predict, status and metadata for local use.
+"""TensorFlow Serving's REST interface in front of a fleet of models: an ASGI app, and uvicorn's settings for it.
 
-It is not TensorFlow Serving: one version in this process, no batching, no reloading.
+It is not TensorFlow Serving. Bodies are not looked into here: they go to the process that holds the models as they are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import re
+import time
 import urllib.parse
-import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-import tensorflow as tf
+import fastapi
+import uvicorn
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
-from tlkit.serving.json_tensor import BadRequestError, from_arrays, parse_body, to_arrays
-from tlkit.serving.servable import Servable
+from tlkit.serving import metrics as metrics_page
+from tlkit.serving.access_log import AccessLog
+from tlkit.serving.http_guard import GuardedApp, HttpLimits, guarded_protocol
+from tlkit.serving.metrics import Metrics
+from tlkit.serving.request_body import ClientGoneError, RequestBodies
+from tlkit.serving.status import MAX_MESSAGE, Code, ServingError
+from tlkit.serving.tls import Tls
+
+log = logging.getLogger("tlkit.serving")
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-#: HTTP status by canonical error code (google/rpc/code.proto), as TensorFlow Serving maps them.
-HTTP_STATUS = {
-    3: 400,
-    4: 504,
-    5: 404,
-    6: 409,
-    7: 403,
-    8: 429,
-    9: 400,
-    10: 409,
-    11: 400,
-    12: 501,
-    14: 503,
-    16: 401,
-}
-_MAX_MESSAGE = 1024
-_PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
-    r"(?P<rest>/metadata|:predict|:classify|:regress)?",
-    re.IGNORECASE,
-)
+_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+# http_rest_api_util.cc's two patterns.
+_CALL = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
+_STATUS = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?", re.IGNORECASE)
+# An unread body up to this size is read and forgotten, so that the connection can be kept.
+_SMALL_BODY = 64 * 1024
+_ALLOW = (b"allow", b"GET, POST, OPTIONS")
 
 
-class HttpError(Exception):
-    """An answer other than 200: the status and the text under "error"."""
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
-
-
-class RestServer(ThreadingHTTPServer):
-    """Serves one model version over HTTP.
-
-    Example:
-        >>> with RestServer(Servable("saved_models/photos"), port=0) as server:
-        ...     print(server.url)
-        ...     server.serve_forever()
-        http://127.0.0.1:40213
-
-    Args:
-        servable: the loaded model.
-        host: address to listen on.
-        port: TCP port; 0 takes a free one.
-        max_body_bytes: larger requests, also after gunzip, are refused with 413.
-
-    Raises:
-        OSError: the port is taken.
-    """
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(
-        self,
-        servable: Servable,
-        host: str = "127.0.0.1",
-        port: int = 8501,
-        *,
-        max_body_bytes: int = MAX_BODY_BYTES,
-    ):
-        self.servable = servable
-        self.max_body_bytes = max_body_bytes
-        super().__init__((host, port), _Handler)
+class _Fleet(Protocol):
+    in_flight: int
 
     @property
-    def url(self) -> str:
-        """The address under which this machine reaches the server."""
-        host, port = str(self.server_address[0]), self.server_address[1]
-        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    def restarts(self) -> int: ...
+    def resolve(self, name: str, version: int | None = None, label: str | None = None) -> int: ...
+    def statuses(self, name: str, version: int | None = None) -> Sequence[Any]: ...
+    def models(self) -> Mapping[str, Any]: ...
+    def metadata(self, name: str, version: int) -> dict[str, Any]: ...
+    def manifest(self, name: str, version: int) -> dict[str, Any] | None: ...
+    async def call(self, name: str, version: int, *, api: str, method: str, body: bytes, timeout: float) -> Any: ...
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that went away; errors of the model are answered, not raised."""
 
-    def answer(self, method: str, path: str, body: bytes) -> dict[str, Any] | bytes:
-        """Return the JSON answer of a request.
+def rest_app(
+    fleet: _Fleet,
+    *,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    timeout: float = 60.0,
+    access_log: AccessLog | None = None,
+    metrics: Metrics | None = None,
+    ui: bool = False,
+    metrics_path: str = metrics_page.PATH,
+    limits: HttpLimits | None = None,
+) -> fastapi.FastAPI:
+    """Return the app that answers REST requests.
+
+    Example:
+        >>> app = rest_app(fleet, timeout=30)
+        >>> uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=8501)).run()
+
+    Args:
+        fleet: the served models.
+        max_body_bytes: larger requests, also after gunzip, are refused with 413.
+        timeout: seconds for a request, from its body's end; then 504.
+        access_log: where each request is noted; None notes nothing.
+        metrics: what counts them; None neither counts nor serves a page of metrics.
+        ui: also serve the page to try the models at /.
+        metrics_path: where the metrics are.
+        limits: of heads, times and connections.
+    """
+    limits = limits or HttpLimits()
+    app = fastapi.FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # FastAPI records and may export spans and exceptions on its own; nothing leaves this server unasked.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        middleware=[Middleware(GuardedApp, limits=limits, access_log=access_log)],
+        exception_handlers={HTTPException: _http_exception, Exception: _exception},
+    )
+    app.state.limits, app.state.access_log = limits, access_log
+    if metrics is not None:
+
+        async def page(_: Request) -> Response:
+            return Response(metrics.page(fleet), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+        app.add_route(metrics_path, page, methods=["GET"])
+    # What no route knows, which is all of /v1/: a route would decode a name's %2F before it matches, and stop at %0A.
+    app.router.default = _Endpoint(fleet, max_body_bytes, timeout, metrics)
+    if ui:
+        from tlkit.serving.page import add_page
+
+        add_page(app, fleet)
+    return app
+
+
+def uvicorn_config(
+    app: fastapi.FastAPI, host: str, port: int, *, tls: Tls | None = None, graceful_seconds: int = 10
+) -> uvicorn.Config:
+    """Return the settings to run the app with.
+
+    Args:
+        app: from `rest_app`.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        tls: certificate and key; plain HTTP where it is None.
+        graceful_seconds: how long requests may go on after the server was told to stop.
+    """
+    limits: HttpLimits = app.state.limits
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="asyncio",
+        http=guarded_protocol(limits, app.state.access_log),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",  # a client's nonsense is no warning
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # anybody could claim any address
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=graceful_seconds,
+        h11_max_incomplete_event_size=limits.head_bytes,
+        ssl_context_factory=None if tls is None else lambda config, default: tls.context(),
+    )
+
+
+class _Endpoint:
+    """A raw ASGI app: no request is parsed twice, and the answer is two messages."""
+
+    def __init__(self, fleet: _Fleet, max_body_bytes: int, timeout: float, metrics: Metrics | None):
+        self.fleet, self.timeout, self.metrics = fleet, timeout, metrics
+        self.bodies = RequestBodies(max_body_bytes)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = _Request(scope)
+        metrics = self.metrics
+        headers = [(b"content-type", b"application/json")]
+        status, code = 200, Code.OK
+        began = time.perf_counter()
+        if metrics is not None:
+            metrics.requests_in_flight["REST"] += 1
+        try:
+            content = await self._answer(request, receive)
+        except ClientGoneError:
+            content, code = b"", Code.CANCELLED
+        except ServingError as error:
+            status, code = error.http_status, error.code
+            content = json.dumps({"error": error.message[:MAX_MESSAGE]}).encode("ascii")
+            headers += request.headers_of_error(status)
+            if metrics is not None:
+                metrics.observe_error(error)
+        except Exception as error:  # a mistake of ours must not end the connection, nor go unseen
+            log.exception("%s %s could not be answered", request.method, request.path)
+            status, code = 500, Code.INTERNAL
+            content = json.dumps({"error": f"{type(error).__name__}: {error}"[:MAX_MESSAGE]}).encode("ascii")
+            headers += request.headers_of_error(status)
+        finally:
+            if metrics is not None:
+                metrics.requests_in_flight["REST"] -= 1
+        if metrics is not None and request.path[:4].lower() == "/v1/":
+            known = request.name if code is Code.OK or request.name in self.fleet.models() else ""
+            metrics.observe_request("REST", known, request.method_of_model, code, time.perf_counter() - began)
+        if code is Code.CANCELLED:
+            return
+        if request.method == "OPTIONS":
+            headers.append(_ALLOW)
+        headers.append((b"content-length", b"%d" % len(content)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, request: _Request, receive: Any) -> bytes:
+        if not request.path.lower().startswith("/v1/"):
+            raise ServingError(Code.NOT_FOUND, "Not found")
+        if request.method == "OPTIONS":
+            # As TensorFlow Serving without --enable_cors: the answer allows no other origin anything.
+            if b"://" not in request.header(b"origin"):
+                raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
+            return b""
+        request.route()
+        name, version = request.name, request.version
+        if request.method_of_model:
+            return await self._call(request, self.fleet.resolve(name, version, request.label), receive)
+        if request.wants_metadata:
+            return _json(self.fleet.metadata(name, self.fleet.resolve(name, version, request.label)))
+        return _json(_statuses(self.fleet.statuses(name, version)))  # a label is ignored here, as there
+
+    async def _call(self, request: _Request, version: int, receive: Any) -> bytes:
+        body = await self.bodies.read(request.headers, receive)
+        request.body_is_read = True
+        try:
+            async with asyncio.timeout(self.timeout):
+                call = self.fleet.call(
+                    request.name, version, api="rest", method=request.method_of_model, body=body, timeout=self.timeout
+                )
+                answer = await _while_connected(call, receive)
+        except TimeoutError:
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED, f"the request was not answered in {self.timeout:g} seconds"
+            ) from None
+        finally:
+            self.bodies.release(body)
+        if self.metrics is not None:
+            self.metrics.observe_runtime(request.name, request.method_of_model, answer.runtime_us)
+        content: bytes = answer.body
+        return content
+
+
+class _Request:
+    """What a request's first line and headers say."""
+
+    def __init__(self, scope: Any):
+        self.method: str = scope["method"]
+        self.path: str = scope["raw_path"].decode("latin-1")
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.name, self.version, self.label = "", None, None
+        self.method_of_model, self.wants_metadata, self.body_is_read = "", False, False
+
+    name: str
+    version: int | None
+    label: str | None
+
+    def route(self) -> None:
+        """Read the path.
 
         Raises:
-            HttpError: the request cannot be answered.
+            ServingError: TensorFlow Serving would not know it.
         """
-        path = path.partition("?")[0]
-        if not path.lower().startswith("/v1/"):
-            raise HttpError(404, "Not found")
-        match = _PATH.fullmatch(path)
+        pattern = {"POST": _CALL, "GET": _STATUS}.get(self.method)
+        match = pattern.fullmatch(self.path) if pattern is not None else None
         if match is None:
-            if method == "GET" and re.fullmatch(r"/v1/models", path, re.IGNORECASE):
-                raise HttpError(400, "Missing model name in request.")
-            raise HttpError(400, f"Malformed request: {method} {path}")
-        name = urllib.parse.unquote(match["name"])
-        rest = (match["rest"] or "").lower()
-        if (method == "POST") != rest.startswith(":"):
-            raise HttpError(400, f"Malformed request: {method} {path}")
-        if match["version"] and int(match["version"]) >= 2**63:
-            raise HttpError(400, f"Malformed request: {method} {path}")
-        self._check_model(name, match["version"], match["label"], rest)
-        if not rest:
-            return _status(self.servable.version)
-        if rest == "/metadata":
-            return self.servable.metadata()
-        if rest != ":predict":
-            raise HttpError(501, f"this local server answers :predict only, not {rest}")
-        return self._predict(body)
+            raise ServingError(Code.INVALID_ARGUMENT, f"Malformed request: {self.method} {self.path}")
+        if match["version"]:
+            # Python refuses to read numbers of more than 4,300 digits.
+            digits = match["version"].lstrip("0") or "0"
+            if len(digits) > 19 or int(digits) >= 2**63:
+                message = f"Failed to convert version: {match['version']} to numeric."
+                raise ServingError(Code.INVALID_ARGUMENT, message)
+            self.version = int(digits)
+        self.name = urllib.parse.unquote(match["name"] or "")
+        if not self.name:
+            raise ServingError(Code.INVALID_ARGUMENT, "Missing model name in request.")
+        self.label = urllib.parse.unquote(match["label"]) if match["label"] else None
+        found = match.groupdict()
+        self.method_of_model = (found.get("method") or "").lower()
+        self.wants_metadata = bool(found.get("metadata"))
 
-    def _check_model(self, name: str, version: str | None, label: str | None, rest: str) -> None:
-        served = self.servable
-        if name != served.name:
-            if not rest:
-                raise HttpError(404, f"Could not find any versions of model {name}")
-            wanted = f"Specific({name}, {int(version)})" if version else f"Latest({name})"
-            raise HttpError(404, f"Servable not found for request: {wanted}")
-        if version and int(version) != served.version:
-            if not rest:
-                raise HttpError(404, f"Could not find version {int(version)} of model {name}")
-            raise HttpError(404, f"Servable not found for request: Specific({name}, {int(version)})")
-        if label and rest:
-            raise HttpError(400, f"Unrecognized servable version label: {urllib.parse.unquote(label)}")
+    def header(self, wanted: bytes) -> bytes:
+        """Give a header's value, or nothing."""
+        return next((value for name, value in self.headers if name == wanted), b"")
 
-    def _predict(self, body: bytes) -> bytes:
-        request = parse_body(body)
-        dtypes = self.servable.input_dtypes.get(request.signature_name)
-        if dtypes is None:
-            raise HttpError(
-                400,
-                f'Serving signature name: "{request.signature_name}" not found in signature def; '
-                f"there are {', '.join(self.servable.input_dtypes)}",
-            )
-        return from_arrays(self.servable.run(request.signature_name, to_arrays(request, dtypes)), request.form)
+    def headers_of_error(self, status: int) -> list[tuple[bytes, bytes]]:
+        """Say when to come again, what is allowed, and whether the connection cannot be kept."""
+        found = []
+        if status in (429, 503):
+            found.append((b"retry-after", b"1"))
+        if self.method not in ("GET", "POST", "OPTIONS"):
+            found.append(_ALLOW)
+        length = self.header(b"content-length") or b"0"
+        long = int(length) > _SMALL_BODY or self.header(b"transfer-encoding") or self.header(b"expect")
+        if long and not self.body_is_read:  # what is still to come would have to be read and forgotten
+            found.append((b"connection", b"close"))
+        return found
 
 
-def _status(version: int) -> dict[str, Any]:
-    fine = {"error_code": "OK", "error_message": ""}
-    return {"model_version_status": [{"version": str(version), "state": "AVAILABLE", "status": fine}]}
+async def _while_connected(call: Any, receive: Any) -> Any:
+    """Wait for a call, but end it as soon as the client is gone."""
+    mine = asyncio.current_task()
+    gone = False
 
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        if mine is not None:
+            mine.cancel()
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: RestServer
-    timeout = 60  # seconds that a silent client may hold a thread
-    # Without these two a response costs 40 ms: Nagle's algorithm waits for the client's delayed ACK.
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 20
-
-    def do_GET(self) -> None:
-        self._respond("GET")
-
-    def do_POST(self) -> None:
-        self._respond("POST")
-
-    def handle_expect_100(self) -> bool:
-        going_on = super().handle_expect_100()
-        self.wfile.flush()  # the client waits for this line before it sends the body
-        return going_on
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: one line per request on stderr slows a small server down."""
-
-    def _respond(self, method: str) -> None:
-        status = 200
-        try:
-            body = self._read_body() if method == "POST" else b""
-            answer = self.server.answer(method, self.path, body)
-        except HttpError as error:
-            status, answer = error.status, _error(str(error))
-        except BadRequestError as error:
-            status, answer = 400, _error(str(error))
-        except tf.errors.OpError as error:
-            status, answer = HTTP_STATUS.get(error.error_code, 500), _error(error.message or str(error))
-        except (TypeError, ValueError) as error:  # the arrays do not fit the signature
-            status, answer = 400, _error(str(error))
-        except ConnectionError:
-            self.close_connection = True
-            return
-        except Exception as error:  # noqa: BLE001  a request must not end the server
-            status, answer = 500, _error(f"{type(error).__name__}: {error}")
-        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode("utf-8")
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _read_body(self) -> bytes:
-        limit = self.server.max_body_bytes
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            body = self._read_chunks(limit)
-        else:
-            length = self.headers.get("Content-Length", "0")
-            if not length.isdecimal():
-                self.close_connection = True
-                raise HttpError(400, f"Malformed request: Content-Length {length}")
-            if int(length) > limit:
-                raise self._too_large(limit)
-            body = self.rfile.read(int(length))
-            if len(body) < int(length):
-                raise ConnectionAbortedError
-        if self.headers.get("Content-Encoding", "").lower() == "gzip":
-            body = _gunzip(body, limit)
-        return body
-
-    def _read_chunks(self, limit: int) -> bytes:
-        parts: list[bytes] = []
-        total = 0
-        while True:
-            size_text = self.rfile.readline(100).split(b";")[0].strip()
-            try:
-                size = int(size_text, 16)
-            except ValueError:
-                self.close_connection = True
-                raise HttpError(400, "Malformed request: bad chunk") from None
-            total += size
-            if total > limit or size < 0:
-                raise self._too_large(limit)
-            if size == 0:
-                while self.rfile.readline(65537).strip():
-                    pass  # trailers
-                return b"".join(parts)
-            parts.append(self.rfile.read(size))
-            self.rfile.readline(3)
-
-    def _too_large(self, limit: int) -> HttpError:
-        self.close_connection = True  # the unread body would be taken for the next request
-        return HttpError(413, f"the request is larger than {limit} bytes")
-
-
-def _gunzip(body: bytes, limit: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
+    watcher = asyncio.create_task(watch())
     try:
-        content = unpacker.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise HttpError(400, f"Failed to uncompress the gzip body: {error}") from None
-    if len(content) > limit:
-        raise HttpError(413, f"the uncompressed request is larger than {limit} bytes")
-    return content
+        return await call
+    except asyncio.CancelledError:
+        if gone and mine is not None and mine.uncancel() == 0:
+            raise ClientGoneError from None
+        raise
+    finally:
+        watcher.cancel()
 
 
-def _error(message: str) -> dict[str, str]:
-    return {"error": message[:_MAX_MESSAGE]}
+def _statuses(statuses: Sequence[Any]) -> dict[str, Any]:
+    listed = [
+        {
+            "version": str(one.version),
+            "state": one.state,
+            "status": {"error_code": Code(one.code).name, "error_message": one.message},
+        }
+        for one in statuses
+    ]
+    return {"model_version_status": listed}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode("ascii")
+
+
+async def _http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": str(error.detail)[:MAX_MESSAGE]}, error.status_code, error.headers)
+
+
+async def _exception(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": f"{type(error).__name__}: {error}"[:MAX_MESSAGE]}, 500)

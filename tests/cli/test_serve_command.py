@@ -1,0 +1,379 @@
+"""`tlkit serve` as a process: its banner, its errors, its signals; with a fake worker, and once with TensorFlow."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tlkit.cli import main as cli
+
+ROOT = Path(__file__).parents[2]
+FAKE = ROOT / "tests" / "serving" / "fake_worker.py"
+# The front must never need what these stand for.
+WITHOUT = ("tensorflow", "keras", "pandas", "numpy")
+START = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell leaves it to what it starts in the background
+for name in {without!r}:
+    sys.modules[name] = None
+import tlkit.serving.worker_process as module
+if {fake!r}:
+    real = module.WorkerProcess
+    module.WorkerProcess = lambda: real([sys.executable, "-S", {fake!r}])
+from tlkit.cli.main import main
+main()
+"""
+
+
+class Server:
+    """A started command: its lines, its address, and a way to ask it."""
+
+    def __init__(self, process: subprocess.Popen[str], lines: list[str]):
+        self.process, self.lines = process, lines
+        found = re.search(r"at (http://(\S+?):(\d+)\S*)", lines[0])
+        self.url, self.host, self.port = found[1], found[2], int(found[3])
+
+    def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def worker(self) -> int:
+        """Process id of the worker."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        if not children:  # started by a thread of the server
+            text = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
+            children = text.stdout.split()
+        return int(children[0])
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=20)
+        return code, self.process.stdout.read()
+
+
+def command(*words: str, fake: bool = True) -> list[str]:
+    start = START.format(without=WITHOUT, fake=str(FAKE) if fake else "")
+    return [sys.executable, "-c", start, "serve", *words]
+
+
+@contextmanager
+def serving(*words: str, cwd: Path, fake: bool = True, banner: int = 2) -> Iterator[Server]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with (cwd / "stderr.txt").open("w") as stderr:
+        process = subprocess.Popen(
+            command(*words, fake=fake), stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=cwd, env=environment
+        )
+    try:
+        lines = [process.stdout.readline() for _ in range(banner)]
+        assert lines[0], (cwd / "stderr.txt").read_text()
+        yield Server(process, lines)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def failing(*words: str, cwd: Path) -> str:
+    """Run a command that must end with exit code 2 and one line."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command(*words), capture_output=True, text=True, cwd=cwd, env=environment, timeout=60)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    return done.stderr
+
+
+def export(folder: Path, graph: str = "ok", content: str | None = None) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_text(graph)
+    if content:
+        (folder / "manifest.json").write_text(json.dumps({"interface": {"content": content}}))
+    return folder
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def config_of(*models: str) -> str:
+    return f"model_config_list {{ {' '.join(models)} }}"
+
+
+def entry(name: str, base: Path, more: str = "") -> str:
+    return f'config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" {more} }}'
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_export_is_served_until_it_is_told_to_stop(tmp_path: Path, number: int):
+    export(tmp_path / "photos" / "2", content="image")
+    with serving("photos", "--rest-port", "0", cwd=tmp_path) as server:
+        found = re.fullmatch(
+            r"serving photos/2 at http://127\.0\.0\.1:\d+/v1/models/photos and gRPC at 127\.0\.0\.1:(\d+) "
+            r"\(Ctrl-C stops\)\n",
+            server.lines[0],
+        )
+        assert found
+        assert server.lines[1].startswith("try: (printf ")
+        assert server.lines[1].endswith(f"| curl -d @- {server.url}:predict\n")
+        status, text = server.ask("POST", "/v1/models/photos:predict", "{}")
+        assert (status, json.loads(text)["version"]) == (200, 2)
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10):
+            pass  # gRPC listens; what it answers is tested where it is made
+        worker = server.worker()
+        assert server.end(number) == (0, "stopped\n")
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+    assert (tmp_path / "stderr.txt").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text", """try: curl -d '{"instances": ["SOME TEXT"]}' URL:predict"""),
+        ("row", """try: curl -d '{"instances": [{"COLUMN": VALUE, ...}]}' URL:predict"""),
+        (None, "try: curl URL/metadata"),
+    ],
+)
+def test_the_banner_shows_how_to_ask(tmp_path: Path, content: str | None, expected: str):
+    export(tmp_path / "a name" / "1", content=content)
+    words = ("a name/1", "--rest-port", "0", "--no-grpc")
+    with serving(*words, cwd=tmp_path) as server:
+        assert server.lines[0] == f"serving a name/1 at {server.url} (Ctrl-C stops)\n"
+        assert server.url.endswith("/v1/models/a%20name")
+        assert server.lines[1] == expected.replace("URL", server.url) + "\n"
+
+
+def test_requests_in_flight_are_answered_or_told_when_the_server_stops(tmp_path: Path):
+    export(tmp_path / "m" / "1")
+    with serving("m", "--rest-port", "0", "--no-grpc", cwd=tmp_path) as server:
+        answers: dict[str, int] = {}
+
+        def ask(body: str) -> None:
+            answers[body] = server.ask("POST", "/v1/models/m:predict", body)[0]
+
+        threads = [threading.Thread(target=ask, args=(body,)) for body in ("slow 1", "slow 100")]
+        for thread in threads:
+            thread.start()
+        until(lambda: "tlkit_calls_in_flight 2\n" in server.ask("GET", "/monitoring/prometheus/metrics")[1])
+        assert server.end() == (0, "stopped\n")
+        for thread in threads:
+            thread.join(timeout=10)
+        assert answers == {"slow 1": 200, "slow 100": 503}
+
+
+def test_a_killed_worker_is_started_again_and_says_so(tmp_path: Path):
+    export(tmp_path / "m" / "1")
+    with serving("m", "--rest-port", "0", "--no-grpc", cwd=tmp_path) as server:
+        first = server.worker()
+        os.kill(first, signal.SIGKILL)
+        statuses = set()
+
+        def served() -> bool:
+            status, _ = server.ask("POST", "/v1/models/m:predict", "x")
+            statuses.add(status)
+            return status == 200 and server.worker() != first
+
+        until(served)
+        assert statuses <= {200, 503}
+        assert server.end()[0] == 0
+    assert "the model's process ended (signal 9); starting it again\n" in (tmp_path / "stderr.txt").read_text()
+
+
+def test_a_models_config_is_served_and_followed(tmp_path: Path):
+    export(tmp_path / "a" / "1")
+    export(tmp_path / "a" / "2")
+    export(tmp_path / "bad" / "1", "load-fail no such op")
+    policy = "model_version_policy { all {} } "
+
+    def label(version: int) -> str:
+        return policy + f'version_labels {{ key: "stable" value: {version} }}'
+
+    config = tmp_path / "models.config"
+    config.write_text(config_of(entry("a", Path("a"), label(1)), entry("bad", Path("bad"))))
+    words = ("--model-config", "models.config", "--rest-port", "0", "--grpc-port", "0", "--config-poll", "0.05")
+    with serving(*words, "--poll-seconds", "0.1", cwd=tmp_path, banner=4) as server:
+        assert server.lines[0].startswith(f"serving models.config at {server.url} and gRPC at 127.0.0.1:")
+        assert server.lines[1:] == [
+            "  a: 2, 1 (stable)\n",
+            "  bad: nothing is available\n",
+            f"try: curl {server.url}/v1/models/a/metadata\n",
+        ]
+
+        def stable() -> int:
+            status, text = server.ask("POST", "/v1/models/a/labels/stable:predict", "x")
+            assert status == 200
+            return json.loads(text)["version"]
+
+        stderr = tmp_path / "stderr.txt"
+        assert stable() == 1
+        config.write_text(config_of(entry("a", Path("a"), label(2))))
+        until(lambda: stable() == 2)
+        config.write_text("model_config_list {")
+        until(lambda: "is no ModelServerConfig" in stderr.read_text())
+        config.write_text(config_of(entry("a", Path("a"), label(7))))
+        until(lambda: "the label 'stable' is on a version that is not served" in stderr.read_text())
+        assert stable() == 2
+        export(tmp_path / "a" / "7")  # the same configuration is right now
+        until(lambda: stable() == 7)
+        assert server.ask("GET", "/v1/models/bad/metadata")[0] == 404
+        assert server.end()[0] == 0
+        assert stderr.read_text().count("is no ModelServerConfig") == 1  # told once
+        assert "bad version 1 could not be loaded: no such op" in stderr.read_text()
+
+
+def test_listening_on_the_network_says_what_that_means(tmp_path: Path):
+    export(tmp_path / "m" / "1")
+    with serving("m", "--rest-port", "0", "--no-grpc", "--host", "0.0.0.0", cwd=tmp_path) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert server.ask("GET", "/v1/models/m")[0] == 200
+    assert (tmp_path / "stderr.txt").read_text() == (
+        "warning: listening on 0.0.0.0: there is no authentication, so anyone who can reach the port can use the models"
+        " and read along\n"
+    )
+
+
+def test_limits_reach_the_server(tmp_path: Path):
+    export(tmp_path / "m" / "1")
+    words = ("m", "--rest-port", "0", "--no-grpc", "--max-body-mb", "0.01", "--timeout", "0.2", "--max-in-flight", "1")
+    with serving(*words, "--access-log", "access.log", cwd=tmp_path) as server:
+        assert server.ask("POST", "/v1/models/m:predict", "x" * 20_000)[0] == 413
+        assert server.ask("POST", "/v1/models/m:predict", "slow 1")[0] == 504
+        got: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: got.append(server.ask("POST", "/v1/models/m:predict", "slow 0.15")[0]))
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert 429 in got
+        assert server.end()[0] == 0
+    assert " 413 " in (tmp_path / "access.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["nowhere"], "error: there is no export at nowhere; make one with `tlkit export`\n"),
+        (["empty"], "error: empty holds no SavedModel"),
+        (["m", "--engine", "cloud"], "error: unknown engine; received: 'cloud'; allowed: local, binary, docker"),
+        (["m", "--tls-cert", "x.pem"], "error: --tls-cert and --tls-key go together\n"),
+        (["m", "--tls-client-ca", "x.pem"], "error: --tls-client-ca needs --tls-cert and --tls-key\n"),
+        (["m", "--tls-cert", "x.pem", "--tls-key", "y.pem"], "error: cannot read x.pem: No such file or directory\n"),
+        (["m", "--tls-cert", "bad.config", "--tls-key", "bad.config"], "error: cannot use bad.config with the key"),
+        (["m", "--model-config", "bad.config"], "EXPORT and --name do not go with it\n"),
+        (["--model-config", "no.config"], "error: cannot read no.config: No such file or directory\n"),
+        (["--model-config", "bad.config"], "error: bad.config is no ModelServerConfig: 1:1"),
+        (["--model-config", "label.config"], "the label 'x' is on a version that is not served; received: 9"),
+        (["m", "--batching-config", "bad.config"], "error: bad.config is no BatchingParameters"),
+        (["m", "--batching-config", "bad.config", "--batching", "off"], "do not go together\n"),
+        (["m", "--models-root", "."], "error: --models-root needs --model-config\n"),
+        (["m", "--no-grpc", "--grpc-port", "1"], "error: --no-grpc and --grpc-port do not go together\n"),
+        (["m", "--rest-port", "8500"], "error: REST and gRPC need a port each; received: 8500\n"),
+        (["m", "--access-log", "no/such/log", "--rest-port", "0"], "error: the access log cannot be written"),
+        (["m", "--engine", "binary", "--ui"], "error: --ui is for --engine local only\n"),
+        (["m", "--host", "nowhere.invalid"], "error: cannot listen on nowhere.invalid:8501: "),
+        (["m", "--rest-port", "0", "--batching", "sometimes"], "Invalid value for '--batching'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+):
+    export(tmp_path / "m" / "1")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.config").write_text("}")
+    (tmp_path / "label.config").write_text(config_of(entry("m", Path("m"), 'version_labels { key: "x" value: 9 }')))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tlkit.serving.worker_process.WorkerProcess", lambda: pytest.fail("started a worker"))
+    assert cli.run(["serve", *words]) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert (captured.err.count("\n"), captured.out) == (1, "")
+
+
+@pytest.mark.parametrize("option", ["--rest-port", "--grpc-port"])
+def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, option: str):
+    export(tmp_path / "m" / "1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        rest = [] if option == "--rest-port" else ["--rest-port", "0"]
+        text = failing("m", *rest, option, port, cwd=tmp_path)
+    assert text == (
+        f"error: cannot listen on 127.0.0.1:{port}: the port is taken; choose another {option} (0 takes a free one)"
+        " or --host\n"
+    )
+
+
+def test_a_single_export_that_cannot_be_loaded_is_the_end(tmp_path: Path):
+    export(tmp_path / "m" / "1", "load-fail the graph is cut off")
+    text = failing("m", "--rest-port", "0", cwd=tmp_path)
+    assert text.splitlines()[-1] == "error: m version 1 is not served: the graph is cut off"
+
+
+def test_a_worker_that_cannot_start_is_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE_WORKER_DIES", "1")
+    export(tmp_path / "m" / "1")
+    text = failing("m", "--rest-port", "0", cwd=tmp_path)
+    assert "error: the model's process ended (exit code 1): no TensorFlow here; " in text
+
+
+def test_another_engine_gets_the_model_and_the_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    export(tmp_path / "m" / "1")
+    config = tmp_path / "models.config"
+    config.write_text("its parser is the engine's")
+    asked = []
+
+    def run_engine(*words: object, **options: object) -> int:
+        asked.append((words, options))
+        return 1
+
+    monkeypatch.setattr("tlkit.serving.engines.run_engine", run_engine)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["serve", "m", "--engine", "docker", "--rest-port", "0", "--name", "x"]) == 1
+    assert cli.run(["serve", "--model-config", "models.config", "--engine", "binary", "--no-grpc"]) == 1
+    (first, second) = asked
+    assert first[0] == ("docker", [("x", Path("m"))])
+    assert (first[1]["rest_port"], first[1]["grpc_port"], first[1]["host"]) == (0, 0, "127.0.0.1")
+    assert second[0] == ("binary", Path("models.config"))
+    assert (second[1]["rest_port"], second[1]["grpc_port"]) == (8501, None)
+
+
+def test_tensorflow_serves_dies_and_serves_again(tmp_path: Path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    spec = tf.TensorSpec([None], tf.float32, name="x")
+    half = tf.function(lambda x: {"y": x / 2.0 + 2.0}, input_signature=[spec])
+    tf.saved_model.save(module, str(tmp_path / "half" / "1"), signatures={"serving_default": half})
+    with serving("half", "--rest-port", "0", cwd=tmp_path, fake=False) as server:
+        question = ("POST", "/v1/models/half:predict", '{"instances": [1.0, 2.0, 5.0]}')
+        right = (200, [2.5, 3.0, 4.5])
+
+        def answer() -> tuple[int, list[float] | None]:
+            status, text = server.ask(*question)
+            return status, json.loads(text).get("predictions")
+
+        assert answer() == right
+        os.kill(server.worker(), signal.SIGKILL)
+        until(lambda: answer() == right)
+        assert server.end(signal.SIGINT) == (0, "stopped\n")
