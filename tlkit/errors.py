@@ -67,6 +67,36 @@ class VerificationError(TlkitError):
     exit_code = 1
 
 
+class ScoringError(TlkitError):
+    """A batch scoring failed, or its counts do not add up."""
+
+    exit_code = 1
+
+
+class ServerError(TlkitError):
+    """A server of models is not there, or answered an error.
+
+    Args:
+        what: as in `TlkitError`.
+        code: the canonical code (google/rpc/code.proto) by name, such as "UNAVAILABLE".
+        received, allowed, fix: as in `TlkitError`.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: str = "UNKNOWN",
+        received: object = None,
+        allowed: object = None,
+        fix: str | None = None,
+    ):
+        super().__init__(what, received=received, allowed=allowed, fix=fix)
+        self.code = code
+
+
 def did_you_mean(name: str, options: Iterable[str], n: int = 3) -> str:
     """Return ", did you mean 'x' or 'y'?" for the options nearest to `name`, or an empty string.
 

@@ -1,20 +1,24 @@
-"""What answers `tlkit predict`: the newest export, or the trained checkpoint where there is no export."""
+"""What answers `tlkit predict`: the newest export, the trained checkpoint where there is none, or a server."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlkit.errors import ExportError
+from tlkit.errors import ExportError, ServerError, TrainingError
 
 if TYPE_CHECKING:
     from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
+    from tlkit.export.manifest import Manifest
     from tlkit.models.task import Task
+    from tlkit.serving.client import ServingClient
 
 BATCH = 32
+_SECONDS = 60.0  # for one request to a server: as patient as one is with a network in this process
 
 
 class Predictor(Protocol):
@@ -36,6 +40,51 @@ class Outputs:
     multi_label: bool
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that answers in place of the export.
+
+    Attributes:
+        url: http://, https://, grpc:// or grpcs://.
+        name: of the model there; that of the export when left out.
+    """
+
+    url: str
+    name: str | None = None
+
+    def client(self, project: Project, batch_size: int = BATCH) -> ServingClient:
+        """Make the client for a project's model; nothing is sent yet.
+
+        Raises:
+            ConfigError: the address is none.
+            ExportError: the project's export cannot be read.
+        """
+        from tlkit.serving.client import ServingClient
+
+        manifest = newest_manifest(project)
+        name = self.name or (manifest.model_name if manifest else project.export_dir.name)
+        return ServingClient(self.url, name, manifest=manifest, batch_size=batch_size, timeout=_SECONDS)
+
+
+def newest_manifest(project: Project) -> Manifest | None:
+    """Read the manifest of the newest export; None where there is no export.
+
+    Raises:
+        ExportError: it cannot be read, or is of another kind of project.
+    """
+    from tlkit.export.manifest import Manifest
+
+    export = project.newest_export()
+    if export is None:
+        return None
+    manifest = Manifest.read(export)
+    if manifest.kind != project.config.project.task:
+        raise ExportError(
+            f"{export} is not of this project", received=manifest.kind, allowed=project.config.project.task
+        )
+    return manifest
+
+
 def outputs(project: Project) -> Outputs:
     """Read the classes of the export or the checkpoint, without TensorFlow.
 
@@ -44,29 +93,31 @@ def outputs(project: Project) -> Outputs:
         ExportError: the export cannot be read, or is of another kind of project.
     """
     from tlkit.cli.trained import last_run, require_trained
-    from tlkit.export.manifest import Manifest
 
-    export = project.newest_export()
-    if export is None:
+    manifest = newest_manifest(project)
+    if manifest is None:
         require_trained(project)
         identity = last_run(project)["identity"]
         return Outputs(tuple(identity["classes"]), identity.get("objective") == "multi_label")
-    manifest = Manifest.read(export)
-    if manifest.kind != project.config.project.task:
-        raise ExportError(
-            f"{export} is not of this project", received=manifest.kind, allowed=project.config.project.task
-        )
     return Outputs(tuple(manifest.labels), manifest.objective == "multi_label")
 
 
 @contextlib.contextmanager
-def predictor(project: Project) -> Iterator[Predictor]:
-    """Load the newest export, or else the checkpoint.
+def predictor(project: Project, server: Server | None = None) -> Iterator[Predictor]:
+    """Load the newest export, or else the checkpoint; with a server nothing is loaded, not even TensorFlow.
 
     Raises:
         TrainingError: there is neither.
         ExportError: the export cannot be loaded.
     """
+    if server is not None:
+        try:
+            labels = outputs(project).labels
+        except TrainingError:  # nothing here says what the classes are: those of the server do
+            labels = None
+        with server.client(project) as client:
+            yield ServedPredictor(client, labels)
+        return
     from tlkit.cli.output import import_tensorflow, note
     from tlkit.cli.trained import load_learner, require_trained
 
@@ -82,6 +133,41 @@ def predictor(project: Project) -> Iterator[Predictor]:
         return
     with project.code() as code:
         yield CheckpointPredictor(load_learner(project, code).task, project.kind)
+
+
+class ServedPredictor:
+    """Answers by asking a server, as `SavedModelPredictor` does with an export.
+
+    Args:
+        client: of the model.
+        labels: the classes that it has to have; None takes those that it has.
+    """
+
+    def __init__(self, client: ServingClient, labels: Sequence[str] | None):
+        self._client, self._labels = client, labels
+
+    def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Classify files (paths) or texts; see `SavedModelPredictor.predict`.
+
+        Raises:
+            ServerError: the server does not answer, or not with the classes.
+        """
+        files = any(isinstance(item, Path) for item in inputs)
+        rows = (self._client.predict_files if files else self._client.predict_texts)(inputs)
+        served = f"{self._client.target}: the model {self._client.model!r}"
+        for row in rows:
+            if "classes" not in row:
+                values = sorted(row.get("predictions", ()))
+                raise ServerError(f"{served} does not classify", code="FAILED_PRECONDITION", received=values)
+            if self._labels is not None and sorted(row["classes"]) != sorted(self._labels):
+                raise ServerError(
+                    f"{served} has other classes than the one here",
+                    code="FAILED_PRECONDITION",
+                    received=row["classes"][:5],
+                    allowed=self._labels[:5],
+                    fix="`tlkit verify --server` compares the two",
+                )
+        return rows
 
 
 class CheckpointPredictor:

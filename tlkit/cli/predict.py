@@ -10,6 +10,7 @@ import typer
 from tlkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tlkit.cli.answers import Server
     from tlkit.cli.project import Project
 
 
@@ -34,6 +35,13 @@ def predict(
         typer.Option("--text-column", "--column", help="The column to read; the training data's when left out."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the table that --out names.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", help="Ask this server instead: http://HOST:PORT or grpc://HOST:PORT.", metavar="URL"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
+    ] = None,
 ) -> None:
     """Answer with the newest export, or with the trained checkpoint when there is no export.
 
@@ -43,24 +51,28 @@ def predict(
               tlkit predict "what a film" --json
               tlkit predict --file in.csv --out out.csv
               tlkit predict rows.csv --out scored.csv
+              tlkit predict photo.jpg --server http://127.0.0.1:8501
     """
-    from tlkit.cli.answers import outputs, predictor
+    from tlkit.cli.answers import Server, outputs, predictor
     from tlkit.cli.output import print_json, stdout_to_stderr
     from tlkit.cli.predict_table import predict_table
     from tlkit.cli.project import find_project
 
+    if name is not None and server is None:
+        raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
     project = find_project()
+    asked = None if server is None else Server(server, name)
     example = project.kind.example_input
     if project.kind.has_rows:
         _refuse_together("rows of a table", {"--top": top, "--text-column": column})
         tables = [*map(Path, inputs or ()), *([file] if file is not None else [])]
-        _predict_rows(project, tables, out, force, as_json)
+        _predict_rows(project, tables, out, force, as_json, asked)
         return
     if file is not None:
         _refuse_together("--file", {"inputs": inputs, "--top": top})
         if out is None:
             raise ConfigError("--file needs --out, the table to write", fix="for example --out out.csv")
-        summary = predict_table(project, file, out, column=column, force=force)
+        summary = predict_table(project, file, out, column=column, force=force, server=asked)
         if as_json:
             print_json(summary)
         else:
@@ -71,8 +83,9 @@ def predict(
     if not inputs:
         raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}, or --file TABLE --out TABLE")
     items = project.kind.inputs(inputs)
-    outputs(project)
-    with stdout_to_stderr(as_json), predictor(project) as model:
+    if asked is None:
+        outputs(project)
+    with stdout_to_stderr(as_json), predictor(project, asked) as model:
         answers = model.predict(items)
     count = top or (None if as_json else 3)
     rows = [
@@ -87,7 +100,9 @@ def predict(
         print(f"{' '.join(row['input'].split())}: {shown}")
 
 
-def _predict_rows(project: Project, tables: list[Path], out: Path | None, force: bool, as_json: bool) -> None:
+def _predict_rows(
+    project: Project, tables: list[Path], out: Path | None, force: bool, as_json: bool, server: Server | None
+) -> None:
     from tlkit.cli.output import print_json
     from tlkit.cli.predict_rows import predict_rows, shown
 
@@ -96,7 +111,7 @@ def _predict_rows(project: Project, tables: list[Path], out: Path | None, force:
         raise ConfigError(what, fix=f"tlkit predict {project.kind.example_input}")
     if force and out is None:
         raise ConfigError("--force is for --out", fix="leave it out")
-    answers = predict_rows(project, tables[0], out, force=force)
+    answers = predict_rows(project, tables[0], out, force=force, server=server)
     if as_json:
         print_json(answers)
     elif isinstance(answers, dict):

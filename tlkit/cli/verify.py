@@ -1,4 +1,4 @@
-"""`tlkit verify`: run the named checks on an export."""
+"""`tlkit verify`: run the named checks on an export, or on a server that should serve it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,54 @@ def verify(
         typer.Argument(help="A version folder or a model's folder of versions; the project's newest by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            help="Check this running server against the export: http://HOST:PORT or grpc://HOST:PORT.",
+            metavar="URL",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
+    ] = None,
 ) -> None:
     """Check an export as TensorFlow Serving would meet it, in a fresh process without Keras and tlkit.
 
+    With --server, hold a running server, TensorFlow Serving or the local one, to what the export's manifest records.
     Exits with 1 when a check fails.
 
-    Example: tlkit verify saved_models/photos/3
+    Example:  tlkit verify saved_models/photos/3
+              tlkit verify --server http://127.0.0.1:8501 saved_models/photos
     """
     import json
 
+    from tlkit.errors import ConfigError
     from tlkit.export.manifest import resolve_export
-    from tlkit.export.verify import CANNOT_CATCH, verify_export
 
+    if name is not None and server is None:
+        raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
     path = resolve_export(export if export is not None else _project_export_dir())
-    results = verify_export(path)
+    if server is not None:
+        from tlkit.serving.canary import CANNOT_CATCH, verify_server
+
+        results = verify_server(server, path, name=name)
+        subject = f"{server}, which should serve {path}"
+    else:
+        from tlkit.export.verify import CANNOT_CATCH, verify_export
+
+        results = verify_export(path)
+        subject = str(path)
     ok = all(check.ok for check in results)
     if as_json:
         checks = [
             {"name": check.name, "ok": check.ok, "reason": check.reason, "seconds": check.seconds} for check in results
         ]
-        print(json.dumps({"export": str(path), "ok": ok, "checks": checks, "cannot_catch": list(CANNOT_CATCH)}))
+        asked = {} if server is None else {"server": server}
+        document = {"export": str(path), **asked, "ok": ok, "checks": checks, "cannot_catch": list(CANNOT_CATCH)}
+        print(json.dumps(document))
     else:
-        _print_table(path, results, CANNOT_CATCH)
+        _print_table(subject, results, CANNOT_CATCH)
     if not ok:
         raise typer.Exit(1)
 
@@ -46,7 +72,7 @@ def _project_export_dir() -> Path:
     return find_project().export_dir
 
 
-def _print_table(path: Path, results: list, cannot_catch: tuple[str, ...]) -> None:
+def _print_table(subject: str, results: list, cannot_catch: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -60,9 +86,9 @@ def _print_table(path: Path, results: list, cannot_catch: tuple[str, ...]) -> No
     failed = [check.name for check in results if not check.ok]
     console.print()
     if failed:
-        console.print(f"[bold red]{len(failed)} of {len(results)} checks failed[/] on {escape(str(path))}")
+        console.print(f"[bold red]{len(failed)} of {len(results)} checks failed[/] on {escape(subject)}")
     else:
-        console.print(f"[green]all {len(results)} checks passed[/] on {escape(str(path))}")
+        console.print(f"[green]all {len(results)} checks passed[/] on {escape(subject)}")
     console.print("What this cannot catch:")
     for line in cannot_catch:
         console.print(f"- {line}")

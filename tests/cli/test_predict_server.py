@@ -1,0 +1,306 @@
+"""`tlkit predict --server` and `tlkit verify --server`: what comes out is what the export itself would give."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_table
+import tiny_text
+from fake_serving import FakeGrpc, FakeRest, Model, Signature, export_model
+
+from tlkit.cli.main import run
+from tlkit.config import load_config
+from tlkit.export import saved_model
+from tlkit.export.manifest import Manifest
+from tlkit.export.saved_model import export_task
+from tlkit.scaffold.new import new_project
+from tlkit.scoring import row_chunks
+
+SERVERS = {"rest": FakeRest, "grpc": FakeGrpc}
+TEXTS = ["A good film, and a very long text about it indeed.", "bad", 'żółw 🐢 "quoted", and\nbroken']
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project of each kind with an export, as if it had been trained; the checks of exports have their own tests."""
+    folder = tmp_path_factory.mktemp("projects")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(saved_model, "verify_export", lambda path: [])
+    frame = tiny_table.tiny_frame(6)
+    frame.to_csv(folder / "houses.csv", index=False)
+    (folder / "reviews.csv").write_text("text,label\nfine,good\ndull,bad\n", encoding="utf-8")
+    (folder / "photos").mkdir()
+    for number, photo in enumerate(tiny.photos(5)):
+        (folder / "photos" / f"{number}.jpg").write_bytes(photo)
+    table = tiny_table.tiny_table_task("several")
+    made = {
+        "image": ("image-classification", {"data_path": "../photos", "weights": "none"}, tiny.tiny_task(), None),
+        "text": ("text-sentiment", {"data_path": "../reviews.csv"}, tiny_text.tiny_text_task(), None),
+        "rows": (
+            "tabular-embeddings",
+            {"data_path": "../houses.csv", "target": "price"},
+            table,
+            table.preprocessing.to_examples(frame.head(2)),
+        ),
+    }
+    found = {}
+    for kind, (template, answers, task, golden) in made.items():
+        found[kind] = new_project(template, folder / kind, answers)
+        export_task(task, load_config(found[kind] / "config.toml").export_dir, golden=golden, max_batch=4)
+    patch.undo()
+    return found
+
+
+def export_of(project: Path) -> Path:
+    return load_config(project / "config.toml").export_dir / "1"
+
+
+@pytest.fixture(scope="module")
+def models(projects: dict[str, Path]) -> dict[str, Model]:
+    return {
+        kind: export_model(export_of(one), Manifest.read(export_of(one)).model_name) for kind, one in projects.items()
+    }
+
+
+@pytest.fixture
+def served(projects, models, monkeypatch, capfd):
+    """Stand in a project and serve its export: a function of the kind and the protocol that gives the address."""
+    running = []
+
+    def _serve(kind: str, protocol: str = "rest") -> str:
+        monkeypatch.chdir(projects[kind])
+        running.append(SERVERS[protocol](models[kind]))
+        running[-1].__enter__()
+        capfd.readouterr()
+        return running[-1].url
+
+    yield _serve
+    for server in running:
+        server.__exit__()
+
+
+def printed(words: list[str], capfd, code: int = 0) -> str:
+    assert run(words) == code, capfd.readouterr().err
+    return capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "inputs", "options"),
+    [
+        ("image", "rest", ["../photos", "../photos/2.jpg"], ["--json"]),
+        ("image", "grpc", ["../photos", "../photos/2.jpg"], []),
+        ("text", "rest", TEXTS, []),
+        ("text", "grpc", TEXTS, ["--json"]),
+        ("text", "rest", TEXTS, ["--json", "--top", "1"]),
+    ],
+)
+def test_photos_and_texts_are_answered_alike(served, models, capfd, kind, protocol, inputs, options):
+    url = served(kind, protocol)
+    words = ["predict", *inputs, *options]
+    alone = printed(words, capfd)
+    models[kind].calls.clear()
+    assert printed([*words, "--server", url], capfd) == alone
+    assert [name for name, _ in models[kind].calls] == ["serving_default"]
+    assert alone.count("good" if kind == "text" else "ants") >= len(inputs) or "--top" in options
+
+
+@pytest.mark.parametrize(("kind", "protocol", "suffix"), [("image", "grpc", ".csv"), ("text", "rest", ".jsonl")])
+def test_tables_of_photos_and_texts_are_answered_alike(
+    served, models, tmp_path, monkeypatch, capfd, kind, protocol, suffix
+):
+    url = served(kind, protocol)
+    monkeypatch.setattr("tlkit.cli.predict_table._CHUNK_ROWS", 3)
+    config = load_config(Path("config.toml"))
+    column = config.data.path_column if kind == "image" else config.data.text_column
+    items = [f"{Path.cwd()}/../photos/{number}.jpg" for number in range(5)] if kind == "image" else [*TEXTS, "dull", ""]
+    lines = [json.dumps({"id": number, column: item}) for number, item in enumerate(items)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    outs = [tmp_path / f"{name}{suffix}" for name in ("alone", "asked")]
+    words = ["predict", "--file", str(tmp_path / "in.jsonl"), "--json", "--out"]
+    alone = json.loads(printed([*words, str(outs[0])], capfd))
+    models[kind].calls.clear()
+    asked = json.loads(printed([*words, str(outs[1]), "--server", url], capfd))
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert asked == {**alone, "out": str(outs[1])}
+    assert asked["rows"] == 5
+    assert [rows for _, rows in models[kind].calls] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "suffix"), [("rest", None), ("grpc", ".csv"), ("rest", ".csv"), ("rest", ".parquet")]
+)
+def test_rows_are_answered_alike(served, models, tmp_path, monkeypatch, capfd, protocol, suffix):
+    url = served("rows", protocol)
+    monkeypatch.setattr(row_chunks, "ROWS", 5)
+    tiny_table.tiny_frame(12, seed=3, targets=False).to_csv(tmp_path / "rows.csv", index=False)
+    words = ["predict", str(tmp_path / "rows.csv")]
+    if suffix is None:
+        for options in ([], ["--json"]):
+            assert printed([*words, *options], capfd) == printed([*words, *options, "--server", url], capfd)
+        return
+    outs = [tmp_path / f"{name}{suffix}" for name in ("alone", "asked")]
+    printed([*words, "--out", str(outs[0])], capfd)
+    models["rows"].calls.clear()
+    printed([*words, "--out", str(outs[1]), "--server", url], capfd)
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert models["rows"].calls == [("predictions", 5), ("predictions", 5), ("predictions", 2)]
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_the_clients_own_records_are_those_of_the_predictor(served, projects, protocol):
+    import datetime
+
+    from tlkit.export.predictor import SavedModelPredictor
+    from tlkit.serving.client import ServingClient
+
+    url = served("rows", protocol)
+    export = export_of(projects["rows"])
+    rows = [
+        {"colour": "red", "rooms": 3, "area (m²)": 80, "garden": True, "built": datetime.date(2013, 3, 31), "x": 1},
+        {"colour": None, "rooms": None, "area (m²)": float("nan"), "distance": 1e300},
+        {"built": datetime.datetime(2012, 1, 2, 3, 4), "garden": "false", "distance": 2.5, "rooms": 2.0},
+        {},
+    ]
+    name = Manifest.read(export).model_name
+    expected = SavedModelPredictor(export, batch_size=3).predict(rows)
+    with ServingClient(url, name, batch_size=3, manifest=export) as client:
+        assert repr(client.predict_rows(rows)) == repr(expected)
+        assert [list(record["scores"]["sold"]) for record in client.predict_rows(rows, top=1)] == [
+            record["scores"]["sold"][:1] for record in expected
+        ]
+    # Without the manifest the targets are known by the names of the outputs, and all else is the same.
+    with ServingClient(url, name, batch_size=3) as client:
+        bare = client.predict_rows(rows)
+    assert [record["scores"] for record in bare] == [record["scores"] for record in expected]
+    names = {"price": "price", "rent in €": "rent_in__"}
+    for record, wanted in zip(bare, expected, strict=True):
+        assert record["predictions"] == {names[target]: value for target, value in wanted["predictions"].items()}
+
+
+def test_verify_server_prints_the_table_and_json(served, models, capfd, monkeypatch):
+    url = served("image")
+    out = printed(["verify", "--server", url], capfd)
+    assert "golden_answers" in out
+    assert "all 9 checks passed" in " ".join(out.split())
+    assert "What this cannot catch:" in out
+    document = json.loads(printed(["verify", "--server", url, "--json"], capfd))
+    assert document["server"] == url
+    assert document["ok"] is True
+    assert document["export"].endswith("/1")
+    assert all(set(check) == {"name", "ok", "reason", "seconds"} for check in document["checks"])
+    kept = {name: one for name, one in models["image"].signatures.items() if name != "embedding"}
+    monkeypatch.setattr(models["image"], "signatures", kept)
+    document = json.loads(printed(["verify", "--server", url, "--json"], capfd, code=1))
+    assert document["ok"] is False
+    assert {check["name"] for check in document["checks"] if not check["ok"]} == {"signatures", "golden_embedding"}
+
+
+def test_the_model_may_have_another_name_on_the_server(served, models, capfd, monkeypatch):
+    url = served("text")
+    monkeypatch.setattr(models["text"], "name", "else where")
+    assert "Latest(" in printed_error(["predict", "good", "--server", url], capfd, 1)
+    assert json.loads(printed(["predict", "good", "--server", url, "--name", "else where", "--json"], capfd))
+    assert json.loads(printed(["verify", "--server", url, "--name", "else where", "--json"], capfd))["ok"]
+
+
+def printed_error(words: list[str], capfd, code: int) -> str:
+    assert run(words) == code
+    return capfd.readouterr().err
+
+
+def test_a_bad_photo_is_told_as_without_a_server(served, tmp_path, capfd):
+    url = served("image")
+    (tmp_path / "bad.jpg").write_bytes(b"junk")
+    words = ["predict", "../photos/1.jpg", str(tmp_path / "bad.jpg")]
+    alone = printed_error(words, capfd, 2)
+    assert printed_error([*words, "--server", url], capfd, 2) == alone
+    assert "bad.jpg is not an image" in alone
+
+
+@pytest.fixture
+def without_tensorflow(monkeypatch):
+    def refuse() -> None:
+        raise AssertionError("TensorFlow was loaded")
+
+    monkeypatch.setattr("tlkit.cli.output.import_tensorflow", refuse)
+
+
+def test_photos_and_texts_need_no_tensorflow(served, capfd, without_tensorflow):
+    url = served("image")
+    assert "0.jpg" in printed(["predict", "../photos/0.jpg", "--server", url], capfd)
+    assert "checks passed" in printed(["verify", "--server", url], capfd)
+
+
+def test_a_server_of_other_classes_is_refused(served, models, capfd, monkeypatch):
+    url = served("image")
+    real = models["image"].signatures["serving_default"]
+
+    def renamed(arrays):
+        found = real.function(arrays)
+        found["classes"][found["classes"] == b"ants"] = b"wasps"
+        return found
+
+    other = Signature(real.inputs, real.outputs, renamed)
+    monkeypatch.setattr(models["image"], "signatures", {**models["image"].signatures, "serving_default": other})
+    assert "has other classes than the one here" in printed_error(
+        ["predict", "../photos/0.jpg", "--server", url], capfd, 1
+    )
+    values = Signature(
+        real.inputs, {"y": ("float32", (None, 3))}, lambda arrays: {"y": real.function(arrays)["scores"]}
+    )
+    monkeypatch.setattr(models["image"], "signatures", {"serving_default": values})
+    assert "does not answer as the manifest says" in printed_error(
+        ["predict", "../photos/0.jpg", "--server", url], capfd, 1
+    )
+
+
+def test_without_an_export_the_server_says_the_classes(served, projects, tmp_path, capfd, monkeypatch):
+    url = served("text")
+    expected = printed(["predict", *TEXTS, "--json"], capfd)
+    bare = tmp_path / "bare"
+    shutil.copytree(projects["text"], bare, ignore=shutil.ignore_patterns("saved_models"))
+    name = Manifest.read(export_of(projects["text"])).model_name
+    monkeypatch.chdir(bare)
+    assert printed(["predict", *TEXTS, "--json", "--server", url, "--name", name], capfd) == expected
+
+
+def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, without_tensorflow):
+    url = served("rows")
+    bare = tmp_path / "bare"
+    shutil.copytree(projects["rows"], bare, ignore=shutil.ignore_patterns("saved_models"))
+    monkeypatch.chdir(bare)
+    words = ["predict", str(projects["rows"].parent / "houses.csv"), "--server", url]
+    assert "--server needs the export, which says what the columns are" in printed_error(words, capfd, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["predict", "a text", "--name", "x"], 2, "--name is a model's name on a server"),
+        (["verify", "--name", "x"], 2, "--name is a model's name on a server"),
+        (["predict", "a text", "--server", "127.0.0.1:8501"], 2, "unknown scheme of a server's address"),
+        (["verify", "--server", "127.0.0.1:8501"], 2, "unknown scheme of a server's address"),
+        (["verify", "--server", "http://127.0.0.1:8501", "nowhere"], 2, "there is no export at nowhere"),
+        (["predict", "--server", "http://127.0.0.1:8501"], 2, "there is nothing to predict"),
+    ],
+)
+def test_wrong_usage(projects, monkeypatch, capfd, words, code, message):
+    monkeypatch.chdir(projects["text"])
+    capfd.readouterr()
+    assert message in printed_error(words, capfd, code)
+
+
+def test_a_server_that_is_down_is_one_line_and_exit_code_1(projects, monkeypatch, capfd):
+    monkeypatch.chdir(projects["text"])
+    monkeypatch.setattr("tlkit.serving.transport._sleep", lambda seconds: None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        error = printed_error(["predict", "a text", "--server", url], capfd, 1)
+    assert f"{url} does not answer" in error
+    assert len(error.strip().splitlines()) == 1

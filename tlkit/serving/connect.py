@@ -1,0 +1,52 @@
+"""Which transport a server's address means; the library of the other one is not imported."""
+
+from __future__ import annotations
+
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import ConfigError, check_choice
+from tlkit.serving.transport import Transport
+
+
+def connect(target: str, model: str, **options: Any) -> Transport:
+    """Make the transport that an address asks for; nothing is sent yet.
+
+    Args:
+        target: http://, https://, grpc:// or grpcs://, host and port.
+        model: the model's name.
+        options: keyword arguments of `RestTransport` and `GrpcTransport`.
+
+    Raises:
+        ConfigError: the address or a certificate is not usable, or gRPC is wanted and not installed.
+    """
+    parts = urllib.parse.urlsplit(target)
+    check_choice("scheme of a server's address", parts.scheme, ("http", "https", "grpc", "grpcs"))
+    try:
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or parts.username:
+        raise ConfigError("a server's address is SCHEME://HOST:PORT", received=target)
+    tls = parts.scheme in ("https", "grpcs")
+    if not tls and any(options[name] for name in ("ca_file", "client_cert", "client_key")):
+        raise ConfigError("certificates are for https:// and grpcs://", received=target)
+    for name in ("ca_file", "client_cert", "client_key"):
+        if options[name] is not None and not Path(options[name]).is_file():
+            raise ConfigError(f"{name} is no file", received=str(options[name]))
+    if parts.scheme in ("http", "https"):
+        if "/v1/" in f"{parts.path}/":
+            raise ConfigError("the address of a server ends before /v1", received=target, fix="name the model apart")
+        from tlkit.serving.rest_transport import RestTransport
+
+        return RestTransport(target, model, **options)
+    if parts.path:
+        raise ConfigError("a gRPC address has no path", received=target)
+    if parts.port is None:
+        raise ConfigError("a gRPC address needs a port", received=target, fix="TensorFlow Serving's is 8500")
+    try:
+        from tlkit.serving.grpc_transport import GrpcTransport
+    except ImportError as error:
+        raise ConfigError(f"grpc:// needs grpcio: {error}", fix="pip install grpcio, or use http://") from error
+    return GrpcTransport(parts.netloc, model, tls=tls, **options)

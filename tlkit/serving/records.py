@@ -1,0 +1,246 @@
+"""Files, texts and rows as a signature takes them, and its answers as records; NumPy alone, as every client has it.
+
+The records are those of `tlkit.export.predictor.SavedModelPredictor`. What a manifest says about the answers is used
+where there is one; otherwise the names of the outputs say it: `classes` and `scores`, or `<target>_classes` and
+`<target>_scores`, belong together, and every other output is a value.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tlkit.errors import DataError, did_you_mean
+from tlkit.export import rows as export_rows
+from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo
+from tlkit.preprocessing.columns import argument_names, column_from_dict
+from tlkit.serving.client_arrays import array_of
+
+ALLOWED = {
+    "image": "JPEG, PNG, BMP, GIF and WebP of up to 40 megapixels",
+    "text": "texts of any length",
+}
+#: What the kit's exports of tables take for a missing value, by dtype.
+_ABSENT: dict[str, Any] = {"string": b"", "float32": float("nan"), "int64": -(2**63)}
+
+
+class Answer(NamedTuple):
+    """What is answered about one target, by names of outputs.
+
+    Attributes:
+        target: what the record calls it.
+        value: the output of a value; empty where there are classes.
+        classes, scores: the outputs of a classification, best first; empty where there is a value.
+    """
+
+    target: str
+    value: str = ""
+    classes: str = ""
+    scores: str = ""
+
+
+def answers_of(signature: SignatureInfo, manifest: Manifest | None) -> list[Answer]:
+    """Say what the outputs of serving_default are about."""
+    if manifest is not None:
+        outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
+        return [Answer(one.target, one.value, one.classes, one.scores) for one in outputs]
+    answers, used = [], set()
+    for name in signature.outputs:
+        stem = "" if name == "classes" else name.removesuffix("_classes")
+        scores = f"{stem}_scores" if stem else "scores"
+        if name.endswith("classes") and stem != name and scores in signature.outputs:
+            answers.append(Answer(stem, classes=name, scores=scores))
+            used |= {name, scores}
+    return answers + [Answer(name, value=name) for name in signature.outputs if name not in used]
+
+
+def records_of(
+    given: Sequence[Any], outputs: Mapping[str, np.ndarray], answers: Sequence[Answer], top: int | None
+) -> list[dict[str, Any]]:
+    """Make a record of each row of an answer.
+
+    Args:
+        given: what each record says under `input`.
+        outputs: arrays by name, a row for each.
+        answers: what they are about.
+        top: how many of the best classes to keep; None keeps all.
+
+    Returns:
+        Dictionaries of `input`, `predictions` by target where there are values, and `classes` and `scores` where there
+        are classes, by target where there are several answers.
+    """
+    records = []
+    for row, item in enumerate(given):
+        values = {one.target: _value(outputs[one.value][row]) for one in answers if one.value}
+        ranked = {
+            one.target: (
+                [name.decode("utf-8") for name in outputs[one.classes][row][:top]],
+                [float(score) for score in outputs[one.scores][row][:top]],
+            )
+            for one in answers
+            if not one.value
+        }
+        record: dict[str, Any] = {"input": item}
+        if values:
+            record["predictions"] = values
+        if len(answers) == 1 and ranked:
+            record["classes"], record["scores"] = next(iter(ranked.values()))
+        elif ranked:
+            record["classes"] = {target: classes for target, (classes, _) in ranked.items()}
+            record["scores"] = {target: scores for target, (_, scores) in ranked.items()}
+        records.append(record)
+    return records
+
+
+def file_content(item: object, position: int) -> bytes:
+    """Read a file.
+
+    Raises:
+        DataError: it is no path, or the file cannot be read.
+    """
+    if not isinstance(item, str | Path):
+        raise DataError(f"input {position + 1} is not the path of a file", received=item, allowed="strings and paths")
+    path = Path(item)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def text_content(item: object, position: int) -> bytes:
+    """Write a text in UTF-8.
+
+    Raises:
+        DataError: it is no text.
+    """
+    if not isinstance(item, str):
+        raise DataError(f"input {position + 1} is not a text", received=item, allowed="strings")
+    try:
+        return item.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"input {position + 1} is not valid Unicode: {error.reason}") from None
+
+
+class Rows:
+    """Turns rows into the inputs of a signature.
+
+    Args:
+        signatures: those of the server.
+        name: the signature that takes the rows.
+        manifest: of the export; its columns are known by their names in the table then, and their values are checked as
+            `SavedModelPredictor` checks them. Without one a row names the inputs, or the columns from which the kit
+            made their names, and only the kit's own exports have a value for what is missing.
+
+    Raises:
+        DataError: the manifest's export takes no rows.
+    """
+
+    def __init__(self, signatures: Mapping[str, SignatureInfo], name: str, manifest: Manifest | None):
+        self._inputs = signatures[name].inputs
+        self._columns = None
+        if manifest is not None:
+            if not manifest.interface.columns:
+                raise DataError("this export takes no rows", received=manifest.interface.content)
+            self._columns = [column_from_dict(column) for column in manifest.preprocessing["columns"]]
+        embedding = signatures.get("embedding")
+        self._is_own = "encoded" in signatures and embedding is not None and set(embedding.inputs) == set(self._inputs)
+
+    def arrays(self, rows: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Give an array [n] for each input.
+
+        Args:
+            rows: mappings from column to value; without it, or with None, it is missing. Other keys are left aside.
+
+        Raises:
+            DataError: a row is no mapping, has none of the columns, lacks one that has to be there, or holds a value of
+                another type; the message names row (from 1) and column.
+        """
+        names = [column.name for column in self._columns] if self._columns else list(self._inputs)
+        checked = []
+        for number, row in enumerate(rows, 1):
+            if not isinstance(row, Mapping):
+                raise DataError(
+                    f"row {number} is no mapping from column to value",
+                    received=type(row).__name__,
+                    allowed="dictionaries",
+                )
+            if self._columns is None:
+                row = self._by_input(row)
+            if row and not any(name in row for name in names):
+                near = did_you_mean(str(next(iter(row))), names)
+                raise DataError(
+                    f"row {number} has none of the columns", received=[*row], allowed=names, fix=near or None
+                )
+            checked.append(row)
+        if self._columns is not None:
+            return {
+                column.argument: self._column(
+                    [export_rows._checked(row.get(column.name), column, at) for at, row in enumerate(checked, 1)],
+                    self._inputs[column.argument],
+                )
+                for column in self._columns
+            }
+        return {
+            name: self._column([self._plain(row.get(name), at, name, info) for at, row in enumerate(checked, 1)], info)
+            for name, info in self._inputs.items()
+        }
+
+    def _by_input(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Know columns by the names of the inputs that the kit made of them."""
+        arguments = argument_names(map(str, row))
+        return {key if key in self._inputs else arguments[str(key)]: value for key, value in row.items()}
+
+    def _plain(self, value: Any, number: int, name: str, info: TensorInfo) -> Any:
+        """Check a value of which the dtype alone is known."""
+        value = value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value
+        if value is None or (isinstance(value, float) and value != value and info.dtype != "float64"):
+            if self._is_own:
+                return None
+            raise DataError(
+                f"row {number} has no {name!r}",
+                fix="a server does not say what it takes for a missing value; give the export's manifest",
+            )
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        kind = "string" if info.dtype == "string" else np.dtype(info.dtype.replace("bfloat16", "float32")).kind
+        if isinstance(value, list | tuple | np.ndarray):
+            return value  # a model may take several values for an input
+        if kind == "f" and is_number:
+            return value
+        if kind in "iu" and is_number and math.isfinite(value) and value == int(value):
+            return int(value)
+        if kind == "b" and isinstance(value, bool):
+            return value
+        if kind == "string" and isinstance(value, bool):
+            return "true" if value else "false"
+        if kind == "string" and isinstance(value, datetime.date):
+            return value.isoformat().removesuffix("T00:00:00")
+        if kind == "string" and isinstance(value, str | bytes):
+            return value
+        raise DataError(
+            f"row {number}, column {name!r} has a value of the wrong type",
+            received=value,
+            allowed="a string" if kind == "string" else info.dtype,
+        )
+
+    @staticmethod
+    def _column(values: list[Any], info: TensorInfo) -> np.ndarray:
+        absent = _ABSENT.get(info.dtype)
+        filled = [absent if value is None else value for value in values]
+        if info.dtype == "float32":
+            with np.errstate(over="ignore"):  # beyond float32 a value arrives as infinity, and so counts as missing
+                return np.array(filled, np.float64).astype(np.float32)
+        return array_of(filled, "row", info)
+
+
+def _value(item: Any) -> Any:
+    """Give a value, or the values, as Python's own types; strings as text."""
+    if isinstance(item, np.ndarray):
+        return [_value(part) for part in item] if item.dtype == object else item.tolist()
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item()
