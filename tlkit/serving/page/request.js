@@ -1,0 +1,69 @@
+// The REST request: where it goes, how a terminal would send it, and what to do about an error.
+
+const LONG_ARGUMENT = 100000; // Linux takes at most 128 KiB in one argument
+
+const ADVICE = {
+  400: "The server could not use this input.",
+  404: "This model or version is no longer served. Refresh the list above.",
+  413: "This is more than the server takes in one request. Send something smaller, or raise the server's limit.",
+  429: "The server is busy and its queue is full. Wait a moment and send it again.",
+  500: "The server failed; its log says more.",
+  501: "The server does not offer this.",
+  503: "The model is loading, or its process is being restarted. Send it again in a few seconds.",
+  504: "It took longer than the server allows. Send it again, or raise the server's time limit.",
+};
+
+const predictUrl = (target) =>
+  new URL(`v1/models/${encodeURIComponent(target.model)}/versions/${target.version}:predict`, location.href).href;
+
+const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The command that sends a JSON body. */
+function curlOfBody(target, body) {
+  const url = shellQuoted(predictUrl(target));
+  const oneLine = body.replace(/[\r\n]+/g, " "); // between tokens only: inside strings they are escaped
+  if (oneLine.length <= LONG_ARGUMENT) return `curl -d ${shellQuoted(oneLine)} ${url}`;
+  return `curl -d @- ${url} <<'END'\n${oneLine}\nEND`;
+}
+
+/** The command that sends a photo from its file. */
+function curlOfPhoto(target, name) {
+  const read = `printf '{"instances": [{"b64": "'; base64 < ${shellQuoted(name)} | tr -d '\\n'; printf '"}]}'`;
+  return `(${read}) | curl -d @- ${shellQuoted(predictUrl(target))}`;
+}
+
+/** Send a body; gives {answer, text, milliseconds}, and an Error with `advice` where there is no answer. */
+async function predict(target, body) {
+  const started = performance.now();
+  let response, text;
+  try {
+    response = await fetch(predictUrl(target), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body,
+      cache: "no-store",
+      credentials: "same-origin",
+      redirect: "error",
+    });
+    text = await response.text();
+  } catch {
+    throw failure("The server did not answer.", "Perhaps it was stopped; its terminal says more.");
+  }
+  const milliseconds = performance.now() - started;
+  let answer = null;
+  try {
+    answer = parseAnswer(text);
+  } catch {
+    if (response.ok) throw failure("The answer is not JSON.", shortened(text, 300), text);
+  }
+  if (!response.ok) {
+    const known = typeof answer?.error === "string" ? answer.error : shortened(text, 300);
+    const advice = ADVICE[response.status] ?? "";
+    throw failure(known || "The server gave no reason.", advice, text, response.status);
+  }
+  return { answer, text, milliseconds };
+}
+
+function failure(message, advice, text = "", status = 0) {
+  return Object.assign(new Error(message), { advice, text, status });
+}
