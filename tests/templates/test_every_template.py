@@ -20,6 +20,27 @@ from tlkit.config import known_keys, load_config
 from tlkit.scaffold.new import Template, new_project, templates
 
 REPOSITORY = Path(__file__).parents[2]
+SERVING = {
+    f"serving/{name}"
+    for name in (
+        "README.md",
+        "batching.config",
+        "compose.yaml",
+        "k8s/deployment.yaml",
+        "k8s/hpa-latency.yaml",
+        "k8s/hpa.yaml",
+        "k8s/loader.yaml",
+        "k8s/models-claim.yaml",
+        "k8s/networkpolicy.yaml",
+        "k8s/pdb.yaml",
+        "k8s/service.yaml",
+        "kserve.yaml",
+        "kustomization.yaml",
+        "models.config",
+        "monitoring.config",
+        "prometheus.yaml",
+    )
+}
 FILES = {
     ".gitignore",
     ".tlkit.toml",
@@ -29,6 +50,7 @@ FILES = {
     "notebook.ipynb",
     "pytest.ini",
     "requirements.txt",
+    *SERVING,
     "tests/test_project.py",
     "train.py",
 }

@@ -52,6 +52,13 @@ def test_the_wheel_holds_the_pages_of_the_report(wheel: Path):
     assert pages <= set(zipfile.ZipFile(wheel).namelist())
 
 
+def test_the_wheel_holds_the_deployment_files(wheel: Path):
+    folder = REPOSITORY / "tlkit" / "serving" / "deploy_templates"
+    wanted = {f"tlkit/serving/deploy_templates/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.j2")}
+    assert len(wanted) == 16
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_the_wheel_bakes_a_project_away_from_the_repository(wheel: Path, tmp_path: Path):
     home = tmp_path / "venv"
     venv.create(home, with_pip=False)

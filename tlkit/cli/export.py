@@ -29,6 +29,7 @@ def export(
 
     Example:  tlkit export --to /srv/models/bees --tta 4
     """
+    from tlkit.cli.deploy import refresh
     from tlkit.cli.output import import_tensorflow, note
     from tlkit.cli.project import find_project
     from tlkit.cli.trained import load_learner, require_trained
@@ -45,4 +46,5 @@ def export(
         learn = load_learner(project, code)
         path = learn.export(base, version=version, tta=tta or 0)
     note("every check passed in a fresh process; `tlkit verify` shows them, `tlkit serve` answers requests")
+    refresh(project, path)
     print(path)

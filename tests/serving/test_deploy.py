@@ -1,0 +1,391 @@
+"""Deployment files: what they say, and that Kubernetes, Compose and TensorFlow Serving can read them.
+
+The image that they start could not be pulled where they are made; what is checked is schemas, protos and contents.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from tlkit.errors import ConfigError, ExportError
+from tlkit.export.manifest import MANIFEST_NAME, Manifest
+from tlkit.serving import protos
+from tlkit.serving.deploy import (
+    IMAGE,
+    Deployment,
+    batch_sizes,
+    check_image,
+    facts,
+    kubernetes_name,
+    label_moves,
+    render,
+    size_of,
+)
+from tlkit.serving.deploy_folder import RECORD, DeployFolder
+from tlkit.serving.models_config import read_batching_config, read_models_config, read_monitoring_config
+
+AWKWARD = '写真 $x\'s "best": #1'
+DEPLOYMENTS = {
+    "new": Deployment("bees"),
+    "canary": Deployment("bees", stable=3, canary=4, model_bytes=10**9, max_batch=24, measured=True, cores=4),
+    "awkward": Deployment(AWKWARD, models_path=f"/srv/{AWKWARD}", export_path=f"/srv/{AWKWARD}"),
+    "digest": Deployment("bees", image=f"registry.example:5000/tf@sha256:{'0' * 64}", measured=True),
+}
+
+
+@pytest.fixture(scope="module", params=DEPLOYMENTS)
+def deployment(request: pytest.FixtureRequest) -> Deployment:
+    return DEPLOYMENTS[request.param]
+
+
+@pytest.fixture(scope="module")
+def files(deployment: Deployment) -> dict[str, str]:
+    return render(deployment)
+
+
+def read(text: str) -> dict[str, Any]:
+    (document,) = yaml.safe_load_all(text)
+    return document
+
+
+def pod_spec(files: dict[str, str]) -> dict[str, Any]:
+    return read(files["k8s/deployment.yaml"])["spec"]["template"]["spec"]
+
+
+def parse(text: str, message: Any) -> Any:
+    return text_format.Parse(text, message)
+
+
+def test_every_kubernetes_object_fits_its_strict_schema(files: dict[str, str]):
+    names = [name for name in files if name.startswith("k8s/")]
+    assert len(names) == 8
+    for name in names:
+        for version in ("1.31", kubernetes_validate.latest_version()):
+            kubernetes_validate.validate(read(files[name]), version, strict=True)
+
+
+def test_the_schemas_catch_what_is_wrong():
+    deployment = read(render(DEPLOYMENTS["new"])["k8s/deployment.yaml"])
+    deployment["spec"]["template"]["spec"]["containers"][0]["redinessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="redinessProbe"):
+        kubernetes_validate.validate(deployment, "1.31", strict=True)
+
+
+def test_compose_fits_the_compose_specification(files: dict[str, str]):
+    package = importlib.metadata.distribution("check-jsonschema")
+    schema = json.loads(
+        Path(package.locate_file("check_jsonschema/builtin_schemas/vendor/compose-spec.json")).read_text()
+    )
+    document = read(files["compose.yaml"])
+    jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "services": {"serving": {"imag": "x"}}}, schema)
+
+
+def test_the_text_protos_fit_tensorflow_serving_s(files: dict[str, str], deployment: Deployment):
+    for message in (ModelServerConfig(), protos.ModelServerConfig()):
+        (model,) = parse(files["models.config"], message).model_config_list.config
+        assert (model.name, model.base_path) == (deployment.name, f"/models/{deployment.name}")
+        assert model.model_platform == "tensorflow"
+        assert list(model.model_version_policy.specific.versions) == deployment.served
+        assert model.version_labels["stable"] == deployment.stable
+        assert model.version_labels.get("canary", None) == deployment.canary
+    batching = parse(files["batching.config"], protos.BatchingParameters())
+    assert batching.max_batch_size.value == deployment.max_batch
+    assert batching.allowed_batch_sizes[-1] == deployment.max_batch
+    assert list(batching.allowed_batch_sizes) == sorted(set(batching.allowed_batch_sizes))
+    assert batching.num_batch_threads.value == deployment.cores
+    assert 0 <= batching.batch_timeout_micros.value <= 10_000
+    assert 0 < batching.max_enqueued_batches.value <= 1000
+    monitoring = parse(files["monitoring.config"], protos.MonitoringConfig())
+    assert monitoring.prometheus_config.enable
+    assert monitoring.prometheus_config.path == "/monitoring/prometheus/metrics"
+
+
+def test_the_local_server_reads_the_same_files(files: dict[str, str], deployment: Deployment, tmp_path: Path):
+    for name in ("models.config", "batching.config", "monitoring.config"):
+        (tmp_path / name).write_text(files[name], encoding="utf-8")
+    (model,) = read_models_config(tmp_path / "models.config", tmp_path / "saved")
+    assert (model.name, model.base_path) == (deployment.name, tmp_path / "saved" / deployment.name)
+    assert list(model.specific) == deployment.served
+    assert model.labels["stable"] == deployment.stable
+    assert read_batching_config(tmp_path / "batching.config")["max_batch_size"] == deployment.max_batch
+    assert read_monitoring_config(tmp_path / "monitoring.config") == "/monitoring/prometheus/metrics"
+
+
+def test_names_of_objects_belong_together(files: dict[str, str], deployment: Deployment):
+    name = deployment.kubernetes_name
+    selector = {"app.kubernetes.io/name": name}
+    assert read(files["k8s/deployment.yaml"])["spec"]["selector"]["matchLabels"] == selector
+    assert read(files["k8s/deployment.yaml"])["spec"]["template"]["metadata"]["labels"] == selector
+    assert read(files["k8s/service.yaml"])["spec"]["selector"] == selector
+    assert read(files["k8s/pdb.yaml"])["spec"]["selector"]["matchLabels"] == selector
+    assert read(files["k8s/networkpolicy.yaml"])["spec"]["podSelector"]["matchLabels"] == selector
+    assert read(files["k8s/loader.yaml"])["metadata"]["labels"] != selector, "the loader would get requests"
+    for hpa in ("k8s/hpa.yaml", "k8s/hpa-latency.yaml"):
+        assert read(files[hpa])["spec"]["scaleTargetRef"] == {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": name,
+        }
+    kustomization = read(files["kustomization.yaml"])
+    assert set(kustomization["resources"]) <= set(files)
+    used = {file for source in kustomization["configMapGenerator"] for file in source["files"]}
+    assert used == {"models.config", "batching.config", "monitoring.config"}
+    volumes = {volume["name"]: volume for volume in pod_spec(files)["volumes"]}
+    generated = {source["name"] for source in kustomization["configMapGenerator"]}
+    assert {volumes["models-config"]["configMap"]["name"], volumes["server-config"]["configMap"]["name"]} == generated
+    claim = read(files["k8s/models-claim.yaml"])["metadata"]["name"]
+    assert volumes["models"]["persistentVolumeClaim"]["claimName"] == claim
+    assert read(files["k8s/loader.yaml"])["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
+    assert read(files["kserve.yaml"])["spec"]["predictor"]["model"]["storageUri"] == f"pvc://{claim}/{deployment.name}"
+
+
+def test_the_flags_point_at_what_is_mounted(files: dict[str, str]):
+    container = pod_spec(files)["containers"][0]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert not any("subPath" in mount for mount in container["volumeMounts"]), "would never see a new content"
+    compose = read(files["compose.yaml"])["services"]["serving"]
+    targets = {volume["target"] for volume in compose["volumes"]}
+    for flags, folders in ((container["args"], mounted), (compose["command"], targets)):
+        given = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+        for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
+            assert str(Path(given[name]).parent) in folders
+            assert Path(given[name]).name in files
+        assert given["enable_batching"] == given["allow_version_labels_for_unavailable_models"] == "true"
+        assert int(given["model_config_file_poll_wait_seconds"]) > 0
+        assert (given["port"], given["rest_api_port"]) == ("8500", "8501")
+
+
+def test_probes_tell_ready_from_alive(files: dict[str, str], deployment: Deployment):
+    container = pod_spec(files)["containers"][0]
+    paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    url = paths["liveness"]
+    assert paths == {"startup": f"{url}/metadata", "readiness": f"{url}/metadata", "liveness": url}
+    assert re.fullmatch(r"/v1/models/[A-Za-z0-9_.~%-]+", url)
+    startup = container["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 600
+
+
+def test_the_pod_may_do_next_to_nothing(files: dict[str, str]):
+    for spec in (pod_spec(files), read(files["k8s/loader.yaml"])["spec"]):
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = spec["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
+    assert read(files["k8s/service.yaml"])["spec"]["type"] == "ClusterIP"
+    policy = read(files["k8s/networkpolicy.yaml"])["spec"]
+    assert policy["egress"] == []
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    models = next(mount for mount in pod_spec(files)["containers"][0]["volumeMounts"] if mount["name"] == "models")
+    assert models["readOnly"] is True
+
+
+def test_compose_is_as_narrow(files: dict[str, str]):
+    for service in read(files["compose.yaml"])["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not service["image"].endswith(":latest")
+    serving = read(files["compose.yaml"])["services"]["serving"]
+    assert serving["read_only"] is True
+    assert serving["init"] is True
+    assert serving["user"] == "10001:10001"
+    assert all(volume["read_only"] for volume in serving["volumes"])
+
+
+def test_the_image_is_pinned_everywhere(files: dict[str, str], deployment: Deployment):
+    assert pod_spec(files)["containers"][0]["image"] == deployment.image
+    assert read(files["compose.yaml"])["services"]["serving"]["image"] == deployment.image
+    assert "was not pulled or run" in files["README.md"]
+    model = read(files["kserve.yaml"])["spec"]["predictor"]["model"]
+    assert model.get("runtimeVersion") == (None if "@" in deployment.image else "2.21.0")
+
+
+def test_kserve_has_what_an_inference_service_needs(files: dict[str, str]):
+    document = read(files["kserve.yaml"])
+    assert (document["apiVersion"], document["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    assert set(document) == {"apiVersion", "kind", "metadata", "spec"}
+    assert set(document["spec"]) == {"predictor"}
+    model = document["spec"]["predictor"]["model"]
+    assert model["modelFormat"] == {"name": "tensorflow"}
+    assert model["protocolVersion"] == "v1"
+    # KServe makes a host name of it: NAME-predictor must be a DNS label.
+    assert len(document["metadata"]["name"] + "-predictor") <= 63
+
+
+def test_prometheus_asks_where_the_metrics_are(files: dict[str, str]):
+    document = read(files["prometheus.yaml"])
+    assert set(document) == {"global", "scrape_configs"}
+    (job,) = document["scrape_configs"]
+    assert job["metrics_path"] == parse(files["monitoring.config"], protos.MonitoringConfig()).prometheus_config.path
+    assert job["static_configs"][0]["targets"] == ["serving:8501"]
+    annotations = read(files["k8s/deployment.yaml"])["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/path"] == job["metrics_path"]
+
+
+def test_the_memory_limit_holds_two_models_and_the_server(files: dict[str, str], deployment: Deployment):
+    resources = pod_spec(files)["containers"][0]["resources"]
+    limit = resources["limits"]["memory"]
+    assert limit == resources["requests"]["memory"] == f"{deployment.memory_mib}Mi"
+    assert deployment.memory_mib * 2**20 >= 2 * deployment.model_bytes + 2**30
+    assert deployment.memory_mib * 2**20 < 2 * deployment.model_bytes + 2**30 + 130 * 2**20
+    assert "cpu" not in resources["limits"], "throttling costs latency"
+    assert f"2 x {deployment.model_mib} MiB" in files["k8s/deployment.yaml"]
+    assert read(files["compose.yaml"])["services"]["serving"]["mem_limit"] == f"{deployment.memory_mib}m"
+
+
+def test_awkward_names_arrive_unchanged():
+    files = render(DEPLOYMENTS["awkward"])
+    volume = read(files["compose.yaml"])["services"]["serving"]["volumes"][0]
+    assert volume["source"].replace("$$", "$") == f"/srv/{AWKWARD}"
+    assert "$x" not in volume["source"].replace("$$", "")
+    assert "'\"'\"'" in files["README.md"], "the shell would end the word at the apostrophe"
+
+
+def test_readme_has_the_steps():
+    text = render(DEPLOYMENTS["canary"])["README.md"]
+    for part in (
+        "tlkit verify --server http://127.0.0.1:8501 saved_models/bees/4",
+        "tlkit deploy --canary 4",
+        "kubectl apply -k serving/",
+        "labels/canary:predict",
+        "kubectl rollout restart deployment/tfs-bees",
+        "--allow_version_labels_for_unavailable_models",
+        "## Back",
+        "--model_config_file_poll_wait_seconds",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "a\nb", "a\u2028b", "\udc80", "x" * 201])
+def test_names_that_are_no_folder_s_are_refused(name: str):
+    with pytest.raises(ConfigError, match="a model's name must be a folder's"):
+        Deployment(name)
+
+
+@pytest.mark.parametrize("image", ["tensorflow/serving", "tensorflow/serving:latest", "a b:1", "host:5000/serving", ""])
+def test_images_that_are_not_pinned_are_refused(image: str):
+    with pytest.raises(ConfigError, match=r"must be pinned by a tag or a digest.*never latest"):
+        Deployment("bees", image=image)
+
+
+def test_images_that_are_pinned():
+    assert check_image(IMAGE) == "2.21.0"
+    assert check_image("host:5000/a/serving:2.20.0-gpu") == "2.20.0-gpu"
+    assert check_image(f"tensorflow/serving:latest@sha256:{'a' * 64}") == "latest"
+
+
+def test_other_values_that_cannot_be():
+    with pytest.raises(ConfigError, match="another version than the stable one"):
+        Deployment("bees", stable=2, canary=2)
+    with pytest.raises(ConfigError, match="a server needs a core"):
+        Deployment("bees", cores=0)
+
+
+def test_kubernetes_names():
+    assert kubernetes_name("bees") == "tfs-bees"
+    assert kubernetes_name("7_bees-") == "tfs-7-bees"
+    names = [kubernetes_name(name) for name in ("写真", "描画", "Bees", "bees", "b.ees", "x" * 200, "X" * 200)]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert re.fullmatch(r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?", name)
+
+
+def test_batch_sizes():
+    assert batch_sizes(1) == [1]
+    assert batch_sizes(2) == [1, 2]
+    assert batch_sizes(24) == [1, 2, 4, 8, 16, 24]
+    assert batch_sizes(32) == [1, 2, 4, 8, 16, 32]
+
+
+def test_labels_that_a_running_server_would_not_move():
+    both = {"stable": 1, "canary": 2}
+    assert label_moves(both, [1, 2], Deployment("bees", stable=2)) == []
+    assert label_moves(both, [1, 2], Deployment("bees", stable=1)) == []
+    assert label_moves({"stable": 1}, [1], Deployment("bees", stable=1, canary=2)) == []
+    assert label_moves({"stable": 1}, [1], Deployment("bees", stable=2)) == ["stable"]
+    assert label_moves(both, [1, 2], Deployment("bees", stable=1, canary=3)) == ["canary"]
+    assert label_moves({}, [], Deployment("bees", stable=9)) == []
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Versions 1 (3 MiB) and 2 (5 MiB, with a manifest)."""
+    for version, size in ((1, 3), (2, 5)):
+        folder = tmp_path / "project" / "saved_models" / "bees" / str(version)
+        (folder / "variables").mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"x")
+        (folder / "variables" / "data").write_bytes(bytes(size * 2**20 - 1))
+    return tmp_path / "project" / "saved_models" / "bees"
+
+
+def test_facts_come_from_the_disk(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    to = tmp_path / "project" / "serving"
+    found = facts(base, stable=1, to=to)
+    assert (found.name, found.stable, found.canary, found.model_mib) == ("bees", 1, None, 3)
+    assert found.measured
+    assert (found.models_path, found.export_path) == ("../saved_models/bees", "saved_models/bees")
+    assert facts(base, stable=1, canary=2, to=to).model_mib == 5
+    assert facts(base, stable=1, newest=2, to=to).model_mib == 5
+    assert facts(base, stable=1, to=tmp_path / "elsewhere" / "serving").models_path == str(base)
+    assert size_of(base / "1") == 3 * 2**20
+    (base / "2" / MANIFEST_NAME).write_text("{}")
+    monkeypatch.setattr(Manifest, "read", classmethod(lambda cls, path: Manifest.model_construct(max_batch=12)))
+    assert facts(base, stable=1, to=to).max_batch == 32
+    assert facts(base, stable=1, canary=2, to=to).max_batch == 12
+    with pytest.raises(ExportError, match=r"there is no version 7 .*allowed: the versions there: 1, 2"):
+        facts(base, stable=7, to=to)
+
+
+def test_a_folder_keeps_what_its_owner_changed(tmp_path: Path):
+    path = tmp_path / "serving"
+    first = DeployFolder(path).write({"a": "1", "k8s/b": "1"}, settings={"stable": 1})
+    assert first == {"a": "written", "k8s/b": "written"}
+    assert DeployFolder(path).settings == {"stable": 1}
+    (path / "a").write_text("mine")
+    assert DeployFolder(path).write({"a": "1", "k8s/b": "2"}, settings={}) == {"a": "kept", "k8s/b": "written"}
+    assert not (path / "a.new").exists()
+    assert DeployFolder(path).write({"a": "2", "k8s/b": "2"}, settings={}) == {"a": "beside", "k8s/b": "unchanged"}
+    assert ((path / "a").read_text(), (path / "a.new").read_text()) == ("mine", "2")
+    assert DeployFolder(path).write({"a": "2", "k8s/b": "2"}, settings={})["a"] == "kept"
+    (path / "a.new").replace(path / "a")  # the owner takes the new one
+    assert DeployFolder(path).write({"a": "3", "k8s/b": "2"}, settings={})["a"] == "written"
+    (path / "a").write_text("mine again")
+    DeployFolder(path).write({"a": "4", "k8s/b": "2"}, settings={})
+    assert DeployFolder(path).write({"a": "5", "k8s/b": "2"}, settings={}, force=True)["a"] == "written"
+    assert sorted(str(item.relative_to(path)) for item in path.rglob("*")) == [RECORD, "a", "k8s", "k8s/b"]
+    (path / "a").unlink()
+    assert DeployFolder(path).write({"a": "5", "k8s/b": "2"}, settings={})["a"] == "written"
+
+
+def test_a_folder_without_a_record(tmp_path: Path):
+    (tmp_path / "new").write_text("as the template made it")
+    (tmp_path / "old").write_text("who knows")
+    pristine = {"new": "as the template made it", "old": "as the template made it"}
+    outcome = DeployFolder(tmp_path).write({"new": "1", "old": "1"}, settings={}, pristine=pristine)
+    assert outcome == {"new": "written", "old": "beside"}
+    (tmp_path / RECORD).write_text('{"format": 99, "files": {}, "settings": {}}')
+    with pytest.raises(ConfigError, match=r"its format is 99.*remove it"):
+        DeployFolder(tmp_path)
+    (tmp_path / RECORD).write_text("[")
+    with pytest.raises(ConfigError, match=r"cannot be read"):
+        DeployFolder(tmp_path)

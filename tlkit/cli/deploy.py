@@ -1,0 +1,216 @@
+"""`tlkit deploy`: the files that run an export with TensorFlow Serving, rendered from its own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tlkit.errors import ExportError, ProjectError, TlkitError
+
+if TYPE_CHECKING:
+    from tlkit.cli.project import Project
+    from tlkit.serving.deploy import Deployment
+    from tlkit.serving.deploy_folder import DeployFolder
+
+
+def deploy(
+    export: Annotated[
+        Path | None,
+        typer.Argument(help="The version to serve as `stable`, or a model's folder; the project's newest by default."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder that receives the files; serving/ by default.", metavar="DIR")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Model name in the URL; the folder's name by default.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="The server's image, with a tag.", metavar="NAME:TAG", show_default=False)
+    ] = None,
+    canary: Annotated[
+        int | None,
+        typer.Option("--canary", min=1, help="Also serve this version, as `canary`; the stable one stays what it is."),
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option("--cores", min=1, help="Processor cores of one server.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that you changed.")] = False,
+) -> None:
+    """Render Compose, Kubernetes and KServe files, and the server's configurations.
+
+    Files that you changed stay; a new rendering is put beside them as NAME.new. What is not given (image, name,
+    cores) stays what it was.
+
+    Example:  tlkit deploy                                  # the newest export
+              tlkit deploy --canary 4                       # version 4 beside the stable one
+              tlkit deploy saved_models/bees/4              # version 4 is the stable one now
+    """
+    from tlkit.serving.deploy_folder import DeployFolder
+
+    project = _project_or_none()
+    if export is None and project is None:
+        raise ProjectError("there is no project here, so say which export", fix="tlkit deploy EXPORT")
+    target = to if to is not None else (project.root if project is not None else Path()) / "serving"
+    folder = DeployFolder(target)
+    base, given = _base_and_version(export if export is not None else project.export_dir)  # type: ignore[union-attr]
+    stable, canary = _versions(base, given, canary, _recorded(folder, base).get("stable"))
+    wanted = {"name": name, "image": image, "cores": cores}
+    _render(folder, base, stable, canary, wanted, project, force=force)
+    print(target)
+
+
+def refresh(project: Project, version: Path) -> None:
+    """Render the project's serving/ again after an export; what is served stays what it was.
+
+    The first export becomes the stable version. A project without serving/, and an export to another folder than the
+    project's, are left alone.
+
+    Args:
+        project: the project.
+        version: the version folder that was exported.
+    """
+    from tlkit.cli.output import note
+
+    base = version.resolve().parent
+    if not (project.root / "serving").is_dir() or base != project.export_dir.resolve():
+        return
+    try:
+        _refresh(project, base, int(version.name))
+    except (TlkitError, OSError) as error:  # the export is done and good, whatever became of these files
+        note(f"warning: serving/ was not rendered again: {error}; `tlkit deploy` tries again")
+
+
+def _refresh(project: Project, base: Path, newest: int) -> None:
+    from tlkit.cli.output import note
+    from tlkit.serving.deploy_folder import DeployFolder
+
+    folder = DeployFolder(project.root / "serving")
+    there = {
+        label: number
+        for label, number in _recorded(folder, base).items()
+        if (base / str(number) / "saved_model.pb").is_file()
+    }
+    stable = there.get("stable", newest)
+    canary = there.get("canary") if there.get("canary") != stable else None
+    _render(folder, base, stable, canary, {}, project, newest=newest)
+    if newest not in (stable, canary):
+        note(
+            f"serving/ still serves version {stable}: `tlkit deploy --canary {newest}` puts version {newest} beside it,"
+            " `tlkit deploy` makes it the stable one"
+        )
+
+
+def _render(
+    folder: DeployFolder,
+    base: Path,
+    stable: int,
+    canary: int | None,
+    wanted: Mapping[str, Any],
+    project: Project | None,
+    newest: int | None = None,
+    force: bool = False,
+) -> None:
+    from tlkit.cli.output import note
+    from tlkit.serving.deploy import facts, label_moves, render
+
+    before = _recorded(folder, base)
+    kept = ("name", "image", "cores") if before else ("image", "cores")  # another model has another name
+    chosen = {key: folder.settings[key] for key in kept if folder.settings.get(key) is not None}
+    chosen |= {key: value for key, value in wanted.items() if value is not None}
+    deployment = facts(base, stable=stable, canary=canary, newest=newest, to=folder.path, **chosen)
+    settings = {"models": deployment.models_path, "stable": stable, "canary": canary, **chosen}
+    outcome = folder.write(render(deployment), settings=settings, pristine=_pristine(project), force=force)
+    _tell(folder.path, deployment, outcome)
+    refused = label_moves(before, list(before.values()), deployment)
+    for label in refused:
+        note(
+            f"servers that are running refuse to move the label {label} to a version that they have not loaded:"
+            " restart them, or serve both versions first (README.md in the folder says how)"
+        )
+
+
+def _tell(folder: Path, deployment: Deployment, outcome: Mapping[str, str]) -> None:
+    from tlkit.cli.output import note
+
+    served = f"version {deployment.stable} as stable"
+    if deployment.canary is not None:
+        served += f", version {deployment.canary} as canary"
+    written = sum(what == "written" for what in outcome.values())
+    note(
+        f"{folder}: {deployment.name}, {served}; {deployment.memory_mib} MiB a server;"
+        f" {written} of {len(outcome)} files written"
+    )
+    for name, what in outcome.items():
+        if what == "beside":
+            note(f"{folder / name} was changed by you and stays; the new rendering is {name}.new")
+    kept = [name for name, what in outcome.items() if what == "kept"]
+    if kept:
+        note(f"left as you made them: {', '.join(kept)}")
+
+
+def _versions(base: Path, given: int | None, canary: int | None, recorded: int | None) -> tuple[int, int | None]:
+    """Decide which version is stable: the one given, with a canary the one that is, otherwise the newest."""
+    from tlkit.export.manifest import versions
+
+    if given is not None:
+        return given, canary
+    there = [number for number in versions(base) if (base / str(number) / "saved_model.pb").is_file()]
+    if not there:
+        raise ExportError(f"{base} holds no version to serve", fix="make one with `tlkit export`")
+    if canary is None:
+        return there[-1], None
+    others = [number for number in there if number != canary]
+    if not others:
+        raise ExportError(
+            "a canary needs a stable version beside it", received=f"only version {canary}", fix="export a new version"
+        )
+    return (recorded if recorded is not None and recorded in others else others[-1]), canary
+
+
+def _base_and_version(path: Path) -> tuple[Path, int | None]:
+    """Split what the user gave into the model's folder, and the version where it is one."""
+    from tlkit.export.manifest import is_version_name, resolve_export
+
+    resolve_export(path)  # says what is missing
+    full = path.resolve()
+    if not (full / "saved_model.pb").is_file():
+        return full, None
+    if not is_version_name(full.name):
+        raise ExportError(
+            f"{path} is not called like a version, and TensorFlow Serving looks for versions",
+            allowed="FOLDER/NUMBER, such as bees/1",
+            fix=f"move it to {full.name}/1",
+        )
+    return full.parent, int(full.name)
+
+
+def _recorded(folder: DeployFolder, base: Path) -> dict[str, int]:
+    """Give label -> version as it was rendered last; empty where nothing was, or another model."""
+    models = folder.settings.get("models")
+    if not isinstance(models, str) or (folder.path / models).resolve() != base.resolve():
+        return {}
+    labels = {label: folder.settings.get(label) for label in ("stable", "canary")}
+    return {label: version for label, version in labels.items() if isinstance(version, int)}
+
+
+def _pristine(project: Project | None) -> dict[str, str]:
+    """Give what the template put into the project: it has no record, since cookiecutter cannot make one."""
+    import tomllib
+
+    from tlkit.serving.deploy import Deployment, render
+
+    if project is None:
+        return {}
+    record = tomllib.loads((project.root / ".tlkit.toml").read_text(encoding="utf-8"))
+    slug = record.get("answers", {}).get("project_slug")
+    return render(Deployment(slug)) if isinstance(slug, str) else {}
+
+
+def _project_or_none() -> Project | None:
+    from tlkit.cli.project import find_project
+
+    try:
+        return find_project()
+    except ProjectError:
+        return None
