@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import tlkit.cli.row_chunks as chunks
-from tlkit.cli.predict_table import check_out, replacing, writer
-from tlkit.cli.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
-from tlkit.errors import ConfigError, DataError
+import tlkit.scoring.row_chunks as chunks
+from tlkit.cli.predict_table import check_out, replacing
+from tlkit.errors import ConfigError, DataError, ExportError, ServerError
+from tlkit.scoring.row_answers import answer_columns, said
+from tlkit.scoring.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
+from tlkit.scoring.row_writer import row_writer
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from tlkit.cli.answers import Server
     from tlkit.cli.project import Project
 
 OUT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-_THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
 _SHOWN = 20  # rows that are printed for a person
 
 
@@ -32,7 +34,9 @@ class Model(Protocol):
     def answer(self, frame: pd.DataFrame) -> np.ndarray: ...  # noqa: D102
 
 
-def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool = False) -> list[dict[str, Any]] | dict:
+def predict_rows(
+    project: Project, file: Path, out: Path | None, *, force: bool = False, server: Server | None = None
+) -> list[dict[str, Any]] | dict:
     """Predict the targets of every row of a table.
 
     That the table can be read to its end is known before TensorFlow loads. Rows are read, answered and written some
@@ -46,6 +50,7 @@ def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool 
         out: a table: the columns of `file`, `predicted_<target>`, and for classes `probability_<class>`; with several
             targets `probability_<target>=<class>`. None gives the answers of all rows instead of writing them.
         force: replace `out` if it exists.
+        server: answers in place of the export, whose manifest says what the columns are.
 
     Returns:
         With `out`: `out`, `rows` and `predicted` (how often each class, or least, mean and largest value). Otherwise
@@ -55,6 +60,8 @@ def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool 
         ConfigError: `out` exists, is no table or cannot be written.
         DataError: the table cannot be read, lacks a column, or holds other values than the training data.
         TrainingError: there is nothing to answer with.
+        ExportError: a server is to answer, and there is no export.
+        ServerError: the server does not answer.
     """
     from tlkit.cli.answers import outputs
     from tlkit.cli.output import counting, stdout_to_stderr
@@ -64,10 +71,12 @@ def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool 
     config: Any = project.config
     rows = RowFile(file, config.data.separator, config.data.encoding)
     columns, total = rows.survey()
+    if server is not None and project.newest_export() is None:
+        raise ExportError("--server needs the export, which says what the columns are", fix="run `tlkit export`")
     outputs(project)
     summary = Summary()
     told: list[dict[str, Any]] = []
-    with stdout_to_stderr(), _model(project) as model, counting(total, "rows") as advance:
+    with stdout_to_stderr(), _model(project, server) as model, counting(total, "rows") as advance:
         own = answer_columns(model.targets)
         twice = [name for name in own if name in columns]
         if twice and out is not None:
@@ -89,15 +98,6 @@ def predict_rows(project: Project, file: Path, out: Path | None, *, force: bool 
     return told if out is None else {"out": str(out), "rows": total, "predicted": summary.to_dict()}
 
 
-def answer_columns(targets: Sequence[Any]) -> list[str]:
-    """Name the columns that are added to a table."""
-    names = [f"predicted_{target.name}" for target in targets]
-    for target in targets:
-        stem = f"{target.name}=" if len(targets) > 1 else ""
-        names += [f"probability_{stem}{label}" for label in target.class_names]
-    return names
-
-
 def _types(rows: RowFile, columns: Sequence[str], targets: Sequence[Any]) -> Any:
     """Say what an output's columns hold, as an Arrow schema."""
     import pyarrow as pa
@@ -109,37 +109,6 @@ def _types(rows: RowFile, columns: Sequence[str], targets: Sequence[Any]) -> Any
         is_number = name in values or name.startswith("probability_")
         fields.append(pa.field(name, pa.float64() if is_number else pa.string()))
     return pa.schema(fields)
-
-
-def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
-    """Put numbers into columns.
-
-    Args:
-        answers: float32 [n, K], targets side by side: values, or probabilities of classes.
-        targets: what they are about.
-
-    Returns:
-        The columns of `answer_columns`, n values each.
-    """
-    predicted: dict[str, list[Any]] = {}
-    probabilities: dict[str, list[Any]] = {}
-    begin = 0
-    for target in targets:
-        part = answers[:, begin : begin + target.width]
-        begin += target.width
-        key = f"predicted_{target.name}"
-        if target.kind == "regression":
-            predicted[key] = [float(f"{value:.7g}") for value in part[:, 0]]  # what float32 can tell apart
-            continue
-        names = target.class_names
-        if target.kind == "multi_label":
-            predicted[key] = ["|".join(n for n, p in zip(names, row, strict=True) if p > _THRESHOLD) for row in part]
-        else:
-            predicted[key] = [names[number] for number in part.argmax(axis=1)]
-        stem = f"{target.name}=" if len(targets) > 1 else ""
-        for number, name in enumerate(names):
-            probabilities[f"probability_{stem}{name}"] = [round(float(value), 6) for value in part[:, number]]
-    return {**predicted, **probabilities}
 
 
 class Summary:
@@ -280,16 +249,14 @@ def _events(
     return with_earlier_events(whole, history, date, config.data.events, config.data.event_group or None)
 
 
-class _Exported:
-    """The newest export."""
+class _Columns:
+    """What the manifest of an export says about its columns and targets."""
 
-    def __init__(self, predictor: Any, config: Any):
+    def __init__(self, manifest: Any, config: Any):
         from tlkit.cli.table_kind import name_of_target
         from tlkit.preprocessing.table import TablePreprocessing
         from tlkit.preprocessing.targets import Target
 
-        manifest = predictor.manifest
-        self._predictor = predictor
         self._answers = manifest.interface.answers
         self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)
         outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
@@ -297,9 +264,37 @@ class _Exported:
             Target(out.target or name_of_target(out.kind, config), out.kind, out.class_names) for out in outputs
         ]
 
+
+class _Exported(_Columns):
+    """The newest export."""
+
+    def __init__(self, predictor: Any, config: Any):
+        super().__init__(predictor.manifest, config)
+        self._predictor = predictor
+
     def answer(self, frame: pd.DataFrame) -> np.ndarray:
         """Answer rows."""
         answers: np.ndarray = self._predictor.predict_frame(frame, rows_at_once=chunks.ROWS)[self._answers]
+        return answers
+
+
+class _Served(_Columns):
+    """The newest export on a server."""
+
+    def __init__(self, client: Any, config: Any):
+        super().__init__(client.manifest, config)
+        self._client = client
+
+    def answer(self, frame: pd.DataFrame) -> np.ndarray:
+        """Answer rows."""
+        found = self._client.predict(self.preprocessing.to_arguments(frame), self._answers)
+        answers: np.ndarray = found[self._answers]
+        width = sum(target.width for target in self.targets)
+        if answers.shape != (len(frame), width):
+            raise ServerError(
+                f"{self._client.target}: the model {self._client.model!r} answers about other targets than the export",
+                code="FAILED_PRECONDITION", received=answers.shape, allowed=f"{(len(frame), width)}",
+            )  # fmt: skip
         return answers
 
 
@@ -319,7 +314,7 @@ class _Trained:
 
 
 @contextlib.contextmanager
-def _model(project: Project) -> Iterator[Model]:
+def _model(project: Project, server: Server | None) -> Iterator[Model]:
     from tlkit.cli.output import import_tensorflow, note
     from tlkit.cli.trained import load_learner
 
@@ -327,6 +322,10 @@ def _model(project: Project) -> Iterator[Model]:
     if export is None:
         note("there is no export yet: using the trained checkpoint")
     import_tensorflow()
+    if server is not None:
+        with server.client(project, batch_size=chunks.ROWS) as client:
+            yield _Served(client, project.config)
+        return
     if export is not None:
         from tlkit.export.predictor import SavedModelPredictor
 
@@ -356,7 +355,7 @@ class _Sink:
                 self._table = pq.ParquetWriter(file, schema)
                 self._stack.push(self._finish)
             else:
-                self._write = writer(self._out, file, self._columns)
+                self._write = row_writer(self._out, file, self._columns)
         return self
 
     def __exit__(self, *error: Any) -> None:

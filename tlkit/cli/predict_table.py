@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tlkit.errors import ConfigError, DataError
+from tlkit.scoring.row_writer import row_writer
 
 if TYPE_CHECKING:
-    from tlkit.cli.answers import Outputs
+    from tlkit.cli.answers import Outputs, Server
     from tlkit.cli.project import Project
     from tlkit.data.table_stream import StreamedRow
 
@@ -24,7 +23,13 @@ _THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the
 
 
 def predict_table(
-    project: Project, file: Path, out: Path, *, column: str | None = None, force: bool = False
+    project: Project,
+    file: Path,
+    out: Path,
+    *,
+    column: str | None = None,
+    force: bool = False,
+    server: Server | None = None,
 ) -> dict[str, Any]:
     """Classify every row of a table.
 
@@ -38,6 +43,7 @@ def predict_table(
             0.5, joined as the training data joins them) and `score_<class>` for each class.
         column: what to read; the column of the training data when left out.
         force: replace `out` if it exists.
+        server: answers in place of the export; the classes are those of the export or the training here.
 
     Returns:
         `out`, `rows`, and `predicted`: how often each class was the answer.
@@ -46,6 +52,7 @@ def predict_table(
         ConfigError: `out` exists, is no table or cannot be written.
         DataError: the table cannot be read or holds something that is no text (or path of a photo).
         TrainingError: there is nothing to answer with.
+        ServerError: the server does not answer.
     """
     from tlkit.cli.answers import outputs, predictor
     from tlkit.cli.output import counting, stdout_to_stderr
@@ -66,11 +73,11 @@ def predict_table(
     counts = dict.fromkeys(answers.labels, 0)
     with (
         stdout_to_stderr(),
-        predictor(project) as model,
+        predictor(project, server) as model,
         replacing(out) as stream_out,
         counting(total, kind.items) as advance,
     ):
-        write = writer(out, stream_out, [*stream.columns, *own])
+        write = row_writer(out, stream_out, [*stream.columns, *own])
         for rows in _chunks(stream, column):
             items = [kind.item(row.fields[column], row.place, column, folder) for row in rows]
             for row, answer in zip(rows, model.predict(items), strict=True):
@@ -130,42 +137,3 @@ def replacing(out: Path, binary: bool = False) -> Iterator[IO[Any]]:
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def writer(out: Path, file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, object], str], None]:
-    """Give a function that writes one row; it gets the row's place for messages."""
-    suffix = out.suffix.lower()
-    if suffix not in (".csv", ".tsv"):
-
-        def write_object(fields: Mapping[str, object], place: str) -> None:
-            with _explained(place, suffix):
-                file.write(json.dumps(fields, ensure_ascii=False, default=str) + "\n")
-
-        return write_object
-
-    # A .tsv has no quotes: that is how tlkit and most others read it.
-    plain: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None}
-    table = csv.writer(file, lineterminator="\n", **(plain if suffix == ".tsv" else {}))
-
-    def write_row(fields: Mapping[str, object], place: str) -> None:
-        with _explained(place, suffix):
-            table.writerow([_plain(fields.get(name)) for name in columns])
-
-    write_row(dict(zip(columns, columns, strict=True)), "the header")
-    return write_row
-
-
-def _plain(value: object) -> object:
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
-
-
-@contextlib.contextmanager
-def _explained(place: str, suffix: str) -> Iterator[None]:
-    try:
-        yield
-    except csv.Error as error:
-        raise DataError(
-            f"{place} holds a tab or a line break, which a {suffix} cannot hold", fix="write .csv or .jsonl"
-        ) from error
-    except UnicodeEncodeError as error:
-        raise DataError(f"{place} holds half of a surrogate pair, which is no character") from error

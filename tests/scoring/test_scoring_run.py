@@ -1,0 +1,330 @@
+"""Whole runs on Beam's in-process runner: the same numbers as `tlkit predict`, bad items aside, counts that add up."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tiny
+import tiny_table
+import tiny_text
+from scoring_exports import export_of
+
+from tlkit.errors import ConfigError, DataError, ExportError, ScoringError
+from tlkit.scoring import pipeline, run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Ten photos in two folders and two files that are none."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for number, picture in enumerate(tiny.photos(10)):
+        suffix = "png" if number % 2 else "jpg"
+        (folder / ("more" if number > 6 else ".") / f"{number}.{suffix}").write_bytes(picture)
+    (folder / "3bad.jpg").write_bytes(b"no photo")
+    (folder / "more" / "empty.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("no photo, and not called like one")
+    return folder
+
+
+@pytest.fixture
+def rows(tmp_path):
+    tiny_table.tiny_frame(60, targets=False).assign(key=range(60)).to_csv(tmp_path / "rows.csv", index=False)
+    return tmp_path / "rows.csv"
+
+
+def counted(summary):
+    """Check a summary's own counts, and give them."""
+    for shard in summary["shards"]:
+        assert shard["read"] == shard["scored"] + shard["failed"]
+    for name, total in (("read", "items"), ("scored", "scored"), ("failed", "failed")):
+        assert sum(shard[name] for shard in summary["shards"]) == summary[total]
+    assert summary["items"] == summary["scored"] + summary["failed"]
+    return summary["items"], summary["scored"], summary["failed"]
+
+
+def same_rows(wanted, got):
+    pd.testing.assert_frame_equal(wanted, got, rtol=1e-5, atol=2e-6)
+
+
+def test_photos_are_scored_as_predict_does_and_bad_files_stand_aside(scored, photos, tmp_path):
+    from tlkit.export.predictor import SavedModelPredictor
+
+    export = export_of("photos")
+    summary = scored(photos, tmp_path / "s.parquet", export, shard_size=5)
+    assert counted(summary) == (12, 10, 2)
+    assert summary["beam"] == {"read": 12, "scored": 10, "failed": 2, "bad": 2, "shards": 3}
+    frame = pd.read_parquet(tmp_path / "s.parquet")
+    good = [path for path in sorted(photos.rglob("*.*g")) if path.stem not in ("3bad", "empty")]
+    assert frame["input"].tolist() == [str(path) for path in good]
+    answers = SavedModelPredictor(export).predict(good)
+    assert frame["predicted"].tolist() == [answer["classes"][0] for answer in answers]
+    for label in tiny.LABELS:
+        wanted = [dict(zip(answer["classes"], answer["scores"], strict=True))[label] for answer in answers]
+        np.testing.assert_allclose(frame[f"score_{label}"], wanted, atol=2e-6)
+    bad = pd.read_parquet(tmp_path / "s.errors.parquet")
+    assert bad["number"].tolist() == [5, 12]
+    assert bad["place"].tolist() == [str(photos / "3bad.jpg"), str(photos / "more" / "empty.png")]
+    assert bad["reason"].str.contains("not an image that can be decoded").all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "s.errors.parquet", "s.parquet"]
+
+
+def test_texts_keep_their_columns_and_order_whatever_their_lengths(scored, tmp_path):
+    from tlkit.export.predictor import SavedModelPredictor
+
+    texts = [(tiny_text.SENTENCES[n % 4] + " good" * (n * 7 % 11)).replace("film", "film\n") for n in range(30)]
+    pd.DataFrame({"id": range(30), "review": texts}).to_csv(tmp_path / "in.csv", index=False)
+    export = export_of("texts")
+    summary = scored(tmp_path / "in.csv", tmp_path / "out.csv", export, text="review", shard_size=8, batch_size=3)
+    assert counted(summary) == (30, 30, 0)
+    assert summary["errors"] is None
+    frame = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert list(frame.columns) == ["id", "review", "predicted", "score_bad", "score_good"]
+    assert frame["id"].tolist() == list(range(30))
+    assert frame["review"].tolist() == texts
+    for text, got in zip(SavedModelPredictor(export).predict(texts), frame.to_dict("records"), strict=True):
+        assert got["predicted"] == text["classes"][0]
+        assert got[f"score_{text['classes'][0]}"] == pytest.approx(text["scores"][0], abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression", "several"])
+def test_rows_are_written_as_tlkit_predict_writes_them(scored, rows, tmp_path, monkeypatch, kind):
+    from types import SimpleNamespace
+
+    from tlkit.cli import predict_rows as command
+    from tlkit.export.predictor import SavedModelPredictor
+
+    export = export_of(kind)
+    target = {"single_label": "sold", "multi_label": "labels"}.get(kind)
+    data = SimpleNamespace(separator="", encoding="utf-8", events=[])
+    config = SimpleNamespace(data=data, reading={"join": []}, targets=["sold"])
+    monkeypatch.setattr("tlkit.cli.answers.outputs", lambda project: None)
+    monkeypatch.setattr(
+        command, "_model", lambda *asked: _Context(command._Exported(SavedModelPredictor(export), config))
+    )
+    command.predict_rows(SimpleNamespace(config=config), rows, tmp_path / "predicted.csv")
+    summary = scored(rows, tmp_path / "scored.csv", export, shards=4, batch_size=7, target=target)
+    assert counted(summary) == (60, 60, 0)
+    wanted, got = pd.read_csv(tmp_path / "predicted.csv"), pd.read_csv(tmp_path / "scored.csv")
+    same_rows(wanted, got)
+
+
+class _Context:
+    def __init__(self, value):
+        self._value = value
+
+    def __enter__(self):
+        return self._value
+
+    def __exit__(self, *error):
+        return None
+
+
+def test_a_bad_row_does_not_cost_its_neighbours(scored, tmp_path):
+    frame = tiny_table.tiny_frame(100, targets=False).astype(object)
+    frame.loc[17, "rooms"] = "many"
+    frame.loc[60, "built"] = "yesterday"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write("one,field\n")
+    summary = scored(tmp_path / "rows.csv", tmp_path / "out.jsonl", export_of("regression"), shard_size=70)
+    assert counted(summary) == (101, 98, 3)
+    bad = [json.loads(line) for line in (tmp_path / "out.errors.jsonl").read_text().splitlines()]
+    assert [line["number"] for line in bad] == [18, 61, 101]
+    assert [line["place"].split()[-1] for line in bad] == ["19", "62", "102"]
+    assert "whole numbers" in bad[0]["reason"]
+    assert "'many'" in bad[0]["reason"]
+    assert "dates" in bad[1]["reason"]
+    assert bad[2]["reason"] == "2 fields where the header has 6"
+    assert bad[2]["item"] == "one,field"
+    alone = tiny_table.tiny_frame(100, targets=False).drop(index=[17, 60])
+    alone.to_csv(tmp_path / "good.csv", index=False)
+    scored(tmp_path / "good.csv", tmp_path / "good.jsonl", export_of("regression"))
+    # In other batches the last digit may be another one.
+    same_rows(pd.read_json(tmp_path / "good.jsonl", lines=True), pd.read_json(tmp_path / "out.jsonl", lines=True))
+
+
+def test_parquet_keeps_its_types(scored, tmp_path):
+    frame = tiny_table.tiny_frame(30, targets=False).assign(key=range(30), when=pd.Timestamp("2020-01-01"))
+    frame.to_parquet(tmp_path / "rows.parquet", index=False)
+    scored(tmp_path / "rows.parquet", tmp_path / "out.parquet", export_of("several"), shard_size=11)
+    got, had = pq.read_schema(tmp_path / "out.parquet"), pq.read_schema(tmp_path / "rows.parquet")
+    assert [got.field(name).type for name in had.names] == [had.field(name).type for name in had.names]
+    assert got.names[len(had.names) :] == [
+        "predicted_rent in €", "predicted_sold", "predicted_price",
+        "probability_sold=no", "probability_sold=yes", "probability_sold=maybe",
+    ]  # fmt: skip
+    assert {str(got.field(name).type) for name in ("predicted_price", "probability_sold=no")} == {"double"}
+    out = pq.read_table(tmp_path / "out.parquet").select(had.names)
+    assert out.to_pylist() == pq.read_table(tmp_path / "rows.parquet").to_pylist()
+
+
+def test_top_writes_the_best_classes(scored, photos, tmp_path):
+    scored(photos, tmp_path / "out.csv", export_of("photos"), top=2)
+    frame = pd.read_csv(tmp_path / "out.csv")
+    assert list(frame.columns) == ["input", "class_1", "score_1", "class_2", "score_2"]
+    assert (frame["score_1"] >= frame["score_2"]).all()
+
+
+def test_a_folder_of_shards_is_the_output_where_there_is_no_suffix(scored, rows, tmp_path):
+    export = export_of("regression")
+    summary = scored(rows, tmp_path / "out", export, shard_size=25)
+    assert sorted(path.name for path in (tmp_path / "out").glob("part-*")) == [
+        f"part-0000{n}.parquet" for n in range(3)
+    ]
+    assert pd.read_parquet(tmp_path / "out")["key"].astype(int).tolist() == list(range(60))
+    assert json.loads((tmp_path / "out" / "_summary.json").read_text()) == summary
+    with pytest.raises(ConfigError, match="already exists.*--force"):
+        scored(rows, tmp_path / "out", export, shard_size=25)
+    again = scored(rows, tmp_path / "out", export, shard_size=60, form="csv", force=True)
+    assert again["reused"] == 0
+    assert [path.name for path in (tmp_path / "out").glob("part-*")] == ["part-00000.csv"]
+
+
+def crash_in(monkeypatch, number):
+    """Make the writing of one shard fail, as a full disk would."""
+    from tlkit.scoring.shard_writer import ShardWriter
+
+    commit = ShardWriter.commit
+
+    def failing(self):
+        if self._shard.number == number:
+            raise OSError(28, "No space left on device")
+        return commit(self)
+
+    monkeypatch.setattr(ShardWriter, "commit", failing)
+
+
+@pytest.fixture
+def interrupted(scored, rows, tmp_path):
+    """A run of rows whose third shard of four could not be written."""
+    with pytest.MonkeyPatch.context() as patch:
+        crash_in(patch, 2)
+        with pytest.raises(ScoringError, match="No space left on device.*finished shards are kept"):
+            scored(rows, tmp_path / "out.csv", export_of("regression"), shards=4)
+    assert not (tmp_path / "out.csv").exists()
+    return tmp_path / "out.csv"
+
+
+def test_finished_shards_are_kept(scored, rows, interrupted, tmp_path):
+    finished = len(list((tmp_path / "out.csv.shards" / "_reports").iterdir()))
+    assert 0 < finished < 4
+    summary = scored(rows, interrupted, export_of("regression"), shards=4, batch_size=5)
+    assert summary["reused"] == 15 * finished
+    assert summary["beam"]["read"] == 60 - summary["reused"]
+    assert counted(summary) == (60, 60, 0)
+    scored(rows, tmp_path / "whole.csv", export_of("regression"))
+    same_rows(pd.read_csv(tmp_path / "whole.csv"), pd.read_csv(interrupted))
+    assert not (tmp_path / "out.csv.shards").exists()
+
+
+def test_a_shard_that_was_damaged_is_scored_again(scored, rows, interrupted, tmp_path):
+    [first, *_] = sorted((tmp_path / "out.csv.shards").glob("part-*.csv"))
+    first.write_text(first.read_text().replace("0", "1"))
+    summary = scored(rows, interrupted, export_of("regression"), shards=4)
+    assert summary["shards"][0]["reused"] is False
+    scored(rows, tmp_path / "whole.csv", export_of("regression"), shards=4)
+    assert interrupted.read_text() == (tmp_path / "whole.csv").read_text()
+
+
+def test_other_input_another_model_or_other_settings_are_refused(scored, rows, interrupted, tmp_path):
+    export = export_of("regression")
+    with pytest.raises(ConfigError, match="the size of a shard changed since.*--restart"):
+        scored(rows, interrupted, export, shards=3)
+    copy = tmp_path / "models" / "1"
+    shutil.copytree(export, copy)
+    (copy / "assets.extra" / "note").write_text("another model")
+    with pytest.raises(ConfigError, match="unfinished run, and the model changed"):
+        scored(rows, interrupted, copy, shards=4)
+    content = rows.read_text()
+    rows.write_text(content.replace("red", "blue", 1))
+    with pytest.raises(ConfigError, match="the input changed since"):
+        scored(rows, interrupted, export, shards=4)
+    summary = scored(rows, interrupted, export, shards=4, restart=True)
+    assert summary["reused"] == 0
+    assert counted(summary) == (60, 60, 0)
+
+
+@pytest.mark.parametrize(
+    ("setup", "options", "error", "message"),
+    [
+        ("", {"output": "exists.csv"}, ConfigError, "exists.csv already exists.*--force"),
+        ("", {"output": "rows.csv", "force": True}, ConfigError, "the output is the input"),
+        ("", {"output": "out.xlsx"}, ConfigError, "unknown kind of table.*xlsx"),
+        ("", {"output": "nowhere/out.csv"}, ConfigError, "there is no folder"),
+        ("", {"output": "mine", "force": True}, ConfigError, "mine holds other files"),
+        ("", {"shards": 2, "shard_size": 2}, ConfigError, "do not go together"),
+        ("", {"text": "colour"}, ConfigError, "--text is for exports that take texts"),
+        ("", {"top": 2}, ConfigError, "--top is for photos and texts"),
+        ("", {"target": "x"}, ConfigError, "--target is for"),
+        ("", {"source": "rowz.csv"}, DataError, "no such input.*did you mean 'rows.csv'"),
+        ("colour,rooms\nred,1\n", {}, DataError, "lacks column 'area.*4 columns are lacking"),
+        ("HEADER\n", {}, DataError, "the table has no rows"),
+        ("", {"model": "nowhere"}, ExportError, "there is no export"),
+        ("", {"runner": "NoSuchRunner"}, ConfigError, "Beam refuses to begin.*NoSuchRunner"),
+        ("", {"runner": "FlinkRunner", "workers": 2}, ConfigError, "--workers is for the DirectRunner"),
+        ("", {"flags": ("--runner=X",)}, ConfigError, "the runner is named before the --"),
+        ("", {"flags": ("extra.csv",)}, ConfigError, "flags of Beam begin with --"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_one_clear_line(scored, rows, tmp_path, setup, options, error, message):
+    if setup:
+        rows.write_text(setup.replace("HEADER", rows.read_text().splitlines()[0]))
+    (tmp_path / "exists.csv").write_text("mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.doc").write_text("mine")
+    options = {"source": "rows.csv", "output": "out.csv", "model": export_of("regression"), **options}
+    names = {name: tmp_path / options.pop(name) for name in ("source", "output", "model")}
+    with pytest.raises(error, match=message):
+        scored(**names, **options)
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("out")]  # nothing is left behind
+    assert (tmp_path / "exists.csv").read_text() == "mine"
+    assert (tmp_path / "mine" / "thesis.doc").read_text() == "mine"
+
+
+def test_a_folder_without_photos_a_missing_column_and_empty_texts_are_refused(scored, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("")
+    with pytest.raises(DataError, match="no photo in the folder.*allowed: .jpg"):
+        scored(tmp_path / "empty", tmp_path / "out.csv", export_of("photos"))
+    with pytest.raises(DataError, match="name their folder"):
+        scored(tmp_path / "empty" / "notes.txt", tmp_path / "out.csv", export_of("photos"))
+    (tmp_path / "t.csv").write_text("id,review\n1,good\n")
+    with pytest.raises(DataError, match="no column 'text'.*allowed: id, review.*--text"):
+        scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"))
+    with pytest.raises(DataError, match="no column 'revue'.*did you mean 'review'"):
+        scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"), text="revue")
+    (tmp_path / "t.csv").write_text("id,predicted,text\n1,2,good\n")
+    with pytest.raises(DataError, match="already has a column 'predicted'"):
+        scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"))
+    (tmp_path / "t.txt").write_text("")
+    with pytest.raises(DataError, match="there are no texts"):
+        scored(tmp_path / "t.txt", tmp_path / "out.csv", export_of("texts"))
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_counts_of_beam_that_differ_from_the_shards_are_an_error(scored, rows, tmp_path, monkeypatch):
+    run_shards = pipeline.run_shards
+
+    def miscounted(*arguments):
+        return {**run_shards(*arguments), "scored": 59}
+
+    monkeypatch.setattr(run.pipeline, "run_shards", miscounted)
+    with pytest.raises(ScoringError, match="do not add up.*scored: 59 by Beam, 60 in the shards"):
+        scored(rows, tmp_path / "out.csv", export_of("regression"))
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_shard_that_a_worker_wrote_elsewhere_is_missed(scored, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.pipeline, "run_shards", lambda *arguments: {})
+    with pytest.raises(ScoringError, match="shard 0 was not written.*every worker"):
+        scored(rows, tmp_path / "out.csv", export_of("regression"))
+
+
+def test_two_runs_do_not_write_one_output(scored, rows, tmp_path):
+    (tmp_path / "out.csv.shards").mkdir()
+    with run._alone(tmp_path / "out.csv.shards"), pytest.raises(ConfigError, match="another run is writing"):
+        scored(rows, tmp_path / "out.csv", export_of("regression"))

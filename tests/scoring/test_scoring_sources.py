@@ -1,0 +1,192 @@
+"""What is scored: photos of folders, records of tables; where shards begin, and what is one item's own problem."""
+
+import gzip
+import json
+import os
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tlkit.errors import DataError
+from tlkit.scoring.items import cut
+from tlkit.scoring.line_table import LineTable
+from tlkit.scoring.parquet_table import ParquetTable
+from tlkit.scoring.photo_folder import PhotoFolder
+
+
+def items_of(source, size):
+    """Read shard by shard, each on its own and the last one first."""
+    shards = list(source.shards(size))
+    assert [shard.number for shard in shards] == list(range(len(shards)))
+    assert all(shard.items == size for shard in shards[:-1])
+    read = {shard.number: list(source.read(shard)) for shard in reversed(shards)}
+    return [item for shard in shards for item in read[shard.number]]
+
+
+@pytest.mark.parametrize(("count", "size", "sizes"), [(0, 3, []), (1, 3, [1]), (6, 3, [3, 3]), (7, 3, [3, 3, 1])])
+def test_items_are_cut_into_shards_that_begin_where_their_first_item_does(count, size, sizes):
+    shards = list(cut(((10 * number, number + 1) for number in range(count)), size))
+    assert [shard.items for shard in shards] == sizes
+    assert [shard.begin for shard in shards] == [size * number for number in range(len(sizes))]
+    assert [(shard.offset, shard.row) for shard in shards] == [(10 * s.begin, s.begin + 1) for s in shards]
+
+
+TABLE = 'id,text\r\n1,"two\nlines, a comma"\n\n2,"a ""quote"""\n3,żółw\n4,\n5,"cr\rlf"\n'
+TEXTS = ["two\nlines, a comma", 'a "quote"', "żółw", "", "cr\rlf"]
+PLACES = [2, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize(("name", "encoding"), [("t.csv", "utf-8"), ("t.csv.gz", "utf-8"), ("bom.csv", "utf-8-sig")])
+def test_a_csv_is_read_from_any_shards_first_byte_on(tmp_path, name, encoding, size):
+    data = TABLE.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    for table in (LineTable.of(tmp_path / name, column="text"), LineTable.of(tmp_path / name)):
+        found = items_of(table, size)
+        assert table.columns == ("id", "text")
+        assert [item.fields["text"] for item in found] == TEXTS
+        assert [item.number for item in found] == list(range(5))
+        assert [item.place for item in found] == [f"{tmp_path / name} row {number}" for number in PLACES]
+        assert not any(item.problem for item in found)
+    assert [item.content for item in items_of(LineTable.of(tmp_path / name, column="text"), 2)] == TEXTS
+
+
+def test_rows_are_what_tlkit_predict_reads_of_the_same_file(tmp_path):
+    from tlkit.scoring.row_chunks import RowFile
+
+    file = tmp_path / "uci.csv"
+    file.write_text("a, b, c\n1, x, \n2, 'y', 3\n\n4, z, \"5, 6\"\n")
+    [chunk] = RowFile(file)
+    found = items_of(LineTable.of(file), 2)
+    assert [item.fields for item in found] == chunk.fields
+    assert [item.place for item in found] == chunk.places
+
+
+def test_a_tsv_of_texts_has_no_quotes_and_one_of_rows_has(tmp_path):
+    (tmp_path / "t.tsv").write_text('text\tid\n"loud" film\t1\n')
+    assert [item.content for item in items_of(LineTable.of(tmp_path / "t.tsv", column="text"), 5)] == ['"loud" film']
+    (tmp_path / "r.tsv").write_text('a\tb\n"x\ty"\t1\n')
+    assert [item.fields for item in items_of(LineTable.of(tmp_path / "r.tsv"), 5)] == [{"a": "x\ty", "b": "1"}]
+
+
+def test_a_bad_record_is_that_items_own_problem(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_bytes(b"id,text\n1,good\n2\n3,caf\xe9\n4,nul\0\n5,fine,more\n6,good\n")
+    found = items_of(LineTable.of(file, column="text"), 2)
+    assert [item.content if not item.problem else None for item in found] == ["good", None, None, None, None, "good"]
+    assert [item.problem for item in found] == [
+        "",
+        "1 fields where the header has 2",
+        "column 'text' holds a byte that is not utf-8: 0xe9",
+        "column 'text' holds NUL bytes",
+        "3 fields where the header has 2",
+        "",
+    ]
+
+
+def test_bad_lines_of_json_are_problems_too(tmp_path):
+    file = tmp_path / "t.jsonl"
+    lines = [
+        '{"text": "a"}',
+        "{",
+        '["b"]',
+        '{"other": 1}',
+        '{"text": 3}',
+        r'{"text": "\ud800"}',
+        '{"text": "c", "n": 1}',
+    ]
+    file.write_text("\n\n".join(lines))
+    table = LineTable.of(file, column="text")
+    assert table.columns == ("text", "n")  # what is not scored adds no columns
+    found = items_of(table, 3)
+    assert [item.place.split()[-1] for item in found] == ["1", "3", "5", "7", "9", "11", "13"]
+    assert [bool(item.problem) for item in found] == [False, True, True, True, True, True, False]
+    assert "half of a surrogate pair" in found[5].problem
+    assert table.types()["n"] == pa.int64()
+
+
+def test_every_line_of_a_txt_is_a_text_and_keeps_its_number(tmp_path):
+    (tmp_path / "t.txt").write_bytes("one\r\n\n\u2028still one line\nend".encode())
+    found = items_of(LineTable.of(tmp_path / "t.txt", column="text"), 2)
+    assert [item.content for item in found] == ["one", "", "\u2028still one line", "end"]
+    assert found[3].place.endswith("t.txt line 4")
+
+
+def test_a_jsonl_with_only_texts_is_still_json(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"text": "a"}\n\n{"text": "b"}\n')
+    assert [item.content for item in items_of(LineTable.of(tmp_path / "t.jsonl", column="text"), 1)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'a,b\n1,2\n3,"open\n4,5\n', "row 3 cannot be read.*quote"),
+        (b"", "empty"),
+        (b"a,a\n1,2\n", "several columns of one name"),
+        (b"\x89PNG\r\n", "PNG image"),
+    ],
+)
+def test_what_hides_where_records_begin_is_an_error(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(LineTable.of(tmp_path / "t.csv").shards(10))
+
+
+def test_an_encoding_whose_line_breaks_are_two_bytes_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n", encoding="utf-16")
+    with pytest.raises(DataError, match="utf-16.*allowed: .*utf-8"):
+        LineTable.of(tmp_path / "t.csv", encoding="utf-16")
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 100])
+def test_parquet_shards_begin_in_the_middle_of_row_groups(tmp_path, size):
+    frame = pd.DataFrame({"text": [f"text {number}" for number in range(10)], "n": range(10)})
+    pq.write_table(pa.Table.from_pandas(frame), tmp_path / "t.parquet", row_group_size=4)
+    found = items_of(ParquetTable.of(tmp_path / "t.parquet", column="text"), size)
+    assert [item.content for item in found] == list(frame["text"])
+    assert [item.fields["n"] for item in found] == list(range(10))
+    assert [item.place for item in found] == [f"{tmp_path / 't.parquet'} data row {number}" for number in range(1, 11)]
+
+
+def test_a_parquet_row_without_text_is_a_problem(tmp_path):
+    pd.DataFrame({"text": ["a", None, "b"]}).to_parquet(tmp_path / "t.parquet")
+    found = items_of(ParquetTable.of(tmp_path / "t.parquet", column="text"), 2)
+    assert [item.problem for item in found] == ["", "column 'text' holds no text", ""]
+
+
+def test_photos_are_listed_in_the_order_of_sorted_paths_and_as_they_were_in_the_beginning(tmp_path):
+    names = ["b/2.jpg", "b/1.PNG", "a.jpg", "b.jpg", "b-c/x.webp", "b/deep/er/y.gif", "z\n.bmp", "ż.jpeg", ".h.jpg"]
+    for name in [*names, "notes.txt", "b/readme", "jpg"]:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "in" / "b")
+    (tmp_path / "kept").mkdir()
+    before = PhotoFolder(tmp_path / "in").digest()
+    source = PhotoFolder(tmp_path / "in").placed(tmp_path / "kept")
+    (tmp_path / "in" / "aa.jpg").write_bytes(b"too late")
+    found = items_of(source, 2)
+    wanted = sorted(tmp_path / "in" / name for name in names)
+    assert [item.content for item in found] == [str(path) for path in wanted]
+    assert PhotoFolder(tmp_path / "in").digest() != before
+
+
+def test_a_photo_that_is_another_one_changes_the_digest(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    before = PhotoFolder(tmp_path).digest()
+    assert PhotoFolder(tmp_path).digest() == before
+    os.utime(tmp_path / "a.jpg", ns=(1, 1))
+    assert PhotoFolder(tmp_path).digest() != before
+
+
+def test_photos_are_called_as_their_folder_was_named(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    from pathlib import Path
+
+    [item] = items_of(PhotoFolder(Path("in")).placed(tmp_path), 5)
+    assert item.fields == {"input": "in/a.jpg"}
+    assert item.content == str(tmp_path / "in" / "a.jpg")
+    assert json.loads((tmp_path / "listing.jsonl").read_text()) == "a.jpg"

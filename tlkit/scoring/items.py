@@ -1,0 +1,99 @@
+"""What is scored, one thing at a time, and the parts that the input is divided into; imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+
+class Item(NamedTuple):
+    """One photo, text or row.
+
+    Attributes:
+        number: its place in the input, from 0.
+        place: the same for people, such as "rows.csv row 17".
+        content: what the export is asked about: the path of a photo, a text, or None for a row.
+        fields: what the input says of it, by column: text from CSV and TSV, any JSON or Parquet value otherwise.
+        problem: why it cannot even be given to the export; empty where it can.
+    """
+
+    number: int
+    place: str
+    content: Any
+    fields: dict[str, Any]
+    problem: str = ""
+
+    def describe(self, most: int = 500) -> str:
+        """Give what a person knows it by, cut to `most` characters."""
+        shown = self.fields if self.content is None else self.content
+        text = shown if isinstance(shown, str) else str(shown)
+        return text if len(text) <= most else text[: most - 1] + "…"
+
+
+class Shard(NamedTuple):
+    """Items that follow each other, and where to find the first of them.
+
+    Attributes:
+        number: of the shard, from 0.
+        begin: how many items come before it.
+        items: how many it has, at least 1.
+        offset: where it begins in the file, in bytes; 0 for Parquet, which is found by rows.
+        row: how many records of the file come before it, those that are no items (an empty line) included.
+    """
+
+    number: int
+    begin: int
+    items: int
+    offset: int = 0
+    row: int = 0
+
+
+class Source(Protocol):
+    """An input: small enough to be pickled, and opened anew wherever a shard is read.
+
+    Attributes:
+        columns: what every item has a field for.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    def shards(self, size: int) -> Iterator[Shard]:
+        """Read the input once and divide it into shards of `size` items; only the last may have fewer."""
+
+    def read(self, shard: Shard) -> Iterator[Item]:
+        """Give the items of a shard, in order and without holding them all."""
+
+    def digest(self) -> str:
+        """Give a number that changes when the input does."""
+
+    def types(self) -> dict[str, Any]:
+        """Give the Arrow type of each column that is known to hold something other than text."""
+
+    def placed(self, folder: Path) -> Source:
+        """Give the same input for workers: by absolute paths, what must be kept for it written into `folder`."""
+
+
+def cut(offsets: Iterator[tuple[int, int]], size: int) -> Iterator[Shard]:
+    """Divide items into shards.
+
+    Example:
+        >>> [shard.items for shard in cut(iter([(0, 0), (9, 1), (17, 2)]), 2)]
+        [2, 1]
+
+    Args:
+        offsets: for each item where it begins in the file, in bytes, and how many records come before it.
+        size: items of a shard.
+    """
+    first: tuple[int, int] = (0, 0)
+    number = held = 0
+    for place in offsets:
+        if held == size:
+            yield Shard(number, number * size, size, *first)
+            number, held = number + 1, 0
+        if not held:
+            first = place
+        held += 1
+    if held:
+        yield Shard(number, number * size, held, *first)

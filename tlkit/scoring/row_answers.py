@@ -1,0 +1,51 @@
+"""Numbers about rows as columns of a table: predicted_<target>, and the probability of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
+
+
+def answer_columns(targets: Sequence[Any]) -> list[str]:
+    """Name the columns that are added to a table."""
+    names = [f"predicted_{target.name}" for target in targets]
+    for target in targets:
+        stem = f"{target.name}=" if len(targets) > 1 else ""
+        names += [f"probability_{stem}{label}" for label in target.class_names]
+    return names
+
+
+def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
+    """Put numbers into columns.
+
+    Args:
+        answers: float32 [n, K], targets side by side: values, or probabilities of classes.
+        targets: what they are about.
+
+    Returns:
+        The columns of `answer_columns`, n values each.
+    """
+    predicted: dict[str, list[Any]] = {}
+    probabilities: dict[str, list[Any]] = {}
+    begin = 0
+    for target in targets:
+        part = answers[:, begin : begin + target.width]
+        begin += target.width
+        key = f"predicted_{target.name}"
+        if target.kind == "regression":
+            predicted[key] = [float(f"{value:.7g}") for value in part[:, 0]]  # what float32 can tell apart
+            continue
+        names = target.class_names
+        if target.kind == "multi_label":
+            predicted[key] = ["|".join(n for n, p in zip(names, row, strict=True) if p > THRESHOLD) for row in part]
+        else:
+            predicted[key] = [names[number] for number in part.argmax(axis=1)]
+        stem = f"{target.name}=" if len(targets) > 1 else ""
+        for number, name in enumerate(names):
+            probabilities[f"probability_{stem}{name}"] = [round(float(value), 6) for value in part[:, number]]
+    return {**predicted, **probabilities}

@@ -1,0 +1,164 @@
+"""One shard's rows, bad items and report: written aside, and there as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tlkit.errors import DataError
+from tlkit.scoring.items import Item, Shard
+from tlkit.scoring.table_writer import TableWriter
+
+ERROR_COLUMNS = ("number", "item", "place", "reason")
+
+
+class ShardReport(NamedTuple):
+    """What became of a shard; read = scored + failed.
+
+    Attributes:
+        plan: the id of the plan that it belongs to.
+        number: of the shard.
+        read, scored, failed: items.
+        data, errors: sha256 of the two files; `errors` is empty where nothing failed.
+        seconds: that it took, wall clock.
+    """
+
+    plan: str
+    number: int
+    read: int
+    scored: int
+    failed: int
+    data: str
+    errors: str
+    seconds: float
+
+
+class ShardFiles(NamedTuple):
+    """Where a shard lies: its rows, its bad items, and its report, which is written last and makes it finished."""
+
+    data: Path
+    errors: Path
+    report: Path
+
+
+class ShardWriter:
+    """Takes the rows of a shard; `commit` makes it finished.
+
+    Example:
+        with ShardWriter(files, shard, schema, plan="1f0c…") as out:
+            out.write({"text": "what a film", "predicted": "good"}, item)
+            report = out.commit()
+
+    Args:
+        files: where it will lie.
+        shard: which one it is.
+        schema: an Arrow schema: names, and for Parquet types, of the columns.
+        plan: the id of the plan.
+    """
+
+    def __init__(self, files: ShardFiles, shard: Shard, schema: Any, *, plan: str):
+        self._files, self._shard, self._plan = files, shard, plan
+        # Beam may run a shard twice, at once and on different machines.
+        self._mark = f".tmp-{os.uname().nodename}-{os.getpid()}-{threading.get_ident()}-"
+        self._began = time.monotonic()
+        self.scored = self.failed = 0
+        self._schema = schema
+        self._stack = contextlib.ExitStack()
+        self._errors: TableWriter | None = None
+        self._data = self._open(files.data, schema)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+        for path in self._files:
+            self._aside(path).unlink(missing_ok=True)
+
+    def write(self, fields: Mapping[str, Any], place: str) -> None:
+        """Write the row of an item that was scored.
+
+        Raises:
+            DataError: this kind of file cannot hold it.
+        """
+        self._data.write(fields, place)
+        self.scored += 1
+
+    def fail(self, item: Item, reason: str) -> None:
+        """Note an item that was not."""
+        import pyarrow as pa
+
+        if self._errors is None:
+            types = [pa.int64(), pa.string(), pa.string(), pa.string()]
+            self._errors = self._open(self._files.errors, pa.schema(list(zip(ERROR_COLUMNS, types, strict=True))))
+        values = (item.number + 1, _writable(item.describe()), _writable(item.place), _writable(reason))
+        self._errors.write(dict(zip(ERROR_COLUMNS, values, strict=True)), item.place)
+        self.failed += 1
+
+    def commit(self) -> ShardReport:
+        """Put the files in their places, the report last.
+
+        Raises:
+            DataError: there are more or fewer items than the shard has: the input has changed.
+        """
+        read = self.scored + self.failed
+        if read != self._shard.items:
+            raise DataError(
+                f"shard {self._shard.number} has {read:,} items where the plan has {self._shard.items:,}",
+                fix="the input has changed: begin again with --restart",
+            )
+        self._stack.close()
+        report = ShardReport(
+            self._plan,
+            self._shard.number,
+            read,
+            self.scored,
+            self.failed,
+            _sha256(self._aside(self._files.data)),
+            _sha256(self._aside(self._files.errors)),
+            round(time.monotonic() - self._began, 3),
+        )
+        self._aside(self._files.report).write_text(json.dumps(report._asdict()) + "\n", encoding="utf-8")
+        if not self.failed:
+            self._files.errors.unlink(missing_ok=True)
+        for path in self._files:
+            if self._aside(path).exists():
+                put_in_place(self._aside(path), path)
+        return report
+
+    def _aside(self, path: Path) -> Path:
+        return path.with_name(self._mark + path.name)
+
+    def _open(self, path: Path, schema: Any) -> TableWriter:
+        return self._stack.enter_context(TableWriter(self._aside(path), schema))
+
+
+def put_in_place(aside: Path, path: Path) -> None:
+    """Rename a file so that, after a crash, the whole of it is there or nothing."""
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _sha256(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _writable(text: str) -> str:
+    """Show what is no Unicode as \\udcff: a report of bad items must hold them all."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
