@@ -108,6 +108,8 @@ def test_every_command_has_help_with_an_example(capsys):
             "export",
             "verify",
             "serve",
+            "deploy",
+            "score",
             "doctor",
             "find-lr",
             "report",

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import tlkit
 from tlkit.cli import embeddings, samples, weights
+from tlkit.cli.deploy import deploy
 from tlkit.cli.doctor import doctor
 from tlkit.cli.evaluate import evaluate
 from tlkit.cli.export import export
@@ -20,6 +21,7 @@ from tlkit.cli.new import new
 from tlkit.cli.output import note, set_quiet_environment, show_progress_lines
 from tlkit.cli.predict import predict
 from tlkit.cli.report import report
+from tlkit.cli.score import score
 from tlkit.cli.serve import serve
 from tlkit.cli.templates import templates
 from tlkit.cli.train import train
@@ -37,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for function in (new, templates, train, evaluate, report, predict, export, verify, serve, doctor):
+for function in (new, templates, train, evaluate, report, predict, export, verify, serve, deploy, score, doctor):
     app.command()(function)
 app.command("find-lr")(find_lr)
 app.add_typer(weights.app, name="weights")
