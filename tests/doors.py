@@ -60,7 +60,7 @@ class FakeFleet:
             if version in available:
                 return version
             raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {version})")
-        if label is not None and name in self.states:
+        if label is not None:
             if label not in self.labels.get(name, {}):
                 raise ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
             return self.labels[name][label]
@@ -71,9 +71,9 @@ class FakeFleet:
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
 
     def statuses(self, name, version=None):
-        if name not in self.states:
+        if name not in self.states and version is None:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        found = [one for one in self.states[name] if version in (None, one.version)]
+        found = [one for one in self.states.get(name, []) if version in (None, one.version)]
         if not found:
             raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
         return found

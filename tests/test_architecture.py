@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "serving": {
         "export.interface",
         "export.manifest",
+        "export.records",
         "export.rows",
         "export.text_ops",
         "export.verify",

@@ -133,6 +133,9 @@ def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
         (["--image", "tensorflow/serving:latest"], "must be pinned"),
         (["--name", "a/b"], "a model's name must be a folder's"),
         (["plain"], "is not called like a version"),
+        (["--to", "config.toml"], "config.toml is a file; allowed: a folder"),
+        (["--to", "config.toml/below"], "config.toml/below is a file"),
+        (["--to", "/proc/nothing"], "/proc/nothing cannot be written to: "),
     ],
 )
 def test_what_cannot_be_deployed_leaves_the_files_alone(project: Path, base: Path, words, reason: str, capsys):

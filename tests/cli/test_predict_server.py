@@ -20,6 +20,7 @@ from tlkit.export.manifest import Manifest
 from tlkit.export.saved_model import export_task
 from tlkit.scaffold.new import new_project
 from tlkit.scoring import row_chunks
+from tlkit.serving.canary import CHECKS
 
 SERVERS = {"rest": FakeRest, "grpc": FakeGrpc}
 TEXTS = ["A good film, and a very long text about it indeed.", "bad", 'żółw 🐢 "quoted", and\nbroken']
@@ -200,6 +201,38 @@ def test_verify_server_prints_the_table_and_json(served, models, capfd, monkeypa
     assert {check["name"] for check in document["checks"] if not check["ok"]} == {"signatures", "golden_embedding"}
 
 
+def test_what_could_not_be_checked_is_not_called_failed(served, models, capfd, monkeypatch):
+    url = served("image")
+    monkeypatch.setattr(models["image"], "version", 7)
+    monkeypatch.setattr(models["image"], "states", {7: "AVAILABLE"})
+    lines = printed(["verify", "--server", url], capfd, code=1).splitlines()
+    marks = {line.split()[0]: line.split()[1] for line in lines[1:] if line.split()[1:2] in (["ok"], ["FAILED"], ["-"])}
+    assert marks == {"ready": "ok", "version": "FAILED"} | dict.fromkeys([*CHECKS][2:], "-")
+    (told,) = [line for line in lines if "checks failed" in line]
+    assert told.startswith(f"1 of 9 checks failed, 7 could not be run, on {url}, which should serve ")
+
+
+def test_verify_waits_as_long_as_it_is_told(projects, capfd, monkeypatch):
+    import tlkit.serving.canary
+
+    waited = []
+    monkeypatch.setattr(tlkit.serving.canary, "verify_server", lambda *_, **options: waited.append(options) or [])
+    monkeypatch.chdir(projects["text"])
+    for words in ([], ["--wait", "90"]):
+        printed(["verify", "--server", "http://127.0.0.1:1", *words], capfd)
+    assert waited == [{"name": None}, {"name": None, "wait": 90.0}]
+
+
+def test_rows_are_not_sent_to_another_model(served, models, projects, tmp_path, capfd, monkeypatch):
+    url = served("rows")
+    (tmp_path / "out").mkdir()
+    tiny_table.tiny_frame(3, seed=3, targets=False).to_csv(tmp_path / "rows.csv", index=False)
+    words = ["predict", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "out" / "o.csv"), "--server", url]
+    monkeypatch.setattr(models["rows"], "signatures", models["image"].signatures)
+    assert "does not take the rows of the export here" in printed_error(words, capfd, 1)
+    assert not [*(tmp_path / "out").iterdir()]
+
+
 def test_the_model_may_have_another_name_on_the_server(served, models, capfd, monkeypatch):
     url = served("text")
     monkeypatch.setattr(models["text"], "name", "else where")
@@ -283,8 +316,13 @@ def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, wi
     [
         (["predict", "a text", "--name", "x"], 2, "--name is a model's name on a server"),
         (["verify", "--name", "x"], 2, "--name is a model's name on a server"),
-        (["predict", "a text", "--server", "127.0.0.1:8501"], 2, "unknown scheme of a server's address"),
-        (["verify", "--server", "127.0.0.1:8501"], 2, "unknown scheme of a server's address"),
+        (
+            ["predict", "a text", "--server", "127.0.0.1:8501"],
+            2,
+            "its protocol; received: '127.0.0.1:8501'; http://127",
+        ),
+        (["verify", "--server", "127.0.0.1:8501"], 2, "a server's address begins with its protocol"),
+        (["verify", "--wait", "3"], 2, "--wait is for a server"),
         (["verify", "--server", "http://127.0.0.1:8501", "nowhere"], 2, "there is no export at nowhere"),
         (["predict", "--server", "http://127.0.0.1:8501"], 2, "there is nothing to predict"),
     ],

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,7 +238,8 @@ def test_a_models_config_is_served_and_followed(tmp_path: Path):
         assert server.ask("GET", "/v1/models/bad/metadata")[0] == 404
         assert server.end()[0] == 0
         assert stderr.read_text().count("is no ModelServerConfig") == 1  # told once
-        assert "bad version 1 could not be loaded: no such op" in stderr.read_text()
+        assert stderr.read_text().count("bad version 1 is not served: no such op") == 1
+        assert "could not be loaded" not in stderr.read_text()
 
 
 def test_listening_on_the_network_says_what_that_means(tmp_path: Path):
@@ -327,7 +329,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, option: str
 def test_a_single_export_that_cannot_be_loaded_is_the_end(tmp_path: Path):
     export(tmp_path / "m" / "1", "load-fail the graph is cut off")
     text = failing("m", "--rest-port", "0", cwd=tmp_path)
-    assert text.splitlines()[-1] == "error: m version 1 is not served: the graph is cut off"
+    assert text == "error: m version 1 is not served: the graph is cut off\n"
 
 
 def test_a_worker_that_cannot_start_is_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -364,7 +366,18 @@ def test_tensorflow_serves_dies_and_serves_again(tmp_path: Path):
     module = tf.Module()
     spec = tf.TensorSpec([None], tf.float32, name="x")
     half = tf.function(lambda x: {"y": x / 2.0 + 2.0}, input_signature=[spec])
-    tf.saved_model.save(module, str(tmp_path / "half" / "1"), signatures={"serving_default": half})
+
+    def abort() -> Any:
+        with tf.control_dependencies([tf.raw_ops.Abort(error_msg="a tensor that TensorFlow cannot bear")]):
+            return tf.constant(0.0)
+
+    def bear(x: Any) -> dict[str, Any]:
+        return {"y": x + tf.cond(tf.reduce_any(x < 0.0), abort, lambda: tf.constant(0.0))}
+
+    module.poison = tf.function(bear, input_signature=[spec])
+    tf.saved_model.save(
+        module, str(tmp_path / "half" / "1"), signatures={"serving_default": half, "poison": module.poison}
+    )
     with serving("half", "--rest-port", "0", cwd=tmp_path, fake=False) as server:
         question = ("POST", "/v1/models/half:predict", '{"instances": [1.0, 2.0, 5.0]}')
         right = (200, [2.5, 3.0, 4.5])
@@ -376,4 +389,22 @@ def test_tensorflow_serves_dies_and_serves_again(tmp_path: Path):
         assert answer() == right
         os.kill(server.worker(), signal.SIGKILL)
         until(lambda: answer() == right)
+
+        def poison(value: float) -> tuple[int, str]:
+            text = json.dumps({"signature_name": "poison", "instances": [value]})
+            return server.ask("POST", "/v1/models/half:predict", text)
+
+        assert poison(1.0)[0] == 200
+        told = []
+        while not told or told[-1][0] == 503:  # it comes again as soon as the model is back
+            told.append(poison(-1.0))
+            until(lambda: answer() == right)
+        assert told[-1][0] == 400
+        assert "this request ended the model's process twice and is refused" in told[-1][1]
+        assert "(signal 6)" in told[0][1]
+        assert poison(2.0)[0] == 200
         assert server.end(signal.SIGINT) == (0, "stopped\n")
+    lines = (tmp_path / "stderr.txt").read_text().splitlines()
+    deaths = [line for line in lines if "the model's process ended" in line]
+    assert [re.search(r"\(signal \d\)", line)[0] for line in deaths] == ["(signal 9)", "(signal 6)", "(signal 6)"]
+    assert lines == [line for line in lines if line in deaths or "is loaded (" in line]  # no stack

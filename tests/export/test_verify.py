@@ -1,5 +1,6 @@
 """Every check passes on a good export, and each kind of sabotage fails the check that is named for it."""
 
+import ast
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from tlkit.errors import ExportError
 from tlkit.export import verify as verify_module
 from tlkit.export.verify import CHECKS, verify_export
+from tlkit.serving import op_check
 
 
 def failures(export):
@@ -100,6 +102,38 @@ def test_a_python_function_and_a_missing_signature_fail(tmp_path):
     found = failures(export)
     assert "op_allow_list" not in found
     assert "signature probabilities is missing" in found["signature_lint"]
+
+
+def test_an_export_that_passes_is_not_refused_by_the_local_server():
+    # Read, not imported: the worker's import keeps everything of tlkit from being imported after it.
+    tree = ast.parse(verify_module.WORKER.read_text(encoding="utf-8"))
+    (forbidden,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FORBIDDEN_OPS"
+    ]
+    assert forbidden >= op_check._CODE | op_check._FILES
+
+
+def test_a_later_version_of_a_forbidden_operation_fails(tmp_path):
+    export = tiny.copy_export(tmp_path)
+    shutil.rmtree(export / "variables")
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve(image_bytes):
+        lines = tf.raw_ops.TextLineDataset(
+            filenames=image_bytes, compression_type="", buffer_size=tf.constant(0, tf.int64)
+        )
+        cached = tf.raw_ops.CacheDatasetV2(
+            input_dataset=lines, filename="kept", cache=tf.raw_ops.DummyMemoryCache(),
+            output_types=[tf.string], output_shapes=[[]],
+        )  # fmt: skip
+        return {"n": tf.raw_ops.DatasetCardinality(input_dataset=cached)}
+
+    tf.saved_model.save(module, str(export), signatures={"serving_default": serve})
+    tiny.refresh_hashes(export)
+    assert failures(export)["op_allow_list"] == "forbidden operation CacheDatasetV2, TextLineDataset"
 
 
 def test_an_unlisted_file_and_a_broken_warmup_request_fail(tmp_path):

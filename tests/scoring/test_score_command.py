@@ -129,3 +129,10 @@ def test_options_are_checked_before_anything_is_read(tmp_path, capsys):
     code, _, err = command("a", "b.csv", "--model", tmp_path, capsys=capsys)
     assert code == 2
     assert "holds no SavedModel" in err
+
+
+def test_an_output_that_cannot_be_made_is_refused_in_one_line(rows, tmp_path, capsys):
+    (tmp_path / "out.csv.shards").write_text("a file in the way")
+    code, _, err = command(rows, tmp_path / "out.csv", "--model", export_of("regression"), capsys=capsys)
+    assert code == 2
+    assert f"error: {tmp_path / 'out.csv.shards'} cannot be made: " in err

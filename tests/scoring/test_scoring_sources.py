@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tlkit.errors import DataError
-from tlkit.scoring.items import cut
+from tlkit.scoring.items import Item, cut
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
 from tlkit.scoring.photo_folder import PhotoFolder
@@ -84,6 +84,12 @@ def test_a_bad_record_is_that_items_own_problem(tmp_path):
         "3 fields where the header has 2",
         "",
     ]
+
+
+def test_a_row_is_described_as_json_and_not_at_length():
+    assert Item(0, "t row 2", None, {"a": "ä", "b": None}).describe() == '{"a": "ä", "b": null}'
+    assert Item(0, "t row 2", None, {"a": "x" * 99}).describe(10) == '{"a": "xx…'
+    assert Item(0, "t row 2", "a text", {"text": "a text"}).describe() == "a text"
 
 
 def test_bad_lines_of_json_are_problems_too(tmp_path):

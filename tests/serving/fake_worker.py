@@ -1,7 +1,8 @@
 """A worker without TensorFlow that speaks the wire and misbehaves on request, for tests of supervision.
 
-A call's body is a command: "crash", "hang" (the whole process falls silent), "slow SECONDS", "fail CODE TEXT";
-anything else is echoed with the version. A version folder's saved_model.pb is one, too: "load-crash", "load-fail TEXT",
+A call's body is a command: "crash", "check TEXT" (a failed check of TensorFlow's), "hang" (the whole process falls
+silent), "slow SECONDS", "fail CODE TEXT"; anything else is echoed with the version. A version folder's saved_model.pb
+is one, too: "load-crash", "load-fail TEXT",
 "load-slow SECONDS", "load-cold [fail|crash]" (some of its warm-up is left for later); anything else loads. A folder may
 hold `crash_while_loading`, a count file: it is counted down and the process ends while it is above 0.
 """
@@ -58,6 +59,16 @@ def main() -> None:
         elif words[:1] == ["crash"]:
             time.sleep(0.05)  # so that the neighbours of the test are on their way, too
             os.kill(os.getpid(), 9)
+        elif words[:1] == ["check"]:  # as TensorFlow does, in pieces
+            stack = (
+                "*** Check failure stack trace: ***\n    @     0x7f1d12d1d314  Log()\n    @     0x7f1d107d279f  Dim()\n"
+            )
+            text = f"a warning\nF0000 00:00:1.5  7 format.h:428] Check failed: {' '.join(words[1:])}\n{stack}the last"
+            for piece in (text[:25], text[25:90], text[90:], " words, without an end"):
+                sys.stderr.write(piece)
+                sys.stderr.flush()
+                time.sleep(0.02)
+            os.abort()
         elif words[:1] == ["hang"]:
             lock.acquire()  # nobody answers any more
             time.sleep(3600)

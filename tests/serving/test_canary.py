@@ -236,7 +236,7 @@ def test_a_server_that_is_changed_by_a_wrong_request_is_found(photos):
 
 def test_what_cannot_be_checked_is_refused(photos, tmp_path):
     base, _ = photos
-    with pytest.raises(ConfigError, match="unknown scheme"):
+    with pytest.raises(ConfigError, match="begins with its protocol"):
         verify_server("127.0.0.1:8501", base)
     with pytest.raises(ExportError, match="there is no export at"):
         verify_server("http://127.0.0.1:1", tmp_path / "nowhere")

@@ -777,6 +777,8 @@ def test_no_server_is_told_as_such(scheme, no_waiting):
     ):
         client.status()
     assert error.value.code == "UNAVAILABLE"
+    assert "refused" in str(error.value).lower()
+    assert str(error.value).count("127.0.0.1") == 1, "the address is told once"
     assert len(no_waiting) == 1
 
 
@@ -897,7 +899,7 @@ def test_a_path_before_the_interface_and_odd_names_are_kept(rest):
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [
-        ("127.0.0.1:8501", {}, "unknown scheme of a server's address"),
+        ("127.0.0.1:8501", {}, "begins with its protocol.*http://127.0.0.1:8501 or, for gRPC's port, grpc://127"),
         ("ftp://127.0.0.1", {}, "unknown scheme .*received: 'ftp'; allowed: http, https, grpc, grpcs"),
         ("http://", {}, "a server's address is SCHEME://HOST:PORT"),
         ("http://host:99999", {}, "a server's address is SCHEME://HOST:PORT"),

@@ -19,12 +19,11 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tlkit.errors import ConfigError, ExportError
-from tlkit.export.manifest import MANIFEST_NAME, Manifest
+from tlkit.export.manifest import MANIFEST_NAME, Manifest, batch_sizes
 from tlkit.serving import protos
 from tlkit.serving.deploy import (
     IMAGE,
     Deployment,
-    batch_sizes,
     check_image,
     facts,
     kubernetes_name,
@@ -274,6 +273,20 @@ def test_readme_has_the_steps():
         "--model_config_file_poll_wait_seconds",
     ):
         assert part in text
+
+
+def test_commands_name_the_folder_that_they_are_in():
+    files = render(Deployment("bees", export_path="models/bees", folder="the ops"))
+    assert not [name for name, text in files.items() if re.search(r"(?<!tensorflow/)(?<!/)\bserving/", text)]
+    for part in (
+        "kubectl apply -k 'the ops'/\n",
+        "--model-config 'the ops'/models.config --models-root models ",
+        "`tlkit deploy models/bees --canary 2 --to 'the ops'`",
+        "`tlkit deploy models/bees/2 --to 'the ops'`",
+    ):
+        assert part in files["README.md"], part
+    with pytest.raises(ConfigError, match="cannot be printed"):
+        Deployment("bees", folder="a\nb: c")
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "a\nb", "a\u2028b", "\udc80", "x" * 201])

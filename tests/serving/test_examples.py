@@ -55,6 +55,14 @@ def test_the_context_is_added_and_the_example_wins():
     assert got == [{"a": [3], "b": [b"x"]}, {"a": [1, 2], "b": [b"x"]}]
 
 
+def test_of_a_feature_given_twice_the_later_one_counts():
+    body = b'{"context": {"b": 1, "b": "x"}, "examples": [{"a": [1, 2], "c": 0.5, "a": 3}], "examples": []}'
+    example = tf.train.Example.FromString(to_examples(parse(body))[0]).features.feature
+    assert (example["a"].int64_list.value, example["b"].bytes_list.value) == ([3], [b"x"])
+    with pytest.raises(BadRequestError, match="a has element with unexpected JSON type: Null"):
+        to_examples(parse(b'{"examples": [{"a": null, "a": 3}]}'))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -144,7 +144,7 @@ def test_names_versions_and_labels_are_resolved_as_tensorflow_serving_does(tmp_p
             assert (fleet.resolve("m"), fleet.resolve("m", 9), fleet.resolve("m", label="stable")) == (124, 9, 123)
             for arguments, expected in (
                 (("foo",), (Code.NOT_FOUND, "Servable not found for request: Latest(foo)")),
-                (("foo", None, "x"), (Code.NOT_FOUND, "Servable not found for request: Latest(foo)")),
+                (("foo", None, "x"), (Code.INVALID_ARGUMENT, "Unrecognized servable version label: x")),
                 (("foo", 3), (Code.NOT_FOUND, "Servable not found for request: Specific(foo, 3)")),
                 (("none",), (Code.NOT_FOUND, "Servable not found for request: Latest(none)")),
                 (("m", 99), (Code.NOT_FOUND, "Servable not found for request: Specific(m, 99)")),
@@ -152,6 +152,7 @@ def test_names_versions_and_labels_are_resolved_as_tensorflow_serving_does(tmp_p
             ):
                 assert refusal(fleet.resolve, *arguments) == expected
             assert refusal(fleet.statuses, "foo") == (Code.NOT_FOUND, "Could not find any versions of model foo")
+            assert refusal(fleet.statuses, "foo", 7)[1] == "Could not find version 7 of model foo"
             assert refusal(fleet.statuses, "none")[1] == "Could not find any versions of model none"
             assert refusal(fleet.statuses, "m", 99)[1] == "Could not find version 99 of model m"
             assert fleet.problems() == [f"none is not served: there is no version in {tmp_path / 'nowhere'}"]

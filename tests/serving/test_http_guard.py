@@ -49,6 +49,53 @@ def test_heads_are_limited(server, data, message):
     assert server.alive()
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_lengths_of_a_body_are_refused_and_nothing_after_it_is_a_request(server, order):
+    """A proxy may believe the other one: what it takes for a body would be a request of somebody else."""
+    both = (b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n")
+    before = len(server.fleet.calls)
+    answer = server.raw(
+        HEAD + both[order[0]] + both[order[1]] + b"\r\n0\r\n\r\n" + HEAD + b"Content-Length: 2\r\n\r\n{}"
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer.lower()
+    assert error_of(answer) == "a request has Content-Length or Transfer-Encoding, not both"
+    assert len(server.fleet.calls) == before
+    assert server.alive()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"Content-Length: 2\r\nContent-Length: 3\r\n", 400),
+        (b"Content-Length: +2\r\n", 400),
+        (b"Content-Length: \xb2\r\n", 400),
+        (b"Content-Length : 2\r\n", 400),
+        (b"Content-Length: " + b"9" * 4000 + b"\r\n", 400),
+        (b"Transfer-Encoding: xchunked\r\n", 501),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", 501),
+        (b"Transfer-Encoding:\x0bchunked\r\n", 400),
+    ],
+)
+def test_a_body_whose_length_can_be_read_in_two_ways_is_refused(server, head, status):
+    answer = server.raw(HEAD + head + b"\r\n{}" + HEAD + b"Content-Length: 2\r\n\r\n{}")
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    assert answer.count(b"HTTP/1.1") == 1
+    assert server.alive()
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [b"zz\r\n{}\r\n", b"-1\r\n{}\r\n", b"0x2\r\n{}\r\n", b"2\r\n{}XX", b"2;" + b"a" * 9000, b"1" * 21 + b"\r\n"],
+)
+def test_bad_chunks_end_the_connection(server, chunk):
+    answer = server.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n" + HEAD + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert answer.count(b"HTTP/1.1") == 1
+    assert server.alive()
+
+
 def test_a_head_that_trickles_is_given_up():
     with Doors(limits=HttpLimits(head_seconds=0.3)) as server, server.connect() as client:
         began = time.monotonic()

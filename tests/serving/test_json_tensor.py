@@ -61,9 +61,10 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"instances": [1.0', {"x": "float32"}, "JSON Parse error"),
         ("[1.0]", {"x": "float32"}, "Is not object"),
         ("{}", TWO, "Missing 'inputs' or 'instances' key"),
-        ('{"inputs": 1, "instances": [1]}', TWO, "not both"),
+        ('{"inputs": 1, "instances": [1]}', TWO, "expecting only one of 'inputs' or 'instances' keys to exist "),
         ('{"instances": []}', {"x": "float32"}, "No values"),
-        ('{"instances": {"a": 1}}', {"x": "float32"}, "list/array"),
+        ('{"instances": {"a": 1}}', {"x": "float32"}, "Expecting 'instances' to be an list/array"),
+        ('{"instances": null}', {"x": "float32"}, "Expecting 'instances' to be an list/array"),
         ('{"instances": [1], "signature_name": 3}', {"x": "float32"}, "'signature_name' key must be a string value"),
         ('{"instances": [[1,2],[3,4],[5,6,7]]}', {"x": "int32"}, "Expecting tensor size"),
         ('{"instances": [[1,2],[3,4],[[5,6]]]}', {"x": "int32"}, "Expecting shape"),
@@ -90,7 +91,11 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"instances": [[1,2],["a","b"]]}', {"x": "int32"}, "not of expected type"),
         ('{"inputs": [1.0]}', {"x": "int32"}, "is not of expected type: int32"),
         ('{"inputs": [2147483648]}', {"x": "int32"}, "is not of expected type: int32"),
-        ('{"inputs": [-1]}', {"x": "uint8"}, "is not of expected type: uint8"),
+        ('{"inputs": [-1]}', {"x": "uint32"}, "is not of expected type: uint32"),
+        ('{"inputs": [2147483648]}', {"x": "uint8"}, "is not of expected type: uint8"),
+        ('{"instances": [-2147483649]}', {"x": "int8"}, "is not of expected type: int8"),
+        ('{"inputs": [{"b64": "YQ==", "b64": "YQ=="}]}', {"x": "string"}, "not formatted correctly for base64 data"),
+        ('{"instances": [{"b64": "YQ==", "b64": "YQ=="}]}', {"x": "string"}, "does not have named input: b64"),
         ('{"inputs": [1]}', {"x": "bool"}, "is not of expected type: bool"),
         ('{"inputs": [true]}', {"x": "float32"}, "is not of expected type: float"),
         ('{"inputs": [1]}', {"x": "string"}, "is not of expected type: string"),
@@ -144,7 +149,7 @@ def test_a_deep_value_under_an_ignored_key_is_skipped():
     ("text", "message"),
     [
         (f'{{"signature_name": {DEEP}, "instances": [1]}}', "'signature_name' key must be a string value"),
-        (f'{{"n": {DEEP}], "instances": [1]}}', "Missing a comma or a closing bracket .* at offset: 600006"),
+        (f'{{"n": {DEEP}], "instances": [1]}}', "Missing a comma or } after an object member. at offset: 600006"),
         (f'{{"n": {DEEP[:-1]}, "instances": [1]}}', "JSON Parse error"),
         (f'{{"n": {DEEP} "instances": [1]}}', "Missing a comma"),
         (f'{{"n": {DEEP}, instances: [1]}}', "Missing a name"),
@@ -170,7 +175,7 @@ def test_deep_values_of_every_kind_are_understood():
 
 def test_what_tensorflow_serving_accepts():
     assert arrays('\ufeff {"inputs": 1}', {"x": "float32"})["x"].tolist() == 1
-    for text in ("aGVsbG8", "aGVs bG8=", "aGVs\\nbG8="):
+    for text in ("aGVsbG8", "aGVs bG8=", "aGVs\\nbG8=", "aGVsbG8."):
         assert arrays(f'{{"inputs": {{"b64": "{text}"}}}}', {"x": "string"})["x"][()] == b"hello"
     assert arrays('{"inputs": [1435774380, 1e300, -1e300]}', {"x": "float32"})["x"].tolist() == [
         1435774336.0,
@@ -181,6 +186,73 @@ def test_what_tensorflow_serving_accepts():
     assert arrays('{"inputs": {"a": [Infinity], "b": "1e400"}}', {"a": "float32", "b": "string"})["a"] == [math.inf]
     assert arrays('{"inputs": [[], []]}', {"x": "int32"})["x"].shape == (2, 0)
     assert arrays('{"inputs": [18446744073709551615]}', {"x": "uint64"})["x"].tolist() == [2**64 - 1]
+
+
+def test_small_integers_are_cut_to_their_bits():
+    for dtype, sent, got in (
+        ("uint8", [-1, 256, 300], [255, 0, 44]),
+        ("int8", [128, -129], [-128, 127]),
+        ("int16", [32768, 2147483647], [-32768, -1]),
+    ):
+        for form in ("inputs", "instances"):
+            array = arrays(json.dumps({form: sent}), {"x": dtype})["x"]
+            assert (array.dtype, array.tolist()) == (np.dtype(dtype), got)
+
+
+def test_rapidjson_s_words_for_numbers_that_are_not_finite():
+    got = arrays('{"n": "Inf", "inputs": [Inf, -Inf, -NaN, Infinity, -Infinity, NaN, 1]} Inf', {"x": "float32"})["x"]
+    assert got.tolist()[:2] == [math.inf, -math.inf]
+    assert np.isnan(got).tolist() == [False, False, True, False, False, True, False]
+    strings = arrays('{"m": Inf, "inputs": ["Inf", "\\"-NaN", "Infinity"]}', {"x": "string"})["x"]
+    assert strings.tolist() == [b"Inf", b'"-NaN', b"Infinity"]
+    deep = DEEP.replace("[]", "[-Inf]")
+    assert parse_body(f'{{"n": {deep}, "inputs": Inf}}'.encode()).content == math.inf
+    with pytest.raises(BadRequestError, match="Number too big"):
+        arrays('{"inputs": [Inf, 1e400]}', {"x": "float32"})
+    for text in ("Infi", "-Infinit", "Nan", "nan", "inf", "+Inf", "-", "-Na"):
+        for body in (f'{{"inputs": [{text}]}}', f'{{"inputs": [Inf, {text}]}}'):
+            with pytest.raises(BadRequestError, match="JSON Parse error: Invalid value."):
+                parse_body(body.encode())
+
+
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands():
+    pair, low, high = "\\ud83d\\uDE00", "\\uDe00", "\\uD83d"
+    assert arrays(f'{{"inputs": "{pair}{pair}\\\\ud800"}} "{high}"', {"x": "string"})["x"][()] == "😀😀\\ud800".encode()
+    for text in (low, high, pair + low, high + pair, high + "\\u0041", "\\\\" + high, high + "\\n" + low):
+        for body in (
+            f'{{"inputs": 1, "n": "{text}"}}',
+            f'{{"{text}": 1, "inputs": 1}}',
+            f'{{"n": {DEEP}, "m": "{text}"}}',
+            f'["{text}"]',
+        ):
+            with pytest.raises(BadRequestError, match="JSON Parse error: The surrogate pair in string is invalid."):
+                parse_body(body.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"inputs": [1 2]}', "Missing a comma or ] after an array element."),
+        ('{"inputs": [1', "Missing a comma or ] after an array element."),
+        ('{"inputs": [{"a": "]"}, [2], "[" 3]}', "Missing a comma or ] after an array element."),
+        ('{"inputs": [01]}', "Missing a comma or ] after an array element."),
+        ('{"inputs": [1]', "Missing a comma or } after an object member."),
+        ('{"inputs": [{"a]": "}", "b": 1 "c": 2}]}', "Missing a comma or } after an object member."),
+        ('{"inputs": [1.]}', "Miss fraction part in number."),
+        ('{"inputs": [1e]}', "Miss exponent in number."),
+        ('{"inputs": [2.5E+]}', "Miss exponent in number."),
+        ('{"inputs": ["\\u12g4"]}', "Incorrect hex digit after \\u escape in string."),
+        ('{"inputs": ["\\x"]}', "Invalid escape character in string."),
+        ('{"inputs": ["a', "Missing a closing quotation mark in string."),
+        ('{"inputs": [1,]}', "Invalid value."),
+        ("{inputs: 1}", "Missing a name for object member."),
+        ('{"inputs" 1}', "Missing a colon after a name of object member."),
+    ],
+)
+def test_parse_errors_in_rapidjson_s_words(text, message):
+    with pytest.raises(BadRequestError) as caught:
+        parse_body(text.encode())
+    assert caught.value.message.startswith(f"JSON Parse error: {message} at offset: ")
 
 
 def test_types_that_json_does_not_carry():

@@ -33,6 +33,7 @@ def test_status_and_metadata(server):
     assert call(server, "GET", PATH) == (200, expected)
     assert call(server, "GET", f"{PATH}/versions/1") == (200, expected)
     assert call(server, "GET", f"{PATH}/labels/whatever") == (200, expected)  # as TensorFlow Serving
+    assert call(server, "GET", f"{PATH}/METADATA") == (200, expected)  # there, too
     newest_first = call(server, "GET", "/v1/models/two")[1]["model_version_status"]
     assert [one["version"] for one in newest_first] == ["124", "123"]
     ended = call(server, "GET", "/v1/models/broken")[1]["model_version_status"]
@@ -53,7 +54,7 @@ def test_status_and_metadata(server):
         ("/v1/models/two/versions/0000123:predict", "two", 123, "predict"),
         ("/v1/models/two/labels/stable:predict", "two", 123, "predict"),
         ("/v1/models/two/labels/c%61nary:predict", "two", 124, "predict"),
-        ("/V1/Models/d%65fault/Versions/123:PREDICT", "default", 123, "predict"),
+        ("/V1/Models/d%65fault/Versions/123:predict", "default", 123, "predict"),
         ("/v1/models/default:predict?a=b", "default", 123, "predict"),
     ],
 )
@@ -75,7 +76,8 @@ BIG = "9" * 5000
         ("GET", "/v1/models/foo", None, 404, "Could not find any versions of model foo"),
         ("GET", "/v1/models/foo/metadata", None, 404, "Servable not found for request: Latest(foo)"),
         ("POST", f"{PATH}/labels/x:predict", "{}", 400, "Unrecognized servable version label: x"),
-        ("POST", "/v1/models/foo/labels/x:predict", "{}", 404, "Servable not found for request: Latest(foo)"),
+        ("POST", "/v1/models/foo/labels/x:predict", "{}", 400, "Unrecognized servable version label: x"),
+        ("GET", "/v1/models/foo/versions/5", None, 404, "Could not find version 5 of model foo"),
         ("POST", f"{PATH}/versions/HELLO:predict", "{}", 400, f"Malformed request: POST {PATH}/versions/HELLO:predict"),
         ("POST", f"{PATH}/versions/-1:predict", "{}", 400, "Malformed request"),
         ("POST", f"{PATH}/versions/9223372036854775808:predict", "{}", 400, "Failed to convert version: 92233720368"),
@@ -90,6 +92,8 @@ BIG = "9" * 5000
         ("GET", f"{PATH}:predict", None, 400, "Malformed request"),
         ("POST", PATH, "{}", 400, "Malformed request"),
         ("POST", f"{PATH}:explain", "{}", 400, "Malformed request"),
+        ("POST", f"{PATH}:PREDICT", "{}", 400, f"Malformed request: POST {PATH}:PREDICT"),
+        ("POST", f"{PATH}:Classify", "{}", 400, f"Malformed request: POST {PATH}:Classify"),
         ("PUT", f"{PATH}:predict", "{}", 400, "Malformed request: PUT"),
         ("DELETE", PATH, None, 400, "Malformed request: DELETE"),
         ("BREW", PATH, None, 400, "Malformed request: BREW"),

@@ -306,6 +306,40 @@ def test_a_first_worker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPat
     assert "starting it again in 0.01 s" in caplog.text
 
 
+def test_a_failed_check_is_the_reason_and_its_stack_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    async def work() -> None:
+        async with supervised(tmp_path) as supervisor:
+            error = await failure(supervisor.call(request("check index >= 0"), 20))
+            assert error.message == (
+                "the model's process ended (signal 6): Check failed: index >= 0; it is started again, try later"
+            )
+            await supervisor.loaded.wait()
+            assert (await supervisor.call(request("x"), 20))[0]["code"] == 0
+            assert "Check failed" not in (await failure(supervisor.call(request("crash"), 20))).message
+
+    with caplog.at_level(logging.WARNING, "tlkit.serving"):
+        logging.getLogger("tlkit").propagate = True
+        drive(work)
+    assert capsys.readouterr().err == "a warning\nthe last words, without an end\n"
+    assert "ended (signal 6): Check failed: index >= 0; starting it again" in caplog.text
+
+
+def test_the_last_kill_starts_nothing_again(tmp_path: Path):
+    async def work() -> None:
+        async with supervised(tmp_path) as supervisor:
+            sent = asyncio.create_task(failure(supervisor.call(request("slow 60"), 100)))
+            await until(lambda: supervisor.pending == 1)
+            supervisor.kill(final=True)
+            error = await sent
+            assert (error.code, error.message) == (Code.UNAVAILABLE, "the server is stopping")
+            assert (supervisor.restarts, supervisor.pid) == (0, None)
+            assert supervisor.suspects.standing(request("slow 60")) == "clear"
+
+    drive(work)
+
+
 def test_stopping_lets_a_running_call_end_and_waits_no_longer_than_told(tmp_path: Path):
     async def work() -> None:
         async with supervised(tmp_path) as supervisor:

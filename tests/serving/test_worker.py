@@ -276,6 +276,36 @@ def test_the_smallest_request_of_each_signature_is_run_first_and_the_rest_when_t
     front.ask("unload", name="cold", version=1)
 
 
+def test_a_version_that_still_warms_up_can_be_unloaded(front, tmp_path):
+    slow = prediction_log_pb2.PredictionLog()
+    request = slow.predict_log.request
+    request.model_spec.signature_name = "spin"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([1.0, 2.0])))
+    request.inputs["rounds"].CopyFrom(tf.make_tensor_proto(np.int32([LONG // 10] * 2)))
+    quick = prediction_log_pb2.PredictionLog()
+    quick.CopyFrom(slow)
+    for name, value in (("x", np.float32([1.0])), ("rounds", np.int32([1]))):
+        quick.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    path = with_warm_up(tmp_path, quick.SerializeToString(), *[slow.SerializeToString()] * 900)
+    assert front.load(path, name="warm", warm="first")["left"] == 900
+    warming = front.send("warm", name="warm", version=1)
+    assert front.call(plus(1), name="warm")[0]["code"] == 0  # it answers meanwhile
+    assert front.ask("unload", name="warm", version=1)[0]["code"] == 0
+    header = front.answer(warming)[0]
+    assert header["code"] == 0
+    assert header["warmed"] < 900
+    assert front.ask("warm", name="warm", version=1)[0]["warmed"] == 0
+    assert front.load(path, name="warm", warm="first")["code"] == 0  # nothing of the old one is left
+    front.ask("unload", name="warm", version=1)
+
+
+def test_linux_ends_it_before_the_server(front):
+    score = Path(f"/proc/{front.process.pid}/oom_score_adj")
+    if not score.exists():
+        pytest.skip("this system has no such scores")
+    assert int(score.read_text()) >= max(500, int(Path("/proc/self/oom_score_adj").read_text()))
+
+
 def test_loading_again_and_again_does_not_grow(front):
     def resident():
         pages = Path(f"/proc/{front.process.pid}/statm").read_text().split()[1]

@@ -284,6 +284,16 @@ class _Served(_Columns):
     def __init__(self, client: Any, config: Any):
         super().__init__(client.manifest, config)
         self._client = client
+        ours = client.manifest.signatures[self._answers]
+        served = client.metadata().signatures.get(self._answers)
+        if served is None or served.inputs.keys() != ours.inputs.keys():
+            raise ServerError(
+                f"{client.target}: the model {client.model!r} does not take the rows of the export here",
+                code="FAILED_PRECONDITION",
+                received=None if served is None else sorted(served.inputs),
+                allowed=sorted(ours.inputs),
+                fix="--name says another model of the server; `tlkit verify --server` compares the two",
+            )
 
     def answer(self, frame: pd.DataFrame) -> np.ndarray:
         """Answer rows."""

@@ -25,6 +25,10 @@ def verify(
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
     ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option("--wait", help="Seconds that the server has to become ready; 10 when left out.", min=0),
+    ] = None,
 ) -> None:
     """Check an export as TensorFlow Serving would meet it, in a fresh process without Keras and tlkit.
 
@@ -41,11 +45,13 @@ def verify(
 
     if name is not None and server is None:
         raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
+    if wait is not None and server is None:
+        raise ConfigError("--wait is for a server", fix="say which one with --server")
     path = resolve_export(export if export is not None else _project_export_dir())
     if server is not None:
         from tlkit.serving.canary import CANNOT_CATCH, verify_server
 
-        results = verify_server(server, path, name=name)
+        results = verify_server(server, path, name=name, **({} if wait is None else {"wait": wait}))
         subject = f"{server}, which should serve {path}"
     else:
         from tlkit.export.verify import CANNOT_CATCH, verify_export
@@ -79,16 +85,19 @@ def _print_table(subject: str, results: list, cannot_catch: tuple[str, ...]) -> 
 
     console = Console()
     table = Table("check", "", "what was seen", "s", box=None, pad_edge=False)
+    skipped = [check for check in results if not check.ok and check.reason.startswith("not run: ")]
     for check in results:
-        mark = "[green]ok[/]" if check.ok else "[bold red]FAILED[/]"
-        table.add_row(check.name, mark, escape(check.reason), f"{check.seconds:.1f}")
+        mark = "[green]ok[/]" if check.ok else "-" if check in skipped else "[bold red]FAILED[/]"
+        table.add_row(check.name, mark, escape(check.reason), "" if check in skipped else f"{check.seconds:.1f}")
     console.print(table)
-    failed = [check.name for check in results if not check.ok]
+    failed = sum(not check.ok for check in results) - len(skipped)
     console.print()
-    if failed:
-        console.print(f"[bold red]{len(failed)} of {len(results)} checks failed[/] on {escape(subject)}")
+    if failed or skipped:
+        left = f", {len(skipped)} could not be run," if skipped else ""
+        said = f"[bold red]{failed} of {len(results)} checks failed[/]{left} on {escape(subject)}"
     else:
-        console.print(f"[green]all {len(results)} checks passed[/] on {escape(subject)}")
+        said = f"[green]all {len(results)} checks passed[/] on {escape(subject)}"
+    console.print(said, soft_wrap=True)
     console.print("What this cannot catch:")
     for line in cannot_catch:
-        console.print(f"- {line}")
+        console.print(f"- {escape(line)}", soft_wrap=True)

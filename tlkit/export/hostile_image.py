@@ -27,6 +27,8 @@ def bad_contents() -> list[tuple[str, bytes]]:
         ("a 60000 x 60000 JPEG", jpeg_bomb(jpeg, 60000)),
         ("a 60000 x 60000 GIF", b"GIF89a" + struct.pack("<HH", 60000, 60000) + b"\xf0\x00\x00" + bytes(64)),
         ("a 60000 x 60000 BMP", bmp_bomb(60000)),
+        ("a 60000 x 60000 WebP", webp_head(60000)),
+        ("an animated WebP", webp_head(64, animated=True)),
     ]
 
 
@@ -86,3 +88,12 @@ def bmp_bomb(side: int) -> bytes:
     """Return a BMP header that promises side x side pixels of 24 bits."""
     info = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54 + 64, 0, 0, 54) + info + bytes(64)
+
+
+def webp_head(side: int, *, animated: bool = False) -> bytes:
+    """Return a WebP (RFC 9649) of little more than its header, which promises side x side pixels, or frames of them."""
+    sides = (side - 1).to_bytes(3, "little") * 2
+    chunks = b"VP8X" + struct.pack("<II", 10, 2 if animated else 0) + sides
+    if animated:
+        chunks += b"ANIM" + struct.pack("<IIH", 6, 0, 0) + b"ANMF" + struct.pack("<I", 16) + bytes(16)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks

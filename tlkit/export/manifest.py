@@ -176,6 +176,15 @@ def sha256_of_files(export: Path) -> dict[str, str]:
     return digests
 
 
+def batch_sizes(max_batch: int) -> list[int]:
+    """Return the powers of two below `max_batch`, and `max_batch` itself: the sizes that the warm-up file holds.
+
+    >>> batch_sizes(24)
+    [1, 2, 4, 8, 16, 24]
+    """
+    return [*(2**power for power in range(max_batch.bit_length()) if 2**power < max_batch), max_batch]
+
+
 def versions(base: str | Path) -> list[int]:
     """Return the versions under a model's base path, oldest first.
 

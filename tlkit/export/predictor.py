@@ -12,18 +12,13 @@ import tensorflow as tf
 
 from tlkit.errors import DataError, ExportError
 from tlkit.export.manifest import Manifest, resolve_export
+from tlkit.export.records import ALLOWED, file_content, not_answered, path_of, records_of, text_content
 from tlkit.export.text_ops import FIX, provide_ops
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tlkit.preprocessing.table import TablePreprocessing
-
-_ALLOWED = {
-    "image": "JPEG, PNG, BMP, GIF and WebP of up to 40 megapixels",
-    "text": "texts of any length",
-    "row": "a value for each column",
-}
 
 
 class SavedModelPredictor:
@@ -51,11 +46,11 @@ class SavedModelPredictor:
         self.export = resolve_export(path)
         self.manifest = Manifest.read(self.export)
         self.batch_size = batch_size
-        if self.manifest.interface.content not in _ALLOWED:
+        if self.manifest.interface.content not in ALLOWED:
             raise ExportError(
                 f"{self.export} takes contents that this tlkit does not know",
                 received=self.manifest.interface.content,
-                allowed=list(_ALLOWED),
+                allowed=list(ALLOWED),
                 fix="upgrade tlkit",
             )
         try:
@@ -99,19 +94,16 @@ class SavedModelPredictor:
         if self.manifest.interface.columns:
             return self._predict_rows(items, top)
         is_text = self.manifest.interface.content == "text"
-        checked: list[Any] = [(_text if is_text else _path)(item, at) for at, item in enumerate(items)]
+        checked: list[Any] = [(text_content if is_text else path_of)(item, at) for at, item in enumerate(items)]
         order = sorted(range(len(items)), key=lambda at: len(checked[at])) if is_text else range(len(items))
+        about = self.manifest.interface.outputs_or(self.manifest.labels, self.manifest.objective)
         answers: list[Any] = [None] * len(items)
         for start in range(0, len(items), self.batch_size):
             part = order[start : start + self.batch_size]
-            contents = [checked[at] if is_text else _read(checked[at]) for at in part]
-            classes, scores = self._run(contents, [_named(items[at], at, is_text) for at in part])
-            for row, at in enumerate(part):
-                answers[at] = {
-                    "input": str(items[at]),
-                    "classes": [label.decode("utf-8") for label in classes[row][:top]],
-                    "scores": [float(score) for score in scores[row][:top]],
-                }
+            contents = [checked[at] if is_text else file_content(checked[at]) for at in part]
+            found = self._run(contents, [(items[at], at) for at in part])
+            for at, record in zip(part, records_of([str(items[at]) for at in part], found, about, top), strict=True):
+                answers[at] = record
         return answers
 
     def predict_frame(self, frame: pd.DataFrame, *, rows_at_once: int = 4096) -> dict[str, np.ndarray]:
@@ -162,25 +154,7 @@ class SavedModelPredictor:
             part = rows[start : start + self.batch_size]
             columns = self._table.to_arguments(frame.iloc[start : start + self.batch_size])
             found = {key: value.numpy() for key, value in self._signature(**self._tensors(columns)).items()}
-            for row, given in enumerate(part):
-                values = {output.target: float(found[output.value][row]) for output in outputs if output.value}
-                ranked = {
-                    output.target: (
-                        [name.decode("utf-8") for name in found[output.classes][row][:top]],
-                        [float(score) for score in found[output.scores][row][:top]],
-                    )
-                    for output in outputs
-                    if not output.value
-                }
-                answer: dict[str, Any] = {"input": dict(given)}
-                if values:
-                    answer["predictions"] = values
-                if len(outputs) == 1 and ranked:
-                    answer["classes"], answer["scores"] = ranked[outputs[0].target]
-                elif ranked:
-                    answer["classes"] = {target: classes for target, (classes, _) in ranked.items()}
-                    answer["scores"] = {target: scores for target, (_, scores) in ranked.items()}
-                answers.append(answer)
+            answers += records_of([dict(row) for row in part], found, outputs, top)
         return answers
 
     @cached_property
@@ -195,42 +169,12 @@ class SavedModelPredictor:
             for column in self.manifest.interface.columns
         }
 
-    def _run(self, contents: list[bytes], names: list[str]) -> tuple[Any, Any]:
-        content = self.manifest.interface.content
+    def _run(self, contents: list[bytes], given: list[tuple[Any, int]]) -> dict[str, np.ndarray]:
         try:
             answer = self._signature(**{self.manifest.interface.input: tf.constant(contents, tf.string)})
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if len(contents) > 1:  # the error does not say which one it was
-                for item, name in zip(contents, names, strict=True):
-                    self._run([item], [name])
-            what = "an image that can be decoded" if content == "image" else "a text that the export answers"
-            raise DataError(f"{names[0]} is not {what}", allowed=_ALLOWED[content]) from error
-        return answer["classes"].numpy(), answer["scores"].numpy()
-
-
-def _named(item: object, position: int, is_text: bool) -> str:
-    return f"input {position + 1}" if is_text else str(item)
-
-
-def _path(item: object, position: int) -> Path:
-    if not isinstance(item, str | Path):
-        raise DataError(f"input {position + 1} is not the path of a file", received=item, allowed="strings and paths")
-    return Path(item)
-
-
-def _text(item: object, position: int) -> bytes:
-    if not isinstance(item, str):
-        raise DataError(f"input {position + 1} is not a text", received=item, allowed="strings")
-    try:
-        return item.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(f"input {position + 1} is not valid Unicode: {error.reason}") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+                for content, one in zip(contents, given, strict=True):
+                    self._run([content], [one])
+            raise not_answered(*given[0], self.manifest.interface.content) from error
+        return {name: value.numpy() for name, value in answer.items()}

@@ -49,16 +49,10 @@ def frame_of_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) 
 
     names = [column.name for column in columns]
     for number, row in enumerate(rows, 1):
-        if not isinstance(row, Mapping):
-            raise DataError(
-                f"row {number} is no mapping from column to value", received=type(row).__name__, allowed="dictionaries"
-            )
-        if row and not any(name in row for name in names):
-            near = did_you_mean(str(next(iter(row))), names)
-            raise DataError(f"row {number} has none of the columns", received=[*row], allowed=names, fix=near or None)
+        check_row(row, number, names)
     found = {
         column.name: pd.Series(
-            [_checked(row.get(column.name), column, number) for number, row in enumerate(rows, 1)],
+            [checked_value(row.get(column.name), column, number) for number, row in enumerate(rows, 1)],
             dtype={"int64": "Int64", "float32": "float64"}.get(column.dtype, "object"),
         )
         for column in columns
@@ -66,8 +60,37 @@ def frame_of_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) 
     return pd.DataFrame(found, columns=names)
 
 
-def _checked(value: Any, column: Column, row: int) -> Any:
-    """Return a value as the table holds it, None where it is missing."""
+def check_row(row: object, number: int, names: Sequence[str]) -> None:
+    """Refuse what is no row, or a row that has none of the columns.
+
+    Args:
+        row: what the client gave.
+        number: from 1.
+        names: the columns.
+
+    Raises:
+        DataError: it is no mapping, or holds other keys only.
+    """
+    if not isinstance(row, Mapping):
+        raise DataError(
+            f"row {number} is no mapping from column to value", received=type(row).__name__, allowed="dictionaries"
+        )
+    if row and not any(name in row for name in names):
+        near = did_you_mean(str(next(iter(row))), names)
+        raise DataError(f"row {number} has none of the columns", received=[*row], allowed=names, fix=near or None)
+
+
+def checked_value(value: Any, column: Column, row: int) -> Any:
+    """Return a value as the table holds it, None where it is missing.
+
+    Args:
+        value: what the client gave.
+        column: whose value it is.
+        row: its number, from 1.
+
+    Raises:
+        DataError: it is of another type than the column's; the message names row and column.
+    """
     if isinstance(value, np.generic):
         value = value.item() if not isinstance(value, np.datetime64) else str(value)
     kind = _kind(column)

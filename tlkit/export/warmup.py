@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tlkit.export.interface import Interface, interface_of
-from tlkit.export.manifest import WARMUP_PATH, SignatureInfo
+from tlkit.export.manifest import WARMUP_PATH, SignatureInfo, batch_sizes
 from tlkit.export.signatures import CLASSIFY_METHOD, REGRESS_METHOD
 
 if TYPE_CHECKING:
@@ -72,16 +72,6 @@ def row_values(example: bytes, interface: Interface) -> dict[str, bytes | float 
         values = getattr(features[column.argument], kinds[column.dtype]).value if column.argument in features else ()
         found[column.argument] = values[0] if values else column.absent_value
     return found
-
-
-def batch_sizes(max_batch: int) -> list[int]:
-    """Return the powers of two below `max_batch`, and `max_batch` itself.
-
-    >>> batch_sizes(24)
-    [1, 2, 4, 8, 16, 24]
-    """
-    sizes = [2**power for power in range(max_batch.bit_length()) if 2**power < max_batch]
-    return [*sizes, max_batch]
 
 
 def write_warmup(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -27,7 +28,7 @@ class Item(NamedTuple):
     def describe(self, most: int = 500) -> str:
         """Give what a person knows it by, cut to `most` characters."""
         shown = self.fields if self.content is None else self.content
-        text = shown if isinstance(shown, str) else str(shown)
+        text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
         return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -126,7 +126,12 @@ def run_scoring(
     _check_output(options)
     pipeline.check_beam()
     store = ShardStore(options.folder, options.suffix)
-    options.folder.mkdir(exist_ok=True)
+    try:
+        options.folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{options.folder} cannot be made: {error.strerror}", fix="write the output to another folder"
+        ) from error
     with _alone(options.folder), _tidied(store):
         source, plan = _plan(options, store, source, manifest, export)
         plan_id = plan.id

@@ -12,14 +12,12 @@ import numpy as np
 
 from tlkit.errors import ConfigError, DataError, ServerError, check_choice
 from tlkit.export.manifest import Manifest, SignatureInfo
-from tlkit.serving import records
 from tlkit.serving.client_arrays import arrays_of, example_of, rows_of
+from tlkit.serving.client_records import DEFAULT_SIGNATURE, RecordAsker
 from tlkit.serving.connect import connect
 from tlkit.serving.status import Code
 from tlkit.serving.transport import ClassScore, ModelMetadata, ModelVersion, TransportError, with_retries
 
-DEFAULT_SIGNATURE = "serving_default"
-_REFUSED = ("INVALID_ARGUMENT", "UNIMPLEMENTED")
 _NOT_YET = ("UNAVAILABLE", "NOT_FOUND", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION")
 _POLL = 0.1  # seconds between two looks at a server that is not ready
 # Tests put their own clock here.
@@ -253,18 +251,14 @@ class ServingClient:
             DataError: a file cannot be read, or the model does not take it; the message names it.
             ServerError: there is no answer, or an error.
         """
-        items = _listed(paths)
-        return self._predict_contents(items, range(len(items)), records.file_content, "image", top)
+        return self._asker().files(_listed(paths), top)
 
     def predict_texts(self, texts: Iterable[str], *, top: int | None = None) -> list[dict[str, Any]]:
         """Answer about texts, which serving_default takes in UTF-8; see `predict_files`.
 
         Texts of similar length are sent together, because a batch costs what its longest text costs.
         """
-        items = _listed(texts)
-        sizes = [len(records.text_content(item, at)) for at, item in enumerate(items)]
-        order = sorted(range(len(items)), key=sizes.__getitem__)
-        return self._predict_contents(items, order, records.text_content, "text", top)
+        return self._asker().texts(_listed(texts), top)
 
     def predict_rows(self, rows: Iterable[Mapping[str, Any]], *, top: int | None = None) -> list[dict[str, Any]]:
         """Answer about rows of a table.
@@ -282,84 +276,7 @@ class ServingClient:
             DataError: a row does not fit the columns.
             ServerError: there is no answer, or an error.
         """
-        items = _listed(rows)
-        signature = self._signature(DEFAULT_SIGNATURE)
-        maker = records.Rows(self._known().signatures, DEFAULT_SIGNATURE, self.manifest)
-        arrays = maker.arrays(items)
-        answers = records.answers_of(signature, self.manifest)
-        found: list[dict[str, Any]] = []
-        for start in range(0, len(items), self.batch_size):
-            part = items[start : start + self.batch_size]
-            piece = {name: array[start : start + self.batch_size] for name, array in arrays.items()}
-            found += self._records([dict(row) for row in part], signature, piece, answers, top)
-        return found
-
-    def _predict_contents(
-        self,
-        items: Sequence[Any],
-        order: Sequence[int],
-        content: Callable[[object, int], bytes],
-        kind: str,
-        top: int | None,
-    ) -> list[dict[str, Any]]:
-        signature = self._signature(DEFAULT_SIGNATURE)
-        if [info.dtype for info in signature.inputs.values()] != ["string"]:
-            raise DataError(
-                f"the model {self.model!r} does not take {kind}s alone",
-                received={name: info.dtype for name, info in signature.inputs.items()},
-                allowed="one input of strings",
-                fix="use predict or predict_rows",
-            )
-        name = next(iter(signature.inputs))
-        answers = records.answers_of(signature, self.manifest)
-        found: list[Any] = [None] * len(items)
-        for start in range(0, len(order), self.batch_size):
-            places = order[start : start + self.batch_size]
-            contents = np.empty(len(places), object)
-            contents[:] = [content(items[at], at) for at in places]
-            given = [str(items[at]) for at in places]
-            try:
-                made = self._records(given, signature, {name: contents}, answers, top)
-            except ServerError as error:
-                if error.code not in _REFUSED:
-                    raise
-                named = [f"input {at + 1}" if kind == "text" else str(items[at]) for at in places]
-                self._find_refused(signature, name, contents, named, kind)
-                raise
-            for at, record in zip(places, made, strict=True):
-                found[at] = record
-        return found
-
-    def _records(
-        self,
-        given: Sequence[Any],
-        signature: SignatureInfo,
-        arrays: dict[str, np.ndarray],
-        answers: Sequence[records.Answer],
-        top: int | None,
-    ) -> list[dict[str, Any]]:
-        outputs = self._run(DEFAULT_SIGNATURE, signature, arrays, [])
-        self._check_rows(outputs.values(), len(given))
-        lacking = {name for one in answers for name in one[1:] if name} - outputs.keys()
-        if lacking:
-            raise ServerError(
-                f"{self.target}: the model {self.model!r} does not answer as the manifest says",
-                code="FAILED_PRECONDITION", received=sorted(outputs), allowed=sorted(lacking),
-            )  # fmt: skip
-        return records.records_of(given, outputs, answers, top)
-
-    def _find_refused(
-        self, signature: SignatureInfo, name: str, contents: np.ndarray, named: list[str], kind: str
-    ) -> None:
-        """Say which one it was, for the server does not."""
-        for place, one in enumerate(named):
-            try:
-                self._run(DEFAULT_SIGNATURE, signature, {name: contents[place : place + 1]}, [])
-            except ServerError as error:
-                if error.code not in _REFUSED:
-                    raise
-                what = "an image that can be decoded" if kind == "image" else "a text that the export answers"
-                raise DataError(f"{one} is not {what}", allowed=records.ALLOWED[kind]) from error
+        return self._asker().rows(_listed(rows), top)
 
     # Requests
 
@@ -375,6 +292,18 @@ class ServingClient:
         self, name: str, signature: SignatureInfo, arrays: dict[str, np.ndarray], wanted: Sequence[str]
     ) -> dict[str, np.ndarray]:
         return self._ask(partial(self._transport.predict, name, signature, arrays, wanted))
+
+    def _asker(self) -> RecordAsker:
+        signature = self._signature(DEFAULT_SIGNATURE)
+
+        def run(arrays: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+            outputs = self._run(DEFAULT_SIGNATURE, signature, arrays, [])
+            self._check_rows(outputs.values(), rows)
+            return outputs
+
+        return RecordAsker(
+            f"{self.target}: the model {self.model!r}", self._known().signatures, self.manifest, self.batch_size, run
+        )
 
     def _examples(
         self, method: str, examples: Iterable[Any], name: str | None, context: Any

@@ -9,6 +9,8 @@ from typing import Any
 from tlkit.errors import ConfigError, check_choice
 from tlkit.serving.transport import Transport
 
+_SCHEMES = ("http", "https", "grpc", "grpcs")
+
 
 def connect(target: str, model: str, **options: Any) -> Transport:
     """Make the transport that an address asks for; nothing is sent yet.
@@ -22,7 +24,12 @@ def connect(target: str, model: str, **options: Any) -> Transport:
         ConfigError: the address or a certificate is not usable, or gRPC is wanted and not installed.
     """
     parts = urllib.parse.urlsplit(target)
-    check_choice("scheme of a server's address", parts.scheme, ("http", "https", "grpc", "grpcs"))
+    if "://" not in target and parts.scheme not in _SCHEMES:
+        raise ConfigError(
+            "a server's address begins with its protocol", received=target,
+            fix=f"http://{target} or, for gRPC's port, grpc://{target}",
+        )  # fmt: skip
+    check_choice("scheme of a server's address", parts.scheme, _SCHEMES)
     try:
         usable = bool(parts.hostname) and parts.port != 0
     except ValueError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tlkit.errors import ConfigError, ExportError
-from tlkit.export.manifest import MANIFEST_NAME, Manifest, versions
+from tlkit.export.manifest import MANIFEST_NAME, Manifest, batch_sizes, versions
 
 if TYPE_CHECKING:
     import jinja2
@@ -67,6 +67,7 @@ class Deployment:
         cores: processor cores of one server.
         models_path: the model's folder of versions, as seen from the folder of the files.
         export_path: the same, as seen from where the user stands.
+        folder: what the folder of the files is called there.
 
     Raises:
         ConfigError: a value that no server could use.
@@ -82,10 +83,13 @@ class Deployment:
     cores: int = 2
     models_path: str = ""
     export_path: str = ""
+    folder: str = "serving"
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
         check_image(self.image)
+        if not self.folder.isprintable():  # it stands in comments, which end with their line
+            raise ConfigError("the folder's name cannot be printed", received=self.folder, fix="choose another --to")
         if self.cores < 1:
             raise ConfigError("a server needs a core", received=self.cores, allowed="a whole number above 0")
         if self.canary == self.stable:
@@ -212,6 +216,7 @@ def facts(
         cores=cores,
         models_path=_seen_from(base, to, to.parent),
         export_path=_seen_from(base, to.parent, to.parent),
+        folder=to.name,
     )
 
 
@@ -252,15 +257,6 @@ def render(deployment: Deployment) -> dict[str, str]:
         name.removesuffix(".j2"): environment.get_template(name).render(values)
         for name in sorted(environment.list_templates(extensions=["j2"]))
     }
-
-
-def batch_sizes(max_batch: int) -> list[int]:
-    """Return the powers of two below `max_batch`, and `max_batch`: the sizes that the warm-up file holds.
-
-    >>> batch_sizes(24)
-    [1, 2, 4, 8, 16, 24]
-    """
-    return [*(2**power for power in range(max_batch.bit_length()) if 2**power < max_batch), max_batch]
 
 
 def label_moves(before: Mapping[str, int], served: list[int], after: Deployment) -> list[str]:

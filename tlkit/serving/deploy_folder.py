@@ -60,11 +60,21 @@ class DeployFolder:
             "beside" (changed by the user; the new content is in NAME.new).
 
         Raises:
-            OSError: the folder cannot be written to.
+            ConfigError: the folder cannot be written to.
         """
+        try:
+            return self._write_all(files, settings, pristine or {}, force)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path} cannot be written to: {error.strerror}", fix="choose another folder"
+            ) from error
+
+    def _write_all(
+        self, files: Mapping[str, str], settings: Mapping[str, Any], pristine: Mapping[str, str], force: bool
+    ) -> dict[str, str]:
         outcome = {}
         for name, content in files.items():
-            offered = self._digests.get(name, _digest(pristine[name]) if pristine and name in pristine else None)
+            offered = self._digests.get(name, _digest(pristine[name]) if name in pristine else None)
             outcome[name] = self._write_one(name, content, offered, force)
         record = {
             "format": _FORMAT,
@@ -108,6 +118,8 @@ class DeployFolder:
                 raise TypeError("files and settings must be objects")
         except FileNotFoundError:
             return {}, {}
+        except NotADirectoryError:
+            raise ConfigError(f"{self.path} is a file", allowed="a folder, which is made where there is none") from None
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} cannot be read: {error}", fix="remove it; then every file counts as yours, and none is lost"

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.serving.example_results import Classification
-from tlkit.serving.json_document import BadRequestError, Document, Nested, shown, type_name
+from tlkit.serving.json_document import BadRequestError, Document, Nested, Repeated, shown, type_name
 from tlkit.serving.json_tensor import as_bytes, as_json, is_base64
 from tlkit.serving.short_floats import short_floats
 
@@ -83,11 +83,10 @@ def _example(value: Any, document: Document) -> bytes:
         raise BadRequestError(f"Example must be JSON object but got JSON {type_name(value)}")
     example = tf.train.Example()
     features = example.features.feature
-    for name, content in value.items():
-        try:
-            feature = features[name]
-        except (UnicodeEncodeError, ValueError):
-            raise BadRequestError("JSON Parse error: The surrogate pair in string is invalid.") from None
+    # A feature that is given twice is the later one, unlike the keys of the document.
+    for name, content in value.pairs if isinstance(value, Repeated) else value.items():
+        feature = features[name]
+        feature.Clear()
         _fill(feature, name, content if isinstance(content, list) else [content], document)
     return bytes(example.SerializeToString())
 

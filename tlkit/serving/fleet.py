@@ -185,8 +185,9 @@ class Fleet:
         model = self._models.get(name)
         if version is not None:
             return self._available(model, name, version).number
-        if model is not None and label is not None:
-            if label not in model.labels and label not in model.served.labels:
+        if label is not None:
+            # TensorFlow Serving looks for the label first, whatever the model.
+            if model is None or (label not in model.labels and label not in model.served.labels):
                 raise ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
             target = model.labels.get(label, model.served.labels.get(label, -1))
             return self._available(model, name, target).number
@@ -206,7 +207,8 @@ class Fleet:
         model = self._models.get(name)
         found = model.statuses() if model is not None else []
         if not found:
-            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+            asked = "any versions" if version is None else f"version {version}"
+            raise ServingError(Code.NOT_FOUND, f"Could not find {asked} of model {name}")
         if version is None:
             return found
         one = [status for status in found if status.version == version]
@@ -423,13 +425,15 @@ class Fleet:
     def _died_loading(self, model: ModelState, one: VersionState, error: WorkerDiedError) -> None:
         """Try once more, alone, so that no call can be what ended the process; then give up."""
         one.deaths += error.begun
-        if one.deaths >= 2:
+        if one.deaths >= 2 and one.state != "END":  # else it is not wanted any more
             self._fail(model, one, Code.INTERNAL, f"loading it ended the model's process twice: {error}")
 
     def _fail(self, model: ModelState, one: VersionState, code: Code, message: str) -> None:
         one.end(code, message)
         model.source.failed(one.number)
-        log.warning("%s version %d could not be loaded: %s", model.served.name, one.number, message)
+        # At the start a server tells all that is not served when it knows it, once.
+        level = logging.WARNING if self._started else logging.DEBUG
+        log.log(level, "%s version %d could not be loaded: %s", model.served.name, one.number, message)
 
     def _worker_up(self) -> None:
         self._work.set()

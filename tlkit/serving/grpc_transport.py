@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,14 +171,21 @@ class GrpcTransport:
             code = Code(status.code().value[0])
             message = " ".join((status.details() or "").split()) or "no reason given"
             wait = next((v for k, v in status.trailing_metadata() or () if k == _PUSHBACK), None)
+            answered = code not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
             raise TransportError(
                 code,
-                f"{code.name}: {message}",
-                answered=code not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED),
+                f"{code.name}: {message if answered else _without_address(message)}",
+                answered=answered,
                 wait=_seconds(wait),
                 # A message that is too large is one again the next time; a negative pushback forbids another try.
                 final="larger than max" in message or (wait is not None and _seconds(wait) is None),
             ) from None
+
+
+def _without_address(message: str) -> str:
+    """Cut what gRPC says of a failed connection down to the reason: the address is told anyway."""
+    last = message.rpartition("last error: ")[2]
+    return re.sub(r"^[A-Z_]+: (ipv[46]|unix|dns):\S+ ", "", last)
 
 
 def _input(examples: Sequence[Any], context: Any) -> Any:

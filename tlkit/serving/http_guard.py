@@ -240,7 +240,7 @@ class _OneWrite:
 
 
 class GuardedApp:
-    """The outermost part of the ASGI app: refuses heads with too many headers, and writes the access log.
+    """The outermost part of the ASGI app: refuses heads that are too large or ambiguous, and writes the access log.
 
     Args:
         app: what answers.
@@ -288,6 +288,9 @@ class GuardedApp:
         headers = scope["headers"]
         if not scope["http_version"].startswith("1."):
             await _refuse_head(send, "HTTP/1.1 and HTTP/1.0 are spoken here", 505)
+        elif {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}:
+            # A proxy before this server may believe the other one, and take a part of this body for a request.
+            await _refuse_head(send, "a request has Content-Length or Transfer-Encoding, not both", 400)
         elif len(headers) > self.limits.headers:
             await _refuse_head(send, f"the request has more than {self.limits.headers} headers")
         elif _head_bytes(scope) > self.limits.head_bytes:

@@ -24,14 +24,23 @@ _TOKEN = re.compile(
     rf"[{_SPACE}]*(?:(?P<open>\[(?:[{_SPACE}]*\[)*)|(?P<close>\](?:[{_SPACE}]*\])*)|(?P<string>{_STRING})"
     rf"|(?P<scalar>{_NUMBER}|-?Infinity|NaN|true|false|null)|(?P<mark>[{{}}:,]))"
 )
+#: RapidJSON knows more words for numbers that are not finite than Python does.
+_ODD_NUMBER = re.compile(r"-?(?:Inf(?!i)|NaN)")
+_NOT_FINITE = re.compile(rf"{_STRING}|-?(?:Infinity|Inf(?!i)|NaN)")
+#: An escape; alone is half of a surrogate pair without its other half.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>u[dD][89a-fA-F])|.)", re.DOTALL
+)
+#: So many brackets are looked at to say which one is missing.
+_MOST_BRACKETS = 1_000_000
 #: What RapidJSON says where Python's parser says the key.
 _MESSAGES = {
     "Expecting value": "Invalid value.",
     "Expecting property name": "Missing a name for object member.",
     "Illegal trailing comma": "Missing a name for object member.",
     "Expecting ':'": "Missing a colon after a name of object member.",
-    "Expecting ','": "Missing a comma or a closing bracket after an element.",
     "Unterminated string": "Missing a closing quotation mark in string.",
+    "Invalid \\u": "Incorrect hex digit after \\u escape in string.",
     "Invalid \\": "Invalid escape character in string.",
     "Invalid control": "Invalid encoding in string.",
 }
@@ -49,6 +58,18 @@ class Nested:
     """A value that is nested too deeply to be held: `kind` is "Array" or "Object"."""
 
     kind: str
+
+
+class Repeated(dict[str, Any]):
+    """An object in which a key stands more than once: as a dict it holds each key's first value.
+
+    Args:
+        pairs: all keys and values, in their order.
+    """
+
+    def __init__(self, pairs: list[tuple[str, Any]]):
+        super().__init__(reversed(pairs))
+        self.pairs = pairs
 
 
 @dataclass(frozen=True)
@@ -76,7 +97,8 @@ class Document:
 def parse(body: bytes) -> Document:
     """Parse the body of a request.
 
-    As in TensorFlow Serving, text after the document is ignored, and of keys that occur twice the first one counts.
+    As in TensorFlow Serving, text after the document is ignored, of keys that occur twice the first one counts
+    (see `Repeated`), and Inf, -Inf and -NaN are numbers too.
 
     Example:
         >>> parse(b'{"instances": [1, NaN]} and so on').members
@@ -99,14 +121,21 @@ def parse(body: bytes) -> Document:
         raise BadRequestError("JSON Parse error: The document is empty")
     try:
         try:
-            document, _ = _DECODER.raw_decode(text)
-        except RecursionError:
-            document = _deep(text)
+            document, end = _decoded(text)
+        except json.JSONDecodeError as error:
+            if not _ODD_NUMBER.match(text, error.pos):
+                raise
+            text = _NOT_FINITE.sub(_as_python_writes, text)
+            document, end = _decoded(text)
     except json.JSONDecodeError as error:
-        message = next((text for start, text in _MESSAGES.items() if error.msg.startswith(start)), error.msg)
-        raise BadRequestError(f"JSON Parse error: {message} at offset: {error.pos}") from None
+        raise BadRequestError(f"JSON Parse error: {_what_is_wrong(error)} at offset: {error.pos}") from None
     except ValueError as error:  # an integer of more digits than Python converts
         raise BadRequestError(f"JSON Parse error: {error}") from None
+    if "\\ud" in text or "\\uD" in text:
+        alone = next((escape for escape in _ESCAPE.finditer(text, 0, end) if escape["alone"]), None)
+        if alone is not None:
+            message = f"JSON Parse error: The surrogate pair in string is invalid. at offset: {alone.start()}"
+            raise BadRequestError(message)
     if not isinstance(document, dict):
         raise BadRequestError(f"JSON Value: {shown(document)} Is not object")
     return Document(text, document)
@@ -178,21 +207,56 @@ def _add(text: str, parts: list[str], room: int) -> int:
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    return found if len(found) == len(pairs) else dict(reversed(pairs))
+    return found if len(found) == len(pairs) else Repeated(pairs)
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
 
 
-def _deep(text: str) -> Any:
+def _decoded(text: str) -> tuple[Any, int]:
+    """Return the document, and where it ends."""
+    try:
+        return _DECODER.raw_decode(text)
+    except RecursionError:
+        return _deep(text)
+
+
+def _as_python_writes(match: re.Match[str]) -> str:
+    """Return a string as it is, and a number that is not finite as Python's parser knows it."""
+    word = match[0]
+    if word.startswith('"'):
+        return word
+    if word.endswith("NaN"):
+        return "NaN"
+    return "-Infinity" if word.startswith("-") else "Infinity"
+
+
+def _what_is_wrong(error: json.JSONDecodeError) -> str:
+    """Say it in RapidJSON's words."""
+    if not error.msg.startswith("Expecting ','"):
+        return next((text for start, text in _MESSAGES.items() if error.msg.startswith(start)), error.msg)
+    if error.pos and error.doc[error.pos - 1].isdigit():
+        if error.doc[error.pos : error.pos + 1] == ".":
+            return "Miss fraction part in number."
+        if error.doc[error.pos : error.pos + 1] in ("e", "E"):
+            return "Miss exponent in number."
+    brackets = re.findall(r"[][{}]", re.sub(_STRING, "", error.doc[: error.pos]))
+    open_ones = 0
+    for bracket in reversed(brackets[-_MOST_BRACKETS:]):
+        open_ones += 1 if bracket in "[{" else -1
+        if open_ones > 0:
+            return f"Missing a comma or {'] after an array element' if bracket == '[' else '} after an object member'}."
+    return "Missing a comma or a closing bracket after an element."
+
+
+def _deep(text: str) -> tuple[Any, int]:
     """Parse an object of which some value is nested too deeply, member by member."""
     if text[0] != "{":
-        _skip(text, 0)
-        return Nested("Array")
+        return Nested("Array"), _skip(text, 0)
     members: dict[str, Any] = {}
     at = _after_space(text, 1)
     if text[at : at + 1] == "}":
-        return members
+        return members, at + 1
     while True:
         if text[at : at + 1] != '"':
             raise json.JSONDecodeError("Expecting property name", text, at)
@@ -209,7 +273,7 @@ def _deep(text: str) -> Any:
         at = _after_space(text, end)
         mark = text[at : at + 1]
         if mark == "}":
-            return members
+            return members, at + 1
         if mark != ",":
             raise json.JSONDecodeError("Expecting ','", text, at)
         at = _after_space(text, at + 1)

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tlkit.errors import ExportError
+from tlkit.serving.graph_paths import GraphPaths, node_name
 
-#: Runs code that is not in the graph.
-_CODE = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction", "LoadLibrary", "RpcCall", "RemoteCall"}
+#: Runs code that is not in the graph, or speaks to other machines.
+_CODE = {
+    "PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction", "LoadLibrary", "RpcCall", "RemoteCall", "RpcServer",
+    "RpcServerRegister", "RpcServerStart", "RpcClient", "DatasetFromGraph", "DataServiceDataset", "RegisterDataset",
+    "MlirPassthroughOp", "XlaCustomCall", "FileSystemSetConfiguration",
+}  # fmt: skip
 #: Opens files by a name that the graph or the client chooses.
 _FILES = {
     "ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "TextLineReader", "TFRecordReader",
     "FixedLengthRecordReader", "LMDBReader", "TextLineDataset", "TFRecordDataset", "FixedLengthRecordDataset",
     "LMDBDataset", "SqlDataset", "CSVDataset", "CacheDataset", "SnapshotDataset", "SaveDataset", "LoadDataset",
     "MatchingFilesDataset", "CreateSummaryFileWriter", "CreateSummaryDbWriter", "DebugIdentity", "DebugNanCount",
-    "DebugNumericSummary", "ImmutableConst", "GenerateVocabRemapping", "LoadAndRemapMatrix",
+    "DebugNumericSummary", "ImmutableConst", "GenerateVocabRemapping", "LoadAndRemapMatrix", "SnapshotDatasetReader",
+    "SnapshotNestedDatasetReader", "SnapshotChunkDataset", "ListSnapshotChunksDataset", "DatasetToTFRecord",
+    "DistributedSave", "RecordInput", "Skipgram", "DumpTensor", "CalibrationStatisticsSaver",
 }  # fmt: skip
-#: Restoring is how a SavedModel loads, so these are refused only where an answer is computed from them.
-_CHECKPOINTS = {
-    "Save", "SaveV2", "SaveSlices", "Restore", "RestoreV2", "RestoreSlice", "MergeV2Checkpoints",
-    "CheckpointHasKey", "ReadVariableFromCheckpoint",
+#: Restoring is how a SavedModel loads, so these are refused only where they do something else.
+_RESTORES = {"Restore", "RestoreV2", "RestoreSlice", "DTensorRestoreV2"}
+_CHECKPOINTS = _RESTORES | {
+    "Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints", "CheckpointHasKey", "ReadVariableFromCheckpoint",
 }  # fmt: skip
+#: Fills a table from a file, which has to be one of the model's assets.
+_TABLES = {"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"}
 #: Where PrintV2 may write; anything else is the name of a file.
 _STREAMS = {b"", b"stdout", b"stderr", b"log(info)", b"log(warning)", b"log(error)"}
+_INIT = "__saved_model_init_op"
+_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 
 
 def refuse(meta_graphs: Iterable[Any], where: str) -> None:
@@ -50,15 +63,85 @@ def refuse(meta_graphs: Iterable[Any], where: str) -> None:
             )
 
 
+def refuse_files(meta_graphs: Iterable[Any], export: Path) -> None:
+    """Refuse a version whose files are not its own: what it loads could be any file of this machine.
+
+    Links may go to other places in the base path, as Kubernetes and stores of versions use them.
+
+    Args:
+        meta_graphs: of the SavedModel's proto.
+        export: the version folder.
+
+    Raises:
+        ExportError: a link leaves the base path, an asset is not below assets/, or there is a pipe or a device.
+    """
+    homes = (export.resolve(), export.absolute().parent.resolve())
+    for root, folders, files in os.walk(export):
+        for path in (Path(root, name) for name in (*folders, *files)):
+            real = path.resolve()
+            if not any(real.is_relative_to(home) for home in homes):
+                raise _foreign(f"{path} is a link that leaves the base path")
+            if not real.is_file() and not real.is_dir():
+                raise _foreign(f"{path} is neither a file nor a folder")
+    for meta in meta_graphs:
+        for one in asset_files(meta):
+            place = PurePosixPath(one.filename)
+            if place.is_absolute() or ".." in place.parts or "://" in one.filename or "\0" in one.filename:
+                raise _foreign(f"{export} has an asset outside of its folder, {one.filename!r:.200}")
+
+
+def _foreign(what: str) -> ExportError:
+    return ExportError(what, fix="serve it with --trust if you know where it comes from")
+
+
 def _refused(meta: Any) -> Iterator[str]:
-    functions = {function.signature.name: function for function in meta.graph_def.library.function}
-    bodies = [meta.graph_def.node, *(function.node_def for function in functions.values())]
-    for nodes in bodies:
-        for node in nodes:
-            name = _base_name(node.op)
-            if name in _CODE or name in _FILES or (name == "Print" and not _prints_to_stream(node)):
+    paths = GraphPaths(meta)
+    for _, node in paths.nodes():
+        name = _base_name(node.op)
+        if name in _CODE or name in _FILES or (name == "Print" and not _prints_to_stream(node)):
+            yield node.op
+        if name == "FixedUnigramCandidateSampler" and node.attr["vocab_file"].s:
+            yield node.op
+    yield from _misplaced(meta, paths)
+
+
+def _misplaced(meta: Any, paths: GraphPaths) -> Iterator[str]:
+    """Yield what is all right in a SavedModel, but not where it is, or not with this file.
+
+    Loading runs two things: first the restoring operation, which is told the checkpoint's place, and then the
+    initializing one, which is told those of the assets. Clients run what the signatures answer.
+    """
+    answers = [info.name for key, one in meta.signature_def.items() if key != _INIT for info in one.outputs.values()]
+    for _, node in paths.reached(answers):
+        if node.op in _CHECKPOINTS or node.op in _TABLES:
+            yield node.op
+    prefix = node_name(meta.saver_def.filename_tensor_name)
+    for body, node in paths.reached([meta.saver_def.restore_op_name]):
+        if node.op in _RESTORES:
+            if not paths.comes_from(body, node.input[0], {prefix}):
                 yield node.op
-    yield from _computed_from_files(meta, functions)
+        elif node.op in _CHECKPOINTS or node.op in _TABLES:
+            yield node.op
+    begins = [info.name for info in meta.signature_def[_INIT].outputs.values()] if _INIT in meta.signature_def else []
+    for key in _INIT_COLLECTIONS:
+        if key in meta.collection_def:
+            begins += meta.collection_def[key].node_list.value
+    assets = {node_name(one.tensor_info.name) for one in asset_files(meta)}
+    for body, node in paths.reached(begins):
+        if node.op in _CHECKPOINTS:
+            yield node.op
+        elif node.op in _TABLES and not paths.comes_from(body, node.input[1], assets):
+            yield f"{node.op} with a file that is none of its assets"
+
+
+def asset_files(meta: Any) -> list[Any]:
+    """Return the AssetFileDefs of a MetaGraphDef, wherever its writer has put them."""
+    if meta.asset_file_def or "saved_model_assets" not in meta.collection_def:
+        return list(meta.asset_file_def)
+    holder = type(meta)()
+    for packed in meta.collection_def["saved_model_assets"].any_list.value:
+        packed.Unpack(holder.asset_file_def.add())
+    return list(holder.asset_file_def)
 
 
 def _base_name(op: str) -> str:
@@ -72,51 +155,3 @@ def _base_name(op: str) -> str:
 
 def _prints_to_stream(node: Any) -> bool:
     return "output_stream" not in node.attr or node.attr["output_stream"].s in _STREAMS
-
-
-def _computed_from_files(meta: Any, functions: Mapping[str, Any]) -> Iterator[str]:
-    """Walk back from the outputs of the signatures and yield the checkpoint operations on the way."""
-    nodes = {node.name: node for node in meta.graph_def.node}
-    pending = [
-        _node_name(info.name)
-        for key, signature in meta.signature_def.items()
-        if key != "__saved_model_init_op"
-        for info in signature.outputs.values()
-    ]
-    seen: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in seen or name not in nodes:
-            continue
-        seen.add(name)
-        node = nodes[name]
-        pending.extend(_node_name(source) for source in node.input)
-        if node.op in _CHECKPOINTS:
-            yield node.op
-        yield from _checkpoint_ops_inside(node, functions)
-
-
-def _checkpoint_ops_inside(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
-    pending = _called(node, functions)
-    seen: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for inner in functions[name].node_def:
-            if inner.op in _CHECKPOINTS:
-                yield inner.op
-            pending.extend(_called(inner, functions))
-
-
-def _called(node: Any, functions: Mapping[str, Any]) -> list[str]:
-    names = [node.op]
-    for value in node.attr.values():
-        names.append(value.func.name)
-        names.extend(function.name for function in value.list.func)
-    return [name for name in names if name in functions]
-
-
-def _node_name(tensor: str) -> str:
-    return tensor.removeprefix("^").partition(":")[0]

@@ -1,6 +1,6 @@
-"""Files, texts and rows as a signature takes them, and its answers as records; NumPy alone, as every client has it.
+"""What a server's outputs are about, and rows as a signature takes them; NumPy alone, as every client has it.
 
-The records are those of `tlkit.export.predictor.SavedModelPredictor`. What a manifest says about the answers is used
+What a manifest says about the answers is used
 where there is one; otherwise the names of the outputs say it: `classes` and `scores`, or `<target>_classes` and
 `<target>_scores`, belong together, and every other output is a value.
 """
@@ -10,21 +10,16 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlkit.errors import DataError, did_you_mean
-from tlkit.export import rows as export_rows
+from tlkit.errors import DataError
 from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo
+from tlkit.export.rows import check_row, checked_value
 from tlkit.preprocessing.columns import argument_names, column_from_dict
 from tlkit.serving.client_arrays import array_of
 
-ALLOWED = {
-    "image": "JPEG, PNG, BMP, GIF and WebP of up to 40 megapixels",
-    "text": "texts of any length",
-}
 #: What the kit's exports of tables take for a missing value, by dtype.
 _ABSENT: dict[str, Any] = {"string": b"", "float32": float("nan"), "int64": -(2**63)}
 
@@ -57,75 +52,6 @@ def answers_of(signature: SignatureInfo, manifest: Manifest | None) -> list[Answ
             answers.append(Answer(stem, classes=name, scores=scores))
             used |= {name, scores}
     return answers + [Answer(name, value=name) for name in signature.outputs if name not in used]
-
-
-def records_of(
-    given: Sequence[Any], outputs: Mapping[str, np.ndarray], answers: Sequence[Answer], top: int | None
-) -> list[dict[str, Any]]:
-    """Make a record of each row of an answer.
-
-    Args:
-        given: what each record says under `input`.
-        outputs: arrays by name, a row for each.
-        answers: what they are about.
-        top: how many of the best classes to keep; None keeps all.
-
-    Returns:
-        Dictionaries of `input`, `predictions` by target where there are values, and `classes` and `scores` where there
-        are classes, by target where there are several answers.
-    """
-    records = []
-    for row, item in enumerate(given):
-        values = {one.target: _value(outputs[one.value][row]) for one in answers if one.value}
-        ranked = {
-            one.target: (
-                [name.decode("utf-8") for name in outputs[one.classes][row][:top]],
-                [float(score) for score in outputs[one.scores][row][:top]],
-            )
-            for one in answers
-            if not one.value
-        }
-        record: dict[str, Any] = {"input": item}
-        if values:
-            record["predictions"] = values
-        if len(answers) == 1 and ranked:
-            record["classes"], record["scores"] = next(iter(ranked.values()))
-        elif ranked:
-            record["classes"] = {target: classes for target, (classes, _) in ranked.items()}
-            record["scores"] = {target: scores for target, (_, scores) in ranked.items()}
-        records.append(record)
-    return records
-
-
-def file_content(item: object, position: int) -> bytes:
-    """Read a file.
-
-    Raises:
-        DataError: it is no path, or the file cannot be read.
-    """
-    if not isinstance(item, str | Path):
-        raise DataError(f"input {position + 1} is not the path of a file", received=item, allowed="strings and paths")
-    path = Path(item)
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def text_content(item: object, position: int) -> bytes:
-    """Write a text in UTF-8.
-
-    Raises:
-        DataError: it is no text.
-    """
-    if not isinstance(item, str):
-        raise DataError(f"input {position + 1} is not a text", received=item, allowed="strings")
-    try:
-        return item.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(f"input {position + 1} is not valid Unicode: {error.reason}") from None
 
 
 class Rows:
@@ -165,24 +91,14 @@ class Rows:
         names = [column.name for column in self._columns] if self._columns else list(self._inputs)
         checked = []
         for number, row in enumerate(rows, 1):
-            if not isinstance(row, Mapping):
-                raise DataError(
-                    f"row {number} is no mapping from column to value",
-                    received=type(row).__name__,
-                    allowed="dictionaries",
-                )
-            if self._columns is None:
+            if self._columns is None and isinstance(row, Mapping):
                 row = self._by_input(row)
-            if row and not any(name in row for name in names):
-                near = did_you_mean(str(next(iter(row))), names)
-                raise DataError(
-                    f"row {number} has none of the columns", received=[*row], allowed=names, fix=near or None
-                )
+            check_row(row, number, names)
             checked.append(row)
         if self._columns is not None:
             return {
                 column.argument: self._column(
-                    [export_rows._checked(row.get(column.name), column, at) for at, row in enumerate(checked, 1)],
+                    [checked_value(row.get(column.name), column, at) for at, row in enumerate(checked, 1)],
                     self._inputs[column.argument],
                 )
                 for column in self._columns
@@ -237,10 +153,3 @@ class Rows:
             with np.errstate(over="ignore"):  # beyond float32 a value arrives as infinity, and so counts as missing
                 return np.array(filled, np.float64).astype(np.float32)
         return array_of(filled, "row", info)
-
-
-def _value(item: Any) -> Any:
-    """Give a value, or the values, as Python's own types; strings as text."""
-    if isinstance(item, np.ndarray):
-        return [_value(part) for part in item] if item.dtype == object else item.tolist()
-    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item()

@@ -244,7 +244,9 @@ class _Request:
         """
         pattern = {"POST": _CALL, "GET": _STATUS}.get(self.method)
         match = pattern.fullmatch(self.path) if pattern is not None else None
-        if match is None:
+        found = match.groupdict() if match is not None else {}
+        # The patterns ignore case, but a method is only known in small letters.
+        if match is None or (found.get("method") or "").lower() != (found.get("method") or ""):
             raise ServingError(Code.INVALID_ARGUMENT, f"Malformed request: {self.method} {self.path}")
         if match["version"]:
             # Python refuses to read numbers of more than 4,300 digits.
@@ -257,9 +259,8 @@ class _Request:
         if not self.name:
             raise ServingError(Code.INVALID_ARGUMENT, "Missing model name in request.")
         self.label = urllib.parse.unquote(match["label"]) if match["label"] else None
-        found = match.groupdict()
-        self.method_of_model = (found.get("method") or "").lower()
-        self.wants_metadata = bool(found.get("metadata"))
+        self.method_of_model = found.get("method") or ""
+        self.wants_metadata = found.get("metadata") == "metadata"  # in capitals it is a request for the status
 
     def header(self, wanted: bytes) -> bytes:
         """Give a header's value, or nothing."""

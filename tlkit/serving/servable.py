@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tlkit.serving.warm_up import Part, WarmUp
 
 _TAG = "serve"
+#: TensorFlow writes these above what is wrong.
+_SAYS_NOTHING = ("Graph execution error", "Detected at node")
 #: How many combinations of inputs and outputs are kept compiled; clients choose outputs by output_filter.
 _MOST_COMPILED = 64
 
@@ -68,6 +70,7 @@ class Servable:
             proto = saved_model_pb2.SavedModel.FromString((self.export / "saved_model.pb").read_bytes())
             if not trust:
                 op_check.refuse(proto.meta_graphs, str(self.export))
+                op_check.refuse_files(proto.meta_graphs, self.export)
             missing = provide(operations(proto))
             if missing:
                 raise ExportError(f"{self.export} needs operations of TensorFlow Text", received=missing[0], fix=FIX)
@@ -75,8 +78,7 @@ class Servable:
         except ExportError:
             raise
         except Exception as error:
-            first = (str(error).strip().splitlines() or [""])[0]
-            raise ExportError(f"{self.export} cannot be loaded: {type(error).__name__}: {first}") from error
+            raise ExportError(f"{self.export} cannot be loaded: {type(error).__name__}: {_gist(error)}") from error
         self.signatures = {name: meta.signature_def[name] for name in sorted(meta.signature_def)}
         self.input_dtypes = {
             name: {key: tf.dtypes.as_dtype(info.dtype).name for key, info in sorted(signature.inputs.items())}
@@ -131,11 +133,11 @@ class Servable:
         """Say whether every input and output of a signature has a known rank and a free first dimension."""
         return self._batchable[signature]
 
-    def warm_up(self, part: Part = "all") -> WarmUp:
+    def warm_up(self, part: Part = "all", stop: Callable[[], bool] = lambda: False) -> WarmUp:
         """Replay the warm-up requests, so that no client waits for the graph to be optimized; see `warm_up.warm_up`."""
         from tlkit.serving.warm_up import warm_up
 
-        return warm_up(self, part)
+        return warm_up(self, part, stop)
 
     def metadata(self) -> dict[str, Any]:
         """Return the answer of TensorFlow Serving's GET .../metadata."""
@@ -198,6 +200,12 @@ def _load(export: Path) -> tuple[Any, meta_graph_pb2.MetaGraphDef]:
         session.close()
         raise
     return session, meta
+
+
+def _gist(error: Exception) -> str:
+    """Return the line of an error that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.startswith(_SAYS_NOTHING)), "")
 
 
 def _is_batchable(signature: meta_graph_pb2.SignatureDef) -> bool:

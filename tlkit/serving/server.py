@@ -193,7 +193,7 @@ class _Server:
         self._signals += 1
         self._stop.set()
         if self._signals > 1:  # impatience
-            self._fleet.supervisor.kill()
+            self._fleet.supervisor.kill(final=True)
 
     async def _open_doors(self) -> tuple[Any, Any, int | None]:
         """Import and make the two doors: the worker imports TensorFlow meanwhile, which takes longer."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -33,6 +34,10 @@ SILENCE_SECONDS = 30.0
 _READ_AHEAD = 1 << 22
 _TAIL_BYTES = 8192
 _CLOCK_SLACK = 0.005
+#: How TensorFlow ends a process on purpose: "F0000 00:00:1795337634.689 15118 tensor_format.h:428] Check failed: ...".
+_FATAL = re.compile(rb"F\d{4} [^\]]*\] (.+)")
+_STOPPING = "the server is stopping"
+_STACK = (b"    @ ", b"*** Check failure stack trace")
 
 
 class WorkerDiedError(Exception):
@@ -114,6 +119,7 @@ class Supervisor:
         self._changed = asyncio.Event()  # set whenever something pending or loading has ended
         self._alone = asyncio.Lock()
         self._tail = bytearray()
+        self._fatal, self._line = "", b""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -148,10 +154,11 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._worker is not None:
-            self._lose(self._worker, "the server is stopping")
+            self._lose(self._worker, _STOPPING)
 
-    def kill(self) -> None:
-        """End the worker at once, as the watchdog does."""
+    def kill(self, *, final: bool = False) -> None:
+        """End the worker at once, as the watchdog does; with `final` no other one is started."""
+        self._stopping = self._stopping or final
         if self._worker is not None:
             self._worker.process.kill()
 
@@ -186,7 +193,8 @@ class Supervisor:
         except TimeoutError:
             raise ServingError(Code.DEADLINE_EXCEEDED, f"no answer within {timeout:g} s") from None
         except WorkerDiedError as error:
-            raise ServingError(Code.UNAVAILABLE, f"{error}; it is started again, try later") from None
+            again = "" if self._stopping else "; it is started again, try later"
+            raise ServingError(Code.UNAVAILABLE, f"{error}{again}") from None
 
     async def load(self, header: dict[str, Any], *, alone: bool = False) -> dict[str, Any]:
         """Let the worker load a version.
@@ -326,10 +334,10 @@ class Supervisor:
                 reason = await self._follow(self._worker)
             except OSError as error:
                 reason = f"the model's process cannot be started: {error.strerror or error}"
+            if self._worker is not None:
+                self._lose(self._worker, _STOPPING if self._stopping else reason)
             if self._stopping:
                 return
-            if self._worker is not None:
-                self._lose(self._worker, reason)
             if not self.ready.done():
                 self.ready.set_exception(ServingError(Code.UNAVAILABLE, reason))
             row = 1 if loop.time() - began >= STEADY_SECONDS else row + 1
@@ -341,6 +349,7 @@ class Supervisor:
     async def _follow(self, worker: WorkerProcess) -> str:
         """Read what the worker says until it ends; return why it did."""
         self._tail.clear()
+        self._fatal, self._line = "", b""
         reader, self._writer = await _open_stream(worker.connection)
         stderr = worker.process.stderr
         if stderr is not None:
@@ -357,9 +366,11 @@ class Supervisor:
         code = await asyncio.to_thread(_last_breath, worker)
         if stderr is not None:
             self._read_stderr(stderr.fileno())
+            self._show(b"\n" if self._line else b"")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         last = bytes(self._tail).decode("utf-8", "replace").strip().splitlines()[-1:]
-        return f"the model's process {what} ({how})" + (f": {last[0][:300]}" if last and not self.up else "")
+        said = self._fatal or (last[0] if last and not self.up else "")
+        return f"the model's process {what} ({how})" + (f": {said[:300]}" if said else "")
 
     def _take(self, header: dict[str, Any], payload: bytes) -> None:
         loop = asyncio.get_running_loop()
@@ -422,13 +433,24 @@ class Supervisor:
             while text := os.read(descriptor, 65536):
                 self._tail = (self._tail + text)[-_TAIL_BYTES:]
                 if self.up:
-                    sys.stderr.write(text.decode("utf-8", "replace"))
-                    sys.stderr.flush()
+                    self._show(text)
             asyncio.get_running_loop().remove_reader(descriptor)
         except BlockingIOError:
             return
         except OSError:
             asyncio.get_running_loop().remove_reader(descriptor)
+
+    def _show(self, text: bytes) -> None:
+        """Show whole lines, but not a failed check: its text is part of the reason, and its stack tells nobody here."""
+        *lines, self._line = (self._line + text).split(b"\n")
+        if len(self._line) > _TAIL_BYTES:
+            lines, self._line = [*lines, self._line], b""
+        for line in lines:
+            if failed := _FATAL.match(line):
+                self._fatal = failed[1].decode("utf-8", "replace")
+            elif not line.startswith(_STACK):
+                sys.stderr.write(line.decode("utf-8", "replace") + "\n")
+        sys.stderr.flush()
 
 
 def _last_breath(worker: WorkerProcess) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,7 +31,7 @@ class WarmUp(NamedTuple):
     left: int
 
 
-def warm_up(servable: Servable, part: Part = "all") -> WarmUp:
+def warm_up(servable: Servable, part: Part = "all", stop: Callable[[], bool] = lambda: False) -> WarmUp:
     """Run a version's warm-up requests.
 
     Example:
@@ -41,6 +41,7 @@ def warm_up(servable: Servable, part: Part = "all") -> WarmUp:
     Args:
         servable: the loaded version.
         part: `"first"` runs the smallest request of each signature, which optimizes its graph; `"rest"` the others.
+        stop: asked before each recorded request; none is run after it has said True.
 
     Returns:
         What was run of assets.extra/tf_serving_warmup_requests; without that file, the first golden example of a
@@ -51,13 +52,13 @@ def warm_up(servable: Servable, part: Part = "all") -> WarmUp:
         tf.errors.OpError: the graph failed.
     """
     if (servable.export / WARMUP_PATH).is_file():
-        return _replay(servable, part)
+        return _replay(servable, part, stop)
     if (servable.export / MANIFEST_NAME).is_file() and part != "rest":
         return WarmUp(_run_example(servable), 0)
     return WarmUp(0, 0)
 
 
-def _replay(servable: Servable, part: Part) -> WarmUp:
+def _replay(servable: Servable, part: Part, stop: Callable[[], bool]) -> WarmUp:
     first: set[int] = set()
     if part != "all":
         smallest: dict[tuple[str | None, str], tuple[int, int]] = {}
@@ -68,6 +69,8 @@ def _replay(servable: Servable, part: Part) -> WarmUp:
         first = {number for _, number in smallest.values()}
     run = left = 0
     for number, log in _records(servable):
+        if stop():
+            break
         if part == "all" or (number in first) == (part == "first"):
             _run_record(servable, log)
             run += 1

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.serving import wire
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: Seconds that a thread may keep Python to itself while others want it; with Python's own 5 ms, requests that
 #: arrive while another is parsed would wait so long.
 _SWITCH_INTERVAL = 0.0005
+#: Of 1000; see proc(5).
+_OOM_SCORE = 500
 
 
 class Worker:
@@ -148,7 +151,7 @@ class Worker:
 
         model = self._models.get(_key(header))
         try:
-            warmed = model.servable.warm_up("rest").run if model is not None else 0
+            warmed = model.warm_up_rest() if model is not None else 0
         except Exception as error:  # noqa: BLE001  one model must not take the others with it
             self.fail(header.get("id"), as_serving_error(error))
         else:
@@ -161,6 +164,8 @@ class Worker:
         self.reply({"id": header.get("id"), "code": int(Code.OK)})
 
     def _stop(self) -> None:
+        for model in [*self._models.values()]:
+            model.closing.set()
         self._loader.shutdown(cancel_futures=True)
         self._unloader.shutdown()
         for model in self._models.values():
@@ -175,11 +180,20 @@ class _Model:
         self.batcher = batcher
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"{servable.name}/{servable.version}")
         self.warmed = warmed
+        self.closing = threading.Event()
+        self._warming = threading.Lock()
+
+    def warm_up_rest(self) -> int:
+        """Run what the load left of the warm-up; return how many requests that were until the end, or `close`."""
+        with self._warming:
+            return self.servable.warm_up("rest", self.closing.is_set).run
 
     def close(self) -> None:
-        """Free the memory once every call that came has been answered."""
+        """Free the memory once every call that came has been answered, and the warm-up has noticed."""
+        self.closing.set()
         self.threads.shutdown(wait=True)
-        self.servable.close()
+        with self._warming:
+            self.servable.close()
 
 
 def _key(header: dict[str, Any]) -> tuple[str, int]:
@@ -270,12 +284,21 @@ class _Request:
         return self._deadline is not None and time.monotonic() > self._deadline
 
 
+def _volunteer() -> None:
+    """Let Linux, when it is short of memory, end this process rather than the server, which starts another one."""
+    with contextlib.suppress(OSError, ValueError):
+        score = Path("/proc/self/oom_score_adj")
+        if int(score.read_text()) < _OOM_SCORE:
+            score.write_text(str(_OOM_SCORE))
+
+
 def main() -> None:
     """Serve the socket that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="number of the inherited socket")
     connection = socket.socket(fileno=parser.parse_args().fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which tells its worker to stop
+    _volunteer()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow imports Keras, if there is one, to find its folder. That takes seconds and is needed for nothing.

@@ -1,0 +1,139 @@
+"""Files and texts as an export takes them, and its answers as records; neither TensorFlow nor pandas is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tlkit.errors import DataError
+
+#: What each kind of export answers, for messages.
+ALLOWED = {
+    "image": "JPEG, PNG, BMP, GIF and WebP of up to 40 megapixels",
+    "text": "texts of any length",
+    "row": "a value for each column",
+}
+
+
+class Answer(Protocol):
+    """What is answered about one target, by names of outputs; `tlkit.export.interface.Output` is one.
+
+    Attributes:
+        target: what the record calls it.
+        value: the output of a value; empty where there are classes.
+        classes, scores: the outputs of a classification, best first; empty where there is a value.
+    """
+
+    @property
+    def target(self) -> str: ...  # noqa: D102
+    @property
+    def value(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> str: ...  # noqa: D102
+    @property
+    def scores(self) -> str: ...  # noqa: D102
+
+
+def records_of(
+    given: Sequence[Any], outputs: Mapping[str, np.ndarray], answers: Sequence[Answer], top: int | None
+) -> list[dict[str, Any]]:
+    """Make a record of each row of an answer.
+
+    Example:
+        >>> outputs = {"classes": np.array([[b"bees", b"ants"]]), "scores": np.array([[0.9, 0.1]], np.float32)}
+        >>> records_of(["bee.jpg"], outputs, interface.outputs_or(["ants", "bees"], "single_label"), 1)
+        [{'input': 'bee.jpg', 'classes': ['bees'], 'scores': [0.9]}]
+
+    Args:
+        given: what each record says under `input`.
+        outputs: arrays by name, a row for each.
+        answers: what they are about.
+        top: how many of the best classes to keep; None keeps all.
+
+    Returns:
+        Dictionaries of `input`, `predictions` by target where there are values, and `classes` and `scores` where there
+        are classes, by target where there are several answers.
+    """
+    records = []
+    for row, item in enumerate(given):
+        values = {one.target: _value(outputs[one.value][row]) for one in answers if one.value}
+        ranked = {
+            one.target: (
+                [name.decode("utf-8") for name in outputs[one.classes][row][:top]],
+                [float(score) for score in outputs[one.scores][row][:top]],
+            )
+            for one in answers
+            if not one.value
+        }
+        record: dict[str, Any] = {"input": item}
+        if values:
+            record["predictions"] = values
+        if len(answers) == 1 and ranked:
+            record["classes"], record["scores"] = next(iter(ranked.values()))
+        elif ranked:
+            record["classes"] = {target: classes for target, (classes, _) in ranked.items()}
+            record["scores"] = {target: scores for target, (_, scores) in ranked.items()}
+        records.append(record)
+    return records
+
+
+def path_of(item: object, position: int) -> Path:
+    """Take an input as a file's path.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not isinstance(item, str | Path):
+        raise DataError(f"input {position + 1} is not the path of a file", received=item, allowed="strings and paths")
+    return Path(item)
+
+
+def file_content(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def text_content(item: object, position: int) -> bytes:
+    """Write a text in UTF-8.
+
+    Raises:
+        DataError: it is no text.
+    """
+    if not isinstance(item, str):
+        raise DataError(f"input {position + 1} is not a text", received=item, allowed="strings")
+    try:
+        return item.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"input {position + 1} is not valid Unicode: {error.reason}") from None
+
+
+def not_answered(item: object, position: int, content: str) -> DataError:
+    """Make the error about an input that the graph refused.
+
+    Args:
+        item: the path or the text; a text is told by its position.
+        position: from 0.
+        content: "image" or "text".
+    """
+    name = f"input {position + 1}" if content == "text" else str(item)
+    what = "a text that the export answers" if content == "text" else "an image that can be decoded"
+    return DataError(f"{name} is not {what}", allowed=ALLOWED[content])
+
+
+def _value(item: Any) -> Any:
+    """Give a value, or the values, as Python's own types; strings as text."""
+    if isinstance(item, np.ndarray):
+        return [_value(part) for part in item] if item.dtype == object else item.tolist()
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item()

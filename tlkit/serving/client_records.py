@@ -1,0 +1,116 @@
+"""Answers of a server about files, texts and rows, some at a time, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlkit.errors import DataError, ServerError
+from tlkit.export.manifest import Manifest, SignatureInfo
+from tlkit.export.records import file_content, not_answered, path_of, records_of, text_content
+from tlkit.serving.records import Rows, answers_of
+
+DEFAULT_SIGNATURE = "serving_default"
+_REFUSED = ("INVALID_ARGUMENT", "UNIMPLEMENTED")
+
+
+class RecordAsker:
+    """Asks serving_default about files, texts or rows; the records are those of `SavedModelPredictor.predict`.
+
+    Example:
+        >>> RecordAsker("the model 'reviews'", signatures, None, 32, run).texts(["what a film"], top=1)
+        [{'input': 'what a film', 'classes': ['positive'], 'scores': [0.97]}]
+
+    Args:
+        about: what messages call the model: the server, and its name there.
+        signatures: those of the server.
+        manifest: of the export that is served, if there is one.
+        batch_size: items that are sent together.
+        run: takes the inputs of serving_default and the number of their rows; gives its outputs, a row for each.
+    """
+
+    def __init__(
+        self,
+        about: str,
+        signatures: Mapping[str, SignatureInfo],
+        manifest: Manifest | None,
+        batch_size: int,
+        run: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]],
+    ):
+        self._about, self._signatures, self._manifest = about, signatures, manifest
+        self._batch_size, self._run = batch_size, run
+        self._signature = signatures[DEFAULT_SIGNATURE]
+        self._answers = answers_of(self._signature, manifest)
+
+    def files(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
+        """Answer about the bytes of files; see `ServingClient.predict_files`."""
+        return self._contents(items, range(len(items)), lambda item, at: file_content(path_of(item, at)), "image", top)
+
+    def texts(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
+        """Answer about texts, those of similar length together; see `ServingClient.predict_texts`."""
+        sizes = [len(text_content(item, at)) for at, item in enumerate(items)]
+        return self._contents(items, sorted(range(len(items)), key=sizes.__getitem__), text_content, "text", top)
+
+    def rows(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
+        """Answer about rows of a table; see `ServingClient.predict_rows`."""
+        arrays = Rows(self._signatures, DEFAULT_SIGNATURE, self._manifest).arrays(items)
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(items), self._batch_size):
+            part = [dict(row) for row in items[start : start + self._batch_size]]
+            piece = {name: array[start : start + self._batch_size] for name, array in arrays.items()}
+            found += self._records(part, piece, top)
+        return found
+
+    def _contents(
+        self,
+        items: Sequence[Any],
+        order: Sequence[int],
+        content: Callable[[Any, int], bytes],
+        kind: str,
+        top: int | None,
+    ) -> list[dict[str, Any]]:
+        if [info.dtype for info in self._signature.inputs.values()] != ["string"]:
+            raise DataError(
+                f"{self._about} does not take {kind}s alone",
+                received={name: info.dtype for name, info in self._signature.inputs.items()},
+                allowed="one input of strings",
+                fix="use predict or predict_rows",
+            )
+        name = next(iter(self._signature.inputs))
+        found: list[Any] = [None] * len(items)
+        for start in range(0, len(order), self._batch_size):
+            places = order[start : start + self._batch_size]
+            contents = np.empty(len(places), object)
+            contents[:] = [content(items[at], at) for at in places]
+            try:
+                made = self._records([str(items[at]) for at in places], {name: contents}, top)
+            except ServerError as error:
+                if error.code not in _REFUSED:
+                    raise
+                self._find_refused(name, contents, [(items[at], at) for at in places], kind)
+                raise
+            for at, record in zip(places, made, strict=True):
+                found[at] = record
+        return found
+
+    def _records(self, given: Sequence[Any], arrays: dict[str, np.ndarray], top: int | None) -> list[dict[str, Any]]:
+        outputs = self._run(arrays, len(given))
+        lacking = {name for one in self._answers for name in one[1:] if name} - outputs.keys()
+        if lacking:
+            raise ServerError(
+                f"{self._about} does not answer as the manifest says",
+                code="FAILED_PRECONDITION", received=sorted(outputs), allowed=sorted(lacking),
+            )  # fmt: skip
+        return records_of(given, outputs, self._answers, top)
+
+    def _find_refused(self, name: str, contents: np.ndarray, given: list[tuple[Any, int]], kind: str) -> None:
+        """Say which one it was, for the server does not."""
+        for place, (item, at) in enumerate(given):
+            try:
+                self._run({name: contents[place : place + 1]}, 1)
+            except ServerError as error:
+                if error.code not in _REFUSED:
+                    raise
+                raise not_answered(item, at, kind) from error
