@@ -83,8 +83,16 @@ def problems_of_prose(text: str) -> list[str]:
 
 
 def problems_of_links(text: str, folder: Path) -> list[str]:
-    targets = re.findall(r"\]\(([^)\s]+)\)", text)
-    return [target for target in targets if "://" not in target and not (folder / target.partition("#")[0]).is_file()]
+    """Links to files that there are not, and to headings that the page itself has not."""
+    headings = {
+        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in text.splitlines() if line[:1] == "#"
+    }
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+    return [
+        target
+        for target in targets
+        if (target[1:] not in headings if target[0] == "#" else not (folder / target.partition("#")[0]).is_file())
+    ]
 
 
 def problems_of_commands(text: str) -> list[str]:
@@ -171,7 +179,8 @@ def test_the_checks_find_what_is_wrong(check, wrong, right):
 
 
 def test_broken_links_are_found():
-    assert problems_of_links("[a](index.md) [b](none.md) ![c](images/none.png)", DOCS) == ["none.md", "images/none.png"]
+    text = "# Two words\n[a](index.md) [b](none.md) ![c](images/none.png) [d](#two-words) [e](#three)"
+    assert problems_of_links(text, DOCS) == ["none.md", "images/none.png", "#three"]
 
 
 def four_groups():
