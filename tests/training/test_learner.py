@@ -333,6 +333,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(folder, tmp_path, monkeypatch):
     assert resumed.evaluate().accuracy == pytest.approx(learn.history[0]["val_accuracy"][-1])
 
 
+@pytest.mark.real  # test_resume_exact.py holds the same rule, bit for bit
 def test_a_killed_process_leaves_a_run_that_resumes(folder, tmp_path):
     script = f"""
 import os, signal, sys

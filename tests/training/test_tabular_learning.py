@@ -11,8 +11,7 @@ import tlkit
 COLUMNS = {"regression": ["price"], "several": ["rent in €", "sold", "price"]}
 
 
-# Several targets at once take a minute to trace; what is special about them is tested with models, report and export.
-@pytest.fixture(scope="module", params=["regression", pytest.param("several", marks=pytest.mark.real)])
+@pytest.fixture(scope="module", params=list(COLUMNS))
 def kind(request):
     return request.param
 
