@@ -160,6 +160,7 @@ def test_other_answers_fail_golden_parity_by_name(exported, tmp_path):
     assert found["golden_parity"].startswith("tta: not the Keras model's answers")
 
 
+@pytest.mark.real
 def test_missing_answers_and_missing_warm_up_fail(exported, tmp_path):
     export = private_copy(exported, tmp_path)
     golden = json.loads((export / "manifest.json").read_text())["golden"]

@@ -372,6 +372,7 @@ def test_scores_must_be_what_the_manifest_says_they_are(exported_many, tmp_path)
     assert "do not add up to 1" in found["batch_sizes"]
 
 
+@pytest.mark.real
 def test_an_interface_that_is_not_the_graphs_fails(exported, tmp_path):
     export = private_copy(exported, tmp_path)
     manifest = json.loads((export / "manifest.json").read_text())

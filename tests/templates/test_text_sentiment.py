@@ -62,6 +62,7 @@ def test_what_cannot_work_is_refused(tmp_path: Path, answer: str, value: str):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.real
 def test_the_project_s_own_tests_pass(tmp_path: Path):
     project = new_project("text-sentiment", tmp_path / "reviews", {"text_column": "review"})
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

@@ -210,6 +210,7 @@ ALSO = [pytest.param(*case, marks=pytest.mark.real) for case in ((1, 0), (1, 2),
 
 
 @pytest.mark.parametrize(("call", "epoch"), [(2, 1), *ALSO])
+@pytest.mark.real
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder, tmp_path, call, epoch):
     options = {"augment": "side_on"}
     whole = tlkit.Learner(frozen_task(), load(folder, **options), directory=tmp_path / "whole")
@@ -241,6 +242,7 @@ def test_finish_keeps_the_best_epoch(folder, tmp_path):
     assert other.evaluate().loss == pytest.approx(learn.evaluate().loss)
 
 
+@pytest.mark.real
 def test_a_run_leaves_no_stray_files(folder, tmp_path):
     learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
     run_script(learn)

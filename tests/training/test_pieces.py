@@ -48,7 +48,7 @@ def step(step_tokens: int, *, clip_norm: float = 0.0, weights: np.ndarray | None
     return history, recorded, [variable.numpy() for variable in task.model.variables]
 
 
-@pytest.mark.parametrize("tokens", [6, 7, 12, 18])
+@pytest.mark.parametrize("tokens", [7, 18, *[pytest.param(n, marks=pytest.mark.real) for n in (6, 12)]])
 @pytest.mark.parametrize("weights", [None, np.array([1, 2, 0.5, 1, 3], np.float32)], ids=["plain", "weighted"])
 def test_pieces_make_the_update_of_the_whole_batch(tokens, weights):
     check_same(step(0, weights=weights), step(tokens, weights=weights))

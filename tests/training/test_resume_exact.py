@@ -150,6 +150,7 @@ def test_a_run_killed_at_any_steps_ends_where_an_uninterrupted_one_does(folder, 
     assert_same(expected, state(learn))
 
 
+@pytest.mark.real
 def test_a_process_killed_in_the_middle_of_an_unfrozen_cycle_can_be_resumed(folder, tmp_path):
     variant = sorted(VARIANTS)[1]
     program = f"""
