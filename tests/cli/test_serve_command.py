@@ -78,6 +78,7 @@ def command(*words: str, fake: bool = True) -> list[str]:
 @contextmanager
 def serving(*words: str, cwd: Path, fake: bool = True, banner: int = 2) -> Iterator[Server]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # of the tests: a user's terminal is what is looked at
     with (cwd / "stderr.txt").open("w") as stderr:
         process = subprocess.Popen(
             command(*words, fake=fake), stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=cwd, env=environment

@@ -139,7 +139,8 @@ def test_damaged_messages_are_refused_or_passed_on(server):
                 code = error.code().name
             codes[code] = codes.get(code, 0) + 1
         assert json.loads(predict(good, timeout=10)) == echo("two", 124, "grpc", "predict", good)
-    assert codes.keys() == {"OK", "INVALID_ARGUMENT", "NOT_FOUND"}, codes
+    # A label that was damaged, or of a model that there is not, is INVALID_ARGUMENT, as in TensorFlow Serving.
+    assert codes.keys() == {"OK", "INVALID_ARGUMENT"}, codes
     assert server.alive()
 
 

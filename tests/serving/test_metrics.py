@@ -117,7 +117,7 @@ def get(server, method="GET", path=PATH):
 def test_the_rest_door_counts(server):
     predict = "/v1/models/default:predict"
     server.request("POST", predict, b"{}")
-    server.request("POST", "/V1/models/d%65fault/versions/123:Predict", b"{}")
+    server.request("POST", "/V1/models/d%65fault/versions/123:predict", b"{}")
     server.request("POST", predict, b"fail 3 wrong")
     server.request("POST", predict, b"fail 3 this request ended the model's process twice and is refused")
     server.request("POST", predict, b"boom")
