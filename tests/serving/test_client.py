@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from certificates import self_signed
 from fake_serving import FakeGrpc, FakeRest, Model, RefusedError, Signature
 
 from tlkit.errors import ConfigError, DataError, ServerError
@@ -923,12 +924,7 @@ def test_unusable_arguments_are_refused(url, options, message):
 
 
 def test_tls(tmp_path, servers):
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days",
-         "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        cwd=tmp_path, capture_output=True, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    self_signed(tmp_path / "cert.pem", tmp_path / "key.pem")
     with FakeRest(make_model()) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")

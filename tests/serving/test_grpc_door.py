@@ -3,13 +3,13 @@
 import asyncio
 import json
 import ssl
-import subprocess
 import threading
 import urllib.error
 import urllib.request
 
 import grpc
 import pytest
+from certificates import self_signed
 from doors import SLASHED, Doors, FakeFleet, Status, echo, wait_for
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -313,12 +313,7 @@ def test_a_taken_port_is_an_error(server):
 def certificates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     for name in ("server", "client", "stranger"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-             "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-             "-keyout", f"{name}.key", "-out", f"{name}.pem"],
-            cwd=folder, check=True, capture_output=True,
-        )  # fmt: skip
+        self_signed(folder / f"{name}.pem", folder / f"{name}.key")
     return folder
 
 
@@ -374,7 +369,6 @@ def test_files_that_are_no_pair_are_told_at_once(certificates, tmp_path):
     (tmp_path / "junk.pem").write_text("junk")
     with pytest.raises(ConfigError, match="the authority .*junk.pem"):
         Tls(certificates / "server.pem", certificates / "server.key", client_ca=tmp_path / "junk.pem")
-    locked = ["openssl", "ec", "-in", str(certificates / "server.key"), "-aes128", "-passout", "pass:secret"]
-    subprocess.run([*locked, "-out", str(tmp_path / "locked.key")], check=True, capture_output=True)
+    self_signed(tmp_path / "locked.pem", tmp_path / "locked.key", passphrase=b"secret")
     with pytest.raises(ConfigError, match="without a passphrase"):
-        Tls(certificates / "server.pem", tmp_path / "locked.key")
+        Tls(tmp_path / "locked.pem", tmp_path / "locked.key")
