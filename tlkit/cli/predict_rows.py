@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import tlkit.scoring.row_chunks as chunks
 from tlkit.cli.predict_table import check_out, replacing
 from tlkit.errors import ConfigError, DataError, ExportError, ServerError
-from tlkit.scoring.row_answers import answer_columns, said
+from tlkit.scoring.row_answers import answer_columns, number_columns, said
 from tlkit.scoring.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
-from tlkit.scoring.row_writer import row_writer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,17 +81,17 @@ def predict_rows(
         if twice and out is not None:
             raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
         frame_of = _encoder(project, model.preprocessing, columns, rows)
-        with _Sink(out, [*columns, *own], lambda: _types(rows, columns, model.targets)) as sink:
+        with _sink(out, [*columns, *own], lambda: _types(rows, columns, model.targets)) as write:
             done = 0
             for chunk in rows:
                 answers = said(model.answer(frame_of(chunk)), model.targets)
                 summary.add(answers, model.targets)
                 for number, (fields, place) in enumerate(zip(chunk.fields, chunk.places, strict=True)):
                     answer = {name: values[number] for name, values in answers.items()}
-                    if out is None:
+                    if write is None:
                         told.append({"row": done + number + 1, **answer})
                     else:
-                        sink.write({**fields, **answer}, place)
+                        write({**fields, **answer}, place)
                 done += len(chunk.fields)
                 advance(len(chunk.fields))
     return told if out is None else {"out": str(out), "rows": total, "predicted": summary.to_dict()}
@@ -103,11 +102,10 @@ def _types(rows: RowFile, columns: Sequence[str], targets: Sequence[Any]) -> Any
     import pyarrow as pa
 
     found = rows.types()
-    values = {f"predicted_{target.name}" for target in targets if target.kind == "regression"}
+    numbers = number_columns(targets)
     fields = [found.field(name) if name in found.names else pa.field(name, pa.string()) for name in columns]
     for name in answer_columns(targets):
-        is_number = name in values or name.startswith("probability_")
-        fields.append(pa.field(name, pa.float64() if is_number else pa.string()))
+        fields.append(pa.field(name, pa.float64() if name in numbers else pa.string()))
     return pa.schema(fields)
 
 
@@ -345,53 +343,15 @@ def _model(project: Project, server: Server | None) -> Iterator[Model]:
         yield _Trained(load_learner(project, code))
 
 
-class _Sink:
-    """Writes rows with their answers beside a file that they replace at the end; without a file, nothing."""
+@contextlib.contextmanager
+def _sink(
+    out: Path | None, columns: Sequence[str], schema: Callable[[], Any]
+) -> Iterator[Callable[[Mapping[str, Any], str], None] | None]:
+    """Give what writes a row with its answer into a file that appears at the end; without a file, None."""
+    if out is None:
+        yield None
+        return
+    from tlkit.scoring.table_writer import TableWriter, is_binary
 
-    def __init__(self, out: Path | None, columns: Sequence[str], types: Callable[[], Any]):
-        self._out, self._columns, self._types = out, columns, types
-        self._stack = contextlib.ExitStack()
-        self._pending: list[dict[str, Any]] = []
-        self._table: Any = None
-
-    def __enter__(self) -> _Sink:
-        if self._out is not None:
-            parquet = self._out.suffix.lower() == ".parquet"
-            schema = self._types() if parquet else None
-            file = self._stack.enter_context(replacing(self._out, binary=parquet))
-            if parquet:
-                import pyarrow.parquet as pq
-
-                self._table = pq.ParquetWriter(file, schema)
-                self._stack.push(self._finish)
-            else:
-                self._write = row_writer(self._out, file, self._columns)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def write(self, fields: dict[str, Any], place: str) -> None:
-        """Write one row."""
-        if self._out is not None and self._out.suffix.lower() != ".parquet":
-            self._write(fields, place)
-            return
-        self._pending.append(fields)
-        if len(self._pending) >= chunks.ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        rows = [{name: fields.get(name) for name in self._columns} for fields in self._pending]
-        try:
-            part = pa.Table.from_pylist(rows, schema=self._table.schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(f"the rows do not fit a Parquet file: {error}", fix="write .csv or .jsonl") from error
-        self._table.write_table(part)
-        self._pending = []
-
-    def _finish(self, kind: Any, *_: Any) -> None:
-        if kind is None and self._pending:
-            self._flush()
-        self._table.close()
+    with replacing(out, binary=is_binary(out)) as file, TableWriter(out, file, columns, schema) as table:
+        yield table.write

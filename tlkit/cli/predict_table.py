@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tlkit.errors import ConfigError, DataError
+from tlkit.scoring.row_answers import predicted_classes
 from tlkit.scoring.row_writer import row_writer
 
 if TYPE_CHECKING:
-    from tlkit.cli.answers import Outputs, Server
+    from tlkit.cli.answers import Server
     from tlkit.cli.project import Project
     from tlkit.data.table_stream import StreamedRow
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 PREDICTED = "predicted"
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000  # what is in memory at once
-_THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
 
 
 def predict_table(
@@ -81,7 +81,7 @@ def predict_table(
         for rows in _chunks(stream, column):
             items = [kind.item(row.fields[column], row.place, column, folder) for row in rows]
             for row, answer in zip(rows, model.predict(items), strict=True):
-                said = _said(answer, answers)
+                said = predicted_classes(answer, answers.labels, answers.multi_label)
                 for name in said:
                     counts[name] += 1
                 scores = dict(zip(answer["classes"], answer["scores"], strict=True))
@@ -116,13 +116,6 @@ def _chunks(rows: Iterable[StreamedRow], column: str) -> Iterator[list[StreamedR
             chunk, characters = [], 0
     if chunk:
         yield chunk
-
-
-def _said(answer: Mapping[str, Any], answers: Outputs) -> list[str]:
-    if not answers.multi_label:
-        return [answer["classes"][0]]
-    likely = {name for name, score in zip(answer["classes"], answer["scores"], strict=True) if score > _THRESHOLD}
-    return [label for label in answers.labels if label in likely]
 
 
 @contextlib.contextmanager

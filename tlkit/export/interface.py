@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
-from tlkit.preprocessing.columns import argument_names
+from tlkit.preprocessing.columns import MISSING_INTEGER, argument_names
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
 
 
 #: What a client sends where a row has no value, by dtype; "NaN" stands for the float, which JSON cannot write.
-ABSENT: dict[str, str | int] = {"string": "", "float32": "NaN", "int64": -(2**63)}
+ABSENT: dict[str, str | int] = {"string": "", "float32": "NaN", "int64": MISSING_INTEGER}
+
+
+def as_held(absent: str | int, dtype: str) -> bytes | float | int:
+    """Give what stands for a missing value of this dtype as a tensor holds it, not as JSON does."""
+    if dtype == "string":
+        return str(absent).encode("utf-8")
+    return float(absent) if dtype == "float32" else int(absent)
 
 
 class InputColumn(BaseModel):
@@ -39,9 +46,7 @@ class InputColumn(BaseModel):
     @property
     def absent_value(self) -> bytes | float | int:
         """What stands for a missing value, as a tensor holds it."""
-        if self.dtype == "string":
-            return str(self.absent).encode("utf-8")
-        return float(self.absent) if self.dtype == "float32" else int(self.absent)
+        return as_held(self.absent, self.dtype)
 
 
 class Output(BaseModel):

@@ -9,7 +9,7 @@ from typing import Any
 from tlkit.errors import ConfigError
 from tlkit.export.interface import Output
 from tlkit.export.manifest import Manifest
-from tlkit.scoring.row_answers import THRESHOLD, answer_columns, said
+from tlkit.scoring.row_answers import answer_columns, number_columns, predicted_classes, said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +70,11 @@ class AnswerColumns:
         """Give the Arrow type of each column."""
         import pyarrow as pa
 
-        numbers = {_tidy(f"predicted_{target.name}") for target in self.targets if target.kind == "regression"}
-        is_number = {name: name in numbers or name.startswith(("probability_", "score_")) for name in self.names}
-        return {name: pa.float64() if number else pa.string() for name, number in is_number.items()}
+        if self._is_rows:
+            numbers = {_tidy(name) for name in number_columns(self.targets)}
+        else:
+            numbers = {name for name in self.names if name.startswith("score_")}
+        return {name: pa.float64() if name in numbers else pa.string() for name in self.names}
 
     def of_classes(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Put the answer about a photo or text into columns.
@@ -88,8 +90,7 @@ class AnswerColumns:
                 for name, value in zip((f"class_{rank}", f"score_{rank}"), pair, strict=True)
             }
         scores = dict(ranked)
-        raw = dict(zip(answer["classes"], answer["scores"], strict=True))
-        chosen = [name for name in self._labels if raw[name] > THRESHOLD] if self._multi_label else [ranked[0][0]]
+        chosen = predicted_classes(answer, self._labels, self._multi_label)
         return {"predicted": "|".join(chosen), **{f"score_{label}": scores[label] for label in self._labels}}
 
     def of_rows(self, answers: Any) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Numbers about rows as columns of a table: predicted_<target>, and the probability of each class."""
+"""Answers as columns of a table: of rows, predicted_<target> and the probability of each class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,3 +49,26 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
         for number, name in enumerate(names):
             probabilities[f"probability_{stem}{name}"] = [round(float(value), 6) for value in part[:, number]]
     return {**predicted, **probabilities}
+
+
+def number_columns(targets: Sequence[Any]) -> set[str]:
+    """Say which columns of `answer_columns` hold numbers; the others hold classes."""
+    values = {f"predicted_{target.name}" for target in targets if target.kind == "regression"}
+    return {name for name in answer_columns(targets) if name in values or name.startswith("probability_")}
+
+
+def predicted_classes(answer: Mapping[str, Any], labels: Sequence[str], multi_label: bool) -> list[str]:
+    """Say which classes are predicted of a photo or text.
+
+    Args:
+        answer: classes (best first) and scores, as `SavedModelPredictor.predict` gives them.
+        labels: the classes in the order of the network.
+        multi_label: whether several can be true at once.
+
+    Returns:
+        The best one; with several labels those above 0.5, in the order of `labels`.
+    """
+    if not multi_label:
+        return [answer["classes"][0]]
+    scores = dict(zip(answer["classes"], answer["scores"], strict=True))
+    return [label for label in labels if scores[label] > THRESHOLD]

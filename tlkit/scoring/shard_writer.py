@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tlkit.errors import DataError
 from tlkit.scoring.items import Item, Shard
-from tlkit.scoring.table_writer import TableWriter
+from tlkit.scoring.table_writer import TableWriter, is_binary
 
 ERROR_COLUMNS = ("number", "item", "place", "reason")
 
@@ -137,7 +137,10 @@ class ShardWriter:
         return path.with_name(self._mark + path.name)
 
     def _open(self, path: Path, schema: Any) -> TableWriter:
-        return self._stack.enter_context(TableWriter(self._aside(path), schema))
+        aside = self._aside(path)
+        how: dict[str, Any] = {"mode": "xb"} if is_binary(path) else {"mode": "x", "encoding": "utf-8", "newline": ""}
+        file = self._stack.enter_context(aside.open(**how))
+        return self._stack.enter_context(TableWriter(path, file, schema.names, lambda: schema))
 
 
 def put_in_place(aside: Path, path: Path) -> None:

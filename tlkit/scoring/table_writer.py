@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tlkit.errors import DataError
 from tlkit.scoring.row_writer import row_writer
@@ -13,33 +13,38 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _ROWS = 4096  # of a Parquet file that are in memory at once
 
 
+def is_binary(path: Path) -> bool:
+    """Say whether the file of a table has to be opened for bytes."""
+    return path.suffix.lower() == ".parquet"
+
+
 class TableWriter:
-    """A table that is written row by row; the suffix of its file says what it is.
+    """A table that is written row by row.
 
     Args:
-        path: a .csv, .tsv, .jsonl, .ndjson or .parquet file, which must not exist.
-        schema: an Arrow schema; only Parquet looks at the types.
+        path: a name with the suffix .csv, .tsv, .jsonl, .ndjson or .parquet, which says what the table is.
+        file: where to write it, opened for bytes or for text in UTF-8 without translated line ends; see `is_binary`.
+        names: the columns.
+        schema: gives an Arrow schema of these columns; only asked for Parquet.
     """
 
-    def __init__(self, path: Path, schema: Any):
-        self._names: Sequence[str] = schema.names
+    def __init__(self, path: Path, file: IO[Any], names: Sequence[str], schema: Callable[[], Any]):
+        self._names = names
         self._pending: list[dict[str, Any]] = []
         self._table: Any = None
         self._write: Callable[[Mapping[str, object], str], None] | None = None
-        if path.suffix.lower() == ".parquet":
+        if is_binary(path):
             import pyarrow.parquet as pq
 
-            self._table = pq.ParquetWriter(path, schema)
+            self._table = pq.ParquetWriter(file, schema())
         else:
-            self._file = path.open("x", encoding="utf-8", newline="")
-            self._write = row_writer(path, self._file, self._names)
+            self._write = row_writer(path, file, names)
 
     def __enter__(self) -> TableWriter:
         return self
 
     def __exit__(self, *error: Any) -> None:
         if self._table is None:
-            self._file.close()
             return
         if self._pending and error[0] is None:
             self._flush()

@@ -344,32 +344,23 @@ class Fleet:
         self._changed.set()
 
     async def _loader(self) -> None:
-        """Load what is to be loaded, one after the other."""
+        """Load what is to be loaded, one after the other, and then run what loads left of the warm-up."""
         while True:
-            found = self._next_load() if self.supervisor.up else None
+            if not self.supervisor.up:
+                found = None
+            elif found := self._next(lambda one: one.coming):
+                await self._load(*found)
+                self._settle(found[0])
+            elif found := self._next(lambda one: one.cold and one.state == "AVAILABLE"):
+                await self._warm(*found)
             if found is None:
-                cold = self._next_cold() if self.supervisor.up else None
-                if cold is not None:
-                    await self._warm(*cold)
-                    continue
                 self._work.clear()
                 await self._work.wait()
-                continue
-            model, one = found
-            await self._load(model, one)
-            self._settle(model)
 
-    def _next_load(self) -> tuple[ModelState, VersionState] | None:
+    def _next(self, is_meant: Callable[[VersionState], bool]) -> tuple[ModelState, VersionState] | None:
         for model in self._models.values():
             for one in sorted(model.versions.values(), key=lambda one: -one.number):
-                if one.coming:
-                    return model, one
-        return None
-
-    def _next_cold(self) -> tuple[ModelState, VersionState] | None:
-        for model in self._models.values():
-            for one in model.versions.values():
-                if one.cold and one.state == "AVAILABLE":
+                if is_meant(one):
                     return model, one
         return None
 

@@ -24,7 +24,6 @@ from tensorflow_serving.apis import (
 from tlkit.serving.call import Call
 from tlkit.serving.example_results import (
     DEFAULT_SIGNATURE,
-    Classification,
     classification,
     classify_tensors,
     find_signature,
@@ -123,19 +122,9 @@ def classify(servable: Servable, request: classification_pb2.ClassificationReque
     Raises:
         ServingError: INVALID_ARGUMENT: no such signature, one that does not classify, or no examples.
     """
-    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    signature = find_signature(servable.signatures, name)
-    source, fetches = classify_tensors(signature)
-    examples = to_examples(request.input)
-
-    def finish(fetched: list[np.ndarray]) -> bytes:
-        response = classification_pb2.ClassificationResponse()
-        _fill_spec(response.model_spec, servable, name)
-        by_name = dict(zip(fetches, fetched, strict=True))
-        _fill_classification(response.result, classification(signature, len(examples), by_name))
-        return bytes(response.SerializeToString())
-
-    return Call({source: examples}, fetches, finish, len(examples), servable.is_batchable(name))
+    return _on_examples(
+        servable, request, classify_tensors, classification_pb2.ClassificationResponse, _fill_classification
+    )
 
 
 def regress(servable: Servable, request: regression_pb2.RegressionRequest) -> Call:
@@ -144,19 +133,7 @@ def regress(servable: Servable, request: regression_pb2.RegressionRequest) -> Ca
     Raises:
         ServingError: INVALID_ARGUMENT: no such signature, one that does not regress, or no examples.
     """
-    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    signature = find_signature(servable.signatures, name)
-    source, fetches = regress_tensors(signature)
-    examples = to_examples(request.input)
-
-    def finish(fetched: list[np.ndarray]) -> bytes:
-        response = regression_pb2.RegressionResponse()
-        _fill_spec(response.model_spec, servable, name)
-        by_name = dict(zip(fetches, fetched, strict=True))
-        _fill_regression(response.result, regression(signature, len(examples), by_name))
-        return bytes(response.SerializeToString())
-
-    return Call({source: examples}, fetches, finish, len(examples), servable.is_batchable(name))
+    return _on_examples(servable, request, regress_tensors, regression_pb2.RegressionResponse, _fill_regression)
 
 
 def multi_inference(servable: Servable, request: inference_pb2.MultiInferenceRequest) -> Call:
@@ -190,9 +167,9 @@ def multi_inference(servable: Servable, request: inference_pb2.MultiInferenceReq
             _fill_spec(result.model_spec, servable, name)
             signature = servable.signatures[name]
             if task.method_name == CLASSIFY_METHOD:
-                _fill_classification(result.classification_result, classification(signature, len(examples), by_name))
+                _fill_classification(result.classification_result, signature, len(examples), by_name)
             else:
-                _fill_regression(result.regression_result, regression(signature, len(examples), by_name))
+                _fill_regression(result.regression_result, signature, len(examples), by_name)
         return bytes(response.SerializeToString())
 
     batchable = bool(tasks) and all(servable.is_batchable(name) for name in tasks)
@@ -284,7 +261,35 @@ def _fill_spec(spec: Any, servable: Servable, signature_name: str) -> None:
     spec.signature_name = signature_name
 
 
-def _fill_classification(result: classification_pb2.ClassificationResult, found: Classification) -> None:
+def _on_examples(
+    servable: Servable,
+    request: Any,
+    tensors: Callable[[meta_graph_pb2.SignatureDef], tuple[str, tuple[str, ...]]],
+    response_type: type[Any],
+    fill: Callable[[Any, meta_graph_pb2.SignatureDef, int, dict[str, np.ndarray]], None],
+) -> Call:
+    """Make a call of a request that holds examples; `fill` writes what was fetched into the response's result."""
+    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    signature = find_signature(servable.signatures, name)
+    source, fetches = tensors(signature)
+    examples = to_examples(request.input)
+
+    def finish(fetched: list[np.ndarray]) -> bytes:
+        response = response_type()
+        _fill_spec(response.model_spec, servable, name)
+        fill(response.result, signature, len(examples), dict(zip(fetches, fetched, strict=True)))
+        return bytes(response.SerializeToString())
+
+    return Call({source: examples}, fetches, finish, len(examples), servable.is_batchable(name))
+
+
+def _fill_classification(
+    result: classification_pb2.ClassificationResult,
+    signature: meta_graph_pb2.SignatureDef,
+    examples: int,
+    by_name: dict[str, np.ndarray],
+) -> None:
+    found = classification(signature, examples, by_name)
     labels = found.labels.tolist() if found.labels is not None else None
     scores = found.scores.tolist() if found.scores is not None else None
     for row in range(found.examples):
@@ -297,8 +302,13 @@ def _fill_classification(result: classification_pb2.ClassificationResult, found:
                 entry.score = scores[row][column]
 
 
-def _fill_regression(result: regression_pb2.RegressionResult, values: np.ndarray) -> None:
-    for value in values.tolist():
+def _fill_regression(
+    result: regression_pb2.RegressionResult,
+    signature: meta_graph_pb2.SignatureDef,
+    examples: int,
+    by_name: dict[str, np.ndarray],
+) -> None:
+    for value in regression(signature, examples, by_name).tolist():
         result.regressions.add().value = value
 
 

@@ -1,8 +1,7 @@
 """What a server's outputs are about, and rows as a signature takes them; NumPy alone, as every client has it.
 
-What a manifest says about the answers is used
-where there is one; otherwise the names of the outputs say it: `classes` and `scores`, or `<target>_classes` and
-`<target>_scores`, belong together, and every other output is a value.
+What a manifest says about the answers is used where there is one; otherwise the names of the outputs say it:
+`classes` and `scores`, or `<target>_classes` and `<target>_scores`, belong together, and every other output is a value.
 """
 
 from __future__ import annotations
@@ -15,13 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlkit.errors import DataError
+from tlkit.export.interface import ABSENT, as_held
 from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo
 from tlkit.export.rows import check_row, checked_value
 from tlkit.preprocessing.columns import argument_names, column_from_dict
 from tlkit.serving.client_arrays import array_of
-
-#: What the kit's exports of tables take for a missing value, by dtype.
-_ABSENT: dict[str, Any] = {"string": b"", "float32": float("nan"), "int64": -(2**63)}
 
 
 class Answer(NamedTuple):
@@ -147,7 +144,7 @@ class Rows:
 
     @staticmethod
     def _column(values: list[Any], info: TensorInfo) -> np.ndarray:
-        absent = _ABSENT.get(info.dtype)
+        absent = as_held(ABSENT[info.dtype], info.dtype) if info.dtype in ABSENT else None
         filled = [absent if value is None else value for value in values]
         if info.dtype == "float32":
             with np.errstate(over="ignore"):  # beyond float32 a value arrives as infinity, and so counts as missing

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from tlkit.serving.call import Call
@@ -39,9 +42,13 @@ def prepare(servable: Servable, method: str, body: bytes) -> Call:
     if method == "predict":
         return _predict(servable, document, name or DEFAULT_SIGNATURE)
     if method == "classify":
-        return _classify(servable, document, name)
+        return _on_examples(
+            servable, document, name, classify_tensors, lambda *found: classification_json(classification(*found))
+        )
     if method == "regress":
-        return _regress(servable, document, name)
+        return _on_examples(
+            servable, document, name, regress_tensors, lambda *found: regression_json(regression(*found))
+        )
     raise ServingError(Code.UNIMPLEMENTED, f"Unknown method: {method}")
 
 
@@ -65,25 +72,19 @@ def _predict(servable: Servable, document: Document, name: str) -> Call:
     )
 
 
-def _classify(servable: Servable, document: Document, name: str) -> Call:
+def _on_examples(
+    servable: Servable,
+    document: Document,
+    name: str,
+    tensors: Callable[[Any], tuple[str, tuple[str, ...]]],
+    write: Callable[[Any, int, dict[str, np.ndarray]], bytes],
+) -> Call:
     examples = to_examples(document)
     signature = find_signature(servable.signatures, name)
-    source, fetches = classify_tensors(signature)
+    source, fetches = tensors(signature)
 
     def finish(fetched: list[np.ndarray]) -> bytes:
-        return classification_json(classification(signature, len(examples), dict(zip(fetches, fetched, strict=True))))
-
-    batchable = servable.is_batchable(name or DEFAULT_SIGNATURE)
-    return Call({source: examples}, fetches, finish, len(examples), batchable)
-
-
-def _regress(servable: Servable, document: Document, name: str) -> Call:
-    examples = to_examples(document)
-    signature = find_signature(servable.signatures, name)
-    source, fetches = regress_tensors(signature)
-
-    def finish(fetched: list[np.ndarray]) -> bytes:
-        return regression_json(regression(signature, len(examples), dict(zip(fetches, fetched, strict=True))))
+        return write(signature, len(examples), dict(zip(fetches, fetched, strict=True)))
 
     batchable = servable.is_batchable(name or DEFAULT_SIGNATURE)
     return Call({source: examples}, fetches, finish, len(examples), batchable)

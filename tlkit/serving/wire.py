@@ -51,10 +51,10 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes] | None:
     if not sizes:
         return None
     header_size, payload_size = _checked(sizes)
-    body = _read(connection, header_size + payload_size)
+    body = memoryview(_read(connection, header_size + payload_size))
     if len(body) < header_size + payload_size:
         raise WireError("the connection ended inside a frame")
-    return _header(body[:header_size]), bytes(memoryview(body)[header_size:])
+    return _header(bytes(body[:header_size])), bytes(body[header_size:])
 
 
 async def receive_async(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] | None:
@@ -74,7 +74,7 @@ async def receive_async(reader: asyncio.StreamReader) -> tuple[dict[str, Any], b
     return _header(text), payload
 
 
-def _read(connection: socket.socket, size: int) -> bytes:
+def _read(connection: socket.socket, size: int) -> bytearray:
     buffer = bytearray(size)
     view = memoryview(buffer)
     done = 0
@@ -85,10 +85,10 @@ def _read(connection: socket.socket, size: int) -> bytes:
         done += count
     if 0 < done < size:
         raise WireError("the connection ended inside a frame")
-    return bytes(buffer) if done else b""
+    return buffer if done else bytearray()
 
 
-def _checked(sizes: bytes) -> tuple[int, int]:
+def _checked(sizes: bytes | bytearray) -> tuple[int, int]:
     header_size, payload_size = _SIZES.unpack(sizes)
     if header_size + payload_size > MAX_FRAME_BYTES:
         raise WireError(f"a frame of {header_size + payload_size} bytes is too large")
