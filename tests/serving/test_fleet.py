@@ -7,26 +7,20 @@ import json
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from supervision import drive, fake_worker, until
 
 from tlkit.serving.fleet import Fleet, FleetSettings
 from tlkit.serving.served_model import ServedModel
 from tlkit.serving.status import Code, ServingError
 from tlkit.serving.supervisor import Supervisor
-from tlkit.serving.worker_process import WorkerProcess
 
-FAKE = Path(__file__).with_name("fake_worker.py")
 QUICK = {"poll_seconds": 0.03, "unload_seconds": 0.05}
-
-
-def fake_worker() -> WorkerProcess:
-    return WorkerProcess([sys.executable, "-S", str(FAKE)])
 
 
 def version(base: Path, number: int | str, graph: str = "ok", **files: str) -> Path:
@@ -37,19 +31,6 @@ def version(base: Path, number: int | str, graph: str = "ok", **files: str) -> P
     for name, text in files.items():
         (aside / name.replace("_json", ".json")).write_text(text)
     return aside.rename(base / str(number))
-
-
-def drive(work: Callable[[], Awaitable[None]], seconds: float = 30) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(seconds):
-            await work()
-
-    asyncio.run(limited())
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

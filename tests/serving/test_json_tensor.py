@@ -4,7 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from tlkit.serving.json_tensor import BadRequestError, from_arrays, parse_body, to_arrays
+from tlkit.serving.json_document import parse, signature_name
+from tlkit.serving.json_tensor import BadRequestError, from_arrays, predict_body, to_arrays
 from tlkit.serving.short_floats import short_floats
 from tlkit.serving.status import Code, ServingError
 
@@ -12,7 +13,12 @@ TWO = {"a": "float32", "b": "float32"}
 
 
 def arrays(text, dtypes):
-    return to_arrays(parse_body(text.encode()), dtypes)
+    return to_arrays(body_of(text), dtypes)
+
+
+def body_of(text):
+    document = parse(text.encode())
+    return predict_body(document, signature_name(document) or "serving_default")
 
 
 def test_rows_and_columns_of_one_input():
@@ -49,9 +55,9 @@ def test_non_finite_numbers_both_ways():
 
 
 def test_text_after_the_document_and_later_duplicates_are_ignored():
-    assert parse_body(b'{"instances": [2.0], "instances": [4.0]} junk').content == [2.0]
-    assert parse_body(b'{"instances": [1], "signature_name": "s"}').signature_name == "s"
-    assert parse_body(b'{"instances": [1], "signature_name": ""}').signature_name == "serving_default"
+    assert body_of('{"instances": [2.0], "instances": [4.0]} junk').content == [2.0]
+    assert body_of('{"instances": [1], "signature_name": "s"}').signature_name == "s"
+    assert body_of('{"instances": [1], "signature_name": ""}').signature_name == "serving_default"
 
 
 @pytest.mark.parametrize(
@@ -138,11 +144,9 @@ DEEP = "[" * 300_000 + "]" * 300_000
 
 
 def test_a_deep_value_under_an_ignored_key_is_skipped():
-    body = parse_body(
-        f'{{"nested": {DEEP}, "instances": [1], "instances": [2], "more": {{"a": {DEEP}}}}} junk'.encode()
-    )
+    body = body_of(f'{{"nested": {DEEP}, "instances": [1], "instances": [2], "more": {{"a": {DEEP}}}}} junk')
     assert body.content == [1]
-    assert parse_body(f'{{"instances": [3], "n": {DEEP} }}'.encode()).content == [3]
+    assert body_of(f'{{"instances": [3], "n": {DEEP} }}').content == [3]
 
 
 @pytest.mark.parametrize(
@@ -164,13 +168,13 @@ def test_a_deep_value_under_an_ignored_key_is_skipped():
 )
 def test_deep_values_are_still_checked(text, message):
     with pytest.raises(BadRequestError, match=message):
-        parse_body(text.encode())
+        body_of(text)
 
 
 def test_deep_values_of_every_kind_are_understood():
     inner = '"\\u00e9\\"{[", -1.5e-3, NaN, -Infinity, true, null, {}, [], {"k": [ ]}'
     text = '{"n": ' + '[ {"a" : ' * 3000 + f"[{inner}]" + "} ] " * 3000 + ', "inputs": 7}'
-    assert parse_body(text.encode()).content == 7
+    assert body_of(text).content == 7
 
 
 def test_what_tensorflow_serving_accepts():
@@ -206,13 +210,13 @@ def test_rapidjson_s_words_for_numbers_that_are_not_finite():
     strings = arrays('{"m": Inf, "inputs": ["Inf", "\\"-NaN", "Infinity"]}', {"x": "string"})["x"]
     assert strings.tolist() == [b"Inf", b'"-NaN', b"Infinity"]
     deep = DEEP.replace("[]", "[-Inf]")
-    assert parse_body(f'{{"n": {deep}, "inputs": Inf}}'.encode()).content == math.inf
+    assert body_of(f'{{"n": {deep}, "inputs": Inf}}').content == math.inf
     with pytest.raises(BadRequestError, match="Number too big"):
         arrays('{"inputs": [Inf, 1e400]}', {"x": "float32"})
     for text in ("Infi", "-Infinit", "Nan", "nan", "inf", "+Inf", "-", "-Na"):
         for body in (f'{{"inputs": [{text}]}}', f'{{"inputs": [Inf, {text}]}}'):
             with pytest.raises(BadRequestError, match="JSON Parse error: Invalid value."):
-                parse_body(body.encode())
+                body_of(body)
 
 
 def test_half_a_surrogate_pair_is_refused_wherever_it_stands():
@@ -226,7 +230,7 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands():
             f'["{text}"]',
         ):
             with pytest.raises(BadRequestError, match="JSON Parse error: The surrogate pair in string is invalid."):
-                parse_body(body.encode())
+                body_of(body)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +255,7 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands():
 )
 def test_parse_errors_in_rapidjson_s_words(text, message):
     with pytest.raises(BadRequestError) as caught:
-        parse_body(text.encode())
+        body_of(text)
     assert caught.value.message.startswith(f"JSON Parse error: {message} at offset: ")
 
 
@@ -270,11 +274,11 @@ def test_types_that_json_does_not_carry():
 
 def test_messages_stay_short_for_any_value():
     with pytest.raises(BadRequestError) as caught:
-        parse_body(json.dumps({"signature_name": ["x" * 1000] * 1000}).encode())
+        body_of(json.dumps({"signature_name": ["x" * 1000] * 1000}))
     assert len(caught.value.message) < 400
     body = '{"signature_name": ' + "[" * 900 + "]" * 900 + "}"
     with pytest.raises(BadRequestError, match="must be a string"):
-        parse_body(body.encode())
+        body_of(body)
 
 
 def test_many_floats_are_written_as_short_as_few():

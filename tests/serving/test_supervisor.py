@@ -7,43 +7,21 @@ import json
 import logging
 import os
 import signal
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from supervision import drive, fake_worker, until
 
 from tlkit.serving.status import Code, ServingError
 from tlkit.serving.supervisor import Supervisor, WorkerDiedError
 from tlkit.serving.suspects import Request, Suspects
-from tlkit.serving.worker_process import WorkerProcess
-
-FAKE = Path(__file__).with_name("fake_worker.py")
-
-
-def fake_worker() -> WorkerProcess:
-    return WorkerProcess([sys.executable, "-S", str(FAKE)])
 
 
 def request(body: str, version: int = 1) -> Request:
     return Request("m", version, "predict", "rest", body.encode())
-
-
-def drive(work: Callable[[], Awaitable[None]], seconds: float = 30) -> None:
-    """Run a test's coroutine; one that never ends fails."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(seconds):
-            await work()
-
-    asyncio.run(limited())
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: The signature that is meant where a request names none.
+DEFAULT_SIGNATURE = "serving_default"
+
 
 @dataclass(frozen=True)
 class Call:

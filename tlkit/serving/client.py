@@ -12,8 +12,9 @@ import numpy as np
 
 from tlkit.errors import ConfigError, DataError, ServerError, check_choice
 from tlkit.export.manifest import Manifest, SignatureInfo
+from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.client_arrays import arrays_of, example_of, rows_of
-from tlkit.serving.client_records import DEFAULT_SIGNATURE, RecordAsker
+from tlkit.serving.client_records import RecordAsker
 from tlkit.serving.connect import connect
 from tlkit.serving.status import Code
 from tlkit.serving.transport import ClassScore, ModelMetadata, ModelVersion, TransportError, with_retries

@@ -10,9 +10,9 @@ import numpy as np
 from tlkit.errors import DataError, ServerError
 from tlkit.export.manifest import Manifest, SignatureInfo
 from tlkit.export.records import file_content, not_answered, path_of, records_of, text_content
+from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.records import Rows, answers_of
 
-DEFAULT_SIGNATURE = "serving_default"
 _REFUSED = ("INVALID_ARGUMENT", "UNIMPLEMENTED")
 
 

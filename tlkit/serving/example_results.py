@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.status import Code, ServingError
 
-DEFAULT_SIGNATURE = "serving_default"
 _INPUT = "inputs"
 _LABELS, _SCORES = "classes", "scores"
 _VALUES = "outputs"

@@ -21,9 +21,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tlkit.serving.call import Call
+from tlkit.serving.call import DEFAULT_SIGNATURE, Call
 from tlkit.serving.example_results import (
-    DEFAULT_SIGNATURE,
     classification,
     classify_tensors,
     find_signature,

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.json_document import (
     BadRequestError,
     Document,
     Nested,
-    parse,
     shown,
-    signature_name,
     type_name,
 )
 from tlkit.serving.short_floats import short_floats
@@ -55,28 +54,20 @@ class PredictBody:
     document: Document
 
 
-def parse_body(body: bytes) -> PredictBody:
-    """Parse the body of a :predict request.
+def predict_body(document: Document, name: str) -> PredictBody:
+    """Find the tensors of a :predict request.
 
     Example:
-        >>> parse_body(b'{"instances": [1, 2]}').form
+        >>> predict_body(json_document.parse(b'{"instances": [1, 2]}'), "serving_default").form
         'instances'
 
     Args:
-        body: UTF-8 JSON.
-
-    Returns:
-        The signature's name (serving_default when left out), the form and the content.
+        document: the parsed body.
+        name: of the signature.
 
     Raises:
-        BadRequestError: not JSON, not an object, or neither or both of the two keys.
+        BadRequestError: neither or both of the two keys, or rows that are no list, none, or nested too deeply.
     """
-    document = parse(body)
-    return predict_body(document, signature_name(document) or "serving_default")
-
-
-def predict_body(document: Document, name: str) -> PredictBody:
-    """Find the tensors in a parsed document; `name` is its signature's. See `parse_body`."""
     members = document.members
     forms = [form for form in (Row, Column) if form in members]
     if not forms:
@@ -111,7 +102,7 @@ def to_arrays(body: PredictBody, dtypes: Mapping[str, str]) -> dict[str, np.ndar
         ServingError: UNIMPLEMENTED: JSON cannot hold the type of an input.
     """
     if not dtypes:
-        wanted = "DEFAULT" if body.signature_name == "serving_default" else body.signature_name
+        wanted = "DEFAULT" if body.signature_name == DEFAULT_SIGNATURE else body.signature_name
         raise BadRequestError(f"Failed to get input map for signature: {wanted}")
     arrays = _columns(body.content, dtypes) if body.form == Column else _rows(body.content, dtypes)
     for name, array in arrays.items():

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.serving.call import Call
+from tlkit.serving.call import DEFAULT_SIGNATURE, Call
 from tlkit.serving.example_results import (
-    DEFAULT_SIGNATURE,
     classification,
     classify_tensors,
     find_signature,

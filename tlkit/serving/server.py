@@ -152,22 +152,52 @@ def run_server(
         ExportError: the only model could not be loaded.
         TlkitError: the model's process cannot be started.
     """
-    asyncio.run(_Server(options, listening, announce).run(worker))
+    server = Server(options, listening, announce)
+
+    async def run() -> None:
+        # Not one is lost while the doors are imported; a test's shell may have told us to ignore SIGINT.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, server.stop)
+        await server.run(worker)
+
+    asyncio.run(run())
 
 
-class _Server:
+class Server:
+    """A server in the running event loop.
+
+    Args:
+        options: what to serve and how.
+        listening: for REST, from `listen`; closed with the server.
+        announce: called when every model is available or has failed.
+    """
+
     def __init__(self, options: ServerOptions, listening: socket.socket, announce: Callable[[Running], None]):
         self._options = options
         self._listening = listening
         self._announce = announce
         self._stop = asyncio.Event()
-        self._signals = 0
+        self._asked = 0
 
-    async def run(self, worker: WorkerProcess) -> None:
-        options, loop = self._options, asyncio.get_running_loop()
-        # Not one is lost while the doors are imported; a test's shell may have told us to ignore SIGINT.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._asked_to_stop)
+    def stop(self) -> None:
+        """Let `run` end after the requests in flight; asked again, it does not wait for them."""
+        self._asked += 1
+        self._stop.set()
+        if self._asked > 1:  # impatience
+            self._fleet.supervisor.kill(final=True)
+
+    async def run(self, worker: WorkerProcess | None = None) -> None:
+        """Serve until `stop`.
+
+        Args:
+            worker: one that was started before; None starts it.
+
+        Raises:
+            ConfigError: an address cannot be had.
+            ExportError: the only model could not be loaded.
+            TlkitError: the model's process cannot be started.
+        """
+        options = self._options
         self._metrics = Metrics()
         self._fleet = Fleet(options.models, options.settings, first=worker, on_load=self._metrics.observe_load)
         doors: list[Any] = []
@@ -188,12 +218,6 @@ class _Server:
                 await self._wait(tasks[0])
         finally:
             await self._close(doors, tasks)
-
-    def _asked_to_stop(self) -> None:
-        self._signals += 1
-        self._stop.set()
-        if self._signals > 1:  # impatience
-            self._fleet.supervisor.kill(final=True)
 
     async def _open_doors(self) -> tuple[Any, Any, int | None]:
         """Import and make the two doors: the worker imports TensorFlow meanwhile, which takes longer."""

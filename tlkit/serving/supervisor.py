@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import re
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -21,6 +18,7 @@ from tlkit.serving.status import Code, ServingError
 from tlkit.serving.suspects import Request, Suspects
 from tlkit.serving.wire import pack, receive_async
 from tlkit.serving.worker_process import WorkerProcess
+from tlkit.serving.worker_stderr import WorkerStderr
 
 log = logging.getLogger("tlkit.serving")
 #: Seconds before each new start in a row; the last one repeats.
@@ -32,12 +30,8 @@ DRAIN_SECONDS = 10.0
 #: However little time a client gives, silence shorter than this is none, and a suspect has so long to prove itself.
 SILENCE_SECONDS = 30.0
 _READ_AHEAD = 1 << 22
-_TAIL_BYTES = 8192
 _CLOCK_SLACK = 0.005
-#: How TensorFlow ends a process on purpose: "F0000 00:00:1795337634.689 15118 tensor_format.h:428] Check failed: ...".
-_FATAL = re.compile(rb"F\d{4} [^\]]*\] (.+)")
 _STOPPING = "the server is stopping"
-_STACK = (b"    @ ", b"*** Check failure stack trace")
 
 
 class WorkerDiedError(Exception):
@@ -118,8 +112,7 @@ class Supervisor:
         self._open.set()
         self._changed = asyncio.Event()  # set whenever something pending or loading has ended
         self._alone = asyncio.Lock()
-        self._tail = bytearray()
-        self._fatal, self._line = "", b""
+        self._stderr: WorkerStderr | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -348,13 +341,8 @@ class Supervisor:
 
     async def _follow(self, worker: WorkerProcess) -> str:
         """Read what the worker says until it ends; return why it did."""
-        self._tail.clear()
-        self._fatal, self._line = "", b""
         reader, self._writer = await _open_stream(worker.connection)
-        stderr = worker.process.stderr
-        if stderr is not None:
-            os.set_blocking(stderr.fileno(), False)
-            asyncio.get_running_loop().add_reader(stderr.fileno(), self._read_stderr, stderr.fileno())
+        self._stderr = WorkerStderr(worker.process.stderr)
         try:
             while (frame := await receive_async(reader)) is not None:
                 self._take(*frame)
@@ -364,12 +352,8 @@ class Supervisor:
         except (OSError, TypeError, ValueError) as error:
             what = f"broke its connection ({error})"
         code = await asyncio.to_thread(_last_breath, worker)
-        if stderr is not None:
-            self._read_stderr(stderr.fileno())
-            self._show(b"\n" if self._line else b"")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        last = bytes(self._tail).decode("utf-8", "replace").strip().splitlines()[-1:]
-        said = self._fatal or (last[0] if last and not self.up else "")
+        said = self._stderr.last_words()
         return f"the model's process {what} ({how})" + (f": {said[:300]}" if said else "")
 
     def _take(self, header: dict[str, Any], payload: bytes) -> None:
@@ -377,6 +361,8 @@ class Supervisor:
         if header.get("event") == "ready":
             self.tensorflow = str(header.get("tensorflow", ""))
             self.up = True
+            if self._stderr is not None:
+                self._stderr.shown = True
             if not self.ready.done():
                 self.ready.set_result(None)
             self._on_up()
@@ -402,8 +388,8 @@ class Supervisor:
                 one.future.set_exception(WorkerDiedError(reason, begun=True))
                 one.future.exception()  # who waited may have gone
         self._changed.set()
-        if worker.process.stderr is not None:
-            asyncio.get_running_loop().remove_reader(worker.process.stderr.fileno())
+        if self._stderr is not None:
+            self._stderr.close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -426,31 +412,6 @@ class Supervisor:
                     log.warning("the model's process has answered nothing for %.3g s and is ended", now - one.sent)
                     self._hung = True
                     self.kill()
-
-    def _read_stderr(self, descriptor: int) -> None:
-        """Show what the worker writes, but keep what TensorFlow says while it is imported to ourselves."""
-        try:
-            while text := os.read(descriptor, 65536):
-                self._tail = (self._tail + text)[-_TAIL_BYTES:]
-                if self.up:
-                    self._show(text)
-            asyncio.get_running_loop().remove_reader(descriptor)
-        except BlockingIOError:
-            return
-        except OSError:
-            asyncio.get_running_loop().remove_reader(descriptor)
-
-    def _show(self, text: bytes) -> None:
-        """Show whole lines, but not a failed check: its text is part of the reason, and its stack tells nobody here."""
-        *lines, self._line = (self._line + text).split(b"\n")
-        if len(self._line) > _TAIL_BYTES:
-            lines, self._line = [*lines, self._line], b""
-        for line in lines:
-            if failed := _FATAL.match(line):
-                self._fatal = failed[1].decode("utf-8", "replace")
-            elif not line.startswith(_STACK):
-                sys.stderr.write(line.decode("utf-8", "replace") + "\n")
-        sys.stderr.flush()
 
 
 def _last_breath(worker: WorkerProcess) -> int:
