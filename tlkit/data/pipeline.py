@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -45,10 +46,9 @@ def build_split(
     kept = np.empty((len(paths), side, side, 3), np.uint8) if keep_in_memory else None
     readable = np.zeros(len(paths), bool)
     files = _strings(paths)
+    read = _reader(preprocessing)
     numbers = tf.data.Dataset.range(len(paths))
-    decoded = numbers.map(
-        lambda number: (number, preprocessing(tf.io.read_file(files[number]))), num_parallel_calls=_parallel()
-    )
+    decoded = numbers.map(lambda number: (number, read(files[number])), num_parallel_calls=_parallel())
     for rows, images in decoded.ignore_errors().batch(32).prefetch(1):
         readable[rows.numpy()] = True
         if kept is not None:
@@ -122,11 +122,20 @@ def _load(
             num_parallel_calls=_parallel(),
             deterministic=True,
         )
+    read = _reader(preprocessing)
     return numbers.map(
-        lambda row: (preprocessing(tf.io.read_file(files[row])), tf.one_hot(classes[row], num_classes)),
+        lambda row: (read(files[row]), tf.one_hot(classes[row], num_classes)),
         num_parallel_calls=_parallel(),
         deterministic=True,
     ).batch(batch_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _reader(preprocessing: ImagePreprocessing) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Give path, string [] -> uint8 [S, S, 3], traced once: each data set that is made would do it again, in 0.3 s."""
+    with tf.init_scope():
+        read = tf.function(lambda path: preprocessing(tf.io.read_file(path)), autograph=False)
+        return read.get_concrete_function(tf.TensorSpec([], tf.string))
 
 
 def _strings(paths: list[Path]) -> tf.Tensor:
