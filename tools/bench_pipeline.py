@@ -8,6 +8,7 @@ FOLDER holds class folders of photos (default: a made-up set of 500 px JPEG phot
 
 from __future__ import annotations
 
+import argparse
 import resource
 import shutil
 import statistics
@@ -97,11 +98,15 @@ def stream(folder: Path) -> None:
 
 def main() -> None:
     """Measure speed, then memory."""
-    if sys.argv[1:2] == ["--stream"]:
-        stream(Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--stream", action="store_true", help=argparse.SUPPRESS)  # what the measured process does
+    told = parser.parse_args()
+    if told.stream:
+        stream(told.folder)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        small = Path(sys.argv[1]) if len(sys.argv) > 1 else make_photos(Path(temporary) / "small", 240)
+        small = told.folder or make_photos(Path(temporary) / "small", 240)
         compare(small)
         large = Path(temporary) / "large"
         for copy in range(10):

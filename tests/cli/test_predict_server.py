@@ -85,6 +85,14 @@ def served(projects, models, monkeypatch, capfd):
         server.__exit__()
 
 
+@pytest.fixture
+def without_tensorflow(monkeypatch):
+    def refuse() -> None:
+        raise AssertionError("TensorFlow was loaded")
+
+    monkeypatch.setattr("tlkit.cli.output.import_tensorflow", refuse)
+
+
 def printed(words: list[str], capfd, code: int = 0) -> str:
     assert run(words) == code, capfd.readouterr().err
     return capfd.readouterr().out
@@ -255,14 +263,6 @@ def test_a_bad_photo_is_told_as_without_a_server(served, tmp_path, capfd):
     assert "bad.jpg is not an image" in alone
 
 
-@pytest.fixture
-def without_tensorflow(monkeypatch):
-    def refuse() -> None:
-        raise AssertionError("TensorFlow was loaded")
-
-    monkeypatch.setattr("tlkit.cli.output.import_tensorflow", refuse)
-
-
 def test_photos_and_texts_need_no_tensorflow(served, capfd, without_tensorflow):
     url = served("image")
     assert "0.jpg" in printed(["predict", "../photos/0.jpg", "--server", url], capfd)
@@ -300,6 +300,38 @@ def test_without_an_export_the_server_says_the_classes(served, projects, tmp_pat
     name = Manifest.read(export_of(projects["text"])).model_name
     monkeypatch.chdir(bare)
     assert printed(["predict", *TEXTS, "--json", "--server", url, "--name", name], capfd) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "inputs"), [("image", "grpc", ["photos", "photos/2.jpg"]), ("text", "rest", TEXTS)]
+)
+def test_photos_and_texts_need_no_project(
+    served, models, projects, capfd, monkeypatch, without_tensorflow, kind, protocol, inputs
+):
+    url = served(kind, protocol)
+    words = ["--json", "--server", url, "--name", models[kind].name]
+    expected = json.loads(
+        printed(["predict", *(f"../{one}" if kind == "image" else one for one in inputs), *words], capfd)
+    )
+    monkeypatch.chdir(projects[kind].parent)
+    answers = json.loads(printed(["predict", *inputs, *words], capfd))
+    assert [answer.pop("input") for answer in answers] == [one["input"].removeprefix("../") for one in expected]
+    assert answers == [{name: one[name] for name in ("classes", "scores")} for one in expected]
+
+
+def test_outside_of_a_project_it_says_what_is_lacking(served, models, tmp_path, capfd, monkeypatch, without_tensorflow):
+    url = served("rows")
+    monkeypatch.chdir(tmp_path)
+    asked = ["predict", "rows.csv", "--server", url]
+    assert "which model of the server?" in printed_error(asked, capfd, 2)
+    asked += ["--name", models["rows"].name]
+    assert "takes neither photos nor texts alone" in printed_error(asked, capfd, 2)
+    assert "no tlkit project" in printed_error(["predict", "a text"], capfd, 2)
+    assert "--file needs the project" in printed_error(
+        ["predict", "--file", "a.csv", "--out", "b.csv", "--server", url], capfd, 2
+    )
+    monkeypatch.setattr(models["rows"], "signatures", {"other": models["rows"].signatures["serving_default"]})
+    assert "takes neither photos nor texts alone" in printed_error(asked, capfd, 2)
 
 
 def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, without_tensorflow):

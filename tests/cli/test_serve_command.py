@@ -12,12 +12,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tlkit.cli import main as cli
 
@@ -75,9 +78,37 @@ def command(*words: str, fake: bool = True) -> list[str]:
     return [sys.executable, "-c", start, "serve", *words]
 
 
+def distributions(names: Iterable[str]) -> set[str]:
+    """What is installed with these distributions, as their metadata says, and they themselves."""
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = canonicalize_name(left.pop())
+        if name not in found:
+            found.add(name)
+            needed = map(Requirement, metadata.requires(name) or ())
+            left += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return found
+
+
+def with_serve_alone(folder: Path) -> str:
+    """Give a folder for PYTHONPATH with which nothing can be imported that does not come with the extra `serve`."""
+    extra = [Requirement(one) for one in metadata.requires("tlkit") if 'extra == "serve"' in one.replace("'", '"')]
+    there = distributions(one.name for one in extra) | {"tlkit"}
+    owners = metadata.packages_distributions().items()
+    absent = [name for name, owned in owners if not there & {canonicalize_name(one) for one in owned}]
+    assert {"pandas", "pyarrow", "matplotlib", "keras_hub", "psutil"} <= set(absent)
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({absent!r}))\n")
+    return str(folder)
+
+
 @contextmanager
-def serving(*words: str, cwd: Path, fake: bool = True, banner: int = 2) -> Iterator[Server]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+def serving(*words: str, cwd: Path, fake: bool = True, banner: int = 2, path: str = "") -> Iterator[Server]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*filter(None, [path]), str(ROOT)]),
+        "PYTHONUNBUFFERED": "1",
+    }
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # of the tests: a user's terminal is what is looked at
     with (cwd / "stderr.txt").open("w") as stderr:
         process = subprocess.Popen(
@@ -361,7 +392,7 @@ def test_another_engine_gets_the_model_and_the_ports(tmp_path: Path, monkeypatch
     assert (second[1]["rest_port"], second[1]["grpc_port"]) == (8501, None)
 
 
-def test_tensorflow_serves_dies_and_serves_again(tmp_path: Path):
+def test_tensorflow_serves_dies_and_serves_again_with_what_the_extra_serve_installs(tmp_path: Path):
     import tensorflow as tf
 
     module = tf.Module()
@@ -379,7 +410,8 @@ def test_tensorflow_serves_dies_and_serves_again(tmp_path: Path):
     tf.saved_model.save(
         module, str(tmp_path / "half" / "1"), signatures={"serving_default": half, "poison": module.poison}
     )
-    with serving("half", "--rest-port", "0", cwd=tmp_path, fake=False) as server:
+    alone = with_serve_alone(tmp_path)
+    with serving("half", "--rest-port", "0", cwd=tmp_path, fake=False, path=alone) as server:
         question = ("POST", "/v1/models/half:predict", '{"instances": [1.0, 2.0, 5.0]}')
         right = (200, [2.5, 3.0, 4.5])
 

@@ -280,3 +280,11 @@ def test_a_snippet_with_an_unknown_argument_is_noticed(names):
         names["learn"].export("saved_models/photos", views=4)
     with pytest.raises(ConfigError, match="more learning rates than layer groups"):
         names["learn"].fit(1, [0.1] * 5)
+
+
+def test_a_machine_that_only_serves_gets_the_packages_of_the_extra():
+    line = re.search(r"    pip install (tensorflow .*?\\\n.*)\n", (DOCS / "serving.md").read_text(encoding="utf-8"))[1]
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    serve = project["optional-dependencies"]["serve"]
+    assert line.replace("\\", "").split() == [re.match(r"[\w-]+", one)[0] for one in serve]
+    assert set(serve) <= set(project["dependencies"])

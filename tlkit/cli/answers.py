@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlkit.errors import ExportError, ServerError, TrainingError
+from tlkit.errors import ConfigError, ExportError, ServerError, TrainingError
 
 if TYPE_CHECKING:
     from tlkit.cli.kinds import Kind
@@ -52,17 +52,21 @@ class Server:
     url: str
     name: str | None = None
 
-    def client(self, project: Project, batch_size: int = BATCH) -> ServingClient:
-        """Make the client for a project's model; nothing is sent yet.
+    def client(self, project: Project | None, batch_size: int = BATCH) -> ServingClient:
+        """Make the client for a project's model, or without a project for the one that is named; nothing is sent yet.
 
         Raises:
-            ConfigError: the address is none.
+            ConfigError: the address is none, or nothing says which model is meant.
             ExportError: the project's export cannot be read.
         """
         from tlkit.serving.client import ServingClient
 
-        manifest = newest_manifest(project)
-        name = self.name or (manifest.model_name if manifest else project.export_dir.name)
+        manifest = None if project is None else newest_manifest(project)
+        name = self.name
+        if name is None:
+            if project is None:
+                raise ConfigError("which model of the server? there is no project here that says it", fix="add --name")
+            name = manifest.model_name if manifest else project.export_dir.name
         return ServingClient(self.url, name, manifest=manifest, batch_size=batch_size, timeout=_SECONDS)
 
 
@@ -133,6 +137,34 @@ def predictor(project: Project, server: Server | None = None) -> Iterator[Predic
         return
     with project.code() as code:
         yield CheckpointPredictor(load_learner(project, code).task, project.kind)
+
+
+@contextlib.contextmanager
+def anywhere(server: Server) -> Iterator[tuple[Kind, Predictor]]:
+    """Ask a server from outside of a project: what the model takes, its serving_default says.
+
+    Returns:
+        The kind of a project for such a model, photos or texts, and what asks the server.
+
+    Raises:
+        ConfigError: the model is not named, or takes something else.
+        ServerError: the server does not answer.
+    """
+    from tlkit.cli.kinds import kind_of
+    from tlkit.serving.call import DEFAULT_SIGNATURE
+
+    with server.client(None) as client:
+        signature = client.metadata().signatures.get(DEFAULT_SIGNATURE)
+        inputs = {} if signature is None else {name: tensor.dtype for name, tensor in signature.inputs.items()}
+        if list(inputs.values()) != ["string"]:
+            raise ConfigError(
+                f"the model {client.model!r} takes neither photos nor texts alone",
+                received=inputs,
+                fix="go into its project, whose export says what its columns are; or use tlkit.ServingClient",
+            )
+        is_photo = next(iter(inputs)).endswith("_bytes")  # what TensorFlow Serving takes the ending for, in answers
+        kind = kind_of("image_classification" if is_photo else "text_classification")
+        yield kind, ServedPredictor(client, None)
 
 
 class ServedPredictor:

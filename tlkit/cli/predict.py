@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
     from tlkit.cli.answers import Server
@@ -52,23 +53,25 @@ def predict(
               tlkit predict --file in.csv --out out.csv
               tlkit predict rows.csv --out scored.csv
               tlkit predict photo.jpg --server http://127.0.0.1:8501
+
+    With --server and --name no project is needed for photos and texts.
     """
-    from tlkit.cli.answers import Server, outputs, predictor
+    from tlkit.cli.answers import Server, anywhere, outputs, predictor
     from tlkit.cli.output import print_json, stdout_to_stderr
     from tlkit.cli.predict_table import predict_table
-    from tlkit.cli.project import find_project
 
     if name is not None and server is None:
         raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
-    project = find_project()
     asked = None if server is None else Server(server, name)
-    example = project.kind.example_input
-    if project.kind.has_rows:
+    project = _project(asked)
+    if project is not None and project.kind.has_rows:
         _refuse_together("rows of a table", {"--top": top, "--text-column": column})
         tables = [*map(Path, inputs or ()), *([file] if file is not None else [])]
         _predict_rows(project, tables, out, force, as_json, asked)
         return
     if file is not None:
+        if project is None:
+            raise ConfigError("--file needs the project, which says how the table is read", fix="go into it")
         _refuse_together("--file", {"inputs": inputs, "--top": top})
         if out is None:
             raise ConfigError("--file needs --out, the table to write", fix="for example --out out.csv")
@@ -81,11 +84,18 @@ def predict(
     if out is not None or column is not None or force:
         raise ConfigError("--out, --text-column and --force are for a table", fix="name it with --file")
     if not inputs:
-        raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}, or --file TABLE --out TABLE")
-    items = project.kind.inputs(inputs)
-    if asked is None:
-        outputs(project)
-    with stdout_to_stderr(as_json), predictor(project, asked) as model:
+        example = "INPUT..." if project is None else f"{project.kind.example_input}, or --file TABLE --out TABLE"
+        raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stdout_to_stderr(as_json))
+        if project is not None:
+            items = project.kind.inputs(inputs)
+            if asked is None:
+                outputs(project)
+            model = stack.enter_context(predictor(project, asked))
+        elif asked is not None:
+            kind, model = stack.enter_context(anywhere(asked))
+            items = kind.inputs(inputs)
         answers = model.predict(items)
     count = top or (None if as_json else 3)
     rows = [
@@ -118,6 +128,17 @@ def _predict_rows(
         print(f"{answers['out']}: {answers['rows']:,} rows")
     else:
         print("\n".join(shown(answers)))
+
+
+def _project(server: Server | None) -> Project | None:
+    from tlkit.cli.project import find_project
+
+    try:
+        return find_project()
+    except ProjectError:
+        if server is None:
+            raise
+        return None
 
 
 def _refuse_together(option: str, others: dict[str, object]) -> None:
