@@ -81,7 +81,11 @@ class Rows:
         return data.frame("val").to_dict("records")
 
 
-@pytest.fixture(scope="module", params=[Photos, Texts, Topics, Rows], ids=lambda kind: kind.__name__.lower())
+@pytest.fixture(
+    scope="module",
+    params=[Photos, Texts, pytest.param(Topics, marks=pytest.mark.real), Rows],
+    ids=lambda kind: kind.__name__.lower(),
+)
 def kind(request):
     return request.param()
 

@@ -32,7 +32,7 @@ def _save(model: keras.Model, path) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param(row, id=row.name, marks=[pytest.mark.real] if row.params > 25_000_000 else [])
+        pytest.param(row, id=row.name, marks=[pytest.mark.real] if row.params > 10_000_000 else [])
         for row in image.TABLE.values()
     ],
 )

@@ -180,6 +180,7 @@ def test_missing_answers_and_missing_warm_up_fail(exported, tmp_path):
     }
 
 
+@pytest.mark.real
 def test_graph_and_manifest_must_agree_on_whether_there_is_one(exported, tmp_path):
     silent = private_copy(exported, tmp_path / "silent")
     tiny.edit_manifest(silent, tta=None)

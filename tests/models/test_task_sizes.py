@@ -21,8 +21,8 @@ SMALL = "mobilenet-v2-0.35"
 # The smallest row of each family; the rows beside it differ in depth and width alone.
 FAMILIES = {row.family: row for row in sorted(image.TABLE.values(), key=lambda row: -row.params)}
 QUICK = [row.name for row in FAMILIES.values() if row.family not in ("nasnet", "inception-resnet-v2")]
-# Four kinds of network in `make test`; the other families take minutes and run with `make test-real`.
-ALWAYS = ("mobilenet-v2", "efficientnet-lite", "resnet")
+# Two kinds of network in `make test`; the other families take minutes and run with `make test-real`.
+ALWAYS = ("mobilenet-v2", "efficientnet-lite")
 EACH_FAMILY = [pytest.param(name, marks=() if image.get(name).family in ALWAYS else pytest.mark.real) for name in QUICK]
 
 

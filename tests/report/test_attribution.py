@@ -136,7 +136,7 @@ def test_the_bound_on_memory_changes_nothing(task, monkeypatch):
         assert [p.value for p in one.pieces] == pytest.approx([p.value for p in other.pieces], abs=1e-5)
 
 
-@pytest.mark.parametrize("long_texts", ["head", "head_tail", "windows"])
+@pytest.mark.parametrize("long_texts", [pytest.param("head", marks=pytest.mark.real), "head_tail", "windows"])
 def test_long_texts_are_explained_as_far_as_they_are_read(long_texts):
     task = tiny_text_task(max_tokens=8, long_texts=long_texts)
     text = "The film was very good and the plot is not boring but I hated it."
