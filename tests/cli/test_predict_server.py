@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
 import tiny
 import tiny_table
 import tiny_text
+from certificates import self_signed
 from fake_serving import FakeGrpc, FakeRest, Model, Signature, export_model
 
 from tlkit.cli.main import run
@@ -228,7 +230,42 @@ def test_verify_waits_as_long_as_it_is_told(projects, capfd, monkeypatch):
     monkeypatch.chdir(projects["text"])
     for words in ([], ["--wait", "90"]):
         printed(["verify", "--server", "http://127.0.0.1:1", *words], capfd)
-    assert waited == [{"name": None}, {"name": None, "wait": 90.0}]
+    assert waited == [{"name": None, "ca_file": None}, {"name": None, "ca_file": None, "wait": 90.0}]
+
+
+def behind_tls(protocol: str, model: Model, certificate: Path, key: Path) -> FakeRest | FakeGrpc:
+    if protocol == "grpc":
+        import grpc
+
+        server = FakeGrpc(model)
+        identity = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+        server.url = f"grpcs://127.0.0.1:{server._server.add_secure_port('127.0.0.1:0', identity)}"
+        return server
+    server = FakeRest(model)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.url = server.url.replace("http:", "https:")
+    return server
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_server_with_its_own_certificate_is_asked_with_its_authority(
+    projects, models, tmp_path, monkeypatch, capfd, protocol
+):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    self_signed(certificate, key)
+    monkeypatch.chdir(projects["text"])
+    with behind_tls(protocol, models["text"], certificate, key) as server:
+        capfd.readouterr()
+        words = ["predict", "good", "--json", "--server", server.url, "--ca-file", str(certificate)]
+        answers = json.loads(printed(words, capfd))
+        assert [one["input"] for one in answers] == ["good"]
+        words = ["verify", "--json", "--server", server.url, "--ca-file", str(certificate)]
+        assert json.loads(printed(words, capfd))["ok"]
+        monkeypatch.chdir(projects["text"].parent)
+        words = ["predict", "good", "--json", "--server", server.url, "--ca-file", str(certificate)]
+        assert json.loads(printed([*words, "--name", models["text"].name], capfd)) == answers
 
 
 def test_rows_are_not_sent_to_another_model(served, models, projects, tmp_path, capfd, monkeypatch):
@@ -355,6 +392,23 @@ def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, wi
         ),
         (["verify", "--server", "127.0.0.1:8501"], 2, "a server's address begins with its protocol"),
         (["verify", "--wait", "3"], 2, "--wait is for a server"),
+        (["predict", "a text", "--ca-file", "x.pem"], 2, "--ca-file is for a server; say which one with --server"),
+        (["verify", "--ca-file", "x.pem"], 2, "--ca-file is for a server; say which one with --server"),
+        (
+            ["predict", "a text", "--server", "https://127.0.0.1:1", "--ca-file", "x.pem"],
+            2,
+            "--ca-file is no file; received: 'x.pem'",
+        ),
+        (
+            ["verify", "--server", "https://127.0.0.1:1", "--ca-file", "x.pem"],
+            2,
+            "--ca-file is no file; received: 'x.pem'",
+        ),
+        (
+            ["verify", "--server", "http://127.0.0.1:1", "--ca-file", "config.toml"],
+            2,
+            "certificates are for https:// and grpcs://",
+        ),
         (["verify", "--server", "http://127.0.0.1:8501", "nowhere"], 2, "there is no export at nowhere"),
         (["predict", "--server", "http://127.0.0.1:8501"], 2, "there is nothing to predict"),
     ],
@@ -362,7 +416,9 @@ def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, wi
 def test_wrong_usage(projects, monkeypatch, capfd, words, code, message):
     monkeypatch.chdir(projects["text"])
     capfd.readouterr()
-    assert message in printed_error(words, capfd, code)
+    error = printed_error(words, capfd, code)
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_a_server_that_is_down_is_one_line_and_exit_code_1(projects, monkeypatch, capfd):

@@ -178,6 +178,61 @@ def test_one_export_is_served_until_it_is_told_to_stop(tmp_path: Path, number: i
     assert (tmp_path / "stderr.txt").read_text() == ""
 
 
+def test_a_linked_folder_of_versions_is_served_under_the_links_name(tmp_path: Path):
+    export(tmp_path / "photos" / "2")
+    (tmp_path / "pictures").symlink_to("photos")
+    with serving("pictures", "--rest-port", "0", "--no-grpc", cwd=tmp_path) as server:
+        assert server.lines[0].startswith("serving pictures/2 at ")
+        assert server.url.endswith("/v1/models/pictures")
+        assert server.ask("GET", "/v1/models/pictures")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "versions"),
+    [
+        ("pictures", "pictures", ()),
+        ("pictures/", "pictures", ()),
+        ("./pictures/.", "pictures", ()),
+        ("elsewhere/../photos", "photos", ()),
+        ("deep/../pictures", "pictures", ()),
+        ("pictures/2", "pictures", (2,)),
+        ("photos/2", "photos", (2,)),
+        ("photos/2/..", "photos", ()),
+        ("current", "photos", (2,)),
+        ("photos/3", "photos", (3,)),
+        ("copy", "copy", (1,)),
+        ("plain", "plain", (1,)),
+    ],
+)
+def test_a_model_is_called_as_its_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, name: str, versions: tuple[int, ...]
+):
+    from tlkit.serving.served_model import model_at
+
+    deep = tmp_path / "deep"
+    export(tmp_path / "photos" / "2")
+    export(tmp_path / "plain")
+    deep.mkdir()
+    (tmp_path / "pictures").symlink_to("photos")
+    (tmp_path / "current").symlink_to("photos/2")
+    (tmp_path / "photos" / "3").symlink_to(tmp_path / "plain")
+    (tmp_path / "copy").symlink_to("plain")
+    (tmp_path / "elsewhere").symlink_to("deep")
+    monkeypatch.chdir(tmp_path)
+    model = model_at(Path(path))
+    assert (model.name, model.specific) == (name, versions)
+
+
+@pytest.mark.parametrize("path", [".", "./", "../photos", "2/.."])
+def test_the_folder_one_stands_in_has_its_real_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str):
+    from tlkit.serving.served_model import model_at
+
+    export(tmp_path / "photos" / "2")
+    (tmp_path / "pictures").symlink_to("photos")
+    monkeypatch.chdir(tmp_path / "pictures")
+    assert model_at(Path(path)).name == "photos"
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tlkit.errors import ExportError
 from tlkit.export import verify as verify_module
 from tlkit.export.verify import CHECKS, verify_export
+from tlkit.export.verify_answers import Facts
 from tlkit.serving import op_check
 
 
@@ -163,6 +164,7 @@ def test_an_unlisted_file_and_a_broken_warmup_request_fail(tmp_path):
     ],
 )
 def test_a_crash_fails_the_check_that_was_running(monkeypatch, tmp_path, code, reason):
+    export = tiny.shared_export()  # made and checked once, by the real worker
     worker = tmp_path / "worker.py"
     worker.write_text(
         "import json, os, sys\n"
@@ -171,7 +173,7 @@ def test_a_crash_fails_the_check_that_was_running(monkeypatch, tmp_path, code, r
         "print(json.dumps({'start': 'bad_inputs', 'detail': 'a bomb'}), flush=True)\n" + code
     )
     monkeypatch.setattr(verify_module, "WORKER", worker)
-    found = failures(tiny.shared_export())
+    found = failures(export)
     assert reason in found["bad_inputs"]
     assert "a bomb" in found["bad_inputs"]
     assert "fresh_process" not in found
@@ -179,10 +181,11 @@ def test_a_crash_fails_the_check_that_was_running(monkeypatch, tmp_path, code, r
 
 
 def test_a_worker_that_hangs_is_ended(monkeypatch, tmp_path):
+    export = tiny.shared_export()
     worker = tmp_path / "worker.py"
     worker.write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setattr(verify_module, "WORKER", worker)
-    results = verify_export(tiny.shared_export(), timeout=1.0)
+    results = verify_export(export, timeout=1.0)
     assert not results[0].ok
     assert "no answer within 1 s" in results[0].reason
 
@@ -190,3 +193,9 @@ def test_a_worker_that_hangs_is_ended(monkeypatch, tmp_path):
 def test_no_export_is_one_clear_error(tmp_path):
     with pytest.raises(ExportError, match="holds no SavedModel"):
         verify_export(tmp_path)
+
+
+def test_a_missing_manifest_is_called_missing(tmp_path):
+    assert Facts(tmp_path).error == "manifest.json is missing"
+    (tmp_path / "manifest.json").write_text("{")
+    assert Facts(tmp_path).error.startswith("manifest.json is unusable: JSONDecodeError")

@@ -1,6 +1,7 @@
 """Whole runs on Beam's in-process runner: the same numbers as `tlkit predict`, bad items aside, counts that add up."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -145,6 +146,71 @@ def test_a_bad_row_does_not_cost_its_neighbours(scored, tmp_path):
     scored(tmp_path / "good.csv", tmp_path / "good.jsonl", export_of("regression"))
     # In other batches the last digit may be another one.
     same_rows(pd.read_json(tmp_path / "good.jsonl", lines=True), pd.read_json(tmp_path / "out.jsonl", lines=True))
+
+
+def bad_items(path):
+    """The side output, whatever its kind."""
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path).to_dict("records")
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    return pd.read_csv(path).to_dict("records")
+
+
+@pytest.mark.parametrize(
+    ("source", "content", "output", "bad", "place"),
+    [
+        ("t.csv", b"id,text\n1,caf\xe9\n2,good\n", "o.csv", r"1,caf\xe9", "row 2"),
+        ("t.csv", b"id,text\n\xe9,caf\n2,good\n", "o.parquet", r"\xe9,caf", "row 2"),
+        ("t.txt", b"caf\xe9\ngood\n", "o.jsonl", r"caf\xe9", "line 1"),
+        ("t.jsonl", b'{"text": "a", "x": ["\xe9"]}\n{"text": "good"}\n', "o.parquet", None, "line 1"),
+    ],
+)
+def test_an_undecodable_byte_costs_one_text(scored, tmp_path, source, content, output, bad, place):
+    (tmp_path / source).write_bytes(content)
+    summary = scored(tmp_path / source, tmp_path / output, export_of("texts"))
+    assert counted(summary) == (2, 1, 1)
+    assert summary["beam"]["bad"] == 1
+    [item] = bad_items(tmp_path / f"o.errors{(tmp_path / output).suffix}")
+    assert item["item"] == (bad or r'{"text": "a", "x": ["\xe9"]}')
+    assert item["place"] == f"{tmp_path / source} {place}"
+    assert item["reason"].endswith("holds a byte that is not utf-8: 0xe9")
+
+
+def test_an_undecodable_byte_costs_one_row(scored, rows, tmp_path):
+    rows.write_bytes(rows.read_bytes().replace(b"red", b"r\xe9d", 1))
+    summary = scored(rows, tmp_path / "out.csv", export_of("regression"))
+    assert counted(summary) == (60, 59, 1)
+    [item] = bad_items(tmp_path / "out.errors.csv")
+    assert item["reason"] == "column 'colour' holds a byte that is not utf-8: 0xe9"
+
+
+@pytest.mark.parametrize(("suffix", "workers"), [(".csv", 1), (".parquet", 2)])
+def test_photos_whose_names_have_undecodable_bytes_are_read_by_their_true_names(
+    scored, photos, tmp_path, suffix, workers
+):
+    photos = photos.rename(tmp_path / os.fsdecode(b"photos-\xff"))
+    (photos / os.fsdecode(b"good\xe9.jpg")).write_bytes(tiny.photos(1)[0])
+    (photos / os.fsdecode(b"junk\xe9.jpg")).write_bytes(b"no photo")
+    (photos / "gone.jpg").symlink_to("nowhere")
+    shown = str(tmp_path / r"photos-\xff")
+    if workers == 1:
+        with pytest.MonkeyPatch.context() as patch:
+            crash_in(patch, 2)
+            with pytest.raises(ScoringError, match="No space left on device"):
+                scored(photos, tmp_path / f"s{suffix}", export_of("photos"), shard_size=4)
+    summary = scored(photos, tmp_path / f"s{suffix}", export_of("photos"), shard_size=4, workers=workers)
+    assert counted(summary) == (15, 11, 4)
+    assert bool(summary["reused"]) == (workers == 1)
+    frame = pd.read_parquet(tmp_path / "s.parquet") if suffix == ".parquet" else pd.read_csv(tmp_path / "s.csv")
+    assert rf"{shown}/good\xe9.jpg" in frame["input"].tolist()
+    bad = {item["place"]: item for item in bad_items(tmp_path / f"s.errors{suffix}")}
+    names = [r"junk\xe9.jpg", "gone.jpg", "3bad.jpg", "more/empty.png"]
+    assert sorted(bad) == sorted(f"{shown}/{name}" for name in names)
+    junk = bad[rf"{shown}/junk\xe9.jpg"]
+    assert junk["item"] == junk["place"]
+    assert "not an image that can be decoded" in junk["reason"]
+    assert "cannot be read" in bad[f"{shown}/gone.jpg"]["reason"]
 
 
 def test_parquet_keeps_its_types(scored, tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import os
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tlkit.errors import DataError
-from tlkit.scoring.items import Item, cut
+from tlkit.scoring.items import Item, cut, readable
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
 from tlkit.scoring.photo_folder import PhotoFolder
@@ -92,6 +93,12 @@ def test_a_row_is_described_as_json_and_not_at_length():
     assert Item(0, "t row 2", "a text", {"text": "a text"}).describe() == "a text"
 
 
+def test_what_is_no_character_is_written_as_an_escape():
+    text = b"a\xe9\xff".decode("utf-8", "surrogateescape") + "ż\ud800 😀"
+    assert readable(text) == "a\\xe9\\xffż\\ud800 😀"
+    assert readable("żółw") == "żółw"
+
+
 def test_bad_lines_of_json_are_problems_too(tmp_path):
     file = tmp_path / "t.jsonl"
     lines = [
@@ -111,6 +118,54 @@ def test_bad_lines_of_json_are_problems_too(tmp_path):
     assert [bool(item.problem) for item in found] == [False, True, True, True, True, True, False]
     assert "half of a surrogate pair" in found[5].problem
     assert table.types()["n"] == pa.int64()
+
+
+def test_what_is_no_character_is_found_inside_json_values_and_in_names_too(tmp_path):
+    file = tmp_path / "t.jsonl"
+    file.write_bytes(
+        b'{"text": "a", "x": {"y": ["caf\xe9"]}}\n{"te\xe9xt": "b"}\n'
+        b'{"text": "c", "x": [{"\\ud800": 1}]}\n{"text": "d"}'
+    )
+    table = LineTable.of(file, column="text")
+    assert table.columns == ("text",)
+    assert [item.problem for item in items_of(table, 2)] == [
+        "column 'x' holds a byte that is not utf-8: 0xe9",
+        "the name of a column holds a byte that is not utf-8: 0xe9",
+        "column 'x' holds half of a surrogate pair",
+        "",
+    ]
+
+
+def test_a_bad_byte_below_the_header_of_rows_does_not_hide_the_header(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_bytes(b"a, b\n1, x\n2, caf\xe9\n3, y\n")
+    table = LineTable.of(file)
+    assert table.columns == ("a", "b")
+    found = items_of(table, 2)
+    assert [item.fields for item in found] == [{"a": "1", "b": "x"}, {}, {"a": "3", "b": "y"}]
+    assert found[1].problem == "column 'b' holds a byte that is not utf-8: 0xe9"
+
+
+@pytest.mark.parametrize("column", ["", "text"])
+def test_a_bad_byte_in_a_header_is_refused(tmp_path, column):
+    (tmp_path / "t.csv").write_bytes(b"text,caf\xe9\n1,2\n")
+    with pytest.raises(DataError, match=r"header of .*t.csv holds a byte that is not utf-8: 0xe9; .*--encoding"):
+        LineTable.of(tmp_path / "t.csv", column=column)
+
+
+@pytest.mark.parametrize(
+    ("mark", "told"), [(";", r"--separator ';'"), ("\t", r"--separator \$'\\t', or call it \.tsv")]
+)
+def test_another_separator_is_told_as_the_commands_option(tmp_path, mark, told):
+    (tmp_path / "t.csv").write_text(f"x{mark}y\n1{mark}2\n")
+    with pytest.raises(DataError, match=rf"not by commas.*pass {told}$"):
+        LineTable.of(tmp_path / "t.csv")
+
+
+def test_a_file_in_utf_16_is_not_told_an_encoding_that_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n", encoding="utf-16")
+    with pytest.raises(DataError, match="is in utf-16, not in utf-8.*write it in UTF-8$"):
+        LineTable.of(tmp_path / "t.csv")
 
 
 def test_every_line_of_a_txt_is_a_text_and_keeps_its_number(tmp_path):
@@ -162,6 +217,17 @@ def test_a_parquet_row_without_text_is_a_problem(tmp_path):
     assert [item.problem for item in found] == ["", "column 'text' holds no text", ""]
 
 
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_bad_byte_in_parquet_is_that_rows_problem(tmp_path, size):
+    raw = pa.array([b"good", b"caf\xe9", b"fine"])
+    broken = pa.StringArray.from_buffers(3, *raw.buffers()[1:])
+    pq.write_table(pa.table({"id": [1, 2, 3], "text": broken}), tmp_path / "t.parquet")
+    found = items_of(ParquetTable.of(tmp_path / "t.parquet", column="text"), size)
+    assert [item.content for item in found] == ["good", None, "fine"]
+    assert found[1].problem == "column 'text' holds a byte that is not utf-8: 0xe9"
+    assert found[1].fields == {"id": 2}
+
+
 def test_photos_are_listed_in_the_order_of_sorted_paths_and_as_they_were_in_the_beginning(tmp_path):
     names = ["b/2.jpg", "b/1.PNG", "a.jpg", "b.jpg", "b-c/x.webp", "b/deep/er/y.gif", "z\n.bmp", "ż.jpeg", ".h.jpg"]
     for name in [*names, "notes.txt", "b/readme", "jpg"]:
@@ -184,6 +250,29 @@ def test_a_photo_that_is_another_one_changes_the_digest(tmp_path):
     assert PhotoFolder(tmp_path).digest() == before
     os.utime(tmp_path / "a.jpg", ns=(1, 1))
     assert PhotoFolder(tmp_path).digest() != before
+
+
+def test_linked_folders_are_named_in_one_warning_and_links_to_nothing_are_problems(tmp_path, caplog):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "good.jpg").write_bytes(b"x")
+    (folder / "linked.jpg").symlink_to(folder / "sub" / "good.jpg")
+    for name, leads_to in [("gone.png", "nowhere"), ("loop.jpg", "loop.jpg"), ("gone.txt", "nowhere")]:
+        (folder / name).symlink_to(leads_to)
+    for name in ("back", "back.jpg", "sub/up"):
+        (folder / name).symlink_to(folder)
+    PhotoFolder(folder).digest()
+    assert not caplog.records
+    found = items_of(PhotoFolder(folder).placed(tmp_path), 2)
+    assert [os.path.relpath(item.content, folder) for item in found] == [
+        "gone.png", "linked.jpg", "loop.jpg", "sub/good.jpg",
+    ]  # fmt: skip
+    told = "cannot be read: it is a link that leads to no file"
+    assert [item.problem for item in found] == [f"{folder}/gone.png {told}", "", f"{folder}/loop.jpg {told}", ""]
+    [record] = caplog.records
+    linked = ", ".join(str(folder / name) for name in ("back", "back.jpg", "sub/up"))
+    assert record.levelno == logging.WARNING
+    assert f"folders that are links are not followed: {linked};" in record.getMessage()
 
 
 def test_photos_are_called_as_their_folder_was_named(tmp_path, monkeypatch):

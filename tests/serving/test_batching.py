@@ -146,6 +146,16 @@ def test_large_scalar_and_unsafe_requests_run_by_themselves():
     assert sorted(graph.sizes) == [1, 1, 3]
 
 
+def test_a_request_larger_than_a_batch_is_refused_unless_it_may_be_split():
+    strict = Batcher(Graph(), BatchSettings(max_batch_size=2, enable_large_batch_splitting=False))
+    with pytest.raises(ServingError, match="Task size 3 is larger than maximum input batch size 2") as caught:
+        strict.run(Asked([1.0, 2.0, 3.0]))
+    assert caught.value.code == Code.INVALID_ARGUMENT
+    alone = Asked([1.0, 2.0, 3.0], batchable=False)
+    strict.run(alone)
+    assert alone.result() == [2.0, 4.0, 6.0]
+
+
 def test_a_full_queue_refuses():
     graph = Graph(closed=True)
     batcher = Batcher(graph, BatchSettings(max_batch_size=2, max_enqueued_batches=2, num_batch_threads=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -136,7 +137,7 @@ def test_names_versions_and_labels_are_resolved_as_tensorflow_serving_does(tmp_p
             assert refusal(fleet.statuses, "foo", 7)[1] == "Could not find version 7 of model foo"
             assert refusal(fleet.statuses, "none")[1] == "Could not find any versions of model none"
             assert refusal(fleet.statuses, "m", 99)[1] == "Could not find version 99 of model m"
-            assert fleet.problems() == [f"none is not served: there is no version in {tmp_path / 'nowhere'}"]
+            assert fleet.problems() == [f"none: cannot read {tmp_path / 'nowhere'}: No such file or directory"]
 
     drive(work)
 
@@ -415,7 +416,7 @@ def test_a_label_moves_when_its_version_answers_and_no_call_fails(tmp_path: Path
     drive(work)
 
 
-def test_a_label_stays_when_its_new_version_cannot_be_loaded(tmp_path: Path):
+def test_a_label_stays_when_its_new_version_cannot_be_loaded_and_says_so(tmp_path: Path, caplog):
     version(tmp_path, 1)
     version(tmp_path, 2)
     version(tmp_path, 3, "load-fail broken")
@@ -428,6 +429,26 @@ def test_a_label_stays_when_its_new_version_cannot_be_loaded(tmp_path: Path):
             await asyncio.sleep(0.2)
             assert states(fleet) == {1: "AVAILABLE", 2: "AVAILABLE", 3: "END"}
             assert (await ask(fleet, label="stable"))["version"] == 1
+            told = [record.message for record in caplog.records if "label" in record.message]
+            assert told == ["m: the label 'stable' stays on version 1: 3 is not available"]
+
+    caplog.set_level(logging.WARNING, "tlkit.serving")
+    drive(work)
+
+
+def test_a_base_path_that_goes_away_takes_nothing_with_it(tmp_path: Path):
+    version(tmp_path / "m", 1)
+
+    async def work() -> None:
+        async with served(ServedModel("m", tmp_path / "m")) as fleet:
+            (tmp_path / "m").rename(tmp_path / "away")
+            await until(fleet.problems)
+            await asyncio.sleep(0.2)
+            assert (await ask(fleet))["version"] == 1
+            version(tmp_path / "away", 2)
+            (tmp_path / "away").rename(tmp_path / "m")
+            await until(lambda: states(fleet).get(2) == "AVAILABLE")
+            assert fleet.problems() == []
 
     drive(work)
 

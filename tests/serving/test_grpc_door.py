@@ -1,6 +1,7 @@
 """The gRPC door: routing, codes, limits, health and TLS, before a fleet without models."""
 
 import asyncio
+import http.client
 import json
 import ssl
 import threading
@@ -249,6 +250,10 @@ def test_health_follows_the_fleet(server):
     assert check(server, "foo") == "NOT_FOUND"
     states = server.fleet.states
     kept = dict(states)
+    coming = states.pop("coming")
+    assert check(server, "broken") == "NOT_SERVING"
+    assert check(server, "") == "SERVING"  # what cannot be loaded does not take the others with it
+    states["coming"] = coming
     stub = health_pb2_grpc.HealthStub(server.channel)
     watched, seen = [], threading.Event()
 
@@ -317,7 +322,7 @@ def certificates(tmp_path_factory):
     return folder
 
 
-def test_tls_on_both_doors(certificates):
+def test_tls_on_both_doors(certificates, caplog):
     tls = Tls(certificates / "server.pem", certificates / "server.key")
     authority = (certificates / "server.pem").read_bytes()
     with Doors(grpc=True, tls=tls) as server:
@@ -331,6 +336,13 @@ def test_tls_on_both_doors(certificates):
         with opener.open(f"https://localhost:{server.port}/v1/models/two", timeout=10) as answer:
             assert len(json.load(answer)["model_version_status"]) == 2
         assert not server.raw(b"GET /v1/models/two HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 200")
+        for _ in range(3):  # kept connections that the client closes
+            connection = http.client.HTTPSConnection("localhost", server.port, timeout=10, context=context)
+            connection.request("GET", "/v1/models/two")
+            connection.getresponse().read()
+            connection.sock.unwrap()
+            connection.close()
+    assert not [record for record in caplog.records if record.name == "asyncio"], caplog.text
 
 
 def test_clients_of_another_authority_are_turned_away(certificates):

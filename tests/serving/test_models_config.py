@@ -138,7 +138,10 @@ def test_a_batching_config_gives_the_workers_settings(tmp_path: Path):
         "max_enqueued_batches": 7,
         "num_batch_threads": 3,
         "allowed_batch_sizes": [4, 16],
+        "enable_large_batch_splitting": False,
     }
+    splitting = read_batching_config(written(tmp_path, "enable_large_batch_splitting { value: true }"))
+    assert splitting["enable_large_batch_splitting"] is True
     plain = read_batching_config(written(tmp_path, ""))
     assert (plain["max_batch_size"], plain["batch_timeout_micros"], plain["allowed_batch_sizes"]) == (1000, 0, [])
 

@@ -24,7 +24,7 @@ def servable():
 
 def test_name_version_and_signatures(servable):
     assert (servable.name, servable.version) == ("plain", 1)
-    assert Servable.__init__.__kwdefaults__ == {"version": None, "trust": False}
+    assert Servable.__init__.__kwdefaults__ == {"version": None, "trust": False, "run_seconds": None}
     assert servable.input_dtypes["same"] == {"a": "float32", "n": "int64", "s": "string"}
     assert servable.disk_bytes() > 10_000
 

@@ -126,8 +126,17 @@ def test_links_that_leave_the_base_path_are_refused_and_others_followed(tmp_path
     assert list(Source(ServedModel("m", link)).look().wanted) == [1]
 
 
-def test_an_unreadable_base_path_is_an_error_and_an_absent_one_is_empty(tmp_path: Path, monkeypatch):
-    assert Source(ServedModel("m", tmp_path / "nowhere")).look().error == ""
+def test_an_unreadable_or_absent_base_path_is_an_error_that_keeps_what_is_there(tmp_path: Path, monkeypatch):
+    nowhere = tmp_path / "nowhere"
+    source = Source(ServedModel("m", nowhere))
+    assert source.look().error == f"cannot read {nowhere}: No such file or directory"
+    folder = version(nowhere, 3)
+    source.look()
+    assert source.look().wanted == {3: folder}
+    nowhere.rename(tmp_path / "away")
+    assert source.look().error
+    (tmp_path / "away").rename(nowhere)
+    assert source.look().wanted == {3: folder}
     monkeypatch.setattr(Path, "iterdir", lambda self: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     sighting = Source(ServedModel("m", tmp_path)).look()
     assert sighting.error == f"cannot read {tmp_path}: Permission denied"

@@ -276,6 +276,19 @@ def test_the_smallest_request_of_each_signature_is_run_first_and_the_rest_when_t
     front.ask("unload", name="cold", version=1)
 
 
+def test_a_run_ends_when_nobody_waits_any_more(front, tmp_path):
+    endless = prediction_log_pb2.PredictionLog()
+    request = endless.predict_log.request
+    request.model_spec.signature_name = "spin"
+    request.inputs["rounds"].CopyFrom(tf.make_tensor_proto([2_000_000_000]))
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([0.0]))
+    loaded = front.load(with_warm_up(tmp_path, endless.SerializeToString()), name="hasty", run_seconds=0.3)
+    assert (loaded["code"], loaded["warmed"]) == (0, 1)
+    assert front.call(spin(2_000_000_000, 0.0), name="hasty")[0]["code"] == Code.DEADLINE_EXCEEDED
+    assert front.call(spin(SHORT, 5.0), name="hasty")[1] == {"outputs": [6.0]}
+    front.ask("unload", name="hasty", version=1)
+
+
 def test_a_version_that_still_warms_up_can_be_unloaded(front, tmp_path):
     slow = prediction_log_pb2.PredictionLog()
     request = slow.predict_log.request

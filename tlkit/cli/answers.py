@@ -47,10 +47,29 @@ class Server:
     Attributes:
         url: http://, https://, grpc:// or grpcs://.
         name: of the model there; that of the export when left out.
+        ca_file: PEM certificates to trust instead of the system's.
     """
 
     url: str
     name: str | None = None
+    ca_file: Path | None = None
+
+    @classmethod
+    def asked(cls, url: str | None, name: str | None, ca_file: Path | None) -> Server | None:
+        """Return the server that --server, --name and --ca-file speak of; None without --server.
+
+        Raises:
+            ConfigError: there is another of them without --server, or no such file.
+        """
+        if url is None:
+            if name is not None:
+                raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
+            if ca_file is not None:
+                raise ConfigError("--ca-file is for a server", fix="say which one with --server")
+            return None
+        if ca_file is not None and not ca_file.is_file():
+            raise ConfigError("--ca-file is no file", received=str(ca_file))
+        return cls(url, name, ca_file)
 
     def client(self, project: Project | None, batch_size: int = BATCH) -> ServingClient:
         """Make the client for a project's model, or without a project for the one that is named; nothing is sent yet.
@@ -67,7 +86,9 @@ class Server:
             if project is None:
                 raise ConfigError("which model of the server? there is no project here that says it", fix="add --name")
             name = manifest.model_name if manifest else project.export_dir.name
-        return ServingClient(self.url, name, manifest=manifest, batch_size=batch_size, timeout=_SECONDS)
+        return ServingClient(
+            self.url, name, manifest=manifest, batch_size=batch_size, timeout=_SECONDS, ca_file=self.ca_file
+        )
 
 
 def newest_manifest(project: Project) -> Manifest | None:

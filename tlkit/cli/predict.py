@@ -43,6 +43,14 @@ def predict(
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
     ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca-file",
+            help="PEM certificates to trust at https:// and grpcs:// instead of the system's.",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """Answer with the newest export, or with the trained checkpoint when there is no export.
 
@@ -60,9 +68,7 @@ def predict(
     from tlkit.cli.output import print_json, stdout_to_stderr
     from tlkit.cli.predict_table import predict_table
 
-    if name is not None and server is None:
-        raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
-    asked = None if server is None else Server(server, name)
+    asked = Server.asked(server, name, ca_file)
     project = _project(asked)
     if project is not None and project.kind.has_rows:
         _refuse_together("rows of a table", {"--top": top, "--text-column": column})

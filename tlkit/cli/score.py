@@ -76,6 +76,10 @@ def score(
     from tlkit.errors import ConfigError, check_choice
     from tlkit.scoring.run import Options, run_scoring
 
+    if str(output) == "-":
+        raise ConfigError(
+            "scoring writes files, nothing to stdout", received="-", fix="name one, such as scored.csv, or a folder"
+        )
     check_choice("--format", form, ("parquet", "csv", "jsonl"))
     if separator and len(separator) != 1:
         raise ConfigError("--separator is one character", received=separator)

@@ -25,6 +25,14 @@ def verify(
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
     ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca-file",
+            help="PEM certificates to trust at https:// and grpcs:// instead of the system's.",
+            metavar="FILE",
+        ),
+    ] = None,
     wait: Annotated[
         float | None,
         typer.Option("--wait", help="Seconds that the server has to become ready; 10 when left out.", min=0),
@@ -40,18 +48,19 @@ def verify(
     """
     import json
 
+    from tlkit.cli.answers import Server
     from tlkit.errors import ConfigError
     from tlkit.export.manifest import resolve_export
 
-    if name is not None and server is None:
-        raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
+    asked = Server.asked(server, name, ca_file)
     if wait is not None and server is None:
         raise ConfigError("--wait is for a server", fix="say which one with --server")
     path = resolve_export(export if export is not None else _project_export_dir())
-    if server is not None:
+    if asked is not None:
         from tlkit.serving.canary import CANNOT_CATCH, verify_server
 
-        results = verify_server(server, path, name=name, **({} if wait is None else {"wait": wait}))
+        waiting = {} if wait is None else {"wait": wait}
+        results = verify_server(asked.url, path, name=asked.name, ca_file=asked.ca_file, **waiting)
         subject = f"{server}, which should serve {path}"
     else:
         from tlkit.export.verify import CANNOT_CATCH, verify_export
@@ -63,8 +72,8 @@ def verify(
         checks = [
             {"name": check.name, "ok": check.ok, "reason": check.reason, "seconds": check.seconds} for check in results
         ]
-        asked = {} if server is None else {"server": server}
-        document = {"export": str(path), **asked, "ok": ok, "checks": checks, "cannot_catch": list(CANNOT_CATCH)}
+        where = {} if server is None else {"server": server}
+        document = {"export": str(path), **where, "ok": ok, "checks": checks, "cannot_catch": list(CANNOT_CATCH)}
         print(json.dumps(document))
     else:
         _print_table(subject, results, CANNOT_CATCH)

@@ -74,6 +74,8 @@ class Facts:
                 if not self.interface["outputs"]:
                     self.multi_label = {"single_label": False, "multi_label": True}[self.manifest["objective"]]
             self.error = "" if self.golden else "no golden examples"
+        except FileNotFoundError:
+            self.error = "manifest.json is missing"
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.error = f"manifest.json is unusable: {type(error).__name__}: {error}"
             self.golden = []

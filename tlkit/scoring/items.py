@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair; how Python keeps a byte that it cannot decode
 
 
 class Item(NamedTuple):
@@ -14,7 +17,8 @@ class Item(NamedTuple):
     Attributes:
         number: its place in the input, from 0.
         place: the same for people, such as "rows.csv row 17".
-        content: what the export is asked about: the path of a photo, a text, or None for a row.
+        content: what the export is asked about: the path of a photo (undecodable bytes as Python keeps them), a text,
+            or None for a row.
         fields: what the input says of it, by column: text from CSV and TSV, any JSON or Parquet value otherwise.
         problem: why it cannot even be given to the export; empty where it can.
     """
@@ -74,6 +78,24 @@ class Source(Protocol):
 
     def placed(self, folder: Path) -> Source:
         """Give the same input for workers: by absolute paths, what must be kept for it written into `folder`."""
+
+
+def readable(text: str) -> str:
+    r"""Write what is no character as an escape: neither a file in UTF-8 nor Beam can hold it.
+
+    Example:
+        >>> readable(b"caf\xe9".decode("utf-8", "surrogateescape"))
+        'caf\\xe9'
+
+    Args:
+        text: may hold bytes that could not be decoded, and halves of surrogate pairs.
+    """
+    return text if text.isascii() else _HALF.sub(_escape, text)
+
+
+def _escape(half: re.Match[str]) -> str:
+    code = ord(half[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def cut(offsets: Iterator[tuple[int, int]], size: int) -> Iterator[Shard]:

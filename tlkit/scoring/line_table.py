@@ -8,7 +8,10 @@ import csv
 import dataclasses
 import gzip
 import hashlib
+import itertools
 import json
+import re
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,7 @@ from tlkit.scoring.items import Item, Shard, cut
 
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a line break is one byte and nothing else holds that byte
 _TYPED_AT_ONCE = 4096  # rows
+_LOOKED_AT = 20  # lines of a table, to see what its header is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +77,8 @@ class LineTable:
         suffixes = path.name.lower()
         is_packed = suffixes.endswith(".gz")
         if not is_packed:
-            check_is_text(path, encoding)
+            with _reworded():
+                check_is_text(path, encoding)
         kind = next((kind for kind in ("csv", "tsv", "txt") if f".{kind}" in suffixes.removesuffix(".gz")[-4:]), "json")
         delimiter = {"csv": separator or ",", "tsv": separator or "\t"}.get(kind, "")
         table = cls(path, column, delimiter, kind == "csv" or not column, False, encoding)
@@ -198,7 +203,7 @@ class LineTable:
         fields: list[str] = []
         if not self.column:  # as the table was read in training
             with self._explained():
-                names, spaced = frame_files.csv_header(self.path, str(self.path), self.delimiter, self.encoding)
+                names, spaced = self._trained_header()
             table = dataclasses.replace(self, spaced=spaced)
         with self._explained(), self._open() as stream:
             lines = _Lines(stream, self.encoding, 0, str(self.path))
@@ -211,11 +216,28 @@ class LineTable:
                     raise DataError("the table is empty", received=str(self.path)) from None
                 except csv.Error as error:
                     raise DataError(f"the header of {self.path} cannot be read: {error}") from error
+            if broken := _broken("".join(fields), self.encoding):
+                raise DataError(
+                    f"the header of {self.path} holds {broken}", fix="name the encoding of the file with --encoding"
+                )
             if self.column:
                 names = fields
             check_header(names, str(self.path))
             # Training counts rows from the header on, whatever empty lines come before it.
             return dataclasses.replace(table, columns=tuple(names), begin=lines.offset, records=1)
+
+    def _trained_header(self) -> tuple[list[str], bool]:
+        """Read the header as training does, except that the rows below it may hold what cannot be decoded."""
+        with _reworded():
+            try:
+                return frame_files.csv_header(self.path, str(self.path), self.delimiter, self.encoding)
+            except UnicodeDecodeError:
+                pass
+            with tempfile.TemporaryDirectory() as folder, self._open() as stream:
+                start = Path(folder) / "start.csv"
+                lines = itertools.islice(_Lines(stream, self.encoding, 0, str(self.path)), _LOOKED_AT)
+                start.write_bytes(b"".join(line.encode(self.encoding, "replace") for line in lines))
+                return frame_files.csv_header(start, str(self.path), self.delimiter, self.encoding)
 
     def _reader(self, lines: _Lines) -> Any:
         options: dict[str, Any] = {} if self.quoted else {"quoting": csv.QUOTE_NONE}
@@ -230,8 +252,6 @@ class LineTable:
             yield
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(f"the table cannot be unpacked: {error}", received=str(self.path)) from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"the header of {self.path} is not {self.encoding}: {error.reason}") from error
 
 
 class _Lines:
@@ -268,14 +288,45 @@ def _long_fields() -> Iterator[None]:
 def _unusable(fields: dict[str, Any], encoding: str) -> str:
     """Say why texts cannot be used, or nothing."""
     for name, value in fields.items():
-        if not isinstance(value, str):
-            continue
-        if "\0" in value:
+        if isinstance(value, str) and "\0" in value:
             return f"column {name!r} holds NUL bytes"
-        try:
-            value.isascii() or value.encode("utf-8")
-        except UnicodeEncodeError:
-            byte = undecodable_byte(value)
-            what = "half of a surrogate pair" if byte is None else f"a byte that is not {encoding}: 0x{byte:02x}"
-            return f"column {name!r} holds {what}"
+        if broken := _broken(name, encoding):
+            return f"the name of a column holds {broken}"
+        texts = (value,) if isinstance(value, str) else _texts(value)
+        if broken := next(filter(None, (_broken(text, encoding) for text in texts)), ""):
+            return f"column {name!r} holds {broken}"
     return ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Give all texts of a JSON value."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+
+
+def _broken(text: str, encoding: str) -> str:
+    """Say what of a text is no character, or nothing."""
+    try:
+        text.isascii() or text.encode("utf-8")
+    except UnicodeEncodeError:
+        byte = undecodable_byte(text)
+        return "half of a surrogate pair" if byte is None else f"a byte that is not {encoding}: 0x{byte:02x}"
+    return ""
+
+
+@contextlib.contextmanager
+def _reworded() -> Iterator[None]:
+    """Say of arguments of Python how the command is told them."""
+    try:
+        yield
+    except DataError as error:
+        said = re.sub(r'pass separator="(.)"', r"pass --separator '\1'", str(error))
+        said = said.replace(r'pass separator="\t"', r"pass --separator $'\t'")
+        raise DataError(re.sub(r'pass encoding="utf-\d+"', "write it in UTF-8", said)) from error

@@ -91,9 +91,7 @@ class ScoreShard(beam.DoFn):
                         continue
                     except DataError as error:  # such as a tab, which a .tsv cannot hold
                         reason = str(error)
-                out.fail(item, reason)
-                bad = {"number": item.number + 1, "item": item.describe(), "place": item.place, "reason": reason}
-                yield beam.pvalue.TaggedOutput(BAD, bad)
+                yield beam.pvalue.TaggedOutput(BAD, out.fail(item, reason))
             report = out.commit()
         for name in ("read", "scored", "failed"):
             self._counters[name].inc(getattr(report, name))

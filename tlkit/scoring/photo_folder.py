@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tlkit.errors import DataError
-from tlkit.scoring.items import Item, Shard, cut
+from tlkit.scoring.items import Item, Shard, cut, readable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+_NAMED = 10  # linked folders, in the warning
+_log = logging.getLogger("tlkit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,8 @@ class PhotoFolder:
 
     The listing is written to a file, one JSON string a line: what is scored is what was there in the beginning, and a
     shard begins in the middle of it without listing the folder again. Hidden files are photos like others, as for
-    `tlkit predict`; folders that are links are not followed.
+    `tlkit predict`. Folders that are links are not followed, for they may lead back; a warning names them. A link that
+    leads to no file is a photo that cannot be read.
 
     Args:
         folder: of the photos.
@@ -36,17 +41,22 @@ class PhotoFolder:
     columns: tuple[str, ...] = ("input",)
 
     def placed(self, folder: Path) -> PhotoFolder:
-        """Write the listing into `folder`."""
+        """Write the listing into `folder`; warns of folders that are links."""
         listing = folder / "listing.jsonl"
+        linked: list[str] = []
         with listing.open("w", encoding="ascii") as file:
-            file.writelines(json.dumps(name) + "\n" for name, _ in _photos(self.folder))
+            file.writelines(json.dumps(name) + "\n" for name, _, _ in _photos(self.folder, linked))
+        if linked:
+            shown = ", ".join(readable(str(self.folder / name)) for name in linked[:_NAMED])
+            more = f" and {len(linked) - _NAMED:,} more" if len(linked) > _NAMED else ""
+            _log.warning("folders that are links are not followed: %s%s; score them on their own", shown, more)
         return PhotoFolder(self.folder.absolute(), listing.absolute(), str(self.folder))
 
     def digest(self) -> str:
         """Hash names, sizes and times of change: photos are not read twice."""
         found = hashlib.sha256()
-        for name, status in _photos(self.folder):
-            found.update(json.dumps([name, status.st_size, status.st_mtime_ns]).encode())
+        for photo in _photos(self.folder, []):
+            found.update(json.dumps(photo).encode())
         return found.hexdigest()
 
     def types(self) -> dict[str, Any]:
@@ -63,9 +73,10 @@ class PhotoFolder:
             file.seek(shard.offset)
             for number in range(shard.begin, shard.begin + shard.items):
                 name = json.loads(file.readline())
-                shown = str(Path(self.origin or self.folder) / name)
-                shown = shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-                yield Item(number, shown, str(self.folder / name), {"input": shown})
+                path, shown = self.folder / name, readable(str(Path(self.origin or self.folder) / name))
+                dangles = path.is_symlink() and not path.exists()
+                problem = f"{shown} cannot be read: it is a link that leads to no file" if dangles else ""
+                yield Item(number, shown, str(path), {"input": shown}, problem)
 
     def _offsets(self) -> Iterator[tuple[int, int]]:
         offset = 0
@@ -80,18 +91,33 @@ class PhotoFolder:
         return self.listing
 
 
-def _photos(root: Path, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Give relative paths, sorted as `sorted(root.rglob("*"))` would; one folder's names are held at once."""
+def _photos(root: Path, linked: list[str], inside: str = "") -> Iterator[tuple[str, int, int]]:
+    """Give relative paths, sorted as `sorted(root.rglob("*"))` would, with sizes and times of change, 0 where unknown.
+
+    One folder's names are held at once, and those of folders that are links are added to `linked`.
+    """
     try:
         with os.scandir(root / inside) as entries:
-            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+            found = sorted((entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink()) for entry in entries)
     except OSError as error:
         raise DataError(f"{root / inside} cannot be listed: {error.strerror}") from error
-    for name, is_folder in found:
+    for name, is_folder, is_link in found:
         relative = f"{inside}/{name}" if inside else name
+        is_named = name.lower().endswith(SUFFIXES)
         if is_folder:
-            yield from _photos(root, relative)
-        elif name.lower().endswith(SUFFIXES):
-            path = root / relative
-            if path.is_file():
-                yield relative, path.stat()
+            yield from _photos(root, linked, relative)
+        elif is_named or is_link:
+            status = _status(root / relative)
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                linked.append(relative)
+            elif is_named and status is None:
+                yield relative, 0, 0
+            elif is_named and status is not None and stat.S_ISREG(status.st_mode):
+                yield relative, status.st_size, status.st_mtime_ns
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # a link that leads nowhere or in a circle; what it is to hold cannot be read
+        return None

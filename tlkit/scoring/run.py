@@ -18,7 +18,7 @@ from tlkit.errors import ConfigError, DataError, ScoringError
 from tlkit.export.manifest import Manifest, resolve_export
 from tlkit.scoring import pipeline
 from tlkit.scoring.answer_columns import AnswerColumns
-from tlkit.scoring.items import Source
+from tlkit.scoring.items import Source, readable
 from tlkit.scoring.open_source import nothing_in, open_source
 from tlkit.scoring.plan import Plan
 from tlkit.scoring.shard_writer import ShardReport
@@ -162,9 +162,9 @@ def run_scoring(
         seconds = time.monotonic() - began
         fresh = plan.items - reused
         summary = {
-            "output": str(options.output),
-            "errors": str(options.errors) if failed else None,
-            "model": str(export),
+            "output": readable(str(options.output)),
+            "errors": readable(str(options.errors)) if failed else None,
+            "model": readable(str(export)),
             "runner": options.runner,
             "items": plan.items,
             "scored": plan.items - failed,

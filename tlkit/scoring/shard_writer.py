@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import DataError
-from tlkit.scoring.items import Item, Shard
+from tlkit.scoring.items import Item, Shard, readable
 from tlkit.scoring.table_writer import TableWriter, is_binary
 
 ERROR_COLUMNS = ("number", "item", "place", "reason")
@@ -91,16 +91,18 @@ class ShardWriter:
         self._data.write(fields, place)
         self.scored += 1
 
-    def fail(self, item: Item, reason: str) -> None:
-        """Note an item that was not."""
+    def fail(self, item: Item, reason: str) -> dict[str, Any]:
+        """Note an item that was not; gives what was written, by `ERROR_COLUMNS`."""
         import pyarrow as pa
 
         if self._errors is None:
             types = [pa.int64(), pa.string(), pa.string(), pa.string()]
             self._errors = self._open(self._files.errors, pa.schema(list(zip(ERROR_COLUMNS, types, strict=True))))
-        values = (item.number + 1, _writable(item.describe()), _writable(item.place), _writable(reason))
-        self._errors.write(dict(zip(ERROR_COLUMNS, values, strict=True)), item.place)
+        values = (item.number + 1, readable(item.describe()), readable(item.place), readable(reason))
+        bad = dict(zip(ERROR_COLUMNS, values, strict=True))
+        self._errors.write(bad, item.place)
         self.failed += 1
+        return bad
 
     def commit(self) -> ShardReport:
         """Put the files in their places, the report last.
@@ -160,8 +162,3 @@ def _sha256(path: Path) -> str:
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _writable(text: str) -> str:
-    """Show what is no Unicode as \\udcff: a report of bad items must hold them all."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -25,12 +25,14 @@ class BatchSettings:
     """How requests are merged; the names are those of TensorFlow Serving's BatchingParameters.
 
     Args:
-        max_batch_size: rows of a batch; a larger request runs as it is.
+        max_batch_size: rows of a batch.
         batch_timeout_micros: how long a batch waits for more rows. 0 never waits: what came while a batch was
             running makes up the next one.
         max_enqueued_batches: so many full batches may wait; what comes then is refused.
         num_batch_threads: batches that run at once.
         allowed_batch_sizes: batches are filled up to the next of these sizes; empty leaves them as they are.
+        enable_large_batch_splitting: a request with more rows than a batch is run, here as it is; otherwise it is
+            refused, which is TensorFlow Serving's default.
     """
 
     max_batch_size: int = 32
@@ -38,6 +40,7 @@ class BatchSettings:
     max_enqueued_batches: int = 100
     num_batch_threads: int = 2
     allowed_batch_sizes: tuple[int, ...] = ()
+    enable_large_batch_splitting: bool = True
 
 
 class Pending(Protocol):
@@ -80,11 +83,16 @@ class Batcher:
         """Run a request, by itself or with others.
 
         Raises:
-            ServingError: RESOURCE_EXHAUSTED: too many wait already.
+            ServingError: RESOURCE_EXHAUSTED: too many wait already; INVALID_ARGUMENT: it is larger than a batch.
         """
         settings = self._settings
         key = self._group_of(pending.call) if settings else None
         rows = pending.call.rows or 0
+        if settings and key and rows > settings.max_batch_size and not settings.enable_large_batch_splitting:
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                f"Task size {rows} is larger than maximum input batch size {settings.max_batch_size}",
+            )
         if settings is None or key is None or rows > settings.max_batch_size:
             if pending.begin():
                 self._run([pending])

@@ -50,6 +50,7 @@ class FleetSettings:
         trust: load SavedModels that run Python or read files.
         batching: "auto" merges requests of exports that tlkit verified, "on" of every model, "off" of none.
         batching_parameters: the wire's batching settings.
+        run_seconds: a run of the graph is ended after so long, because nobody waits for it any more.
         unload_seconds: a version that is no longer wanted stays callable for so long, for requests that were routed
             to it a moment ago.
     """
@@ -59,6 +60,7 @@ class FleetSettings:
     trust: bool = False
     batching: str = "auto"
     batching_parameters: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_BATCHING))
+    run_seconds: float = 60.0
     unload_seconds: float = 1.0
 
 
@@ -321,6 +323,8 @@ class Fleet:
     def _settle(self, model: ModelState) -> None:
         """Move labels, and unload what nobody wants once what is wanted answers."""
         model.move_labels()
+        for line in model.stuck_labels():
+            log.warning("%s", line)
         for one in model.superfluous():
             self._begin_unload(model, one)
         self._changed.set()
@@ -390,6 +394,7 @@ class Fleet:
             "path": str(one.path.absolute()),
             "trust": self.settings.trust,
             "warm": "all" if answers or one.deaths else "first",
+            "run_seconds": self.settings.run_seconds,
             "batching": self.settings.batching_parameters if verified or self.settings.batching == "on" else None,
         }
         began = time.monotonic()

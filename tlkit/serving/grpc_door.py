@@ -230,7 +230,11 @@ class _Seen:
 
 
 class _Health(health.aio.HealthServicer):
-    """The standard health service: a model serves while a version of it is available, "" while every model does."""
+    """The standard health service, as of this moment.
+
+    A model serves while a version of it is available. "" serves while one model does and none is on its way: a model
+    that cannot be loaded does not take the others out of service.
+    """
 
     def __init__(self, fleet: _Fleet):
         super().__init__()
@@ -245,10 +249,10 @@ class _Health(health.aio.HealthServicer):
     async def follow(self) -> None:
         """Take over the fleet's state, and tell those who watch."""
         response = health_pb2.HealthCheckResponse
-        models = {
-            name: any(one.state == "AVAILABLE" for one in statuses) for name, statuses in self._fleet.models().items()
-        }
-        serving = {"": bool(models) and all(models.values()), **models}
+        states = {name: {one.state for one in statuses} for name, statuses in self._fleet.models().items()}
+        models = {name: "AVAILABLE" in found for name, found in states.items()}
+        is_coming = any(found & {"START", "LOADING"} and not models[name] for name, found in states.items())
+        serving = {"": any(models.values()) and not is_coming, **models}
         now = {name: response.SERVING if fine else response.NOT_SERVING for name, fine in serving.items()}
         for name in self._told.keys() - now.keys():
             now[name] = response.SERVICE_UNKNOWN

@@ -234,8 +234,10 @@ class _OneWrite:
         self._closing = True
         if lingers:
             return
+        # Asked before: asyncio's transport of TLS has no buffer once it is closed, and says so by an error.
+        is_unsent = not self._transport.is_closing() and self._transport.get_write_buffer_size() > 0
         self._transport.close()
-        if self._transport.get_write_buffer_size():
+        if is_unsent:
             self._protocol.loop.call_later(self._protocol.limits.write_seconds, self._transport.abort)
 
 

@@ -80,6 +80,7 @@ class ModelState:
         self.asked = True
         self.looked = False
         self.error = ""
+        self._told_labels: set[tuple[str, int]] = set()
 
     def follow(self, served: ServedModel) -> None:
         """Serve it by another policy, with other labels or from another base path."""
@@ -180,6 +181,24 @@ class ModelState:
         available = set(self.available())
         self.labels = {label: number for label, number in self.labels.items() if label in self.served.labels}
         self.labels.update((label, number) for label, number in self.served.labels.items() if number in available)
+
+    def stuck_labels(self) -> list[str]:
+        """Return a line, once, for each label whose version could not be loaded and that points elsewhere meanwhile."""
+        name, meant, lines = self.served.name, self.served.labels, []
+        stuck = {
+            (label, number)
+            for label, number in meant.items()
+            if self.labels.get(label, number) != number
+            and (one := self.versions.get(number)) is not None
+            and one.state == "END"
+            and one.code
+        }
+        for label, number in sorted(stuck - self._told_labels):
+            lines.append(
+                f"{name}: the label {label!r} stays on version {self.labels[label]}: {number} is not available"
+            )
+        self._told_labels = stuck
+        return lines
 
     def lost(self) -> None:
         """Note that the worker has ended, and with it all that it held."""

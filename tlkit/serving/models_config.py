@@ -106,7 +106,8 @@ def read_batching_config(path: Path) -> dict[str, Any]:
         path: a text proto of BatchingParameters.
 
     Returns:
-        max_batch_size, batch_timeout_micros (µs), max_enqueued_batches, num_batch_threads and allowed_batch_sizes.
+        max_batch_size, batch_timeout_micros (µs), max_enqueued_batches, num_batch_threads, allowed_batch_sizes and
+        enable_large_batch_splitting.
 
     Raises:
         ConfigError: it cannot be read or parsed, or its numbers do not fit each other.
@@ -136,6 +137,7 @@ def read_batching_config(path: Path) -> dict[str, Any]:
             allowed=str(settings["max_batch_size"]),
         )
     settings["allowed_batch_sizes"] = sizes
+    settings["enable_large_batch_splitting"] = bool(config.enable_large_batch_splitting.value)
     return settings
 
 

@@ -47,6 +47,7 @@ class Servable:
         name: the name to serve it under; None takes the folder's.
         version: the number to serve it under; None takes the folder's.
         trust: load it even if it holds operations that run Python or open files.
+        run_seconds: a run of the graph is ended after so long, as by TensorFlow Serving; None lets it go on.
 
     Attributes:
         name: model name.
@@ -59,8 +60,17 @@ class Servable:
             which is not installed.
     """
 
-    def __init__(self, path: str | Path, name: str | None = None, *, version: int | None = None, trust: bool = False):
+    def __init__(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        version: int | None = None,
+        trust: bool = False,
+        run_seconds: float | None = None,
+    ):
         self.export = resolve_export(path)
+        self._run_seconds = run_seconds
         folder_name, folder_version = name_and_version(self.export)
         self.name = name or folder_name
         self.version = folder_version if version is None else version
@@ -117,7 +127,7 @@ class Servable:
             Their values, in the same order; strings as object arrays of bytes.
 
         Raises:
-            tf.errors.OpError: the graph refused the input.
+            tf.errors.OpError: the graph refused the input, or took too long.
         """
         if not fetches:
             return []
@@ -173,6 +183,8 @@ class Servable:
             except (KeyError, ValueError) as error:  # a tensor that the signature names is not in the graph
                 raise tf.errors.InvalidArgumentError(None, None, str(error)) from None
             options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+            if self._run_seconds:
+                options.run_options.timeout_in_ms = max(1, round(self._run_seconds * 1000))
             # Session.run() and make_callable() take 120 us a call and this takes 10; verify_worker calls it too.
             self._compiled[key] = self._session._make_callable_from_options(options), dtypes
             while len(self._compiled) > _MOST_COMPILED:

@@ -72,7 +72,7 @@ def model_at(path: Path, name: str | None = None) -> ServedModel:
 
     Args:
         path: a version folder, which is then the only one served, or a folder of versions, of which the newest is.
-        name: what clients call it; the name of the folder of versions by default.
+        name: what clients call it; the name of the folder of versions by default, of a link to it the link's own.
 
     Returns:
         The model. A folder that is not called like a version is version 1 of a model named as the folder.
@@ -82,11 +82,12 @@ def model_at(path: Path, name: str | None = None) -> ServedModel:
     """
     if not path.is_dir():
         raise ExportError(f"there is no export at {path}", fix="make one with `tlkit export`")
-    full = path.resolve()
+    full = _named(path)
     if holds_graph(path):
-        number = version_number(full.name)
-        if number is not None and full.parent.name:
-            return ServedModel(name or full.parent.name, full.parent, specific=(number,), folder=path)
+        for folder in (full, path.resolve()):  # a link may lead to a version
+            number = version_number(folder.name)
+            if number is not None and folder.parent.name:
+                return ServedModel(name or folder.parent.name, folder.parent, specific=(number,), folder=path)
         return ServedModel(name or full.name, full.parent, specific=(1,), folder=path)
     if not any(version_number(child.name) is not None and holds_graph(child) for child in path.iterdir()):
         raise ExportError(
@@ -95,3 +96,10 @@ def model_at(path: Path, name: str | None = None) -> ServedModel:
             fix="make one with `tlkit export`",
         )
     return ServedModel(name or full.name, path)
+
+
+def _named(path: Path) -> Path:
+    """Return the absolute path with links called as they are; only what `..` follows is resolved, as it has to be."""
+    parts = path.absolute().parts
+    end = max((number for number, part in enumerate(parts, 1) if part == ".."), default=1)
+    return Path(*parts[:end]).resolve().joinpath(*parts[end:])

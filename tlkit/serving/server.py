@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,8 @@ class Server:
         """
         options = self._options
         self._metrics = Metrics()
-        self._fleet = Fleet(options.models, options.settings, first=worker, on_load=self._metrics.observe_load)
+        settings = replace(options.settings, run_seconds=options.timeout)
+        self._fleet = Fleet(options.models, settings, first=worker, on_load=self._metrics.observe_load)
         doors: list[Any] = []
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -342,9 +343,10 @@ class Server:
                     continue
                 models = await asyncio.to_thread(load_models_config, text, path, options.models_root)
             except (ConfigError, OSError, UnicodeDecodeError) as error:
-                if str(error) != told:
-                    log.warning("the last good configuration is kept: %s", error)
-                told = str(error)
+                why = f"{path} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+                if why != told:
+                    log.warning("the last good configuration is kept: %s", why)
+                told = why
                 continue
             self._fleet.configure(models)
             served, told = text, ""

@@ -67,7 +67,8 @@ class Source:
         """Look at the base path once; it reads folders, so it may block.
 
         Returns:
-            What is there. After an error the old versions stay wanted.
+            What is there. After an error the old versions stay wanted, also where the base path itself is missing: as
+            in TensorFlow Serving that is a storage which is away, not an order to stop.
         """
         sighting = Sighting()
         try:
@@ -97,11 +98,7 @@ class Source:
         graphless: dict[int, Path] = {}
         outside: dict[int, Path] = {}
         base = model.base_path.resolve()
-        try:
-            children = sorted(model.base_path.iterdir(), key=lambda child: (len(child.name), child.name))
-        except FileNotFoundError:
-            children = []
-        for child in children:
+        for child in sorted(model.base_path.iterdir(), key=lambda child: (len(child.name), child.name)):
             version = version_number(child.name)
             if version is None or version in found or not child.is_dir():
                 continue

@@ -210,7 +210,13 @@ def _load_model(header: dict[str, Any]) -> _Model:
         values = {"num_batch_threads": cores()} | {key: value for key, value in wanted.items() if value is not None}
         values["allowed_batch_sizes"] = tuple(values.get("allowed_batch_sizes", ()))
         settings = BatchSettings(**values)
-    servable = Servable(header["path"], header["name"], version=header["version"], trust=bool(header.get("trust")))
+    servable = Servable(
+        header["path"],
+        header["name"],
+        version=header["version"],
+        trust=bool(header.get("trust")),
+        run_seconds=header.get("run_seconds"),
+    )
     try:
         warmed = servable.warm_up(header.get("warm", "all"))
     except BaseException:
