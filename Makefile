@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-real: setup
 	TLKIT_TEST_CACHE="$${TLKIT_CACHE:-$$HOME/.cache/tlkit}" $(BIN)/python -m pytest -m real

@@ -45,6 +45,7 @@ def test_kept_and_streamed_photos_are_the_same(folder):
         np.testing.assert_array_equal(one[1], other[1])
 
 
+@pytest.mark.real
 def test_keras_cv_presets_repeat_for_a_seed(folder):
     data = tlkit.images_from_folder(folder, size=32, batch_size=4, augment="strong", mix="mixup")
     steps = data.steps_per_epoch

@@ -150,6 +150,7 @@ def test_an_export_from_the_time_of_photos_without_it_still_verifies(tmp_path):
     assert failures(export) == {}
 
 
+@pytest.mark.real
 def test_other_answers_fail_golden_parity_by_name(exported, tmp_path):
     export = private_copy(exported, tmp_path)
     golden = json.loads((export / "manifest.json").read_text())["golden"]

@@ -66,7 +66,7 @@ def test_another_size_another_precision_and_back_give_the_same_answers(name):
     np.testing.assert_array_equal(task.features(pixels(size)), plain)
 
 
-@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+@pytest.mark.parametrize("batch_norm", [pytest.param("frozen", marks=pytest.mark.real), "train"])
 def test_what_one_size_learns_the_other_knows(batch_norm):
     task = make(batch_norm=batch_norm)
     task.freeze_to(2)
@@ -130,7 +130,7 @@ def test_a_network_that_ends_in_nothing_at_this_size_is_named():
         features_at_size(task.features, backbone, 48)
 
 
-@pytest.mark.parametrize("cut", ["stem", "body"])
+@pytest.mark.parametrize("cut", [pytest.param("stem", marks=pytest.mark.real), "body"])
 @pytest.mark.parametrize("name", EACH_FAMILY)
 def test_any_backbone_can_be_cut_after_a_group(name, cut):
     keras.backend.clear_session()
@@ -207,7 +207,10 @@ def test_unknown_words_are_named_before_anything_is_built(option, message):
         tlkit.image_classifier("efficientnet-b7", ["a", "b"], **option)
 
 
-@pytest.mark.parametrize(("precision", "batch_norm"), [("mixed_bfloat16", "frozen"), ("mixed_float16", "train")])
+@pytest.mark.parametrize(
+    ("precision", "batch_norm"),
+    [pytest.param("mixed_bfloat16", "frozen", marks=pytest.mark.real), ("mixed_float16", "train")],
+)
 def test_a_classifier_in_reduced_precision_keeps_pixels_pools_head_and_weights_in_float32(precision, batch_norm):
     task = make(size=32, precision=precision, batch_norm=batch_norm)
     assert task.precision == precision

@@ -72,6 +72,7 @@ def test_what_is_to_be_done_at_the_end_leaves_nothing_when_it_fails(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.real
 def test_the_project_s_own_tests_pass(tmp_path: Path):
     project = new_project("tabular-embeddings", tmp_path / "houses", {"target": "sales", "time_column": "day"})
     with (project / "config.toml").open("a") as config:  # as `tlkit new` does it

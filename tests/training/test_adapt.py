@@ -292,6 +292,7 @@ def test_the_head_is_trained_alone_without_the_embedding_it_is_tied_to(encoder):
     assert id(built.model.token_embedding.embeddings) in {id(v) for v in task.groups[0].variables}
 
 
+@pytest.mark.real
 def test_the_validation_loss_is_the_mean_over_all_hidden_tokens(encoder, tmp_path, monkeypatch):
     seen = []
     train = adapt._train
