@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlkit.cli.server_options import CaFile, ServedName
 from tlkit.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
@@ -40,17 +41,8 @@ def predict(
         str | None,
         typer.Option("--server", help="Ask this server instead: http://HOST:PORT or grpc://HOST:PORT.", metavar="URL"),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--ca-file",
-            help="PEM certificates to trust at https:// and grpcs:// instead of the system's.",
-            metavar="FILE",
-        ),
-    ] = None,
+    name: ServedName = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Answer with the newest export, or with the trained checkpoint when there is no export.
 

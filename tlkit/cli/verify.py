@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tlkit.cli.server_options import CaFile, ServedName
+
 
 def verify(
     export: Annotated[
@@ -22,17 +24,8 @@ def verify(
             metavar="URL",
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--ca-file",
-            help="PEM certificates to trust at https:// and grpcs:// instead of the system's.",
-            metavar="FILE",
-        ),
-    ] = None,
+    name: ServedName = None,
+    ca_file: CaFile = None,
     wait: Annotated[
         float | None,
         typer.Option("--wait", help="Seconds that the server has to become ready; 10 when left out.", min=0),
