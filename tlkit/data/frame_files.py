@@ -191,9 +191,9 @@ def _open(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def csv_text(path: Path, encoding: str) -> IO[str]:
+def csv_text(path: Path, encoding: str, errors: str = "strict") -> IO[str]:
     """Open a plain or gzipped file as text in which line breaks inside fields stay as they are."""
-    return io.TextIOWrapper(_open(path), encoding=text_codec(encoding), newline="")
+    return io.TextIOWrapper(_open(path), encoding=text_codec(encoding), errors=errors, newline="")
 
 
 def csv_records(stream: IO[str], separator: str, spaced: bool) -> Iterator[list[str]]:
@@ -201,18 +201,20 @@ def csv_records(stream: IO[str], separator: str, spaced: bool) -> Iterator[list[
     return csv.reader(stream, delimiter=separator, skipinitialspace=spaced, strict=True)
 
 
-def csv_header(path: Path, origin: str, separator: str, encoding: str) -> tuple[list[str], bool]:
-    """Give the names of the columns, and whether a space follows each separator."""
+def csv_header(
+    path: Path, origin: str, separator: str, encoding: str, errors: str = "strict"
+) -> tuple[list[str], bool]:
+    """Give the names of the columns, and whether a space follows each separator; `errors` as of `open`."""
     with _open(path) as stream:
         start = stream.read(1 << 16)
     if not start.strip():
         raise DataError("the table is empty", received=origin)
     if b"\0" in start and not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
         raise DataError("the file is not text: it holds NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
-    with csv_text(path, encoding) as text:
+    with csv_text(path, encoding, errors) as text:
         lines = [line for line in (text.readline() for _ in range(20)) if line.strip()]
     try:
-        with csv_text(path, encoding) as text:
+        with csv_text(path, encoding, errors) as text:
             names = next(row for row in csv_records(text, separator, spaced=False) if row)
     except csv.Error as error:
         raise DataError(f"the header of {origin} cannot be read: {error}", received=lines[0][:60]) from error

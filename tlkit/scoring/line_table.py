@@ -8,10 +8,8 @@ import csv
 import dataclasses
 import gzip
 import hashlib
-import itertools
 import json
 import re
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +23,6 @@ from tlkit.scoring.items import Item, Shard, cut
 
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a line break is one byte and nothing else holds that byte
 _TYPED_AT_ONCE = 4096  # rows
-_LOOKED_AT = 20  # lines of a table, to see what its header is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,8 +199,10 @@ class LineTable:
         names: list[str] = []
         fields: list[str] = []
         if not self.column:  # as the table was read in training
-            with self._explained():
-                names, spaced = self._trained_header()
+            with self._explained(), _reworded():  # rows below the header may hold what cannot be decoded
+                names, spaced = frame_files.csv_header(
+                    self.path, str(self.path), self.delimiter, self.encoding, errors="replace"
+                )
             table = dataclasses.replace(self, spaced=spaced)
         with self._explained(), self._open() as stream:
             lines = _Lines(stream, self.encoding, 0, str(self.path))
@@ -225,19 +224,6 @@ class LineTable:
             check_header(names, str(self.path))
             # Training counts rows from the header on, whatever empty lines come before it.
             return dataclasses.replace(table, columns=tuple(names), begin=lines.offset, records=1)
-
-    def _trained_header(self) -> tuple[list[str], bool]:
-        """Read the header as training does, except that the rows below it may hold what cannot be decoded."""
-        with _reworded():
-            try:
-                return frame_files.csv_header(self.path, str(self.path), self.delimiter, self.encoding)
-            except UnicodeDecodeError:
-                pass
-            with tempfile.TemporaryDirectory() as folder, self._open() as stream:
-                start = Path(folder) / "start.csv"
-                lines = itertools.islice(_Lines(stream, self.encoding, 0, str(self.path)), _LOOKED_AT)
-                start.write_bytes(b"".join(line.encode(self.encoding, "replace") for line in lines))
-                return frame_files.csv_header(start, str(self.path), self.delimiter, self.encoding)
 
     def _reader(self, lines: _Lines) -> Any:
         options: dict[str, Any] = {} if self.quoted else {"quoting": csv.QUOTE_NONE}

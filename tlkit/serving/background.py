@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 
 from tlkit.serving.fleet import FleetSettings
-from tlkit.serving.rest import MAX_BODY_BYTES
 from tlkit.serving.served_model import model_at
 from tlkit.serving.server import Running, Server, ServerOptions, listen
 
@@ -46,8 +45,8 @@ class BackgroundServer:
         path: str | Path,
         name: str | None = None,
         *,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        timeout: float = 60.0,
+        max_body_bytes: int = ServerOptions.max_body_bytes,
+        timeout: float = ServerOptions.timeout,
         ui: bool = False,
         settings: FleetSettings | None = None,
     ):

@@ -43,14 +43,7 @@ _sleep = time.sleep
 
 
 def verify_server(
-    url: str,
-    export: str | Path,
-    *,
-    name: str | None = None,
-    wait: float = 10.0,
-    timeout: float = 60.0,
-    ca_file: str | Path | None = None,
-    **options: Any,
+    url: str, export: str | Path, *, name: str | None = None, wait: float = 10.0, timeout: float = 60.0, **options: Any
 ) -> list[CheckResult]:
     """Run every check on a server, over the protocol that its address names.
 
@@ -67,24 +60,22 @@ def verify_server(
         name: of the model on the server; the manifest's when left out.
         wait: seconds that the server and the version have to become ready.
         timeout: seconds for each request.
-        ca_file: PEM certificates to trust instead of the system's.
         options: further keyword arguments of `ServingClient`.
 
     Returns:
         One result per check, in the order of `CHECKS`.
 
     Raises:
-        ConfigError: the address is none, or the certificates are not usable.
+        ConfigError: the address is none.
         ExportError: there is no export at `export`, or it has no manifest.
     """
     folder = resolve_export(export).resolve()
     manifest = Manifest.read(folder)
     version = int(folder.name) if is_version_name(folder.name) else None
     name = name or manifest.model_name
-    options |= {"timeout": timeout, "manifest": manifest, "ca_file": ca_file}
     with (
-        ServingClient(url, name, **options) as any_version,
-        ServingClient(url, name, version=version, **options) as client,
+        ServingClient(url, name, timeout=timeout, manifest=manifest, **options) as any_version,
+        ServingClient(url, name, timeout=timeout, manifest=manifest, version=version, **options) as client,
     ):
         return _run(_Canary(any_version, client, folder, manifest, version, wait))
 

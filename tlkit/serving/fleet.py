@@ -50,7 +50,6 @@ class FleetSettings:
         trust: load SavedModels that run Python or read files.
         batching: "auto" merges requests of exports that tlkit verified, "on" of every model, "off" of none.
         batching_parameters: the wire's batching settings.
-        run_seconds: a run of the graph is ended after so long, because nobody waits for it any more.
         unload_seconds: a version that is no longer wanted stays callable for so long, for requests that were routed
             to it a moment ago.
     """
@@ -60,7 +59,6 @@ class FleetSettings:
     trust: bool = False
     batching: str = "auto"
     batching_parameters: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_BATCHING))
-    run_seconds: float = 60.0
     unload_seconds: float = 1.0
 
 
@@ -77,6 +75,7 @@ class Fleet:
     Args:
         models: what to serve.
         settings: how.
+        run_seconds: a run of the graph is ended after so long: nobody waits for it any more. None lets it go on.
         first: a worker that was started before there was an event loop.
         spawn: starts a worker process.
         on_load: told name, version, seconds and whether it went well of every load.
@@ -92,6 +91,7 @@ class Fleet:
         models: Iterable[ServedModel],
         settings: FleetSettings | None = None,
         *,
+        run_seconds: float | None = None,
         first: WorkerProcess | None = None,
         spawn: Callable[[], WorkerProcess] = WorkerProcess,
         on_load: Callable[[str, int, float, bool], None] = lambda name, version, seconds, fine: None,
@@ -99,6 +99,7 @@ class Fleet:
     ):
         self.settings = settings or FleetSettings()
         self.max_in_flight = self.settings.max_in_flight
+        self._run_seconds = run_seconds
         self.in_flight = 0
         self.on_load = on_load
         self.supervisor = Supervisor(
@@ -394,7 +395,7 @@ class Fleet:
             "path": str(one.path.absolute()),
             "trust": self.settings.trust,
             "warm": "all" if answers or one.deaths else "first",
-            "run_seconds": self.settings.run_seconds,
+            "run_seconds": self._run_seconds,
             "batching": self.settings.batching_parameters if verified or self.settings.batching == "on" else None,
         }
         began = time.monotonic()

@@ -184,21 +184,19 @@ class ModelState:
 
     def stuck_labels(self) -> list[str]:
         """Return a line, once, for each label whose version could not be loaded and that points elsewhere meanwhile."""
-        name, meant, lines = self.served.name, self.served.labels, []
         stuck = {
             (label, number)
-            for label, number in meant.items()
+            for label, number in self.served.labels.items()
             if self.labels.get(label, number) != number
             and (one := self.versions.get(number)) is not None
             and one.state == "END"
             and one.code
         }
-        for label, number in sorted(stuck - self._told_labels):
-            lines.append(
-                f"{name}: the label {label!r} stays on version {self.labels[label]}: {number} is not available"
-            )
-        self._told_labels = stuck
-        return lines
+        fresh, self._told_labels = sorted(stuck - self._told_labels), stuck
+        return [
+            f"{self.served.name}: the label {label!r} stays on version {self.labels[label]}: {number} is not available"
+            for label, number in fresh
+        ]
 
     def lost(self) -> None:
         """Note that the worker has ended, and with it all that it held."""

@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +199,13 @@ class Server:
         """
         options = self._options
         self._metrics = Metrics()
-        settings = replace(options.settings, run_seconds=options.timeout)
-        self._fleet = Fleet(options.models, settings, first=worker, on_load=self._metrics.observe_load)
+        self._fleet = Fleet(
+            options.models,
+            options.settings,
+            run_seconds=options.timeout,
+            first=worker,
+            on_load=self._metrics.observe_load,
+        )
         doors: list[Any] = []
         tasks: list[asyncio.Task[None]] = []
         try:
