@@ -95,6 +95,10 @@ def spin(rounds, *values):
     return {"signature_name": "spin", "inputs": {"rounds": [rounds] * len(values), "x": list(values)}}
 
 
+#: Bytes for a signature that takes tf.Examples: TensorFlow's error quotes them, and they are no text.
+RAW = {"signature_name": "classify", "instances": [{"b64": "/9j/"}]}
+
+
 def test_it_says_that_it_is_ready(front):
     assert front.ready == {"event": "ready", "tensorflow": tf.__version__, "pid": front.process.pid}
     assert front.ask("ping") == ({"id": front.sent, "code": 0}, b"")
@@ -122,6 +126,15 @@ def test_calls_by_both_doors(front):
     [
         (b"", {}, Code.INVALID_ARGUMENT, "The document is empty"),
         (plus(1), {"name": "other"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        (b"{no", {"name": "other"}, Code.INVALID_ARGUMENT, "JSON Parse error"),
+        (b"[1]", {"name": "other"}, Code.INVALID_ARGUMENT, "Is not object"),
+        ({"signature_name": 1}, {"name": "other"}, Code.INVALID_ARGUMENT, "must be a string value"),
+        # The inputs of a model that is not there are not known, the examples of any are.
+        ({"instances": []}, {"name": "other"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        ({"examples": []}, {"name": "other", "method": "regress"}, Code.INVALID_ARGUMENT, "empty array"),
+        ({"examples": [{"a": 1}]}, {"name": "other", "method": "classify"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        (b"", {"name": "other", "api": "grpc"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        (RAW, {}, Code.INVALID_ARGUMENT, "Could not parse example input, value: '\\xff\\xd8\\xff'"),
         (plus(1), {"version": 2}, Code.NOT_FOUND, "Specific(plain, 2)"),
         (plus(1), {"method": "explain"}, Code.UNIMPLEMENTED, "explain"),
         (b"\xff", {"api": "grpc"}, Code.INVALID_ARGUMENT, "PredictRequest"),

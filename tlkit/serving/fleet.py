@@ -283,6 +283,31 @@ class Fleet:
             raise ServingError(Code(header["code"]), str(header.get("message", "")))
         return Answer(payload, int(header.get("runtime_us") or 0))
 
+    async def check_body(self, *, method: str, body: bytes, timeout: float) -> None:
+        """Check the body of a REST request for a model that does not answer, as far as that needs no model.
+
+        A worker that is busy or away checks nothing.
+
+        Args:
+            method: "predict", "classify" or "regress".
+            body: JSON text.
+            timeout: seconds.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT: no request of that method can have this body.
+        """
+        if self.in_flight >= self.max_in_flight:
+            return
+        self.in_flight += 1
+        try:
+            header, _ = await self.supervisor.call(Request("", 0, method, "rest", body), timeout)
+        except ServingError:
+            return
+        finally:
+            self.in_flight -= 1
+        if header.get("code") == Code.INVALID_ARGUMENT:
+            raise ServingError(Code.INVALID_ARGUMENT, str(header.get("message", "")))
+
     def _available(self, model: ModelState | None, name: str, version: int, *, leaving: bool = False) -> VersionState:
         one = model.versions.get(version) if model is not None else None
         if one is not None:

@@ -36,8 +36,7 @@ def prepare(servable: Servable, method: str, body: bytes) -> Call:
     Raises:
         ServingError: the body is not a request that the model can take.
     """
-    document = parse(body)
-    name = signature_name(document)
+    document, name = _parsed(body)
     if method == "predict":
         return _predict(servable, document, name or DEFAULT_SIGNATURE)
     if method == "classify":
@@ -49,6 +48,26 @@ def prepare(servable: Servable, method: str, body: bytes) -> Call:
             servable, document, name, regress_tensors, lambda *found: regression_json(regression(*found))
         )
     raise ServingError(Code.UNIMPLEMENTED, f"Unknown method: {method}")
+
+
+def check_body(method: str, body: bytes) -> None:
+    """Check what TensorFlow Serving checks of a body before it looks for the model.
+
+    Args:
+        method: "predict", "classify" or "regress".
+        body: JSON in UTF-8.
+
+    Raises:
+        ServingError: the body is no JSON object, or no request of that method.
+    """
+    document, _ = _parsed(body)
+    if method in ("classify", "regress"):
+        to_examples(document)
+
+
+def _parsed(body: bytes) -> tuple[Document, str]:
+    document = parse(body)
+    return document, signature_name(document)
 
 
 def _predict(servable: Servable, document: Document, name: str) -> Call:

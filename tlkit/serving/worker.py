@@ -51,6 +51,7 @@ class Worker:
         self._writing = threading.Lock()
         self._models: dict[tuple[str, int], _Model] = {}
         self._requests: dict[Any, _Request] = {}  # those that have not begun, by id
+        self._checker = ThreadPoolExecutor(1, thread_name_prefix="check")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._unloader = ThreadPoolExecutor(1, thread_name_prefix="unload")
 
@@ -115,8 +116,21 @@ class Worker:
                 return
             except RuntimeError:  # it is being unloaded at this moment
                 del self._requests[identity]
+        self._checker.submit(self._miss, header, payload)
+
+    def _miss(self, header: dict[str, Any], payload: bytes) -> None:
+        """Answer a call for a version that is not here; what is wrong with its body comes first."""
+        from tlkit.serving.batching import as_serving_error
+        from tlkit.serving.rest_calls import check_body
+
         text = f"Servable not found for request: Specific({header.get('name')}, {header.get('version')})"
-        self.fail(identity, ServingError(Code.NOT_FOUND, text))
+        error: Exception = ServingError(Code.NOT_FOUND, text)
+        try:
+            if header.get("api") == "rest":
+                check_body(header.get("method", ""), payload)
+        except Exception as caught:  # noqa: BLE001  a request must not end the process
+            error = caught
+        self.fail(header.get("id"), as_serving_error(error))
 
     def _load(self, header: dict[str, Any]) -> None:
         from tlkit.errors import TlkitError
