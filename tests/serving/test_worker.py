@@ -197,6 +197,25 @@ def test_batches_answer_everyone(front):
     front.ask("unload", name="batched", version=1)
 
 
+def test_large_requests_are_run_in_slices_and_refused_beyond_a_limit(front):
+    assert front.load(plain_models.shared_model(), "sliced", max_batch=2, max_rows=5)["code"] == 0
+    header, answer = front.call(plus(*range(5)), name="sliced")
+    assert (header["rows"], answer) == (5, {"predictions": [[i + 1.0] for i in range(5)]})
+    header, _ = front.call(plus(*range(6)), name="sliced")
+    assert header["code"] == Code.INVALID_ARGUMENT
+    assert header["message"].startswith("the request has 6 rows and the server takes at most 5 at a time")
+    classify = {"signature_name": "classify", "examples": [{"row": i % 2} for i in range(5)]}
+    assert len(front.call(classify, name="sliced", method="classify")[1]["results"]) == 5
+    identity = front.start(spin(LONG, *range(5)), name="sliced")  # three slices of a second or so
+    assert front.call(plus(1), name="sliced")[1] == {"predictions": [[2.0]]}
+    front.send("cancel")  # of nothing
+    front.connection.sendall(wire.pack({"op": "cancel", "id": identity}))
+    assert front.answer(identity)[0]["code"] == Code.CANCELLED
+    header, _ = front.call(spin(LONG, *range(5)), name="sliced", timeout=0.2)
+    assert (header["code"], "longer than its timeout" in header["message"]) == (Code.DEADLINE_EXCEEDED, True)
+    front.ask("unload", name="sliced", version=1)
+
+
 def test_a_full_queue_is_told(front):
     settings = {"max_batch_size": 1, "max_enqueued_batches": 2, "num_batch_threads": 1}
     assert front.load(plain_models.shared_model(), name="small", batching=settings)["code"] == 0

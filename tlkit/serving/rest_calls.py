@@ -17,7 +17,7 @@ from tlkit.serving.example_results import (
 )
 from tlkit.serving.examples import classification_json, regression_json, to_examples
 from tlkit.serving.json_document import BadRequestError, Document, parse, signature_name
-from tlkit.serving.json_tensor import from_arrays, predict_body, to_arrays
+from tlkit.serving.json_tensor import Row, from_arrays, predict_body, to_arrays
 from tlkit.serving.servable import Servable
 from tlkit.serving.status import Code, ServingError
 
@@ -87,6 +87,7 @@ def _predict(servable: Servable, document: Document, name: str) -> Call:
         finish,
         rows=next((len(array) for array in arrays.values() if array.ndim), None),
         batchable=servable.is_batchable(name),
+        lists_rows=body.form == Row,
     )
 
 
@@ -105,4 +106,4 @@ def _on_examples(
         return write(signature, len(examples), dict(zip(fetches, fetched, strict=True)))
 
     batchable = servable.is_batchable(name or DEFAULT_SIGNATURE)
-    return Call({source: examples}, fetches, finish, len(examples), batchable)
+    return Call({source: examples}, fetches, finish, len(examples), batchable, lists_rows=True)

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
 from tlkit.errors import ExportError
 from tlkit.export.graph_errors import as_op_error
-from tlkit.export.manifest import name_and_version, resolve_export
+from tlkit.export.manifest import Manifest, name_and_version, resolve_export
 from tlkit.export.text_ops import FIX, operations, provide
 from tlkit.export.verify_answers import message_of
 from tlkit.serving import op_check
@@ -164,6 +164,13 @@ class Servable:
                 }
             },
         }
+
+    def max_batch(self) -> int | None:
+        """Return the largest batch that the export was verified with, in rows; None where no manifest says it."""
+        try:
+            return Manifest.read(self.export).max_batch
+        except ExportError:
+            return None
 
     def disk_bytes(self) -> int:
         """Return the size of the version's files in bytes."""
