@@ -380,6 +380,13 @@ def test_limits_reach_the_server(tmp_path: Path):
         (["m", "--no-grpc", "--grpc-port", "1"], "error: --no-grpc and --grpc-port do not go together\n"),
         (["m", "--rest-port", "8500"], "error: REST and gRPC need a port each; received: 8500\n"),
         (["m", "--access-log", "no/such/log", "--rest-port", "0"], "error: the access log cannot be written"),
+        (
+            ["m", "--allowed-host", "http://x"],
+            "error: --allowed-host is no host; received: 'http://x'; allowed: a",
+        ),
+        (["m", "--cors-origin", "x"], "error: --cors-origin is no origin; received: 'x'; allowed: scheme://host or"),
+        (["m", "--engine", "docker", "--cors-origin", "*"], "error: --cors-origin is for --engine local only\n"),
+        (["m", "--max-batch", "8", "--batching-config", "bad.config"], "--batching-config do not go together"),
         (["m", "--engine", "binary", "--ui"], "error: --ui is for --engine local only\n"),
         (["m", "--host", "nowhere.invalid"], "error: cannot listen on nowhere.invalid:8501: "),
         (["m", "--rest-port", "0", "--batching", "sometimes"], "Invalid value for '--batching'"),
@@ -466,7 +473,8 @@ def test_tensorflow_serves_dies_and_serves_again_with_what_the_extra_serve_insta
         module, str(tmp_path / "half" / "1"), signatures={"serving_default": half, "poison": module.poison}
     )
     alone = with_serve_alone(tmp_path)
-    with serving("half", "--rest-port", "0", cwd=tmp_path, fake=False, path=alone) as server:
+    # Abort is refused otherwise.
+    with serving("half", "--rest-port", "0", "--trust", cwd=tmp_path, fake=False, path=alone) as server:
         question = ("POST", "/v1/models/half:predict", '{"instances": [1.0, 2.0, 5.0]}')
         right = (200, [2.5, 3.0, 4.5])
 

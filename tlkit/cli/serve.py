@@ -53,6 +53,14 @@ def serve(
             " repeated.",
         ),
     ] = None,
+    allow_reload_config: Annotated[
+        bool,
+        typer.Option(
+            "--allow-reload-config",
+            help="Let gRPC requests (HandleReloadConfigRequest) change which folders are served. On a loopback address"
+            " they may without it, unless --trust is given.",
+        ),
+    ] = False,
     engine: Annotated[
         str,
         typer.Option(help="What serves: local, or TensorFlow Serving itself: binary (on PATH) or docker."),
@@ -140,10 +148,12 @@ def serve(
         return
     # What the worker needs is imported here, the rest when it has been started: it imports TensorFlow meanwhile.
     from tlkit.serving.fleet import FleetSettings
+    from tlkit.serving.http_access import HttpAccess
     from tlkit.serving.models_config import read_batching_config, read_monitoring_config
     from tlkit.serving.served_model import model_at
     from tlkit.serving.tls import Tls
 
+    HttpAccess.of(host, allowed_hosts=allowed_host or (), cors_origins=cors_origin or ())  # before anything starts
     settings = FleetSettings(
         poll_seconds=poll_seconds,
         max_in_flight=max_in_flight,
@@ -179,6 +189,7 @@ def serve(
             "timeout": timeout,
             "max_body_bytes": int(max_body_mb * 2**20),
             "ui": ui,
+            "allow_reload_config": allow_reload_config or None,
             "allowed_hosts": tuple(allowed_host or ()),
             "cors_origins": tuple(cors_origin or ()),
             "config_poll": config_poll,
@@ -206,7 +217,7 @@ def _check_together(given: dict[str, Any]) -> None:
             "--max-batch and --batching-config do not go together",
             fix="max_batch_size and enable_large_batch_splitting say it in the file",
         )
-    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin")
+    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin", "allow_reload_config")
     if given["engine"] != "local":
         for option in local:
             if given[option]:

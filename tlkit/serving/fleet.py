@@ -168,6 +168,25 @@ class Fleet:
             await self._changed.wait()
         self._started = True
 
+    async def wait_available(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Wait until each of these models answers or cannot; return name and reason of those that cannot."""
+        failed: list[tuple[str, str]] = []
+        for name in names:
+            while True:
+                model = self._models.get(name)
+                if model is None or not model.asked or model.available():
+                    break
+                if not model.coming:
+                    failed.append((name, next(iter(model.problems()), "")))
+                    break
+                self._changed.clear()
+                await self._changed.wait()
+        return failed
+
+    def configured(self) -> list[str]:
+        """Return the names of the models that are to be served."""
+        return [name for name, model in self._models.items() if model.asked]
+
     def models(self) -> dict[str, list[VersionStatus]]:
         """Return the statuses of every model that is served, or was, by name."""
         return {name: model.statuses() for name, model in self._models.items()}

@@ -17,13 +17,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tlkit.serving import metrics as names
 from tlkit.serving import protos
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.grpc_reflection_service import MODEL, PREDICTION, reflection_handlers
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.status import MAX_MESSAGE, Code, ServingError
 from tlkit.serving.tls import Tls
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-_PREDICTION = "tensorflow.serving.PredictionService"
-_MODEL = "tensorflow.serving.ModelService"
 _METHODS = {
     "Predict": "predict",
     "Classify": "classify",
@@ -56,8 +55,9 @@ async def grpc_server(
     tls: Tls | None = None,
     metrics: Metrics | None = None,
     access_log: AccessLog | None = None,
+    reload: Callable[[Any], Awaitable[None]] | None = None,
 ) -> tuple[grpc.aio.Server, int]:
-    """Start a gRPC server: PredictionService, ModelService and the standard health service.
+    """Start a gRPC server: PredictionService, ModelService, and the standard services for health and reflection.
 
     Example:
         >>> server, port = await grpc_server(fleet, host="127.0.0.1", port=8500, metrics=Metrics())
@@ -72,6 +72,7 @@ async def grpc_server(
         tls: certificate and key; plain text where it is None.
         metrics: what counts requests.
         access_log: where each request is noted; None notes nothing.
+        reload: takes the ModelServerConfig of a HandleReloadConfigRequest; None offers none.
 
     Returns:
         The server, which answers already, and its port.
@@ -93,8 +94,9 @@ async def grpc_server(
         ],
         maximum_concurrent_rpcs=fleet.max_in_flight + _SPARE_CALLS,
     )
-    door = _Door(fleet, timeout, metrics, access_log)
+    door = _Door(fleet, timeout, metrics, access_log, reload)
     server.add_generic_rpc_handlers(door.handlers())
+    server.add_generic_rpc_handlers(reflection_handlers())
     servicer = _Health(fleet)
     await servicer.follow()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
@@ -115,21 +117,29 @@ async def grpc_server(
 
 
 class _Door:
-    def __init__(self, fleet: _Fleet, timeout: float, metrics: Metrics | None, access_log: AccessLog | None):
+    def __init__(
+        self,
+        fleet: _Fleet,
+        timeout: float,
+        metrics: Metrics | None,
+        access_log: AccessLog | None,
+        reload: Callable[[Any], Awaitable[None]] | None = None,
+    ):
         self.fleet, self.timeout, self.metrics, self.access_log = fleet, timeout, metrics, access_log
+        self.reload = reload
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the services, whose messages come and go as bytes."""
         prediction = {
-            name: self._handler(_PREDICTION, name, self._prediction(method)) for name, method in _METHODS.items()
+            name: self._handler(PREDICTION, name, self._prediction(method)) for name, method in _METHODS.items()
         }
         model = {
-            "GetModelStatus": self._handler(_MODEL, "GetModelStatus", self._status),
-            "HandleReloadConfigRequest": self._handler(_MODEL, "HandleReloadConfigRequest", self._reload),
+            "GetModelStatus": self._handler(MODEL, "GetModelStatus", self._status),
+            "HandleReloadConfigRequest": self._handler(MODEL, "HandleReloadConfigRequest", self._reload),
         }
         return (
-            grpc.method_handlers_generic_handler(_PREDICTION, prediction),
-            grpc.method_handlers_generic_handler(_MODEL, model),
+            grpc.method_handlers_generic_handler(PREDICTION, prediction),
+            grpc.method_handlers_generic_handler(MODEL, model),
         )
 
     def _handler(self, service: str, name: str, answer: Callable[[bytes, Any, _Seen], Awaitable[bytes]]) -> Any:
@@ -214,11 +224,26 @@ class _Door:
         return content
 
     async def _reload(self, body: bytes, context: Any, seen: _Seen) -> bytes:
-        raise ServingError(
-            Code.UNIMPLEMENTED,
-            "this server takes its models from its command line and models.config, which it reads again when it "
-            "changes; it is not reconfigured by request",
-        )
+        if self.reload is None:
+            raise ServingError(Code.UNIMPLEMENTED, "this server is not reconfigured by request")
+        request = _parsed(protos.ReloadConfigRequest, body)
+        before = self._counts(request.metric_names)
+        left = context.time_remaining()
+        try:
+            async with asyncio.timeout(left):
+                await self.reload(request.config)
+        except TimeoutError:
+            message = "the configuration is in force, but not every new model answers yet"
+            raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
+        response = protos.ReloadConfigResponse()
+        response.status.SetInParent()
+        for name, value in self._counts(request.metric_names).items():
+            response.metric.add(name=name, int64_value_increase=value - before[name])
+        content: bytes = response.SerializeToString()
+        return content
+
+    def _counts(self, metrics: Sequence[str]) -> dict[str, int]:
+        return {name: self.metrics.count(name) if self.metrics is not None else 0 for name in metrics}
 
 
 class _Seen:

@@ -105,7 +105,7 @@ class HttpAccess:
         return [(b"access-control-allow-origin", origin), *_CORS, vary]
 
     def _answers_to(self, name: str) -> bool:
-        return self.hosts is None or name in self.hosts or _is_loopback(name)
+        return self.hosts is None or name in self.hosts or is_loopback(name)
 
     def _allows(self, origin: str, host: bytes) -> bool:
         if ANY in self.origins or origin in self.origins:
@@ -171,7 +171,8 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Say whether a plain name or address is of the machine itself, whatever its network."""
     address = _address(name)
     return name == "localhost" if address is None else address.is_loopback
 

@@ -16,10 +16,11 @@ from typing import Any
 from tlkit.errors import ConfigError, ExportError, TlkitError
 from tlkit.serving.access_log import AccessLog
 from tlkit.serving.fleet import Fleet, FleetSettings
-from tlkit.serving.http_access import HttpAccess
+from tlkit.serving.http_access import HttpAccess, is_loopback
 from tlkit.serving.metrics import PATH as METRICS_PATH
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.models_config import check_labels, parse_models_config
+from tlkit.serving.reload_config import ConfigReloader
 from tlkit.serving.served_model import ServedModel, version_number
 from tlkit.serving.status import ServingError
 from tlkit.serving.tls import Tls
@@ -50,6 +51,8 @@ class ServerOptions:
         ui: serve the page to try models with.
         allowed_hosts: further names that may stand in a request's Host header; see `HttpAccess.of`.
         cors_origins: origins whose web pages may use the API; "*" is any.
+        allow_reload_config: let gRPC requests change which models are served; None allows it on loopback addresses
+            unless `settings.trust`.
         config_poll: how often `config` is read, in seconds; 0 for never again.
         settings: how the fleet works.
     """
@@ -69,6 +72,7 @@ class ServerOptions:
     ui: bool = False
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    allow_reload_config: bool | None = None
     config_poll: float = 1.0
     settings: FleetSettings = field(default_factory=FleetSettings)
 
@@ -282,11 +286,20 @@ class Server:
                 tls=options.tls,
                 metrics=self._metrics,
                 access_log=options.access_log,
+                reload=self._reloader().apply,
             )
         except (OSError, RuntimeError) as error:
             taken = OSError(errno.EADDRINUSE, "") if isinstance(error, RuntimeError) else error
             raise cannot_listen(options.host, options.grpc_port, taken, "--grpc-port") from error
         return rest, grpc, port
+
+    def _reloader(self) -> ConfigReloader:
+        options = self._options
+        allowed = options.allow_reload_config
+        if allowed is None:
+            # Whoever can use the port could else let the server run Python of his own.
+            allowed = is_loopback(self._listening.getsockname()[0]) and not options.settings.trust
+        return ConfigReloader(self._fleet, models_root=options.models_root, allowed=allowed)
 
     async def _ready(self) -> bool:
         """Wait until the models are there; return False when the server is told to stop before."""
