@@ -23,6 +23,14 @@ class Batching(StrEnum):
     OFF = "off"
 
 
+class SpareMode(StrEnum):
+    """What a second process for the models holds."""
+
+    NONE = "none"
+    READY = "ready"
+    LOADED = "loaded"
+
+
 def serve(
     export: Annotated[
         Path | None,
@@ -97,6 +105,13 @@ def serve(
     max_rows: Annotated[
         int, typer.Option(min=0, help="Requests with more rows are answered 400; 0 takes any.")
     ] = 10_000,
+    spare_worker: Annotated[
+        SpareMode,
+        typer.Option(
+            help="Keep a second process that takes the place of one that ends: ready has imported TensorFlow, loaded"
+            " holds the models, too, and as much memory."
+        ),
+    ] = SpareMode.NONE,
     max_in_flight: Annotated[int, typer.Option(min=1, help="More requests at a time are answered 429.")] = 512,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request, then 504.")] = 60.0,
     max_body_mb: Annotated[float, typer.Option(min=0.001, max=1024, help="Larger requests are answered 413.")] = 64.0,
@@ -161,6 +176,7 @@ def serve(
         batching=batching.value,
         max_batch=max_batch,
         max_rows=max_rows or None,
+        spare_worker=spare_worker.value,
     )
     if batching_config is not None:
         settings.batching_parameters.update(read_batching_config(batching_config))

@@ -55,6 +55,7 @@ class FleetSettings:
         max_batch: rows of one run; a request with more is run in slices. None takes what each export was verified with,
             0 runs every request as it is.
         max_rows: a request with more rows is refused; None takes any.
+        spare_worker: "ready" keeps a second process for the models, "loaded" one that holds them; see `Supervisor`.
         unload_seconds: a version that is no longer wanted stays callable for so long, for requests that were routed
             to it a moment ago.
     """
@@ -66,6 +67,7 @@ class FleetSettings:
     batching_parameters: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_BATCHING))
     max_batch: int | None = None
     max_rows: int | None = MAX_ROWS
+    spare_worker: str = "none"
     unload_seconds: float = 1.0
 
 
@@ -110,7 +112,12 @@ class Fleet:
         self.in_flight = 0
         self.on_load = on_load
         self.supervisor = Supervisor(
-            spawn=spawn, first=first, on_up=self._worker_up, on_down=self._worker_down, **supervision
+            spawn=spawn,
+            first=first,
+            on_up=self._worker_up,
+            on_down=self._worker_down,
+            spare=self.settings.spare_worker,
+            **supervision,
         )
         self._models: dict[str, ModelState] = {}
         self._work = asyncio.Event()
