@@ -283,6 +283,27 @@ def test_health_follows_the_fleet(server):
         states.update(kept)
 
 
+def test_a_server_that_stops_refuses_what_is_new(any_body):
+    with Doors(grpc=True) as server, channel_to(server) as channel:
+        server.channel = channel
+        health = health_pb2_grpc.HealthStub(channel)
+
+        def state(name: str) -> str:
+            found = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10).status
+            return health_pb2.HealthCheckResponse.ServingStatus.Name(found)
+
+        assert state("default") == "SERVING"
+        running = channel.unary_unary(PREDICTION + "Predict").future(b"sleep 0.5", timeout=20)
+        assert wait_for(lambda: server.fleet.in_flight == 1)
+        server.draining.begin()
+        for method in METHODS:
+            assert refused(server, PREDICTION + method, b"") == ("UNAVAILABLE", "the server is stopping")
+        assert (state("default"), state("")) == ("NOT_SERVING", "NOT_SERVING")
+        assert server.draining.requests == 1
+        assert running.result()
+        assert asyncio.run(server.draining.wait(0))
+
+
 def test_requests_are_counted_and_noted(tmp_path, any_body):
     log = AccessLog(tmp_path / "log")
     metrics = Metrics()

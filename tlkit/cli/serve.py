@@ -114,6 +114,9 @@ def serve(
     ] = SpareMode.NONE,
     max_in_flight: Annotated[int, typer.Option(min=1, help="More requests at a time are answered 429.")] = 512,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request, then 504.")] = 60.0,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that requests in flight have when the server is told to stop.")
+    ] = 3.0,
     max_body_mb: Annotated[float, typer.Option(min=0.001, max=1024, help="Larger requests are answered 413.")] = 64.0,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate (chain), for both ports.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.")] = None,
@@ -203,6 +206,7 @@ def serve(
             "grpc_port": port,
             "tls": tls,
             "timeout": timeout,
+            "grace": grace,
             "max_body_bytes": int(max_body_mb * 2**20),
             "ui": ui,
             "allow_reload_config": allow_reload_config or None,

@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tlkit.serving import metrics as names
 from tlkit.serving import protos
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.draining import Draining
 from tlkit.serving.grpc_reflection_service import MODEL, PREDICTION, reflection_handlers
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.status import MAX_MESSAGE, Code, ServingError
@@ -56,6 +57,7 @@ async def grpc_server(
     metrics: Metrics | None = None,
     access_log: AccessLog | None = None,
     reload: Callable[[Any], Awaitable[None]] | None = None,
+    draining: Draining | None = None,
 ) -> tuple[grpc.aio.Server, int]:
     """Start a gRPC server: PredictionService, ModelService, and the standard services for health and reflection.
 
@@ -73,6 +75,7 @@ async def grpc_server(
         metrics: what counts requests.
         access_log: where each request is noted; None notes nothing.
         reload: takes the ModelServerConfig of a HandleReloadConfigRequest; None offers none.
+        draining: says when the server stops.
 
     Returns:
         The server, which answers already, and its port.
@@ -94,10 +97,11 @@ async def grpc_server(
         ],
         maximum_concurrent_rpcs=fleet.max_in_flight + _SPARE_CALLS,
     )
-    door = _Door(fleet, timeout, metrics, access_log, reload)
+    draining = draining or Draining()
+    door = _Door(fleet, timeout, metrics, access_log, draining, reload)
     server.add_generic_rpc_handlers(door.handlers())
     server.add_generic_rpc_handlers(reflection_handlers())
-    servicer = _Health(fleet)
+    servicer = _Health(fleet, draining)
     await servicer.follow()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -123,10 +127,11 @@ class _Door:
         timeout: float,
         metrics: Metrics | None,
         access_log: AccessLog | None,
+        draining: Draining,
         reload: Callable[[Any], Awaitable[None]] | None = None,
     ):
         self.fleet, self.timeout, self.metrics, self.access_log = fleet, timeout, metrics, access_log
-        self.reload = reload
+        self.draining, self.reload = draining, reload
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the services, whose messages come and go as bytes."""
@@ -197,10 +202,11 @@ class _Door:
             left = context.time_remaining()
             timeout = self.timeout if left is None else min(left, self.timeout)
             try:
-                async with asyncio.timeout(timeout):
-                    got = await self.fleet.call(
-                        spec.name, version, api="grpc", method=method, body=body, timeout=timeout
-                    )
+                with self.draining.request():
+                    async with asyncio.timeout(timeout):
+                        got = await self.fleet.call(
+                            spec.name, version, api="grpc", method=method, body=body, timeout=timeout
+                        )
             except TimeoutError:
                 message = f"the request was not answered in {timeout:g} seconds"
                 raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
@@ -226,6 +232,7 @@ class _Door:
     async def _reload(self, body: bytes, context: Any, seen: _Seen) -> bytes:
         if self.reload is None:
             raise ServingError(Code.UNIMPLEMENTED, "this server is not reconfigured by request")
+        self.draining.check()
         request = _parsed(protos.ReloadConfigRequest, body)
         before = self._counts(request.metric_names)
         left = context.time_remaining()
@@ -258,12 +265,12 @@ class _Health(health.aio.HealthServicer):
     """The standard health service, as of this moment.
 
     A model serves while a version of it is available. "" serves while one model does and none is on its way: a model
-    that cannot be loaded does not take the others out of service.
+    that cannot be loaded does not take the others out of service. Nothing serves any more when the server stops.
     """
 
-    def __init__(self, fleet: _Fleet):
+    def __init__(self, fleet: _Fleet, draining: Draining):
         super().__init__()
-        self._fleet = fleet
+        self._fleet, self._draining = fleet, draining
         self._told: dict[str, int] = {}
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802  (the service's own name)
@@ -278,6 +285,8 @@ class _Health(health.aio.HealthServicer):
         models = {name: "AVAILABLE" in found for name, found in states.items()}
         is_coming = any(found & {"START", "LOADING"} and not models[name] for name, found in states.items())
         serving = {"": any(models.values()) and not is_coming, **models}
+        if self._draining.has_begun:
+            serving = dict.fromkeys(serving, False)
         now = {name: response.SERVING if fine else response.NOT_SERVING for name, fine in serving.items()}
         for name in self._told.keys() - now.keys():
             now[name] = response.SERVICE_UNKNOWN

@@ -15,6 +15,7 @@ from typing import Any
 
 from tlkit.errors import ConfigError, ExportError, TlkitError
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.draining import Draining
 from tlkit.serving.fleet import Fleet, FleetSettings
 from tlkit.serving.http_access import HttpAccess, is_loopback
 from tlkit.serving.metrics import PATH as METRICS_PATH
@@ -28,7 +29,7 @@ from tlkit.serving.worker_process import WorkerProcess
 
 log = logging.getLogger("tlkit.serving")
 #: Requests in flight have so many seconds when the server is told to stop, and the rest so many more.
-STOP_SECONDS = 3.0
+GRACE_SECONDS = 3.0
 _LAST_SECONDS = 2.0
 
 
@@ -45,6 +46,7 @@ class ServerOptions:
         rest_port, grpc_port: TCP ports; 0 takes a free one, and no gRPC is None.
         tls: for both ports.
         timeout: seconds for one request.
+        grace: seconds that requests in flight have when the server is told to stop.
         max_body_bytes: larger requests are refused, also after gunzip.
         access_log: a line for each request; closed with the server.
         metrics_path: where Prometheus asks; None counts nothing.
@@ -66,6 +68,7 @@ class ServerOptions:
     grpc_port: int | None = 8500
     tls: Tls | None = None
     timeout: float = 60.0
+    grace: float = GRACE_SECONDS
     max_body_bytes: int = 64 << 20
     access_log: AccessLog | None = None
     metrics_path: str | None = METRICS_PATH
@@ -187,6 +190,7 @@ class Server:
         self._announce = announce
         self._stop = asyncio.Event()
         self._asked = 0
+        self._draining = Draining()
         self._access = HttpAccess.of(
             options.host,
             str(listening.getsockname()[0]),
@@ -195,7 +199,7 @@ class Server:
         )
 
     def stop(self) -> None:
-        """Let `run` end after the requests in flight; asked again, it does not wait for them."""
+        """Let `run` end after the requests in flight, or the grace; asked again, it does not wait for them."""
         self._asked += 1
         self._stop.set()
         if self._asked > 1:  # impatience
@@ -262,6 +266,7 @@ class Server:
             metrics_path=options.metrics_path or METRICS_PATH,
             ui=options.ui,
             access=self._access,
+            draining=self._draining,
         )
         rest = Quiet(
             uvicorn_config(
@@ -269,7 +274,7 @@ class Server:
                 host=options.host,
                 port=options.rest_port,
                 tls=options.tls,
-                graceful_seconds=int(STOP_SECONDS + _LAST_SECONDS),
+                graceful_seconds=int(options.grace + 2 * _LAST_SECONDS),
             )
         )
         if options.grpc_port is None:
@@ -287,6 +292,7 @@ class Server:
                 metrics=self._metrics,
                 access_log=options.access_log,
                 reload=self._reloader().apply,
+                draining=self._draining,
             )
         except (OSError, RuntimeError) as error:
             taken = OSError(errno.EADDRINUSE, "") if isinstance(error, RuntimeError) else error
@@ -339,16 +345,18 @@ class Server:
     async def _close(self, doors: list[Any], tasks: list[asyncio.Task[None]]) -> None:
         """Take no new requests, let those in flight end or end them, and stop the worker."""
         rest, grpc = doors or (None, None)
+        self._draining.begin()
+        is_done = await self._draining.wait(self._options.grace)
         ending: list[asyncio.Future[Any]] = []
         if rest is not None:
             rest.should_exit = True
             ending.append(tasks[0])
         if grpc is not None:
-            ending.append(asyncio.ensure_future(grpc.stop(STOP_SECONDS)))
+            ending.append(asyncio.ensure_future(grpc.stop(_LAST_SECONDS)))
         for task in tasks[1:]:
             task.cancel()
-        if ending:
-            await asyncio.wait(ending, timeout=STOP_SECONDS)
+        if ending and is_done:
+            await asyncio.wait(ending, timeout=_LAST_SECONDS)
         await self._fleet.stop(grace=_LAST_SECONDS if self._fleet.in_flight == 0 else 0.0)
         if ending:  # who still waited was told that the worker is gone
             await asyncio.wait(ending, timeout=_LAST_SECONDS)
