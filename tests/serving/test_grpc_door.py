@@ -11,7 +11,7 @@ import urllib.request
 import grpc
 import pytest
 from certificates import self_signed
-from doors import SLASHED, Doors, FakeFleet, Status, echo, wait_for
+from doors import SLASHED, Answer, Doors, FakeFleet, Status, echo, wait_for
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tlkit.errors import ConfigError
@@ -226,6 +226,28 @@ def test_too_large_and_too_many(server, any_body):
     with pytest.raises(grpc.RpcError):
         server.channel.unary_unary(PREDICTION + "Predict")(b"fine", timeout=5, metadata=metadata)
     assert json.loads(call(server, PREDICTION + "Predict", b"fine"))["name"] == "default"
+
+
+def test_requests_and_answers_above_64_mib(any_body):
+    body = bytes(70 << 20)
+    with Doors(grpc=True, max_body_bytes=80 << 20) as server:
+
+        async def same(name, version, *, api, method, body, timeout):
+            return Answer(body, 1)
+
+        server.fleet.call = same
+        options = [
+            ("grpc.enable_http_proxy", 0),
+            *((f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")),
+        ]
+        with grpc.insecure_channel(f"localhost:{server.grpc_port}", options) as channel:
+            assert call(server, PREDICTION + "Predict", body, timeout=60, channel=channel) == body
+            code, _ = refused(server, PREDICTION + "Predict", bytes(81 << 20), timeout=60, channel=channel)
+            assert code == "RESOURCE_EXHAUSTED"
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("POST", "/v1/models/default:predict", body)
+        assert connection.getresponse().read() == body
+        connection.close()
 
 
 def test_parallel_requests_get_their_own_answers(server, any_body):

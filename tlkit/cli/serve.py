@@ -117,7 +117,9 @@ def serve(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that requests in flight have when the server is told to stop.")
     ] = 3.0,
-    max_body_mb: Annotated[float, typer.Option(min=0.001, max=1024, help="Larger requests are answered 413.")] = 64.0,
+    max_body_mb: Annotated[
+        float, typer.Option(min=0.001, max=1024, help="MiB of one request over REST (else 413) and gRPC.")
+    ] = 64.0,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate (chain), for both ports.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.")] = None,
     tls_client_ca: Annotated[
