@@ -416,6 +416,41 @@ def test_what_is_no_whole_number_is_refused(value: str):
         typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
 
 
+def test_problems_are_collected_row_by_row():
+    from tlkit.preprocessing.columns import Categorical, Continuous, Date
+
+    columns = [
+        Categorical("n", "n", "int64", ("3",)),
+        Continuous("x", "x"),
+        Date("d", "d", parts=("year",), years=(2012,)),
+    ]
+    rows = [
+        {"n": "3", "x": "1", "d": "2012-01-02"},
+        {"n": "three", "x": "large", "d": "2012-01-02"},
+        {"n": "3", "x": "2", "d": "never"},
+        {"n": "", "x": "4", "d": ""},
+    ]
+    problems: dict[int, str] = {}
+    frame = typed(Chunk(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems)
+    assert len(frame) == 4
+    assert frame["x"].tolist()[2:] == [2.0, 4.0]
+    assert sorted(problems) == [1, 2]
+    assert problems[1].startswith("r 3, column 'n' is not what it was in training; received: 'three'")
+    assert problems[2].startswith("r 4, column 'd' is not what it was in training; received: 'never'")
+
+
+def test_problems_with_the_keys_of_further_tables_are_collected():
+    import pandas as pd
+
+    towns = pd.DataFrame({"town": [1, 2], "people": [10.0, 20.0]})
+    chunk = Chunk([{"town": "1"}, {"town": "x"}, {"town": "2"}], ["r 2", "r 3", "r 4"])
+    problems: dict[int, str] = {}
+    frame = joined(pd.DataFrame(index=range(3)), chunk, [(towns, ["town"])], ["people"], ("",), problems)
+    assert frame["people"].tolist()[::2] == [10.0, 20.0]
+    assert list(problems) == [1]
+    assert "column 'town' is not what it was in training; received: 'x'" in problems[1]
+
+
 def test_other_separators_and_spaces_after_them_are_read(tmp_path: Path):
     (tmp_path / "a.csv").write_text('x;"the y"\n1;"a;b"\n\n2;c\n')
     rows = RowFile(tmp_path / "a.csv", ";")
