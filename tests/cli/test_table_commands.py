@@ -14,9 +14,9 @@ from notebooks import run_notebook
 from tlkit.cli.main import run
 from tlkit.cli.table_kind import toml_key
 from tlkit.config import load_config
+from tlkit.predicting import row_chunks
+from tlkit.predicting.row_chunks import Chunk, RowFile, joined, like, typed
 from tlkit.scaffold.new import new_project
-from tlkit.scoring import row_chunks
-from tlkit.scoring.row_chunks import Chunk, RowFile, joined, like, typed
 
 HEADER = ["id", "area m2", "rooms", "heating.kind", "built", "garden", "town", "price"]
 SHORT = ["train.epochs=2", "train.learning_rate=0.01", "model.hidden=[16]"]
@@ -630,9 +630,9 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
     from tlkit.cli.table_kind import targets_of
     from tlkit.data.table_targets import MULTI_LABEL_NAME
     from tlkit.export.interface import Output
+    from tlkit.predicting.row_answers import answer_columns
     from tlkit.preprocessing.columns import Continuous
     from tlkit.preprocessing.table import TablePreprocessing
-    from tlkit.scoring.row_answers import answer_columns
 
     for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
         config = SimpleNamespace(targets=["wet", "cold"])
