@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"models", "preprocessing"},
     # The server runs without Keras; what it takes from other rooms needs neither Keras nor TensorFlow.
     "serving": {
+        "export.graph_errors",
         "export.interface",
         "export.manifest",
         "export.records",
