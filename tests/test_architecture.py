@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     # The server runs without Keras; what it takes from other rooms needs neither Keras nor TensorFlow.
     "serving": {
         "export.graph_errors",
+        "export.graph_messages",
         "export.interface",
         "export.manifest",
         "export.records",
