@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
         "export.verify",
         "export.verify_answers",
         "preprocessing.columns",
+        "preprocessing.number_forms",
     },
     "scoring": {"data", "export", "preprocessing"},
     "scaffold": {"config"},

@@ -14,6 +14,7 @@ from notebooks import run_notebook
 from tlkit.cli.main import run
 from tlkit.cli.table_kind import toml_key
 from tlkit.config import load_config
+from tlkit.data.reading import Reading
 from tlkit.scaffold.new import new_project
 from tlkit.scoring import row_chunks
 from tlkit.scoring.row_chunks import Chunk, RowFile, joined, like, typed
@@ -512,7 +513,7 @@ def test_keys_to_look_up_have_the_type_of_the_other_table(keys: list, fields: li
     other = pd.DataFrame({"key": pd.to_datetime(values) if str(keys[0]).startswith("2024") else values, "x": [10, 20]})
     fields = fields if gaps else [fields[0], fields[2], fields[0], fields[2], fields[2]]
     chunk = Chunk([{"key": field} for field in fields], list("abcde"))
-    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], ("", "NA"))
+    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], Reading())
     found = [None if value != value else int(value) for value in frame["x"].tolist()]
     assert found == ([20, None, 10, None, None] if gaps else [20, 10, 20, 10, 10])
 
@@ -522,7 +523,7 @@ def test_a_key_of_another_type_is_told_with_its_row(dtype: str, value: str):
     from tlkit.errors import DataError
 
     with pytest.raises(DataError, match="r 3, column 'key' is not what it was"):
-        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), ("",))
+        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), Reading())
 
 
 @pytest.fixture
