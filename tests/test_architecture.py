@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         "export.verify",
         "export.verify_answers",
         "preprocessing.columns",
+        "preprocessing.number_forms",
     },
     "predicting": {"data", "export", "preprocessing"},
     "scoring": {"data", "export", "predicting", "preprocessing"},

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, did_you_mean
 from tlkit.preprocessing import frames
 from tlkit.preprocessing.columns import MISSING_INTEGER, Code, Column, column_from_dict, column_to_dict
+from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table_ops import encoder
 
 MISSING_STRINGS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
@@ -38,6 +39,9 @@ class TablePreprocessing:
     Args:
         columns: the columns, in the order of their outputs; names and arguments differ.
         missing: strings that stand for no value; the empty string does in any case.
+        forms: column of the table -> how its numbers are written in files. Readers of files use it, the graph does not.
+            None where the preprocessing was fitted by release 0.1.0: numbers are plain ones then, and `missing` is all
+            that stands for no value.
 
     Raises:
         ConfigError: there is no column, two share a name or an argument, or a value is among `missing`.
@@ -45,6 +49,7 @@ class TablePreprocessing:
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...] = MISSING_STRINGS
+    forms: Mapping[str, NumberForm] | None = None
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
     # What a client sends for a value that it does not have.
@@ -60,12 +65,13 @@ class TablePreprocessing:
         blank = frames.ASCII_SPACE
         absent = {text.strip(blank) for text in ("", *self.missing)}
         for column in self.columns:
-            bad = [value for value in getattr(column, "values", ()) if value.strip(blank) != value or value in absent]
+            gone = absent | {text.strip(blank) for text in getattr(column, "missing", ())}
+            bad = [value for value in getattr(column, "values", ()) if value.strip(blank) != value or value in gone]
             if bad:
                 raise ConfigError(
                     f"a value of column {column.name!r} can never be met",
                     received=bad[0],
-                    allowed=f"no white space at the ends, none of {sorted(absent)}",
+                    allowed=f"no white space at the ends, none of {sorted(gone)}",
                 )
 
     # What comes out
@@ -217,7 +223,11 @@ class TablePreprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain values, fit for JSON."""
-        return {"columns": [column_to_dict(column) for column in self.columns], "missing": list(self.missing)}
+        plain: dict[str, Any] = {"columns": [column_to_dict(column) for column in self.columns]}
+        plain["missing"] = list(self.missing)
+        if self.forms is not None:
+            plain["forms"] = {name: form.to_dict() for name, form in self.forms.items()}
+        return plain
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TablePreprocessing:
@@ -226,9 +236,14 @@ class TablePreprocessing:
         Raises:
             ConfigError: the values are not those of a `TablePreprocessing`.
         """
-        if set(values) != {"columns", "missing"}:
+        if set(values) - {"forms"} != {"columns", "missing"}:
             raise ConfigError("no preprocessing of a table", received=sorted(values), allowed=("columns", "missing"))
-        return cls(tuple(map(column_from_dict, values["columns"])), tuple(values["missing"]))
+        forms = values.get("forms")
+        return cls(
+            tuple(map(column_from_dict, values["columns"])),
+            tuple(values["missing"]),
+            None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
+        )
 
 
 def _different(names: list[str]) -> list[str]:

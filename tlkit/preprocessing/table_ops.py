@@ -84,8 +84,14 @@ def as_bytes(text: str) -> bytes:
 
 def _texts(columns: Sequence[Categorical], absent: Sequence[bytes]) -> Encoder:
     values = [list(map(as_bytes, c.values)) for c in columns]
-    modulus = distinct_modulus([[*known, *absent] for known in values])
-    lookup = Lookup([_codes(fingerprints([*absent, *known], modulus).numpy(), len(absent)) for known in values])
+    gone = [sorted({*absent, *(as_bytes(text).strip() for text in c.missing)}) for c in columns]
+    modulus = distinct_modulus([[*known, *own] for known, own in zip(values, gone, strict=True)])
+    lookup = Lookup(
+        [
+            _codes(fingerprints([*own, *known], modulus).numpy(), len(own))
+            for known, own in zip(values, gone, strict=True)
+        ]
+    )
 
     def part(tensors: Tensors) -> tf.Tensor:
         # Column by column up to here: to put strings together costs more than to look them up.
