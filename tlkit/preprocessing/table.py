@@ -15,7 +15,7 @@ from tlkit.errors import ConfigError, did_you_mean
 from tlkit.preprocessing import frames
 from tlkit.preprocessing.columns import MISSING_INTEGER, Code, Column, column_from_dict, column_to_dict
 from tlkit.preprocessing.number_forms import NumberForm
-from tlkit.preprocessing.table_ops import encoder
+from tlkit.preprocessing.table_ops import Group, encoder, groups_of
 
 MISSING_STRINGS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
 
@@ -137,7 +137,7 @@ class TablePreprocessing:
         names = [column.argument for column in self.columns]
         specs = [tf.TensorSpec([None], column.dtype) for column in self.columns]
         with tf.init_scope():  # its constants must lie outside of any graph
-            encode = encoder(self.columns, self.missing)
+            encode = encoder(self.columns, self._groups)
 
             def table(*tensors: tf.Tensor) -> tf.Tensor:
                 return tf.ensure_shape(encode(dict(zip(names, tensors, strict=True))), [None, self.width])
@@ -206,18 +206,27 @@ class TablePreprocessing:
         """
         self.check_frame(frame)
         encoded = np.empty([len(frame), self.width], np.float32)
-        code, number = 0, len(self.codes)
-        for column, alone in zip(self.columns, self._alone, strict=True):
-            codes, numbers = len(alone.codes), len(alone.numbers)
-            places = [*range(code, code + codes), *range(number, number + numbers)]
-            frames.encode_column(alone, column, frame[column.name], encoded, places, chunk)
-            code, number = code + codes, number + numbers
+        for group in self._groups:
+            places = [self._places[column.name] for column in group.columns]
+            frames.encode_group(group, frame, encoded, places, chunk)
         return encoded
 
     @cached_property
-    def _alone(self) -> list[TablePreprocessing]:
+    def _groups(self) -> list[Group]:
         # Kept: a file that is read in pieces must not make new graphs for each of them.
-        return [TablePreprocessing((column,), self.missing) for column in self.columns]
+        with tf.init_scope():  # their constants must lie outside of any graph
+            return groups_of(self.columns, self.missing)
+
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """For each column the places of its codes and then of its numbers in an encoded row."""
+        found = {}
+        code, number = 0, len(self.codes)
+        for column in self.columns:
+            codes, numbers = len(column.codes), len(column.numbers)
+            found[column.name] = [*range(code, code + codes), *range(number, number + numbers)]
+            code, number = code + codes, number + numbers
+        return found
 
     # As plain values
 
@@ -247,11 +256,12 @@ class TablePreprocessing:
 
 
 def _different(names: list[str]) -> list[str]:
-    found: list[str] = []
+    found: dict[str, None] = {}
+    given = set(names)
     for name in names:
         number, tried = 1, name
-        while tried in found or (number > 1 and tried in names):
+        while tried in found or (number > 1 and tried in given):
             number += 1
             tried = f"{name} ({number})"
-        found.append(tried)
-    return found
+        found[tried] = None
+    return list(found)
