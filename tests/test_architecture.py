@@ -43,10 +43,13 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"models", "preprocessing"},
     # The server runs without Keras; what it takes from other rooms needs neither Keras nor TensorFlow.
     "serving": {
+        "export.graph_errors",
         "export.interface",
         "export.manifest",
+        "export.model_name",
         "export.records",
         "export.rows",
+        "export.short_floats",
         "export.text_ops",
         "export.verify",
         "export.verify_answers",
