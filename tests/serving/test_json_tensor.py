@@ -109,6 +109,21 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"inputs": [1]}', {"x": "string"}, "is not of expected type: string"),
         ('{"inputs": [null]}', {"x": "float32"}, "is not of expected type: float"),
         ('{"inputs": [{"b64": "!!!"}]}', {"x": "string"}, "Unable to base64 decode"),
+        (
+            '{"instances": [{"b64": "!!!"}]}',
+            {"x": "string"},
+            "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode",
+        ),
+        (
+            '{"instances": ["a", {"b64": "YQ=="}, {"b64": "Y=Q"}, {"b64": "!"}]}',
+            {"x": "string"},
+            "Failed to process element: 2 of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode",
+        ),
+        (
+            '{"instances": [{"b": "", "a": {"b64": "YQ=="}}, {"b": {"b64": "?"}, "a": "x"}]}',
+            dict.fromkeys("ab", "string"),
+            "Failed to process element: 1 key: b of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode",
+        ),
         ('{"instances": [1e400]}', {"x": "float32"}, "JSON Parse error"),
         ('{"instances": [{"a": 1}]}', TWO, "keys must be equal to: a,b"),
         ('{"instances": [{"a": 1, "b": 2, "c": 3}]}', TWO, "does not have named input: c"),

@@ -1,45 +1,45 @@
-"""TensorFlow's messages about assertions that failed in a graph, as the sentence that the graph holds."""
+"""Errors of a graph that quotes bytes which are not UTF-8: Python cannot make TensorFlow's exception of them."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-_WRAPPER = "assertion failed: ["
-#: What TensorFlow appends: the graph's nodes, and the operation of an eager call.
-_NODES = re.compile(r"\s*(?:\[\[\{\{(?:function_)?node |\[\[[A-Za-z_./0-9]+\]\]|\[Op:).*", re.DOTALL)
-_ESCAPE = re.compile(r"\\([abfnrtv\\'\"?]|[0-7]{1,3}|x[0-9a-fA-F]{2})")
-_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+import tensorflow as tf
+
+from tlkit.export.verify_answers import message_of
 
 
-def plain_message(message: str) -> str:
-    """Return the sentence of a failed assertion without TensorFlow's wrapper; other messages stay as they are.
+def as_op_error(error: UnicodeDecodeError) -> tf.errors.InvalidArgumentError:
+    """Return the TensorFlow error that Python could not make.
+
+    A message that quotes a value is about that value, so the code is INVALID_ARGUMENT; the real code is lost.
 
     Example:
-        >>> plain_message("assertion failed: [the batch is empty] [Condition x > 0 did not hold] [0]\\n [[{{node A}}]]")
-        'the batch is empty'
+        >>> as_op_error(caught).message
+        "Could not parse example input, value: '\\\\xff\\\\xd8'"
 
     Args:
-        message: of a TensorFlow error, of this process or from a server's response.
+        error: what a run of a graph raised.
 
     Returns:
-        The values that the graph asserts with, joined by spaces, without escapes, stack and names of nodes.
+        The error with the whole message; bytes that are not UTF-8 are written as backslash escapes.
     """
-    _, found, rest = message.partition(_WRAPPER)
-    if not found:
-        return message
-    # Newlines in the values are escaped, so the first one ends them.
-    line = _NODES.sub("", rest.split("\n", 1)[0]).rstrip()
-    parts = line.removesuffix("]").split("] [")
-    # tf.debugging.assert_... append their condition and operands to the sentence.
-    end = next((at for at, part in enumerate(parts) if at and part.lower().startswith("condition ")), len(parts))
-    sentence = " ".join(_ESCAPE.sub(_unescaped, part).strip() for part in parts[:end])
-    return re.sub(r"(?<!\.)\.$", "", sentence.strip()) or message
+    return tf.errors.InvalidArgumentError(None, None, message_of(error))
 
 
-def _unescaped(match: re.Match[str]) -> str:
-    code = match[1]
-    if code in _ESCAPED:
-        return _ESCAPED[code]
-    if code[0] == "x":
-        return chr(int(code[1:], 16))
-    return chr(int(code, 8)) if code[0].isdigit() else code
+@contextmanager
+def graph_errors() -> Iterator[None]:
+    """Raise TensorFlow's own error where a graph's message is not UTF-8.
+
+    Example:
+        >>> with graph_errors():
+        ...     signature(image_bytes=tf.constant([content]))
+
+    Raises:
+        tf.errors.InvalidArgumentError: in place of a UnicodeDecodeError.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise as_op_error(error) from None

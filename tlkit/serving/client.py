@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tlkit.errors import ConfigError, DataError, ServerError, check_choice
-from tlkit.export.graph_errors import plain_message
+from tlkit.export.graph_messages import plain_message
 from tlkit.export.manifest import Manifest, SignatureInfo
 from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.client_arrays import arrays_of, example_of, rows_of
