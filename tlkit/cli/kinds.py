@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from tlkit.errors import ConfigError
 
@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from tlkit.cli.project import Code
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
+    from tlkit.walk import Tally
+
+
+class Gathered(NamedTuple):
+    """What the words of a command line stand for.
+
+    Attributes:
+        items: to predict on, in order.
+        failed: what cannot even be given to a model: its name, and why, as a clause that goes on where the name ends.
+        tally: what was found in folders; None where the words are the items.
+        has_folder: whether a folder was named.
+    """
+
+    items: list[Any]
+    failed: list[tuple[str, str]]
+    tally: Tally | None = None
+    has_folder: bool = False
 
 
 class Kind(ABC):
@@ -96,6 +113,10 @@ class Kind(ABC):
     def inputs(self, words: Sequence[str]) -> list[Any]:
         """Give what the words of a command line stand for."""
 
+    def gathered(self, words: Sequence[str]) -> Gathered:
+        """Give what the words of a command line stand for, beside what cannot be used."""
+        return Gathered(self.inputs(words), [])
+
     @abstractmethod
     def prepared(self, task: Task, items: Sequence[Any]) -> Any:
         """Give a batch of inputs of `task.model`."""
@@ -124,6 +145,10 @@ class Kind(ABC):
     @abstractmethod
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other labelled data as the `test` split."""
+
+    def counted(self, data: Any) -> dict[str, Any] | None:
+        """Give how many entries the data had, how many are used, and what was left out; None where it is not counted."""
+        return None
 
     @abstractmethod
     def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any] | None]:
