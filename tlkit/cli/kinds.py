@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tlkit.cli.project import Code
@@ -30,6 +30,16 @@ class Gathered(NamedTuple):
     failed: list[tuple[str, str]]
     tally: Tally | None = None
     has_folder: bool = False
+
+    def check(self, strict: bool) -> None:
+        """Refuse what cannot be used before a model loads: all of it with `strict`, else a single input that was named.
+
+        Raises:
+            DataError: naming the first.
+        """
+        if self.failed and (strict or (len(self.failed) == 1 and not self.items and not self.has_folder)):
+            name, reason = self.failed[0]
+            raise DataError(f"{name} {reason}")
 
 
 class Kind(ABC):
@@ -147,7 +157,7 @@ class Kind(ABC):
         """Read other labelled data as the `test` split."""
 
     def counted(self, data: Any) -> dict[str, Any] | None:
-        """Give how many entries the data had, how many are used, and what was left out; None where it is not counted."""
+        """Give how many entries the data had and what was left out of them; None where nothing is counted."""
         return None
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Exact copies among images: kept on one side of a split, counted across splits, and named where their labels differ."""
+"""Exact copies among images: kept on one side of a split, counted across splits, named where their labels differ."""
 
 from __future__ import annotations
 
@@ -179,11 +179,7 @@ def copies_of(paths: Sequence[Path], others: Sequence[Path]) -> dict[int, int]:
     # Training images of other sizes are not read.
     sizes = [*sizes[: len(paths)], *(size if size in wanted else 0 for size in sizes[len(paths) :])]
     numbers = copy_numbers([*others, *paths], [*sizes[len(paths) :], *sizes[: len(paths)]])
-    return {
-        place: int(number)
-        for place, number in enumerate(numbers[len(others) :].tolist())
-        if number < len(others)
-    }
+    return {place: int(number) for place, number in enumerate(numbers[len(others) :].tolist()) if number < len(others)}
 
 
 def _size(path: Path) -> int:

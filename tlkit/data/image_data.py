@@ -88,7 +88,9 @@ class ImageData(LabelledData):
         self._cache: CacheMode = cache
         self.tally = Tally()
         self.tally.merge(listing.tally)
-        self.skipped = [Unreadable(listing.paths[row], one.problem, one.reason) for row, one in listing.unusable.items()]
+        self.skipped = [
+            Unreadable(listing.paths[row], one.problem, one.reason) for row, one in listing.unusable.items()
+        ]
         self.damaged: list[Unreadable] = []
         self.splits: dict[str, Split] = {}
         for remark in listing.remarks:
@@ -318,7 +320,9 @@ class ImageData(LabelledData):
             _log.warning("%d photos occur with different labels: %s", found.disagreeing, example)
         if "train" in self.splits:
             for name, split in self.splits.items():
-                absent = [self.class_names[number] for number in np.setdiff1d(np.arange(self.num_classes), split.labels)]
+                absent = [
+                    self.class_names[number] for number in np.setdiff1d(np.arange(self.num_classes), split.labels)
+                ]
                 if absent:
                     _log.warning("the %s part has no photo of a class: %s", name, ", ".join(absent[:_NAMED]))
         _log.info("%s", self.tally)

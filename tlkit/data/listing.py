@@ -149,7 +149,9 @@ def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
             count = len(paths) - had
             if not count:
                 raise DataError(
-                    "a class folder holds no images" if any(os.scandir(root / inside)) else "a class folder holds no files",
+                    "a class folder holds no images"
+                    if any(os.scandir(root / inside))
+                    else "a class folder holds no files",
                     received=str(root / inside),
                     fix="remove the folder, or put images of the class into it",
                 )
@@ -187,7 +189,9 @@ def _on_nesting(deeper: Mapping[str, int], count: int, labels: list[str]) -> tup
 def _inside(root: Path, folders: list[str]) -> str | None:
     """Advise to name the only folder where the classes lie in it."""
     inner = _subfolders(root / folders[0]) if len(folders) == 1 else []
-    return f"are its folders the classes ({', '.join(inner[:_NAMED])})? then name {root / folders[0]}" if inner else None
+    return (
+        f"are its folders the classes ({', '.join(inner[:_NAMED])})? then name {root / folders[0]}" if inner else None
+    )
 
 
 def _subfolders(root: Path) -> list[str]:

@@ -58,9 +58,7 @@ class LibjpegLines:
             self._kept = None
         self._python, self._own = sys.stderr, None
         if self._kept is not None and _descriptor(sys.stderr) == 2:
-            self._own = open(  # noqa: SIM115 - it is closed in __exit__
-                os.dup(self._kept), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace"
-            )
+            self._own = os.fdopen(os.dup(self._kept), "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace")
             sys.stderr = self._own
         os.dup2(self._file.fileno(), 2)
         return self

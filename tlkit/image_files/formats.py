@@ -18,8 +18,34 @@ ACCEPTED = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 UNSUPPORTED = ("TIFF", "HEIC", "AVIF", "JPEG XL", "JPEG 2000", "Photoshop", "SVG", "icon")
 #: A file of such a name is meant to be an image, whatever it holds.
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp "
-    ".tif .tiff .heic .heif .avif .jxl .jp2 .j2k .psd .svg .ico .dng .cr2 .nef .arw .orf .rw2".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".j2k",
+        ".psd",
+        ".svg",
+        ".ico",
+        ".dng",
+        ".cr2",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+    ]
 )
 _MAGIC = (
     (0, b"\xff\xd8\xff", "JPEG"),

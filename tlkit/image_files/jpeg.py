@@ -59,9 +59,7 @@ def frame_of(content: bytes) -> Frame | None:
             data = content[segment.begin : segment.end]
             if len(data) < 6:
                 return None
-            return Frame(
-                segment.marker, data[0], int.from_bytes(data[3:5], "big"), int.from_bytes(data[1:3], "big")
-            )
+            return Frame(segment.marker, data[0], int.from_bytes(data[3:5], "big"), int.from_bytes(data[1:3], "big"))
         if segment.marker in (_SOS, _EOI):
             return None
     return None

@@ -7,10 +7,10 @@ from pathlib import Path
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError, did_you_mean
 from tlkit.export.manifest import Manifest
+from tlkit.image_files.formats import ACCEPTED
 from tlkit.scoring.items import Source
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
-from tlkit.image_files.formats import ACCEPTED
 from tlkit.scoring.photo_folder import PhotoFolder
 
 _LINES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".ndjson")

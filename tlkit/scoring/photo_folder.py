@@ -58,9 +58,7 @@ class PhotoFolder:
                 "folders that are links are not followed: %s%s; score them on their own",
                 shown, f" and {more:,} more" if more else "",
             )  # fmt: skip
-        return PhotoFolder(
-            self.folder.absolute(), listing.absolute(), str(self.folder), counts=tally.to_dict()
-        )
+        return PhotoFolder(self.folder.absolute(), listing.absolute(), str(self.folder), counts=tally.to_dict())
 
     def digest(self) -> str:
         """Hash names, sizes and times of change of what is scored: photos are not read for it."""
@@ -92,7 +90,11 @@ class PhotoFolder:
                 name, _, _, problem = json.loads(file.readline())
                 shown = readable(str(Path(self.origin or self.folder) / name))
                 yield Item(
-                    number, shown, str(self.folder / name), {"input": shown}, readable(f"{shown} {problem}") if problem else ""
+                    number,
+                    shown,
+                    str(self.folder / name),
+                    {"input": shown},
+                    readable(f"{shown} {problem}") if problem else "",
                 )
 
     def _offsets(self) -> Iterator[tuple[int, int]]:
