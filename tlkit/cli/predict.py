@@ -115,7 +115,7 @@ def predict(
             stack.close()
             _print_photos(answered, found, top, as_json)
             return
-        answers = model.predict(found.items)
+        answers = [] if model is None else model.predict(found.items)
     _print_answers(answers, top, as_json)
 
 

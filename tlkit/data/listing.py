@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +35,7 @@ class Listing:
         splits: `"train"`, `"val"`, `"test"`, or None where the photo is to be split by tlkit.
         groups: the group of each photo, or None.
         origin: where the listing came from, for messages.
-        unusable: row -> its entry, where the first bytes of the file show that it cannot be decoded, or it cannot be read.
+        unusable: row -> its entry, where the file cannot be read or its first bytes show that it cannot be decoded.
         sizes: bytes of each file; empty where unknown.
         tally: how many entries were found, and what is left out by reason.
         remarks: what to say about the folders, one sentence each.
@@ -77,8 +76,8 @@ class Listing:
 def list_folder(path: str | Path) -> Listing:
     """List the photos of `FOLDER/class/photo` or `FOLDER/{train,val,test}/class/photo`.
 
-    Files are told apart by their content; see `tlkit.walk`. Photos may lie deeper inside a class folder. Where there is a
-    train folder and no val folder, validation photos are split off later.
+    Files are told apart by their content; see `tlkit.walk`. Photos may lie deeper inside a class folder. Where there is
+    a train folder and no val folder, validation photos are split off later.
 
     Raises:
         DataError: no such folder, no class folders, fewer than two classes, an empty class, or a class that only the
@@ -143,7 +142,7 @@ def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
                     unusable[len(paths)] = entry
                 paths.append(root / entry.name)
                 sizes.append(entry.size)
-                folder = os.path.dirname(entry.name)
+                folder = entry.name.rpartition("/")[0]
                 if folder != inside:
                     deeper[folder] = deeper.get(folder, 0) + 1
             count = len(paths) - had

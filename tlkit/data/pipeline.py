@@ -66,7 +66,7 @@ def build_split(
     keep_in_memory: bool,
     refuse_damaged: bool = False,
 ) -> Built:
-    """Decode every photo once: find the unreadable and the damaged ones and, if asked, keep the pixels of the others."""
+    """Decode every photo once: find the unreadable and the damaged ones and, if asked, keep the others' pixels."""
     side = preprocessing.size
     kept = np.empty((len(paths), side, side, 3), np.uint8) if keep_in_memory else None
     readable = np.zeros(len(paths), bool)
@@ -91,7 +91,7 @@ def build_split(
         bad = [paths[row] for row in np.flatnonzero(~readable)]
         unreadable = explain_all(bad, preprocessing)
     if refuse_damaged and damaged:
-        refused = {path for path, _ in damaged}
+        refused = {one.path for one in damaged}
         readable &= np.array([path not in refused for path in paths], bool)
         unreadable += [Unreadable(path, reason, DAMAGED) for path, reason, _ in damaged]
     if not readable.all() and kept is not None:

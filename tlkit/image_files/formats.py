@@ -17,36 +17,11 @@ MAX_PIXELS = 40_000_000  # what is decoded where nothing else is configured
 ACCEPTED = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 UNSUPPORTED = ("TIFF", "HEIC", "AVIF", "JPEG XL", "JPEG 2000", "Photoshop", "SVG", "icon")
 #: A file of such a name is meant to be an image, whatever it holds.
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jxl",
-        ".jp2",
-        ".j2k",
-        ".psd",
-        ".svg",
-        ".ico",
-        ".dng",
-        ".cr2",
-        ".nef",
-        ".arw",
-        ".orf",
-        ".rw2",
-    ]
-)
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".webp",
+    ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".psd", ".svg", ".ico",
+    ".dng", ".cr2", ".nef", ".arw", ".orf", ".rw2",
+})  # fmt: skip
 _MAGIC = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -190,8 +165,8 @@ def too_large(size: tuple[int, int], max_pixels: int) -> str:
 def partly_missing(content: bytes) -> str:
     """Say how the bytes show that an image is damaged although it may decode; "" where they show nothing.
 
-    This finds less than a decoder does: in a JPEG only markers where none may stand. `tlkit.image_files.damaged` asks the
-    decoder.
+    This finds less than a decoder does: in a JPEG only markers where none may stand. `tlkit.image_files.damaged` asks
+    the decoder.
     """
     kind = format_of(content[:HEAD])
     if kind == "JPEG":

@@ -21,8 +21,8 @@ _log = logging.getLogger("tlkit")
 class PhotoFolder:
     """The image files of a folder and of the folders inside, in the order of their names.
 
-    Files are told apart by their content; see `tlkit.walk`. What is an image by name or content but cannot be decoded, or
-    a link that leads to no file, is an item with a problem; everything else is left out and counted.
+    Files are told apart by their content; see `tlkit.walk`. What is an image by name or content but cannot be decoded,
+    or a link that leads to no file, is an item with a problem; everything else is left out and counted.
 
     The listing is written to a file, one JSON list a line: what is scored is what was there in the beginning, and a
     shard begins in the middle of it without walking the folder again.
@@ -70,8 +70,8 @@ class PhotoFolder:
             return found.hexdigest()
         for entry in walk(self.folder):
             if entry.use != "left_out":
-                line = [entry.name, entry.size, entry.changed, entry.problem]
-                found.update((json.dumps(line) + "\n").encode("ascii"))
+                known = [entry.name, entry.size, entry.changed, entry.problem]
+                found.update((json.dumps(known) + "\n").encode("ascii"))
         return found.hexdigest()
 
     def types(self) -> dict[str, Any]:
@@ -89,13 +89,8 @@ class PhotoFolder:
             for number in range(shard.begin, shard.begin + shard.items):
                 name, _, _, problem = json.loads(file.readline())
                 shown = readable(str(Path(self.origin or self.folder) / name))
-                yield Item(
-                    number,
-                    shown,
-                    str(self.folder / name),
-                    {"input": shown},
-                    readable(f"{shown} {problem}") if problem else "",
-                )
+                problem = readable(f"{shown} {problem}") if problem else ""
+                yield Item(number, shown, str(self.folder / name), {"input": shown}, problem)
 
     def _offsets(self) -> Iterator[tuple[int, int]]:
         offset = 0

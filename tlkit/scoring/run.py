@@ -104,8 +104,9 @@ def run_scoring(
     Returns:
         The summary: output, errors (None where no item failed), items, scored, failed, reused (items of shards that an
         earlier run had finished), damaged (scored items that decode although they are damaged) and damaged_items (the
-        first of them), entries (of a folder: found, used, and left out by reason), shards (for each its number, read, scored, failed, seconds and whether it is
-        reused), beam (Beam's own counts of this run), seconds, items_per_second (of this run), runner and model.
+        first of them), entries (of a folder: found, used, and left out by reason), shards (for each its number, read,
+        scored, failed, seconds and whether it is reused), beam (Beam's own counts of this run), seconds,
+        items_per_second (of this run), runner and model.
 
     Raises:
         ConfigError: an option is not usable, the output exists, or an unfinished run had other settings.
