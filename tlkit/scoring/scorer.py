@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from tlkit.errors import DataError
 from tlkit.export.predictor import SavedModelPredictor
+from tlkit.image_files.damaged import find_damaged
 from tlkit.predicting.row_chunks import Chunk, typed
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.scoring.answer_columns import AnswerColumns
@@ -24,11 +26,15 @@ _SINGLY = 32  # a failed batch of more items is halved first
 
 
 class Scored(NamedTuple):
-    """An item and what became of it: the columns of its answer, or the reason why there is none."""
+    """An item and what became of it: the columns of its answer, or the reason why there is none.
+
+    `damage` says what is wrong with an image that was decoded although it is damaged.
+    """
 
     item: Item
     answer: dict[str, Any]
     reason: str
+    damage: str = ""
 
 
 class Scorer:
@@ -68,9 +74,13 @@ class Scorer:
         """
         for chunk in self._chunks(items):
             answers = iter(self._attempt([item for item in chunk if not item.problem]))
-            for item in chunk:
-                answer = item.problem or next(answers)
-                yield Scored(item, {}, answer) if isinstance(answer, str) else Scored(item, answer, "")
+            scored = [(item, item.problem or next(answers)) for item in chunk]
+            damaged = self._damaged([item for item, answer in scored if not isinstance(answer, str)])
+            for item, answer in scored:
+                if isinstance(answer, str):
+                    yield Scored(item, {}, answer)
+                else:
+                    yield Scored(item, answer, "", damaged.get(item.number, ""))
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         if self._content != "text":
@@ -101,6 +111,13 @@ class Scorer:
             return [answer for item in items for answer in self._attempt([item])]
         middle = len(items) // 2
         return self._attempt(items[:middle]) + self._attempt(items[middle:])
+
+    def _damaged(self, items: Sequence[Item]) -> dict[int, str]:
+        """Find images that were decoded although they are damaged: number of the item -> what is wrong."""
+        if self._content != "image":
+            return {}
+        found = find_damaged([Path(item.content).read_bytes() for item in items], max_pixels=sys.maxsize)
+        return {items[place].number: problem for place, problem in found.items()}
 
     def _run(self, items: Sequence[Item]) -> list[dict[str, Any]]:
         if self._table is None:
