@@ -33,11 +33,13 @@ def export(
     from tlkit.cli.output import import_tensorflow, note
     from tlkit.cli.project import find_project
     from tlkit.cli.trained import load_learner, require_trained
+    from tlkit.export.model_name import check_model_name
 
     project = find_project()
     if tta is not None:
         project.kind.check_views()
     base = to if to is not None else project.export_dir
+    check_model_name(base.resolve().name)
     require_trained(project)
     if version is not None and (base / str(version)).exists():
         raise ExportError(f"{base / str(version)} already exists", fix="leave --version out for the next free one")

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import tlkit.scoring.row_chunks as chunks
+import tlkit.predicting.row_chunks as chunks
 from tlkit.cli.predict_table import check_out, replacing
 from tlkit.errors import ConfigError, DataError, ExportError, ServerError
-from tlkit.scoring.row_answers import answer_columns, number_columns, said
-from tlkit.scoring.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
+from tlkit.predicting.row_answers import answer_columns, number_columns, said
+from tlkit.predicting.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -351,7 +351,7 @@ def _sink(
     if out is None:
         yield None
         return
-    from tlkit.scoring.table_writer import TableWriter, is_binary
+    from tlkit.predicting.table_writer import TableWriter, is_binary
 
     with replacing(out, binary=is_binary(out)) as file, TableWriter(out, file, columns, schema) as table:
         yield table.write

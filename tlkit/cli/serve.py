@@ -62,6 +62,17 @@ def serve(
     monitoring_config: Annotated[
         Path | None, typer.Option(help="A monitoring.config as TensorFlow Serving reads it.")
     ] = None,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Rows of one run: a request with more is run in slices. By default what an export was verified with;"
+            " 0 runs every request as it is.",
+        ),
+    ] = None,
+    max_rows: Annotated[
+        int, typer.Option(min=0, help="Requests with more rows are answered 400; 0 takes any.")
+    ] = 10_000,
     max_in_flight: Annotated[int, typer.Option(min=1, help="More requests at a time are answered 429.")] = 512,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request, then 504.")] = 60.0,
     max_body_mb: Annotated[float, typer.Option(min=0.001, max=1024, help="Larger requests are answered 413.")] = 64.0,
@@ -118,7 +129,12 @@ def serve(
     from tlkit.serving.tls import Tls
 
     settings = FleetSettings(
-        poll_seconds=poll_seconds, max_in_flight=max_in_flight, trust=trust, batching=batching.value
+        poll_seconds=poll_seconds,
+        max_in_flight=max_in_flight,
+        trust=trust,
+        batching=batching.value,
+        max_batch=max_batch,
+        max_rows=max_rows or None,
     )
     if batching_config is not None:
         settings.batching_parameters.update(read_batching_config(batching_config))
@@ -167,6 +183,11 @@ def _check_together(given: dict[str, Any]) -> None:
         raise ConfigError("--models-root needs --model-config")
     if given["batching_config"] is not None and given["batching"] == "off":
         raise ConfigError("--batching off and --batching-config do not go together")
+    if given["batching_config"] is not None and given["max_batch"] is not None:
+        raise ConfigError(
+            "--max-batch and --batching-config do not go together",
+            fix="max_batch_size and enable_large_batch_splitting say it in the file",
+        )
     local = ("tls_cert", "access_log", "trust", "ui")
     if given["engine"] != "local":
         for option in local:

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from tlkit.errors import DataError
 from tlkit.export.predictor import SavedModelPredictor
+from tlkit.predicting.row_chunks import Chunk, typed
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.scoring.answer_columns import AnswerColumns
 from tlkit.scoring.items import Item
-from tlkit.scoring.row_chunks import Chunk, typed
 
 BATCHES = {"image": 32, "text": 32, "row": 4096}  # items that are run together, as `tlkit predict` does
 _TEXT_BATCHES = 8  # that are read at once: the predictor runs texts of similar length together

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import DataError
-from tlkit.scoring.items import Item, Shard, readable
-from tlkit.scoring.table_writer import TableWriter, is_binary
-
-ERROR_COLUMNS = ("number", "item", "place", "reason")
+from tlkit.predicting.bad_items import BadItem
+from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
+from tlkit.scoring.items import Item, Shard
 
 
 class ShardReport(NamedTuple):
@@ -61,9 +60,11 @@ class ShardWriter:
         shard: which one it is.
         schema: an Arrow schema: names, and for Parquet types, of the columns.
         plan: the id of the plan.
+        rules: for the cells of a CSV or TSV.
     """
 
-    def __init__(self, files: ShardFiles, shard: Shard, schema: Any, *, plan: str):
+    def __init__(self, files: ShardFiles, shard: Shard, schema: Any, *, plan: str, rules: CellRules | None = None):
+        self._rules = rules
         self._files, self._shard, self._plan = files, shard, plan
         # Beam may run a shard twice, at once and on different machines.
         self._mark = f".tmp-{os.uname().nodename}-{os.getpid()}-{threading.get_ident()}-"
@@ -92,14 +93,11 @@ class ShardWriter:
         self.scored += 1
 
     def fail(self, item: Item, reason: str) -> dict[str, Any]:
-        """Note an item that was not; gives what was written, by `ERROR_COLUMNS`."""
-        import pyarrow as pa
-
+        """Note an item that was not; returns what was written, a `BadItem` as a dictionary."""
         if self._errors is None:
-            types = [pa.int64(), pa.string(), pa.string(), pa.string()]
-            self._errors = self._open(self._files.errors, pa.schema(list(zip(ERROR_COLUMNS, types, strict=True))))
-        values = (item.number + 1, readable(item.describe()), readable(item.place), readable(reason))
-        bad = dict(zip(ERROR_COLUMNS, values, strict=True))
+            self._errors = self._open(self._files.errors, BadItem.schema())
+        content = item.fields if item.content is None else item.content
+        bad = BadItem.of(item.number + 1, content, item.place, reason)._asdict()
         self._errors.write(bad, item.place)
         self.failed += 1
         return bad
@@ -142,7 +140,7 @@ class ShardWriter:
         aside = self._aside(path)
         how: dict[str, Any] = {"mode": "xb"} if is_binary(path) else {"mode": "x", "encoding": "utf-8", "newline": ""}
         file = self._stack.enter_context(aside.open(**how))
-        return self._stack.enter_context(TableWriter(path, file, schema.names, lambda: schema))
+        return self._stack.enter_context(TableWriter(path, file, schema.names, lambda: schema, self._rules))
 
 
 def put_in_place(aside: Path, path: Path) -> None:

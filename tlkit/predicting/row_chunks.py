@@ -147,7 +147,9 @@ class RowFile:
             raise DataError(f"the table cannot be unpacked: {error}", received=origin) from error
 
 
-def typed(chunk: Chunk, columns: Sequence[Any], missing: Sequence[str]) -> pd.DataFrame:
+def typed(
+    chunk: Chunk, columns: Sequence[Any], missing: Sequence[str], problems: dict[int, str] | None = None
+) -> pd.DataFrame:
     """Make the columns that a network reads of fields as they stand in the file.
 
     What is text in a CSV becomes what its column was in training, whatever else stands in the chunk: `3`, `3.0` and an
@@ -157,6 +159,8 @@ def typed(chunk: Chunk, columns: Sequence[Any], missing: Sequence[str]) -> pd.Da
         chunk: the rows.
         columns: of the preprocessing.
         missing: texts that stand for a missing value.
+        problems: gets the reason of each row that cannot be read, by its place in the chunk, counted from 0. What
+            such a row holds in the frame means nothing. None raises the first one.
 
     Raises:
         DataError: a field is not of the type that its column had in training; names row, column, value and type.
@@ -170,18 +174,25 @@ def typed(chunk: Chunk, columns: Sequence[Any], missing: Sequence[str]) -> pd.Da
         allowed = {"int64": "whole numbers", "float32": "numbers, finite ones"}.get(column.dtype, "text")
         if isinstance(column, Date):
             allowed = "dates as 2015-06-19 or 2015-06-19T13:05:00"
-        made = _read(chunk, column.name, _reader(column), allowed, missing)
+        made = _read(chunk, column.name, _reader(column), allowed, missing, problems)
         if isinstance(column, Date):
-            _check_dates(made, chunk, column.name, allowed)
+            _check_dates(made, chunk, column.name, allowed, problems)
         dtype = {"int64": "Int64", "float32": "float64"}.get(column.dtype, "str")
         found[column.name] = pd.Series(made, dtype=dtype)
     return pd.DataFrame(found)
 
 
-def _read(chunk: Chunk, name: str, read: Callable[[Any], Any], allowed: str, missing: Sequence[str]) -> list[Any]:
-    """Read the fields of one column; None is a missing value."""
+def _read(
+    chunk: Chunk,
+    name: str,
+    read: Callable[[Any], Any],
+    allowed: str,
+    missing: Sequence[str],
+    problems: dict[int, str] | None = None,
+) -> list[Any]:
+    """Read the fields of one column; None is a missing value, or one with a problem."""
     made: list[Any] = []
-    for fields, place in zip(chunk.fields, chunk.places, strict=True):
+    for number, fields in enumerate(chunk.fields):
         value = fields.get(name)
         if value is None or value != value or (isinstance(value, str) and value.strip() in missing):
             made.append(None)
@@ -189,15 +200,25 @@ def _read(chunk: Chunk, name: str, read: Callable[[Any], Any], allowed: str, mis
         try:
             made.append(read(value))
         except (ValueError, TypeError, OverflowError):
-            raise _other_type(place, name, value, allowed) from None
+            _note(problems, number, _other_type(chunk.places[number], name, value, allowed))
+            made.append(None)
     return made
+
+
+def _note(problems: dict[int, str] | None, number: int, error: DataError) -> None:
+    """Keep the first problem of a row, or raise it where problems are not collected."""
+    if problems is None:
+        raise error
+    problems.setdefault(number, str(error))
 
 
 def _other_type(place: str, name: str, value: Any, allowed: str) -> DataError:
     return DataError(f"{place}, column {name!r} is not what it was in training", received=value, allowed=allowed)
 
 
-def _check_dates(texts: Sequence[str | None], chunk: Chunk, name: str, allowed: str) -> None:
+def _check_dates(
+    texts: Sequence[str | None], chunk: Chunk, name: str, allowed: str, problems: dict[int, str] | None
+) -> None:
     """Refuse what the network's own graph would take for a missing date."""
     import tensorflow as tf
 
@@ -207,7 +228,7 @@ def _check_dates(texts: Sequence[str | None], chunk: Chunk, name: str, allowed: 
     valid = read_dates(tf.strings.strip(tf.constant(known, tf.string))).valid.numpy()
     for number, text in enumerate(texts):
         if text is not None and not valid[number]:
-            raise _other_type(chunk.places[number], name, text, allowed)
+            _note(problems, number, _other_type(chunk.places[number], name, text, allowed))
 
 
 def _reader(column: Any) -> Callable[[Any], Any]:
@@ -270,6 +291,7 @@ def joined(
     tables: Sequence[tuple[Any, list[str]]],
     lacking: Sequence[str],
     missing: Sequence[str],
+    problems: dict[int, str] | None = None,
 ) -> pd.DataFrame:
     """Add columns of further tables, as training did.
 
@@ -279,6 +301,7 @@ def joined(
         tables: DataFrames, and the columns to join each on.
         lacking: columns that the file does not have.
         missing: texts that stand for a missing value.
+        problems: as for `typed`.
 
     Raises:
         DataError: a column to join on is of another type than in the further table.
@@ -289,13 +312,15 @@ def joined(
         taken = [name for name in lacking if name in other.columns and name not in on]
         if not taken:
             continue
-        keys = pd.DataFrame({name: like(chunk, name, other[name].dtype, missing) for name in on})
+        keys = pd.DataFrame({name: like(chunk, name, other[name].dtype, missing, problems) for name in on})
         found = keys.merge(other[[*on, *taken]], on=on, how="left", validate="m:1")
         frame = frame.assign(**{name: found[name] for name in taken})
     return frame
 
 
-def like(chunk: Chunk, name: str, dtype: Any, missing: Sequence[str]) -> pd.Series:
+def like(
+    chunk: Chunk, name: str, dtype: Any, missing: Sequence[str], problems: dict[int, str] | None = None
+) -> pd.Series:
     """Make a column of fields what it is in another table.
 
     Args:
@@ -303,6 +328,7 @@ def like(chunk: Chunk, name: str, dtype: Any, missing: Sequence[str]) -> pd.Seri
         name: of the column; where a row lacks it, its value is missing.
         dtype: of the other table's column.
         missing: texts that stand for a missing value.
+        problems: as for `typed`.
 
     Raises:
         DataError: a field does not go into that type; names row, column and value.
@@ -314,19 +340,19 @@ def like(chunk: Chunk, name: str, dtype: Any, missing: Sequence[str]) -> pd.Seri
         from tlkit.data.events import as_moments
 
         allowed = "dates as 2015-06-19"
-        made = _read(chunk, name, lambda value: value, allowed, missing)
+        made = _read(chunk, name, lambda value: value, allowed, missing, problems)
         moments = as_moments(pd.Series(made, dtype=object))
         for number in moments.isna().to_numpy().nonzero()[0]:
             if made[number] is not None:
-                raise _other_type(chunk.places[number], name, made[number], allowed)
+                _note(problems, number, _other_type(chunk.places[number], name, made[number], allowed))
         return moments.dt.tz_localize(getattr(dtype, "tz", None) and "UTC").astype(dtype)
     if types.is_bool_dtype(dtype):
-        return pd.Series(_read(chunk, name, _boolean, "true and false", missing), dtype="boolean")
+        return pd.Series(_read(chunk, name, _boolean, "true and false", missing, problems), dtype="boolean")
     if types.is_integer_dtype(dtype):
-        return pd.Series(_read(chunk, name, _whole, "whole numbers", missing), dtype="Int64")
+        return pd.Series(_read(chunk, name, _whole, "whole numbers", missing, problems), dtype="Int64")
     if types.is_float_dtype(dtype):
-        return pd.Series(_read(chunk, name, _number, "numbers, finite ones", missing), dtype="float64")
-    return pd.Series(_read(chunk, name, _text, "text", missing), dtype="str")
+        return pd.Series(_read(chunk, name, _number, "numbers, finite ones", missing, problems), dtype="float64")
+    return pd.Series(_read(chunk, name, _text, "text", missing, problems), dtype="str")
 
 
 def lacking_columns(names: Mapping[str, Any] | Sequence[str], columns: Sequence[Any]) -> list[str]:
