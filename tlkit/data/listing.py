@@ -149,7 +149,7 @@ def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
             if not count:
                 raise DataError(
                     "a class folder holds no images"
-                    if any(os.scandir(root / inside))
+                    if any((root / inside).iterdir())
                     else "a class folder holds no files",
                     received=str(root / inside),
                     fix="remove the folder, or put images of the class into it",
