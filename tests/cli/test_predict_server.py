@@ -20,8 +20,8 @@ from tlkit.config import load_config
 from tlkit.export import saved_model
 from tlkit.export.manifest import Manifest
 from tlkit.export.saved_model import export_task
+from tlkit.predicting import row_chunks
 from tlkit.scaffold.new import new_project
-from tlkit.scoring import row_chunks
 from tlkit.serving.canary import CHECKS
 
 SERVERS = {"rest": FakeRest, "grpc": FakeGrpc}

@@ -14,9 +14,10 @@ from notebooks import run_notebook
 from tlkit.cli.main import run
 from tlkit.cli.table_kind import toml_key
 from tlkit.config import load_config
+from tlkit.data.reading import Reading
+from tlkit.predicting import row_chunks
+from tlkit.predicting.row_chunks import Chunk, RowFile, joined, like, typed
 from tlkit.scaffold.new import new_project
-from tlkit.scoring import row_chunks
-from tlkit.scoring.row_chunks import Chunk, RowFile, joined, like, typed
 
 HEADER = ["id", "area m2", "rooms", "heating.kind", "built", "garden", "town", "price"]
 SHORT = ["train.epochs=2", "train.learning_rate=0.01", "model.hidden=[16]"]
@@ -416,6 +417,41 @@ def test_what_is_no_whole_number_is_refused(value: str):
         typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
 
 
+def test_problems_are_collected_row_by_row():
+    from tlkit.preprocessing.columns import Categorical, Continuous, Date
+
+    columns = [
+        Categorical("n", "n", "int64", ("3",)),
+        Continuous("x", "x"),
+        Date("d", "d", parts=("year",), years=(2012,)),
+    ]
+    rows = [
+        {"n": "3", "x": "1", "d": "2012-01-02"},
+        {"n": "three", "x": "large", "d": "2012-01-02"},
+        {"n": "3", "x": "2", "d": "never"},
+        {"n": "", "x": "4", "d": ""},
+    ]
+    problems: dict[int, str] = {}
+    frame = typed(Chunk(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems=problems)
+    assert len(frame) == 4
+    assert frame["x"].tolist()[2:] == [2.0, 4.0]
+    assert sorted(problems) == [1, 2]
+    assert problems[1].startswith("r 3, column 'n' is not what it was in training; received: 'three'")
+    assert problems[2].startswith("r 4, column 'd' is not what it was in training; received: 'never'")
+
+
+def test_problems_with_the_keys_of_further_tables_are_collected():
+    import pandas as pd
+
+    towns = pd.DataFrame({"town": [1, 2], "people": [10.0, 20.0]})
+    chunk = Chunk([{"town": "1"}, {"town": "x"}, {"town": "2"}], ["r 2", "r 3", "r 4"])
+    problems: dict[int, str] = {}
+    frame = joined(pd.DataFrame(index=range(3)), chunk, [(towns, ["town"])], ["people"], Reading(), problems)
+    assert frame["people"].tolist()[::2] == [10.0, 20.0]
+    assert list(problems) == [1]
+    assert "column 'town' is not what it was in training; received: 'x'" in problems[1]
+
+
 def test_other_separators_and_spaces_after_them_are_read(tmp_path: Path):
     (tmp_path / "a.csv").write_text('x;"the y"\n1;"a;b"\n\n2;c\n')
     rows = RowFile(tmp_path / "a.csv", ";")
@@ -512,7 +548,7 @@ def test_keys_to_look_up_have_the_type_of_the_other_table(keys: list, fields: li
     other = pd.DataFrame({"key": pd.to_datetime(values) if str(keys[0]).startswith("2024") else values, "x": [10, 20]})
     fields = fields if gaps else [fields[0], fields[2], fields[0], fields[2], fields[2]]
     chunk = Chunk([{"key": field} for field in fields], list("abcde"))
-    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], ("", "NA"))
+    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], Reading())
     found = [None if value != value else int(value) for value in frame["x"].tolist()]
     assert found == ([20, None, 10, None, None] if gaps else [20, 10, 20, 10, 10])
 
@@ -522,7 +558,7 @@ def test_a_key_of_another_type_is_told_with_its_row(dtype: str, value: str):
     from tlkit.errors import DataError
 
     with pytest.raises(DataError, match="r 3, column 'key' is not what it was"):
-        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), ("",))
+        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), Reading())
 
 
 @pytest.fixture
@@ -595,9 +631,9 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
     from tlkit.cli.table_kind import targets_of
     from tlkit.data.table_targets import MULTI_LABEL_NAME
     from tlkit.export.interface import Output
+    from tlkit.predicting.row_answers import answer_columns
     from tlkit.preprocessing.columns import Continuous
     from tlkit.preprocessing.table import TablePreprocessing
-    from tlkit.scoring.row_answers import answer_columns
 
     for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
         config = SimpleNamespace(targets=["wet", "cold"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ from tlkit.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
     from tlkit.cli.answers import Server
+    from tlkit.cli.kinds import Gathered
+    from tlkit.cli.predict_photos import Answered
     from tlkit.cli.project import Project
 
 
@@ -22,7 +24,12 @@ def predict(
         typer.Argument(help="Photos, folders of photos, texts, or a table.", metavar="[INPUT]..."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: a list of objects, one for each input or row.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print JSON: a list of objects, one for each input or row; for folders of photos, and where a photo "
+            "fails, an object with predictions and failed.",
+        ),
     ] = False,
     top: Annotated[int | None, typer.Option("--top", help="How many classes to show.", min=1)] = None,
     file: Annotated[
@@ -43,6 +50,9 @@ def predict(
     ] = None,
     name: ServedName = None,
     ca_file: CaFile = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Of photos: stop at the first that cannot be used, and print nothing.")
+    ] = False,
 ) -> None:
     """Answer with the newest export, or with the trained checkpoint when there is no export.
 
@@ -54,10 +64,12 @@ def predict(
               tlkit predict rows.csv --out scored.csv
               tlkit predict photo.jpg --server http://127.0.0.1:8501
 
-    With --server and --name no project is needed for photos and texts.
+    With --server and --name no project is needed for photos and texts. Photos that cannot be used are listed with the
+    reason, and the exit code is 1; the others are answered. With --json they stand in `failed`, beside `predictions`.
     """
     from tlkit.cli.answers import Server, anywhere, outputs, predictor
-    from tlkit.cli.output import print_json, stdout_to_stderr
+    from tlkit.cli.output import native_noise_filtered, print_json, stdout_to_stderr
+    from tlkit.cli.predict_photos import predict_photos
     from tlkit.cli.predict_table import predict_table
 
     asked = Server.asked(server, name, ca_file)
@@ -85,21 +97,60 @@ def predict(
         example = "INPUT..." if project is None else f"{project.kind.example_input}, or --file TABLE --out TABLE"
         raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}")
     with contextlib.ExitStack() as stack:
+        if asked is None:
+            stack.enter_context(native_noise_filtered())
         stack.enter_context(stdout_to_stderr(as_json))
         if project is not None:
-            items = project.kind.inputs(inputs)
+            found = project.kind.gathered(inputs)
+            found.check(strict)
             if asked is None:
                 outputs(project)
-            model = stack.enter_context(predictor(project, asked))
+            model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))
-            items = kind.inputs(inputs)
-        answers = model.predict(items)
+            found = kind.gathered(inputs)
+            found.check(strict)
+        if found.tally is not None and not strict:
+            answered = predict_photos(model, found, decoder=asked is None)
+            stack.close()
+            _print_photos(answered, found, top, as_json)
+            return
+        answers = [] if model is None else model.predict(found.items)
+    _print_answers(answers, top, as_json)
+
+
+def _print_photos(answered: Answered, found: Gathered, top: int | None, as_json: bool) -> None:
+    """Print the predictions and what failed; exit with 1 where something did."""
+    from tlkit.cli.output import note, print_json
+
+    rows = _cut(answered.rows, top, as_json)
+    if as_json and (found.has_folder or answered.failed):
+        print_json({"predictions": rows, "failed": answered.failed, **answered.counts})
+    else:
+        _print_answers(answered.rows, top, as_json)
+    for row in answered.rows:
+        if "damaged" in row:
+            note(f"warning: {row['input']} decodes, but is damaged ({row['damaged']})")
+    for one in answered.failed:
+        note(f"failed: {one['input']} {one['reason']}")
+    if found.has_folder or answered.failed:
+        note(answered.line)
+    if answered.failed:
+        raise typer.Exit(1)
+
+
+def _cut(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> list[dict[str, Any]]:
     count = top or (None if as_json else 3)
-    rows = [
+    return [
         {**row, "classes": list(row["classes"][:count]), "scores": [float(s) for s in row["scores"][:count]]}
         for row in answers
     ]
+
+
+def _print_answers(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> None:
+    from tlkit.cli.output import print_json
+
+    rows = _cut(answers, top, as_json)
     if as_json:
         print_json(rows)
         return

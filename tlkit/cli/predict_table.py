@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.scoring.row_answers import predicted_classes
-from tlkit.scoring.row_writer import row_writer
+from tlkit.predicting.row_answers import predicted_classes
+from tlkit.predicting.table_writer import CellRules, TableWriter
 
 if TYPE_CHECKING:
     from tlkit.cli.answers import Server
@@ -70,6 +70,8 @@ def predict_table(
     if twice:
         raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
     separator = getattr(config.data, "label_separator", "") or "|"
+    # A TSV is written as the project reads it: without quotes, unless config.toml says otherwise.
+    rules = CellRules(quoted_tsv=kind.table_options(config).get("quoting") == "minimal")
     counts = dict.fromkeys(answers.labels, 0)
     with (
         stdout_to_stderr(),
@@ -77,7 +79,7 @@ def predict_table(
         replacing(out) as stream_out,
         counting(total, kind.items) as advance,
     ):
-        write = row_writer(out, stream_out, [*stream.columns, *own])
+        table = TableWriter(out, stream_out, [*stream.columns, *own], dict, rules)
         for rows in _chunks(stream, column):
             items = [kind.item(row.fields[column], row.place, column, folder) for row in rows]
             for row, answer in zip(rows, model.predict(items), strict=True):
@@ -86,7 +88,7 @@ def predict_table(
                     counts[name] += 1
                 scores = dict(zip(answer["classes"], answer["scores"], strict=True))
                 added = [separator.join(said), *(round(float(scores[label]), 6) for label in answers.labels)]
-                write({**row.fields, **dict(zip(own, added, strict=True))}, row.place)
+                table.write({**row.fields, **dict(zip(own, added, strict=True))}, row.place)
             advance(len(rows))
     return {"out": str(out), "rows": total, "predicted": counts}
 

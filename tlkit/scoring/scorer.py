@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +13,11 @@ import tensorflow as tf
 
 from tlkit.errors import DataError
 from tlkit.export.predictor import SavedModelPredictor
+from tlkit.image_files.damaged import find_damaged
+from tlkit.predicting.row_chunks import Chunk, typed
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.scoring.answer_columns import AnswerColumns
 from tlkit.scoring.items import Item
-from tlkit.scoring.row_chunks import Chunk, typed
 
 BATCHES = {"image": 32, "text": 32, "row": 4096}  # items that are run together, as `tlkit predict` does
 _TEXT_BATCHES = 8  # that are read at once: the predictor runs texts of similar length together
@@ -24,11 +26,15 @@ _SINGLY = 32  # a failed batch of more items is halved first
 
 
 class Scored(NamedTuple):
-    """An item and what became of it: the columns of its answer, or the reason why there is none."""
+    """An item and what became of it: the columns of its answer, or the reason why there is none.
+
+    `damage` says what is wrong with an image that was decoded although it is damaged.
+    """
 
     item: Item
     answer: dict[str, Any]
     reason: str
+    damage: str = ""
 
 
 class Scorer:
@@ -68,9 +74,13 @@ class Scorer:
         """
         for chunk in self._chunks(items):
             answers = iter(self._attempt([item for item in chunk if not item.problem]))
-            for item in chunk:
-                answer = item.problem or next(answers)
-                yield Scored(item, {}, answer) if isinstance(answer, str) else Scored(item, answer, "")
+            scored = [(item, item.problem or next(answers)) for item in chunk]
+            damaged = self._damaged([item for item, answer in scored if not isinstance(answer, str)])
+            for item, answer in scored:
+                if isinstance(answer, str):
+                    yield Scored(item, {}, answer)
+                else:
+                    yield Scored(item, answer, "", damaged.get(item.number, ""))
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         if self._content != "text":
@@ -102,12 +112,19 @@ class Scorer:
         middle = len(items) // 2
         return self._attempt(items[:middle]) + self._attempt(items[middle:])
 
+    def _damaged(self, items: Sequence[Item]) -> dict[int, str]:
+        """Find images that were decoded although they are damaged: number of the item -> what is wrong."""
+        if self._content != "image":
+            return {}
+        found = find_damaged([Path(item.content).read_bytes() for item in items], max_pixels=sys.maxsize)
+        return {items[place].number: problem for place, problem in found.items()}
+
     def _run(self, items: Sequence[Item]) -> list[dict[str, Any]]:
         if self._table is None:
             answers = self._predictor.predict([item.content for item in items])
             return [_finite(self._columns.of_classes(answer), answer["scores"]) for answer in answers]
         chunk = Chunk([item.fields for item in items], [item.place for item in items])
-        frame = typed(chunk, self._table.columns, self._table.missing)
+        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms)
         numbers = self._predictor.predict_frame(frame, rows_at_once=len(items))[self._answers]
         return [_finite(row, values) for row, values in zip(self._columns.of_rows(numbers), numbers, strict=True)]
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tlkit.export.graph_messages import plain_message
 from tlkit.serving.call import Call
 from tlkit.serving.status import Code, ServingError
 
@@ -291,7 +292,7 @@ def as_serving_error(error: Exception) -> ServingError:
     if isinstance(error, ServingError):
         return error
     if isinstance(error, tf.errors.OpError):
-        return ServingError(Code(error.error_code), error.message or str(error))
+        return ServingError(Code(error.error_code), plain_message(error.message or str(error)))
     if isinstance(error, MemoryError):
         return ServingError(Code.RESOURCE_EXHAUSTED, "the request needs more memory than there is")
     return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")

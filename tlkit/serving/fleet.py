@@ -471,7 +471,8 @@ class Fleet:
         if answer.get("code"):
             self._fail(model, one, Code(answer["code"]), str(answer.get("message", "")))
         else:
-            one.state, one.code, one.message, one.deaths = "AVAILABLE", Code.OK, "", 0
+            one.state, one.code, one.deaths = "AVAILABLE", Code.OK, 0
+            one.message = one.public_message = ""
             one.metadata = answer.get("metadata") or {}
             one.cold = bool(answer.get("left"))
             # At the start a server's banner says it all.
