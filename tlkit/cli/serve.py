@@ -239,8 +239,10 @@ def _check_together(given: dict[str, Any]) -> None:
             "--max-batch and --batching-config do not go together",
             fix="max_batch_size and enable_large_batch_splitting say it in the file",
         )
-    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin", "allow_reload_config")
+    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin", "allow_reload_config", "max_batch")
     if given["engine"] != "local":
+        if given["spare_worker"] is not SpareMode.NONE:
+            raise ConfigError("--spare-worker is for --engine local only")
         for option in local:
             if given[option]:
                 raise ConfigError(f"--{option.replace('_', '-')} is for --engine local only")

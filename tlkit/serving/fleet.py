@@ -23,6 +23,8 @@ from tlkit.serving.worker_process import WorkerProcess
 
 log = logging.getLogger("tlkit.serving")
 MANIFEST_NAME = "manifest.json"
+#: A body is checked for so long where no model waits for it.
+_CHECK_SECONDS = 10.0
 #: A request with more rows is refused unless the server was told otherwise.
 MAX_ROWS = 10_000
 #: What TensorFlow Serving's batching.config says, by the wire's names; threads are the cores.
@@ -333,7 +335,7 @@ class Fleet:
             return
         self.in_flight += 1
         try:
-            header, _ = await self.supervisor.call(Request("", 0, method, "rest", body), timeout)
+            header, _ = await self.supervisor.call(Request("", 0, method, "rest", body), min(timeout, _CHECK_SECONDS))
         except ServingError:
             return
         finally:
