@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tlkit.cli.answers import Server
     from tlkit.cli.project import Project
+    from tlkit.data.reading import Reading
 
 OUT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _SHOWN = 20  # rows that are printed for a person
@@ -161,13 +162,14 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     lacking = lacking_columns(names, preprocessing.columns)
     made = [name for event in config.data.events for name in event_columns(event) if name in lacking]
     keys = _event_keys(config, preprocessing) if made else []
+    reading = _reading(config, preprocessing)
     # What the file has not itself is looked up: inputs, and what events are known by.
     wanted = list(dict.fromkeys([*lacking, *(name for name in keys if name not in names)]))
     tables = []
     for other, on in config.reading["join"] if wanted else []:
         if all(name in names for name in on):
             options = {"separator": config.reading["separator"], "encoding": config.reading["encoding"]}
-            tables.append((read_source(other, **options).frame, on))
+            tables.append((read_source(other, **options, reading=reading).frame, on))
     found = {name for table, _ in tables for name in table.columns}
     missing = [name for name in wanted if name not in found and name not in made]
     if missing:
@@ -179,15 +181,25 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     events = _events(config, preprocessing, rows, names, keys, tables)[made] if made else None
 
     def frame_of(chunk: Chunk) -> Any:
-        frame = typed(chunk, preprocessing.columns, preprocessing.missing)
+        frame = typed(chunk, preprocessing.columns, preprocessing.missing, preprocessing.forms)
         if lacking:
-            frame = joined(frame, chunk, tables, lacking, preprocessing.missing)
+            frame = joined(frame, chunk, tables, lacking, reading)
         if events is not None:
             own = events.iloc[chunk.begin : chunk.begin + len(frame)].reset_index(drop=True)
             frame = frame.assign(**{name: own[name] for name in made})
         return frame
 
     return frame_of
+
+
+def _reading(config: Any, preprocessing: Any) -> Reading:
+    """Read the project's further tables as training did: as config.toml says, and as was found of the columns."""
+    from tlkit.data.reading import reading_of, reading_of_fitted
+
+    if preprocessing.forms is None:
+        return reading_of_fitted(preprocessing.columns, None, preprocessing.missing)
+    found = reading_of(**config.field_options)
+    return found.changed(formats={**found.formats, **preprocessing.forms})
 
 
 def _event_keys(config: Any, preprocessing: Any) -> list[str]:
@@ -226,7 +238,8 @@ def _events(
             received=f"no {config.data_path}",
             fix="put it back, or add the columns to the table with tlkit.event_features",
         )
-    options = {"separator": reading["separator"], "encoding": reading["encoding"]}
+    fields = _reading(config, preprocessing)
+    options: dict[str, Any] = {"separator": reading["separator"], "encoding": reading["encoding"], "reading": fields}
     history = join_tables(read_source(config.data_path, **options), reading["join"], **options).frame
     for name in keys:
         if name not in history.columns:
@@ -235,8 +248,8 @@ def _events(
     history = history.assign(**{date: as_moments(history[date])})
     parts = []
     for chunk in rows:
-        part = pd.DataFrame({name: like(chunk, name, history[name].dtype, preprocessing.missing) for name in keys})
-        part = joined(part, chunk, tables, [name for name in keys if name not in names], preprocessing.missing)
+        part = pd.DataFrame({name: like(chunk, name, history[name].dtype, fields) for name in keys})
+        part = joined(part, chunk, tables, [name for name in keys if name not in names], fields)
         part[date] = as_moments(part[date])
         undated = part[date].isna().to_numpy()
         if undated.any():

@@ -37,6 +37,22 @@ def serve(
     ] = None,
     no_grpc: Annotated[bool, typer.Option("--no-grpc", help="Answer REST only.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name in the Host header of requests, * for any; may be repeated. On a loopback address"
+            " only loopback names are taken without it.",
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="An origin whose web pages may use the API, such as https://app.example.org, * for any; may be"
+            " repeated.",
+        ),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(help="What serves: local, or TensorFlow Serving itself: binary (on PATH) or docker."),
@@ -163,6 +179,8 @@ def serve(
             "timeout": timeout,
             "max_body_bytes": int(max_body_mb * 2**20),
             "ui": ui,
+            "allowed_hosts": tuple(allowed_host or ()),
+            "cors_origins": tuple(cors_origin or ()),
             "config_poll": config_poll,
             "settings": settings,
             **({} if monitoring_config is None else {"metrics_path": read_monitoring_config(monitoring_config)}),
@@ -188,7 +206,7 @@ def _check_together(given: dict[str, Any]) -> None:
             "--max-batch and --batching-config do not go together",
             fix="max_batch_size and enable_large_batch_splitting say it in the file",
         )
-    local = ("tls_cert", "access_log", "trust", "ui")
+    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin")
     if given["engine"] != "local":
         for option in local:
             if given[option]:

@@ -231,13 +231,14 @@ def list_table(
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
             raise DataError(f"the table has no column {column!r}", allowed=have, fix=did_you_mean(column, have) or None)
-        empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
-        if empty.any():
+        gone = frame[column].isna().tolist()
+        empty = [missing or not str(value).strip() for value, missing in zip(frame[column], gone, strict=True)]
+        if any(empty):
             raise DataError(
-                f"column {column!r} is empty in {int(empty.sum())} rows",
-                received=f"first in data row {int(empty.to_numpy().argmax()) + 1}",
+                f"column {column!r} is empty in {sum(empty)} rows",
+                received=f"first in data row {empty.index(True) + 1}",
             )
-    paths = [start.expanduser() / value for value in frame[path_column].astype(str)]
+    paths = [start.expanduser() / str(value) for value in frame[path_column]]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         named = ", ".join(str(path) for path in missing[:5])
@@ -254,10 +255,10 @@ def list_table(
             raise DataError(f"unknown value in column {split_column!r}", received=received, allowed="train, val, test")
         if "val" not in splits:
             splits = [None if split == "train" else split for split in splits]
-    labels = [str(value).strip() for value in frame[label_column]]
+    labels = [class_text(value) for value in frame[label_column]]
     if len(set(labels)) < 2:
         raise DataError("a classifier needs at least two classes", received=sorted(set(labels)))
-    groups = [str(value) for value in frame[group_column]] if group_column else None
+    groups = [class_text(value) for value in frame[group_column]] if group_column else None
     tally, unusable = Tally(), {}
     entries = [look_at(path) for path in paths]
     for row, entry in enumerate(entries):
@@ -265,6 +266,19 @@ def list_table(
         if entry.use == "unusable":
             unusable[row] = entry
     return Listing(paths, labels, splits, groups, origin, unusable, [entry.size for entry in entries], tally)
+
+
+def class_text(value: object) -> str:
+    """Return a class or group as text; a whole number is written alike, whether JSON or pandas has it as 1 or as 1.0.
+
+    >>> class_text(1.0), class_text(1), class_text("1.0"), class_text(0.5)
+    ('1', '1', '1.0', '0.5')
+    """
+    if hasattr(value, "dtype") and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    return str(value).strip()
 
 
 def _read_table(file: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tlkit.errors import DataError
+from tlkit.export.short_floats import short_floats
 from tlkit.image_files.formats import MAX_PIXELS, refused
 
 #: What each kind of export answers, for messages.
@@ -66,7 +67,7 @@ def records_of(
         ranked = {
             one.target: (
                 [name.decode("utf-8") for name in outputs[one.classes][row][:top]],
-                [float(score) for score in outputs[one.scores][row][:top]],
+                _value(outputs[one.scores][row][:top]),
             )
             for one in answers
             if not one.value
@@ -160,7 +161,9 @@ def not_answered(
 
 
 def _value(item: Any) -> Any:
-    """Give a value, or the values, as Python's own types; strings as text."""
+    """Return a value, or the values, as Python's own types; strings as text, float32 with the fewest digits."""
+    if isinstance(item, np.ndarray | np.float32) and item.dtype == np.float32:
+        return short_floats(np.asarray(item)).tolist()
     if isinstance(item, np.ndarray):
         return [_value(part) for part in item] if item.dtype == object else item.tolist()
     return item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item()

@@ -124,7 +124,7 @@ class Scorer:
             answers = self._predictor.predict([item.content for item in items])
             return [_finite(self._columns.of_classes(answer), answer["scores"]) for answer in answers]
         chunk = Chunk([item.fields for item in items], [item.place for item in items])
-        frame = typed(chunk, self._table.columns, self._table.missing)
+        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms)
         numbers = self._predictor.predict_frame(frame, rows_at_once=len(items))[self._answers]
         return [_finite(row, values) for row, values in zip(self._columns.of_rows(numbers), numbers, strict=True)]
 

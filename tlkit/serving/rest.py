@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 
 from tlkit.serving import metrics as metrics_page
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.http_access import HttpAccess
 from tlkit.serving.http_guard import GuardedApp, HttpLimits, guarded_protocol
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.request_body import ClientGoneError, RequestBodies
@@ -65,6 +66,7 @@ def rest_app(
     ui: bool = False,
     metrics_path: str = metrics_page.PATH,
     limits: HttpLimits | None = None,
+    access: HttpAccess | None = None,
 ) -> fastapi.FastAPI:
     """Return the app that answers REST requests.
 
@@ -81,6 +83,7 @@ def rest_app(
         ui: also serve the page to try the models at /.
         metrics_path: where the metrics are.
         limits: of heads, times and connections.
+        access: which hosts and origins are allowed; None allows all.
     """
     limits = limits or HttpLimits()
     app = fastapi.FastAPI(
@@ -90,7 +93,7 @@ def rest_app(
         redirect_slashes=False,
         # FastAPI records and may export spans and exceptions on its own; nothing leaves this server unasked.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        middleware=[Middleware(GuardedApp, limits=limits, access_log=access_log)],
+        middleware=[Middleware(GuardedApp, limits=limits, access_log=access_log, access=access)],
         exception_handlers={HTTPException: _http_exception, Exception: _exception},
     )
     app.state.limits, app.state.access_log = limits, access_log
