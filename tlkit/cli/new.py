@@ -12,7 +12,6 @@ import typer
 
 from tlkit.cli.kinds import Kind, kind_of
 from tlkit.errors import DataError, ProjectError
-from tlkit.scaffold.origin import is_beside
 
 
 def new(
@@ -91,6 +90,8 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
         DataError: there is no such folder or table, or it is empty.
         ProjectError: the project would lie inside the data's folder.
     """
+    from tlkit.scaffold.origin import is_beside
+
     real, root = data.expanduser().resolve(), project.resolve()
     if not real.exists():
         raise DataError(f"there is no {data}", fix=f"--data takes {kind.data_forms}")
