@@ -49,7 +49,7 @@ class ImageKind(Kind):
     def check_training(self, config: Any) -> None:
         """Every backbone can be exported."""
 
-    def inputs(self, words: Sequence[str]) -> list[Path]:
+    def inputs(self, words: Sequence[str], first: int = 1) -> list[Path]:
         """Give the files named, and those in the folders named, in order."""
         files: list[Path] = []
         for item in map(Path, words):

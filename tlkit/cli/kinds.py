@@ -93,8 +93,8 @@ class Kind(ABC):
     # Predicting
 
     @abstractmethod
-    def inputs(self, words: Sequence[str]) -> list[Any]:
-        """Give what the words of a command line stand for."""
+    def inputs(self, words: Sequence[str], first: int = 1) -> list[Any]:
+        """Give what the words of a command line stand for; `first` is the number of the first one."""
 
     @abstractmethod
     def prepared(self, task: Task, items: Sequence[Any]) -> Any:

@@ -65,9 +65,9 @@ class TextKind(Kind):
                 fix="choose an encoder with a WordPiece tokenizer: `tlkit weights list --json` says which serve",
             )
 
-    def inputs(self, words: Sequence[str]) -> list[str]:
+    def inputs(self, words: Sequence[str], first: int = 1) -> list[str]:
         """Give the words: each is a text."""
-        for number, word in enumerate(words, 1):
+        for number, word in enumerate(words, first):
             if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that the terminal could not decode
                 raise DataError(f"text number {number} is not valid UTF-8", received=ascii(word))
         return list(words)

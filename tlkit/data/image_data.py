@@ -46,6 +46,7 @@ class ImageData(LabelledData):
         skipped: photos left out because they cannot be read (with `on_error="skip"`).
         class_weights: float32 [k], the weight of each class in the loss, or None.
         sampling: how an epoch's photos are chosen, `"shuffle"` or `"balanced"`.
+        dropped: counts of rows that were left out, by reason.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ImageData(LabelledData):
         self.seed = seed
         self.sampling = sampling
         self.origin = listing.origin
+        self.dropped = {"missing_label": listing.unlabelled}
         self._cache: CacheMode = cache
         rows = _assign_splits(listing, val_fraction, seed)
         numbers = {name: number for number, name in enumerate(self.class_names)}

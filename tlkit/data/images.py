@@ -171,11 +171,14 @@ def images_to_evaluate(
         batch_size, on_error, path_column, label_column, root: as above.
         augmentation: what the views of test-time augmentation are drawn from; none when left out.
 
+    Returns:
+        An `ImageData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
+
     Raises:
         DataError: the photos show a class that the model does not know, or cannot be used.
     """
     if Path(path).suffix.lower() in (".csv", ".parquet"):
-        listing = list_table(path, path_column=path_column, label_column=label_column, root=root)
+        listing = list_table(path, path_column=path_column, label_column=label_column, root=root, leave_unlabelled=True)
     else:
         listing = list_folder(path)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
@@ -189,6 +192,7 @@ def images_to_evaluate(
         ["test"] * len(rows),
         None,
         listing.origin,
+        listing.unlabelled,
     )
     return ImageData(
         picked,

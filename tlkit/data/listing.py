@@ -34,6 +34,7 @@ class Listing:
         splits: `"train"`, `"val"`, `"test"`, or None where the photo is to be split by tlkit.
         groups: the group of each photo, or None.
         origin: where the listing came from, for messages.
+        unlabelled: how many rows of a table were left out because they have no label.
     """
 
     paths: list[Path]
@@ -41,6 +42,7 @@ class Listing:
     splits: list[str | None]
     groups: list[str] | None
     origin: str
+    unlabelled: int = 0
 
     @property
     def class_names(self) -> list[str]:
@@ -128,6 +130,7 @@ def list_table(
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
+    leave_unlabelled: bool = False,
 ) -> Listing:
     """List the photos of a CSV or Parquet file or a DataFrame.
 
@@ -138,6 +141,7 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row; split by tlkit when left out.
         root: folder that relative paths start from; the table's own folder when left out.
+        leave_unlabelled: leave out and count rows without a label instead of refusing them.
 
     Raises:
         DataError: the table or a column is missing, a row lacks a path or label, or a photo does not exist.
@@ -151,12 +155,18 @@ def list_table(
         frame, origin, start = _read_table(file), str(table), Path(root) if root else file.parent
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
+    unlabelled = 0
+    if leave_unlabelled and label_column in frame.columns:
+        labelled = ~_empty(frame[label_column])
+        unlabelled, frame = int((~labelled).sum()), frame[labelled]
+        if len(frame) == 0:
+            raise DataError(f"no row of {origin} has a label", received=label_column)
     wanted = [path_column, label_column, *(column for column in (group_column, split_column) if column)]
     for column in wanted:
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
             raise DataError(f"the table has no column {column!r}", allowed=have, fix=did_you_mean(column, have) or None)
-        empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+        empty = _empty(frame[column])
         if empty.any():
             raise DataError(
                 f"column {column!r} is empty in {int(empty.sum())} rows",
@@ -183,7 +193,11 @@ def list_table(
     if len(set(labels)) < 2:
         raise DataError("a classifier needs at least two classes", received=sorted(set(labels)))
     groups = [str(value) for value in frame[group_column]] if group_column else None
-    return Listing(paths, labels, splits, groups, origin)
+    return Listing(paths, labels, splits, groups, origin, unlabelled)
+
+
+def _empty(column: pd.Series) -> pd.Series:
+    return column.isna() | (column.astype(str).str.strip() == "")
 
 
 def _read_table(file: Path) -> pd.DataFrame:

@@ -176,5 +176,5 @@ class SavedModelPredictor:
             if len(contents) > 1:  # the error does not say which one it was
                 for content, one in zip(contents, given, strict=True):
                     self._run([content], [one])
-            raise not_answered(*given[0], self.manifest.interface.content) from error
+            raise not_answered(*given[0], self.manifest.interface.content, error.message) from error
         return {name: value.numpy() for name, value in answer.items()}

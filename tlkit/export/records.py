@@ -119,17 +119,19 @@ def text_content(item: object, position: int) -> bytes:
         raise DataError(f"input {position + 1} is not valid Unicode: {error.reason}") from None
 
 
-def not_answered(item: object, position: int, content: str) -> DataError:
+def not_answered(item: object, position: int, content: str, reason: str = "") -> DataError:
     """Make the error about an input that the graph refused.
 
     Args:
         item: the path or the text; a text is told by its position.
         position: from 0.
         content: "image" or "text".
+        reason: of the graph, for a text.
     """
     name = f"input {position + 1}" if content == "text" else str(item)
     what = "a text that the export answers" if content == "text" else "an image that can be decoded"
-    return DataError(f"{name} is not {what}", allowed=ALLOWED[content])
+    said = f": {reason.splitlines()[0]}" if content == "text" and reason else ""
+    return DataError(f"{name} is not {what}{said}", allowed=ALLOWED[content])
 
 
 def _value(item: Any) -> Any:

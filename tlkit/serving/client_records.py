@@ -113,4 +113,4 @@ class RecordAsker:
             except ServerError as error:
                 if error.code not in _REFUSED:
                     raise
-                raise not_answered(item, at, kind) from error
+                raise not_answered(item, at, kind, str(error)) from error
