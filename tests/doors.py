@@ -85,6 +85,12 @@ class FakeFleet:
     def manifest(self, name, version):
         return None
 
+    async def check_body(self, *, method, body, timeout):
+        try:
+            json.loads(body)
+        except ValueError:
+            raise ServingError(Code.INVALID_ARGUMENT, f"JSON Parse error in a {method}") from None
+
     async def call(self, name, version, *, api, method, body, timeout):
         if self.in_flight >= self.max_in_flight:
             raise ServingError(Code.RESOURCE_EXHAUSTED, "no more at a time")

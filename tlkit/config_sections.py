@@ -198,6 +198,9 @@ class ImageDataSection(LabelledDataSection):
     mix: Literal["none", "mixup", "cutmix"] = "none"
     cache: Literal["auto", "memory", "off"] = "auto"
     on_error: Literal["fail", "skip"] = "fail"
+    on_duplicate: Literal["report", "drop"] = "report"
+    damaged: Literal["keep", "refuse"] = "keep"
+    max_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 40_000_000  # more than that no decoder here takes
 
 
 class ImageModelSection(PretrainedModelSection):

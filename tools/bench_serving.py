@@ -409,10 +409,8 @@ def malformed(models: dict[str, Path], options: argparse.Namespace) -> None:
     base = models["trivial"]
 
     def raw(path: str, body: bytes, verb: str = "POST") -> bytes:
-        return (
-            f"{verb} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-            + body
-        )
+        headers = f"Host: localhost\r\nContent-Length: {len(body)}\r\nConnection: close"
+        return f"{verb} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body
 
     path = f"/v1/models/{base.name}"
     good = [

@@ -342,9 +342,10 @@ def test_texts_that_a_server_refuses_are_listed_with_its_reason(served, models, 
     monkeypatch.setattr(models["text"], "signatures", {**models["text"].signatures, "serving_default": other})
     assert run(["predict", *TEXTS, "--json", "--server", url]) == 1
     captured = capfd.readouterr()
-    answers = json.loads(captured.out)
-    assert ["error" in answer for answer in answers] == [False, True, False]
-    assert "the graph says: column 'built' holds no date" in answers[1]["error"]
+    document = json.loads(captured.out)
+    assert [answer["input"] for answer in document["predictions"]] == [TEXTS[0], TEXTS[2]]
+    assert [one["input"] for one in document["failed"]] == ["text number 2"]
+    assert "the graph says: column 'built' holds no date" in document["failed"][0]["reason"]
     assert "text number 2: " in captured.err
 
 

@@ -365,6 +365,8 @@ def test_limits_reach_the_server(tmp_path: Path):
     [
         (["nowhere"], "error: there is no export at nowhere; make one with `tlkit export`\n"),
         (["empty"], "error: empty holds no SavedModel"),
+        (["m", "--name", "../m"], "error: a model's name cannot hold '..' or be '.'"),
+        (["m", "--name", "..", "--engine", "docker"], "error: a model's name cannot hold '..' or be '.'"),
         (["m", "--engine", "cloud"], "error: unknown engine; received: 'cloud'; allowed: local, binary, docker"),
         (["m", "--tls-cert", "x.pem"], "error: --tls-cert and --tls-key go together\n"),
         (["m", "--tls-client-ca", "x.pem"], "error: --tls-client-ca needs --tls-cert and --tls-key\n"),

@@ -14,6 +14,7 @@ from notebooks import run_notebook
 from tlkit.cli.main import run
 from tlkit.cli.table_kind import toml_key
 from tlkit.config import load_config
+from tlkit.data.reading import Reading
 from tlkit.predicting import row_chunks
 from tlkit.predicting.row_chunks import Chunk, RowFile, joined, like, typed
 from tlkit.scaffold.new import new_project
@@ -318,9 +319,10 @@ def test_rows_that_cannot_be_read_do_not_stop_the_others(inside: Path, capfd, mo
     ]
     assert captured.err.count("rows.csv row ") == 3
     assert run(["predict", str(inside / "rows.csv"), "--json"]) == 1
-    answers = json.loads(capfd.readouterr().out)
-    assert [answer["row"] for answer in answers] == [1, 2, 3, 4, 5, 6, 7]
-    assert ["error" in answer for answer in answers] == [False, True, False, True, False, True, False]
+    document = json.loads(capfd.readouterr().out)
+    assert [answer["row"] for answer in document["predictions"]] == [1, 3, 5, 7]
+    assert [one["row"] for one in document["failed"]] == [2, 4, 6]
+    assert document["failed"][0]["reason"] == "3 fields where the header has 7"
     assert run(["predict", str(inside / "rows.csv"), "--strict"]) == 2
     assert "row 3 has 3 fields where the header has 7" in capfd.readouterr().err
 
@@ -541,7 +543,7 @@ def test_problems_are_collected_row_by_row():
         {"n": "", "x": "4", "d": ""},
     ]
     problems: dict[int, str] = {}
-    frame = typed(Chunk(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems)
+    frame = typed(Chunk(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems=problems)
     assert len(frame) == 4
     assert frame["x"].tolist()[2:] == [2.0, 4.0]
     assert sorted(problems) == [1, 2]
@@ -555,7 +557,7 @@ def test_problems_with_the_keys_of_further_tables_are_collected():
     towns = pd.DataFrame({"town": [1, 2], "people": [10.0, 20.0]})
     chunk = Chunk([{"town": "1"}, {"town": "x"}, {"town": "2"}], ["r 2", "r 3", "r 4"])
     problems: dict[int, str] = {}
-    frame = joined(pd.DataFrame(index=range(3)), chunk, [(towns, ["town"])], ["people"], ("",), problems)
+    frame = joined(pd.DataFrame(index=range(3)), chunk, [(towns, ["town"])], ["people"], Reading(), problems)
     assert frame["people"].tolist()[::2] == [10.0, 20.0]
     assert list(problems) == [1]
     assert "column 'town' is not what it was in training; received: 'x'" in problems[1]
@@ -657,7 +659,7 @@ def test_keys_to_look_up_have_the_type_of_the_other_table(keys: list, fields: li
     other = pd.DataFrame({"key": pd.to_datetime(values) if str(keys[0]).startswith("2024") else values, "x": [10, 20]})
     fields = fields if gaps else [fields[0], fields[2], fields[0], fields[2], fields[2]]
     chunk = Chunk([{"key": field} for field in fields], list("abcde"))
-    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], ("", "NA"))
+    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], Reading())
     found = [None if value != value else int(value) for value in frame["x"].tolist()]
     assert found == ([20, None, 10, None, None] if gaps else [20, 10, 20, 10, 10])
 
@@ -667,7 +669,7 @@ def test_a_key_of_another_type_is_told_with_its_row(dtype: str, value: str):
     from tlkit.errors import DataError
 
     with pytest.raises(DataError, match="r 3, column 'key' is not what it was"):
-        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), ("",))
+        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), Reading())
 
 
 @pytest.fixture

@@ -248,10 +248,12 @@ def test_rows_that_cannot_be_read_do_not_stop_the_others(inside: Path, capfd, mo
 def test_a_text_that_cannot_be_read_does_not_stop_the_others(inside: Path, capfd):
     assert run(["predict", "fine", "bad \udcff byte", "dull", "--json"]) == 1
     captured = capfd.readouterr()
-    answers = json.loads(captured.out)
-    assert [answer["input"] for answer in answers] == ["fine", "bad \\xff byte", "dull"]
-    assert ["classes" in answer for answer in answers] == [True, False, True]
-    assert "text number 2 is not valid UTF-8" in answers[1]["error"]
+    document = json.loads(captured.out)
+    assert [answer["input"] for answer in document["predictions"]] == ["fine", "dull"]
+    (failed,) = document["failed"]
+    assert failed["input"] == "text number 2"
+    assert failed["reason"].startswith("is not valid UTF-8; received: ")
+    assert "text number 2 is not valid UTF-8" in captured.err
     assert "1 of 3 texts failed:" in captured.err
 
 

@@ -481,7 +481,9 @@ def test_a_version_outside_the_base_path_is_refused_with_a_status(tmp_path: Path
         async with served(ServedModel("m", tmp_path / "m")) as fleet:
             (refused,) = fleet.statuses("m", 2)
             assert (refused.state, refused.code) == ("END", Code.PERMISSION_DENIED)
-            assert "link that leaves the base path" in refused.message
+            assert refused.message == "2 is a link that leaves the base path; it is not followed"
+            (problem,) = fleet.problems()
+            assert f"{tmp_path / 'm' / '2'} is a link" in problem, "the operator reads where it is"
             assert (await ask(fleet))["version"] == 1
 
     drive(work)

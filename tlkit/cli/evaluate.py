@@ -37,7 +37,8 @@ def evaluate(
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one JSON object: metrics, n, per_class or targets, errors, and left_out with --data."
+            "--json",
+            help="Print one JSON object: metrics, n, per_class or targets, errors, entries, and left_out with --data.",
         ),
     ] = False,
 ) -> None:
@@ -47,7 +48,7 @@ def evaluate(
 
     Example:  tlkit evaluate --tta 4 --json
     """
-    from tlkit.cli.output import import_tensorflow, note, print_json, stdout_to_stderr
+    from tlkit.cli.output import import_tensorflow, native_noise_filtered, note, print_json, stdout_to_stderr
     from tlkit.cli.project import find_project
     from tlkit.cli.trained import load_learner, require_trained
 
@@ -60,17 +61,19 @@ def evaluate(
         raise ConfigError("--data and --split do not go together", fix="leave out one of them")
     check_choice("split", split or "val", ("train", "val", "test"))
     require_trained(project)
-    with stdout_to_stderr(as_json):
+    with native_noise_filtered(), stdout_to_stderr(as_json):
         import_tensorflow()
         with project.code() as code:
             learn = load_learner(project, code, data)
             split = split or ("val" if data is None else "test")
             metrics, errors = project.kind.measure(learn, split) if tta is None else _measure_views(learn, tta, split)
+            counts = project.kind.counted(learn.data)
     if as_json:
         kept = ("metrics", "per_class", "targets", "n")
         shown = {key: value for key, value in metrics.to_dict().items() if key in kept}
         if data is not None:
             shown["left_out"] = _left_out(learn)
+        shown |= {} if counts is None else {"entries": counts}
         print_json(shown if errors is None else {**shown, "errors": errors})
         return
     from rich.console import Console

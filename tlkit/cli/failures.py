@@ -17,20 +17,27 @@ class Failures:
 
     Args:
         strict: raise the first one.
-        listed: is called with each of them, to list it in a file.
+        write: is called with each of them, to list it in a file.
+        keep: keep all of them for `listed`.
+
+    Attributes:
+        count: how many failed.
+        listed: with `keep`, what failed and why, for JSON.
     """
 
-    def __init__(self, strict: bool, listed: Callable[[BadItem], None] | None = None):
+    def __init__(self, strict: bool, write: Callable[[BadItem], None] | None = None, *, keep: bool = False):
         self.strict = strict
         self.count = 0
-        self._listed = listed
+        self.listed: list[dict[str, Any]] = []
+        self._keep = keep
+        self._write = write
         self._first: list[BadItem] = []
 
     def add(self, number: int, item: Any, place: str, reason: str) -> None:
         """Count an input.
 
         Args:
-            number: its place in the input, from 1.
+            number: its row in a table, from 1; 0 where it is no row.
             item: a text, or the fields of a row.
             place: where it stands, for a person.
             reason: why it failed.
@@ -42,8 +49,11 @@ class Failures:
             raise DataError(said(place, reason))
         bad = BadItem.of(number, item, place, reason)
         self.count += 1
-        if self._listed is not None:
-            self._listed(bad)
+        if self._write is not None:
+            self._write(bad)
+        if self._keep:
+            where = {"row": number, "place": bad.place} if number else {"input": bad.place}
+            self.listed.append({**where, "reason": bad.reason.removeprefix(bad.place).lstrip(" ,:")})
         if len(self._first) < _SHOWN:
             self._first.append(bad)
 

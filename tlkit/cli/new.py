@@ -12,6 +12,7 @@ import typer
 
 from tlkit.cli.kinds import Kind, kind_of
 from tlkit.errors import DataError, ProjectError
+from tlkit.scaffold.origin import is_beside
 
 
 def new(
@@ -77,7 +78,9 @@ def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def data_path_for(project: Path, data: Path, kind: Kind) -> str:
-    """Return what the project's config says for `data`: relative to the project if it was given relative.
+    """Return what the project's config says for `data`.
+
+    It is relative to the project if it was given relative or lies beside the project, so that both can move together.
 
     Args:
         project: the folder that the project will have.
@@ -100,4 +103,6 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
             )
     elif real.suffix.lower() not in kind.suffixes:
         raise DataError(f"{data} is neither a folder nor a table", allowed=kind.suffixes)
-    return str(real) if data.expanduser().is_absolute() else Path(os.path.relpath(real, root)).as_posix()
+    if data.expanduser().is_absolute() and not is_beside(root, real):
+        return str(real)
+    return Path(os.path.relpath(real, root)).as_posix()

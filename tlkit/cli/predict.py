@@ -11,12 +11,13 @@ import typer
 
 from tlkit.cli.predict_options import EscapeFormulas, Strict
 from tlkit.cli.server_options import CaFile, ServedName
-from tlkit.errors import ConfigError, DataError, ProjectError
+from tlkit.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
     from tlkit.cli.answers import Predictor, Server
     from tlkit.cli.failures import Failures
-    from tlkit.cli.kinds import Kind
+    from tlkit.cli.kinds import Gathered, Kind
+    from tlkit.cli.predict_photos import Answered
     from tlkit.cli.project import Project
 
 
@@ -26,7 +27,12 @@ def predict(
         typer.Argument(help="Photos, folders of photos, texts, or a table.", metavar="[INPUT]..."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: a list of objects, one for each input or row.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print JSON: a list of objects, one for each input or row; for folders of photos, and where an input "
+            "fails, an object with predictions and failed.",
+        ),
     ] = False,
     top: Annotated[int | None, typer.Option("--top", help="How many classes to show.", min=1)] = None,
     file: Annotated[
@@ -54,8 +60,9 @@ def predict(
 
     With --file, every row of a table: --out gets its columns, the class, and a score for each class.
 
-    An input that cannot be read does not stop the others: it is listed with its reason on stderr, of a table also in
-    OUT.errors.*, and the exit code is 1. With --strict nothing is answered then, and the exit code is 2.
+    An input that cannot be used does not stop the others: it is listed with its reason on stderr, of a table also in
+    OUT.errors.*, and the exit code is 1. With --json such inputs stand in `failed`, beside `predictions`. With --strict
+    nothing is printed or written then, and the exit code is 2.
 
     Example:  tlkit predict photo.jpg --top 2
               tlkit predict "what a film" --json
@@ -66,8 +73,8 @@ def predict(
     With --server and --name no project is needed for photos and texts.
     """
     from tlkit.cli.answers import Server, anywhere, outputs, predictor
-    from tlkit.cli.failures import Failures
-    from tlkit.cli.output import print_json, stdout_to_stderr
+    from tlkit.cli.output import native_noise_filtered, print_json, stdout_to_stderr
+    from tlkit.cli.predict_photos import predict_photos
     from tlkit.cli.predict_table import predict_table
 
     asked = Server.asked(server, name, ca_file)
@@ -95,68 +102,96 @@ def predict(
         example = "INPUT..." if project is None else f"{project.kind.example_input}, or --file TABLE --out TABLE"
         raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}")
     with contextlib.ExitStack() as stack:
+        if asked is None:
+            stack.enter_context(native_noise_filtered())
         stack.enter_context(stdout_to_stderr(as_json))
         failures = Failures(strict)
         if project is not None:
             kind = project.kind
-            items = _read(kind, inputs, failures)
+            found = kind.gathered(inputs)
+            found.check(strict)
             if asked is None:
                 outputs(project)
-            model = stack.enter_context(predictor(project, asked))
+            model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))
-            items = _read(kind, inputs, failures)
-        answers = _predicted(kind, items, model, failures)
+            found = kind.gathered(inputs)
+            found.check(strict)
+        if found.tally is not None and not strict:
+            answered = predict_photos(model, found, decoder=asked is None)
+            stack.close()
+            _print_photos(answered, found, top, as_json)
+            return
+        answers, failures = _predicted(kind, inputs, found, model, strict)
+    if as_json and failures.count:
+        print_json({"predictions": _cut(answers, top, as_json), "failed": failures.listed})
+    else:
+        _print_answers(answers, top, as_json)
+    _fail(failures, len(answers) + failures.count, kind.items, "--json shows all")
+
+
+def _print_photos(answered: Answered, found: Gathered, top: int | None, as_json: bool) -> None:
+    """Print the predictions and what failed; exit with 1 where something did."""
+    from tlkit.cli.output import note, print_json
+
+    rows = _cut(answered.rows, top, as_json)
+    if as_json and (found.has_folder or answered.failed):
+        print_json({"predictions": rows, "failed": answered.failed, **answered.counts})
+    else:
+        _print_answers(answered.rows, top, as_json)
+    for row in answered.rows:
+        if "damaged" in row:
+            note(f"warning: {row['input']} decodes, but is damaged ({row['damaged']})")
+    for one in answered.failed:
+        note(f"failed: {one['input']} {one['reason']}")
+    if found.has_folder or answered.failed:
+        note(answered.line)
+    if answered.failed:
+        raise typer.Exit(1)
+
+
+def _cut(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> list[dict[str, Any]]:
     count = top or (None if as_json else 3)
-    rows = [
+    return [
         {**row, "classes": list(row["classes"][:count]), "scores": [float(s) for s in row["scores"][:count]]}
-        if "classes" in row
-        else row
         for row in answers
     ]
+
+
+def _print_answers(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> None:
+    from tlkit.cli.output import print_json
+
+    rows = _cut(answers, top, as_json)
     if as_json:
         print_json(rows)
-    for row in [] if as_json else rows:
-        if "classes" not in row:
-            continue
+        return
+    for row in rows:
         shown = "  ".join(f"{name} {score:.3f}" for name, score in zip(row["classes"], row["scores"], strict=True))
         print(f"{' '.join(row['input'].split())}: {shown}")
-    _fail(failures, len(rows), kind.items, "--json shows all")
 
 
-def _read(kind: Kind, words: Sequence[str], failures: Failures) -> list[Any]:
-    """Return what each word stands for; for a word that cannot be read itself and a `Refusal`."""
-    from tlkit.predicting.each import Refusal
-
-    found: list[Any] = []
-    for number, word in enumerate(words, 1):
-        try:
-            found += kind.inputs([word], number)
-        except DataError as error:
-            if failures.strict or len(words) == 1:
-                raise
-            found.append((word, Refusal(str(error))))
-    return found
-
-
-def _predicted(kind: Kind, items: Sequence[Any], model: Predictor, failures: Failures) -> list[dict[str, Any]]:
-    """Predict items; for each its record, which has `error` where it failed."""
+def _predicted(
+    kind: Kind, words: Sequence[str], found: Gathered, model: Predictor | None, strict: bool
+) -> tuple[list[dict[str, Any]], Failures]:
+    """Predict what the words of the command line stand for; what fails is counted with its reason."""
+    from tlkit.cli.failures import Failures
     from tlkit.cli.predict_table import finite
-    from tlkit.predicting.bad_items import readable
     from tlkit.predicting.each import Refusal, predict_each
 
-    usable = [item for item in items if not isinstance(item, tuple)]
-    results = iter(predict_each(usable, model.predict, strict=failures.strict))
-    records: list[dict[str, Any]] = []
-    for number, item in enumerate(items, 1):
-        word, result = item if isinstance(item, tuple) else (str(item), finite(next(results)))
-        if not isinstance(result, Refusal):
-            records.append(result)
-            continue
-        place = word if isinstance(item, Path) else f"{kind.items.removesuffix('s')} number {number}"
-        failures.add(number, word, place, result.reason)
-        records.append({"input": readable(word), "error": readable(result.reason)})
-    return records
+    failures = Failures(strict, keep=True)
+    for name, reason in found.failed:
+        failures.add(0, name, name, f"{name} {reason}")
+    results = [] if model is None else predict_each(found.items, model.predict, strict=strict)
+    bad = {name for name, _ in found.failed}
+    numbers = [number for number in range(1, len(words) + 1) if kind.called(number) not in bad]
+    answers = []
+    for place, (item, result) in enumerate(zip(found.items, map(finite, results), strict=True)):
+        if isinstance(result, Refusal):
+            name = str(item) if isinstance(item, Path) else kind.called(numbers[place])
+            failures.add(0, name, name, result.reason)
+        else:
+            answers.append(result)
+    return answers, failures
 
 
 def _fail(failures: Failures, total: int, items: str, rest: str) -> None:
@@ -206,7 +241,7 @@ def _predict_rows(
         _end(answers, failures, as_json)
         return
     if as_json:
-        print_json(answers)
+        print_json({"predictions": answers, "failed": failures.listed} if failures.count else answers)
     else:
         for line in shown(answers):
             print(line)

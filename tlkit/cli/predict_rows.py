@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tlkit.cli.answers import Server
     from tlkit.cli.project import Project
+    from tlkit.data.reading import Reading
 
 OUT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _SHOWN = 20  # rows that are printed for a person
@@ -68,7 +69,7 @@ def predict_rows(
     Returns:
         With `out`: `out`, `rows`, `scored`, `failed`, `errors` (the table of failures, or None) and `predicted` (how
         often each class, or least, mean and largest value). Otherwise the answers, a dictionary for each row, which
-        begins with its `row`; a row that failed has `error`, its reason. And the failures, and the number of rows.
+        begins with its `row`. And the failures, and the number of rows.
 
     Raises:
         ConfigError: `out` exists, is no table or cannot be written.
@@ -101,7 +102,7 @@ def predict_rows(
             raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
         frame_of = _encoder(project, model.preprocessing, columns, rows)
         with _files(out, [*columns, *own], lambda: _types(rows, columns, model.targets), rules) as files:
-            failures = Failures(strict, None if files is None else files.fail)
+            failures = Failures(strict, None if files is None else files.fail, keep=files is None)
             for chunk in rows:
                 results = _predicted(chunk, frame_of, model, strict)
                 written = []
@@ -114,7 +115,6 @@ def predict_rows(
                             files.write({**fields, **result}, place)
                     except DataError as error:
                         failures.add(row, fields, place, str(error))
-                        told.append({"row": row, "error": str(error)})
                         continue
                     written.append(result)
                     told.append({"row": row, **result})
@@ -198,7 +198,6 @@ class Summary:
 
 def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines that a person reads of the first rows."""
-    answers = [answer for answer in answers if "error" not in answer]
     for answer in answers[:_SHOWN]:
         parts = []
         for name, value in answer.items():
@@ -220,13 +219,14 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     lacking = lacking_columns(names, preprocessing.columns)
     made = [name for event in config.data.events for name in event_columns(event) if name in lacking]
     keys = _event_keys(config, preprocessing) if made else []
+    reading = _reading(config, preprocessing)
     # What the file has not itself is looked up: inputs, and what events are known by.
     wanted = list(dict.fromkeys([*lacking, *(name for name in keys if name not in names)]))
     tables = []
     for other, on in config.reading["join"] if wanted else []:
         if all(name in names for name in on):
             options = {"separator": config.reading["separator"], "encoding": config.reading["encoding"]}
-            tables.append((read_source(other, **options).frame, on))
+            tables.append((read_source(other, **options, reading=reading).frame, on))
     found = {name for table, _ in tables for name in table.columns}
     missing = [name for name in wanted if name not in found and name not in made]
     if missing:
@@ -239,9 +239,9 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     events = _events(config, preprocessing, rows, names, keys, tables, undated)[made] if made else None
 
     def frame_of(chunk: Chunk, problems: dict[int, str] | None = None) -> Any:
-        frame = typed(chunk, preprocessing.columns, preprocessing.missing, problems)
+        frame = typed(chunk, preprocessing.columns, preprocessing.missing, preprocessing.forms, problems)
         if lacking:
-            frame = joined(frame, chunk, tables, lacking, preprocessing.missing, problems)
+            frame = joined(frame, chunk, tables, lacking, reading, problems)
         if problems is not None:
             for number in range(len(frame)):
                 if chunk.begin + number in undated:
@@ -252,6 +252,16 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
         return frame
 
     return frame_of
+
+
+def _reading(config: Any, preprocessing: Any) -> Reading:
+    """Read the project's further tables as training did: as config.toml says, and as was found of the columns."""
+    from tlkit.data.reading import reading_of, reading_of_fitted
+
+    if preprocessing.forms is None:
+        return reading_of_fitted(preprocessing.columns, None, preprocessing.missing)
+    found = reading_of(**config.field_options)
+    return found.changed(formats={**found.formats, **preprocessing.forms})
 
 
 def _event_keys(config: Any, preprocessing: Any) -> list[str]:
@@ -292,7 +302,8 @@ def _events(
             received=f"no {config.data_path}",
             fix="put it back, or add the columns to the table with tlkit.event_features",
         )
-    options = {"separator": reading["separator"], "encoding": reading["encoding"]}
+    fields = _reading(config, preprocessing)
+    options: dict[str, Any] = {"separator": reading["separator"], "encoding": reading["encoding"], "reading": fields}
     history = join_tables(read_source(config.data_path, **options), reading["join"], **options).frame
     for name in keys:
         if name not in history.columns:
@@ -303,11 +314,9 @@ def _events(
     for chunk in rows:
         problems = dict(chunk.problems) if rows.lenient else None
         types = {name: history[name].dtype for name in keys}
-        part = pd.DataFrame(
-            {name: like(chunk, name, dtype, preprocessing.missing, problems) for name, dtype in types.items()}
-        )
+        part = pd.DataFrame({name: like(chunk, name, dtype, fields, problems) for name, dtype in types.items()})
         further = [name for name in keys if name not in names]
-        part = joined(part, chunk, tables, further, preprocessing.missing, problems)
+        part = joined(part, chunk, tables, further, fields, problems)
         part[date] = as_moments(part[date])
         for number in part[date].isna().to_numpy().nonzero()[0].tolist():
             reason = f"{chunk.places[number]} has no {date!r}, which the columns about events need"

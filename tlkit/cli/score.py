@@ -75,7 +75,7 @@ def score(
               tlkit score reviews.csv scored.csv --model saved_models/reviews --text review
               tlkit score rows.parquet scored/ --runner FlinkRunner -- --flink_master=localhost:8081
     """
-    from tlkit.cli.output import note, print_json, stdout_to_stderr
+    from tlkit.cli.output import native_noise_filtered, note, print_json, stdout_to_stderr
     from tlkit.errors import ConfigError, check_choice
     from tlkit.scoring.run import Options, run_scoring
 
@@ -106,7 +106,7 @@ def score(
         workers=workers,
         flags=tuple(flags or ()),
     )
-    with stdout_to_stderr():
+    with native_noise_filtered(), stdout_to_stderr():
         try:
             summary = run_scoring(options, begun=_progress)
         except KeyboardInterrupt:
@@ -142,10 +142,17 @@ def _project_export_dir() -> Path:
 
 def _told(summary: dict[str, Any]) -> Iterator[str]:
     """Give the lines that a person reads."""
+    from tlkit.walk import counts_line
+
     rate = summary["items_per_second"]
     speed = f", {rate:,.1f} items/s" if rate else ""
     counts = f"{summary['scored']:,} of {summary['items']:,} items scored, {summary['failed']:,} failed"
     yield f"{summary['output']}: {counts}"
+    if summary["damaged"]:
+        names = "; ".join(summary["damaged_items"])
+        yield f"{summary['damaged']:,} of them decode, but are damaged: {names}"
+    if summary["entries"]:
+        yield counts_line(summary["entries"])
     if summary["errors"]:
         yield f"{summary['errors']}: what failed, and why"
     reused = f" ({summary['reused']:,} items were scored before)" if summary["reused"] else ""

@@ -37,6 +37,22 @@ def serve(
     ] = None,
     no_grpc: Annotated[bool, typer.Option("--no-grpc", help="Answer REST only.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name in the Host header of requests, * for any; may be repeated. On a loopback address"
+            " only loopback names are taken without it.",
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="An origin whose web pages may use the API, such as https://app.example.org, * for any; may be"
+            " repeated.",
+        ),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(help="What serves: local, or TensorFlow Serving itself: binary (on PATH) or docker."),
@@ -62,6 +78,17 @@ def serve(
     monitoring_config: Annotated[
         Path | None, typer.Option(help="A monitoring.config as TensorFlow Serving reads it.")
     ] = None,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Rows of one run: a request with more is run in slices. By default what an export was verified with;"
+            " 0 runs every request as it is.",
+        ),
+    ] = None,
+    max_rows: Annotated[
+        int, typer.Option(min=0, help="Requests with more rows are answered 400; 0 takes any.")
+    ] = 10_000,
     max_in_flight: Annotated[int, typer.Option(min=1, help="More requests at a time are answered 429.")] = 512,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request, then 504.")] = 60.0,
     max_body_mb: Annotated[float, typer.Option(min=0.001, max=1024, help="Larger requests are answered 413.")] = 64.0,
@@ -118,7 +145,12 @@ def serve(
     from tlkit.serving.tls import Tls
 
     settings = FleetSettings(
-        poll_seconds=poll_seconds, max_in_flight=max_in_flight, trust=trust, batching=batching.value
+        poll_seconds=poll_seconds,
+        max_in_flight=max_in_flight,
+        trust=trust,
+        batching=batching.value,
+        max_batch=max_batch,
+        max_rows=max_rows or None,
     )
     if batching_config is not None:
         settings.batching_parameters.update(read_batching_config(batching_config))
@@ -147,6 +179,8 @@ def serve(
             "timeout": timeout,
             "max_body_bytes": int(max_body_mb * 2**20),
             "ui": ui,
+            "allowed_hosts": tuple(allowed_host or ()),
+            "cors_origins": tuple(cors_origin or ()),
             "config_poll": config_poll,
             "settings": settings,
             **({} if monitoring_config is None else {"metrics_path": read_monitoring_config(monitoring_config)}),
@@ -167,7 +201,12 @@ def _check_together(given: dict[str, Any]) -> None:
         raise ConfigError("--models-root needs --model-config")
     if given["batching_config"] is not None and given["batching"] == "off":
         raise ConfigError("--batching off and --batching-config do not go together")
-    local = ("tls_cert", "access_log", "trust", "ui")
+    if given["batching_config"] is not None and given["max_batch"] is not None:
+        raise ConfigError(
+            "--max-batch and --batching-config do not go together",
+            fix="max_batch_size and enable_large_batch_splitting say it in the file",
+        )
+    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin")
     if given["engine"] != "local":
         for option in local:
             if given[option]:

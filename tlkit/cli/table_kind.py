@@ -127,7 +127,7 @@ class TableKind(Kind):
             fix="restore data and config.toml, or run `tlkit train` again; --data measures on other rows",
         )
 
-    def inputs(self, words: Sequence[str], first: int = 1) -> NoReturn:
+    def inputs(self, words: Sequence[str]) -> NoReturn:
         """Rows come as a table."""
         raise ConfigError(
             "rows to predict come as one table", received=list(words), fix=f"tlkit predict {self.example_input}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tlkit.data.listing import SPLIT_FOLDERS
+from tlkit.data.listing import SPLIT_FOLDERS, class_text
 from tlkit.data.table_rows import Quoting
 from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
 from tlkit.errors import ConfigError, DataError, did_you_mean
@@ -128,8 +128,9 @@ def list_table(
 ) -> TextListing:
     """List the labelled texts of a table.
 
-    Labels are taken as text: 007, NA and 1.0 keep their spelling (JSON's true becomes True). A text has one class, or
-    a set of labels with `label_separator`, with `label_columns`, or where the column holds lists.
+    Labels are taken as text: the texts 007, NA and 1.0 keep their spelling. JSON's true becomes True, and its numbers 1
+    and 1.0 are one class. A text has one class, or a set of labels with `label_separator`, with `label_columns`, or
+    where the column holds lists.
 
     Example:
         >>> list_table("reviews.csv", label_column="sentiment").class_names
@@ -364,7 +365,7 @@ def _splits(values: list[object], places: list[str], column: str) -> list[str | 
 
 
 def _filled(value: object, place: str, column: str | None) -> str:
-    text = "" if _is_missing(value) else str(value).strip()
+    text = "" if _is_missing(value) else class_text(value)
     if not text:
         raise DataError(f"{place} has nothing in column {column!r}", fix="fill it in, or remove the row")
     if isinstance(value, dict) or _is_list(value):

@@ -28,6 +28,7 @@ from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.golden import golden_contents, golden_examples
 from tlkit.export.interface import interface_of
 from tlkit.export.manifest import Manifest, sha256_of_files, version_folders, version_number, versions
+from tlkit.export.model_name import check_model_name
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
 from tlkit.export.warmup import warmup_examples, write_warmup
@@ -83,19 +84,19 @@ def export_task(
         The version folder.
 
     Raises:
-        ConfigError: the arguments of the test-time augmentation are not usable.
+        ConfigError: the model's name or the arguments of the test-time augmentation are not usable.
         ExportError: other bad arguments, a stock server could not run the task's preprocessing, the version exists,
             or the disk is full.
         VerificationError: a check failed; nothing was published.
     """
     base = Path(base_dir)
-    _check_arguments(task, base, version, max_batch)
+    name = model_name or base.resolve().name
+    _check_arguments(task, base, name, version, max_batch)
     views = _averaged_views(tta, tta_beta, augmentation)
     if views is not None and interface_of(task).content != "image":
         raise ConfigError("test-time augmentation changes photos; this model reads none", fix="leave tta out")
     with _new_folders_undone(base):
         _remove_stale(base)
-        name = model_name or base.resolve().name
         with _working_folder(base, version) as tmp:
             _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views)
             _sync(tmp)
@@ -103,8 +104,9 @@ def export_task(
             return _publish(tmp, base, version)
 
 
-def _check_arguments(task: Task, base: Path, version: int | None, max_batch: int) -> None:
+def _check_arguments(task: Task, base: Path, name: str, version: int | None, max_batch: int) -> None:
     interface_of(task)
+    check_model_name(name)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise ExportError("a version is a positive integer", received=version, allowed="1, 2, 3, ...")
     if not isinstance(max_batch, int) or not 1 <= max_batch <= 4096:

@@ -12,6 +12,7 @@ from tlkit.catalogue.image import get
 from tlkit.errors import check_choice
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
+from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
 
@@ -19,6 +20,7 @@ Pooling = Literal["avg", "max", "avgmax"]
 BatchNormPolicy = Literal["frozen", "train"]
 
 
+@follows_seed
 def image_classifier(
     backbone: str,
     class_names: Sequence[str],
@@ -58,8 +60,8 @@ def image_classifier(
             `"last_block"` or nothing takes the whole backbone.
         precision: what the backbone computes in: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; see
             `Task.set_precision`.
-        seed: of the dropout in the default head, whose weights start at zero (as in Big Transfer, Kolesnikov et al.
-            2019, arXiv 1912.11370), so that the first step is taken from even odds.
+        seed: of random weights, dropouts and whatever `head` draws. The default head's weights start at zero (as in
+            Big Transfer, Kolesnikov et al. 2019, arXiv 1912.11370), so that the first step is taken from even odds.
 
     Returns:
         A `Task` whose backbone is frozen.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+
+from tlkit.export.short_floats import short_floats
 
 THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
 
@@ -38,7 +39,7 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
         begin += target.width
         key = f"predicted_{target.name}"
         if target.kind == "regression":
-            predicted[key] = [float(f"{value:.7g}") for value in part[:, 0]]  # what float32 can tell apart
+            predicted[key] = _plain(part[:, 0])
             continue
         names = target.class_names
         if target.kind == "multi_label":
@@ -49,6 +50,11 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
         for number, name in enumerate(names):
             probabilities[f"probability_{stem}{name}"] = [round(float(value), 6) for value in part[:, number]]
     return {**predicted, **probabilities}
+
+
+def _plain(values: np.ndarray) -> list[float]:
+    """Return numbers with the fewest digits that stand for them."""
+    return (short_floats(values) if values.dtype == np.float32 else values).tolist()
 
 
 def number_columns(targets: Sequence[Any]) -> set[str]:

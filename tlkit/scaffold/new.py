@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import ProjectError, did_you_mean
+from tlkit.scaffold.origin import AUTO, requirement_for
 
+#: The answer that says what requirements.txt installs.
+REQUIREMENT = "tlkit_requirement"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -118,6 +121,8 @@ def new_project(
     target = Path(target).absolute()
     check_target(target)
     answers = {"project_name": target.resolve().name, **answers}
+    if answers.get(REQUIREMENT, AUTO) == AUTO and REQUIREMENT in chosen.questions:
+        answers[REQUIREMENT] = requirement_for(target)
     chosen.check(answers)
     place = next(parent for parent in target.parents if parent.is_dir())
     with tempfile.TemporaryDirectory(prefix=".tlkit-new-", dir=place) as workshop:

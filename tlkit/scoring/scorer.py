@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlkit.export.predictor import SavedModelPredictor
+from tlkit.image_files.damaged import find_damaged
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.row_chunks import Chunk, typed
 from tlkit.preprocessing.table import TablePreprocessing
@@ -22,11 +24,15 @@ _CHARACTERS = 4_000_000  # of texts that are in memory at once
 
 
 class Scored(NamedTuple):
-    """An item and what became of it: the columns of its answer, or the reason why there is none."""
+    """An item and what became of it: the columns of its answer, or the reason why there is none.
+
+    `damage` says what is wrong with an image that was decoded although it is damaged.
+    """
 
     item: Item
     answer: dict[str, Any]
     reason: str
+    damage: str = ""
 
 
 class Scorer:
@@ -66,12 +72,13 @@ class Scorer:
         """
         for chunk in self._chunks(items):
             results = iter(predict_each([item for item in chunk if not item.problem], self._run))
-            for item in chunk:
-                result = Refusal(item.problem) if item.problem else next(results)
+            scored = [(item, Refusal(item.problem) if item.problem else next(results)) for item in chunk]
+            damaged = self._damaged([item for item, result in scored if not isinstance(result, Refusal)])
+            for item, result in scored:
                 if isinstance(result, Refusal):
                     yield Scored(item, {}, result.reason)
                 else:
-                    yield Scored(item, result, "")
+                    yield Scored(item, result, "", damaged.get(item.number, ""))
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         if self._content != "text":
@@ -89,19 +96,25 @@ class Scorer:
         if chunk:
             yield chunk
 
+    def _damaged(self, items: Sequence[Item]) -> dict[int, str]:
+        """Find images that were decoded although they are damaged: number of the item -> what is wrong."""
+        if self._content != "image":
+            return {}
+        found = find_damaged([Path(item.content).read_bytes() for item in items], max_pixels=sys.maxsize)
+        return {items[place].number: problem for place, problem in found.items()}
+
     def _run(self, items: Sequence[Item]) -> list[dict[str, Any] | Refusal]:
         if self._table is None:
             answers = self._predictor.predict([item.content for item in items])
             return [_finite(self._columns.of_classes(answer), answer["scores"]) for answer in answers]
         problems: dict[int, str] = {}
         chunk = Chunk([item.fields for item in items], [item.place for item in items])
-        frame = typed(chunk, self._table.columns, self._table.missing, problems)
+        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms, problems)
         good = [number for number in range(len(items)) if number not in problems]
         results: dict[int, Any] = {number: Refusal(reason) for number, reason in problems.items()}
         if good:
-            numbers = self._predictor.predict_frame(frame.iloc[good].reset_index(drop=True), rows_at_once=len(items))[
-                self._answers
-            ]
+            part = frame.iloc[good].reset_index(drop=True)
+            numbers = self._predictor.predict_frame(part, rows_at_once=len(items))[self._answers]
             answered = zip(self._columns.of_rows(numbers), numbers, strict=True)
             results |= zip(good, (_finite(row, values) for row, values in answered), strict=True)
         return [results[number] for number in range(len(items))]

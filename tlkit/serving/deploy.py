@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tlkit.errors import ConfigError, ExportError
+from tlkit.export import model_name
 from tlkit.export.manifest import MANIFEST_NAME, Manifest, batch_sizes, version_folders
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def check_model_name(name: str) -> None:
     Raises:
         ConfigError: the name cannot be used.
     """
-    if not name.isprintable() or not name.strip() or name in (".", "..") or "/" in name or len(name) > 200:
+    model_name.check_model_name(name)
+    if not name.isprintable() or not name.strip() or "/" in name or len(name) > 200:
         raise ConfigError(
             "a model's name must be a folder's", received=name, allowed="1 to 200 printable characters without /"
         )

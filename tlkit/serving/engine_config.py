@@ -11,6 +11,7 @@ from google.protobuf import text_format
 
 from tlkit.errors import ConfigError
 from tlkit.export.manifest import version_number
+from tlkit.export.model_name import check_model_name
 from tlkit.serving import protos
 from tlkit.serving.models_root import local_base_path
 
@@ -66,6 +67,7 @@ def engine_models(
         raise ConfigError(f"{models} names no model", fix="see docs/serving.md for an example")
     names = [model.name for model in found]
     for model in found:
+        check_model_name(model.name)
         if names.count(model.name) > 1:
             raise ConfigError(f"the model {model.name!r} is named twice")
         if not model.base.is_dir():

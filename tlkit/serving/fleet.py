@@ -23,6 +23,8 @@ from tlkit.serving.worker_process import WorkerProcess
 
 log = logging.getLogger("tlkit.serving")
 MANIFEST_NAME = "manifest.json"
+#: A request with more rows is refused unless the server was told otherwise.
+MAX_ROWS = 10_000
 #: What TensorFlow Serving's batching.config says, by the wire's names; threads are the cores.
 DEFAULT_BATCHING: dict[str, Any] = {
     "max_batch_size": 32,
@@ -50,6 +52,9 @@ class FleetSettings:
         trust: load SavedModels that run Python or read files.
         batching: "auto" merges requests of exports that tlkit verified, "on" of every model, "off" of none.
         batching_parameters: the wire's batching settings.
+        max_batch: rows of one run; a request with more is run in slices. None takes what each export was verified with,
+            0 runs every request as it is.
+        max_rows: a request with more rows is refused; None takes any.
         unload_seconds: a version that is no longer wanted stays callable for so long, for requests that were routed
             to it a moment ago.
     """
@@ -59,6 +64,8 @@ class FleetSettings:
     trust: bool = False
     batching: str = "auto"
     batching_parameters: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_BATCHING))
+    max_batch: int | None = None
+    max_rows: int | None = MAX_ROWS
     unload_seconds: float = 1.0
 
 
@@ -283,6 +290,31 @@ class Fleet:
             raise ServingError(Code(header["code"]), str(header.get("message", "")))
         return Answer(payload, int(header.get("runtime_us") or 0))
 
+    async def check_body(self, *, method: str, body: bytes, timeout: float) -> None:
+        """Check the body of a REST request for a model that does not answer, as far as that needs no model.
+
+        A worker that is busy or away checks nothing.
+
+        Args:
+            method: "predict", "classify" or "regress".
+            body: JSON text.
+            timeout: seconds.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT: no request of that method can have this body.
+        """
+        if self.in_flight >= self.max_in_flight:
+            return
+        self.in_flight += 1
+        try:
+            header, _ = await self.supervisor.call(Request("", 0, method, "rest", body), timeout)
+        except ServingError:
+            return
+        finally:
+            self.in_flight -= 1
+        if header.get("code") == Code.INVALID_ARGUMENT:
+            raise ServingError(Code.INVALID_ARGUMENT, str(header.get("message", "")))
+
     def _available(self, model: ModelState | None, name: str, version: int, *, leaving: bool = False) -> VersionState:
         one = model.versions.get(version) if model is not None else None
         if one is not None:
@@ -396,6 +428,8 @@ class Fleet:
             "trust": self.settings.trust,
             "warm": "all" if answers or one.deaths else "first",
             "run_seconds": self._run_seconds,
+            "max_batch": self.settings.max_batch,
+            "max_rows": self.settings.max_rows,
             "batching": self.settings.batching_parameters if verified or self.settings.batching == "on" else None,
         }
         began = time.monotonic()
@@ -411,7 +445,8 @@ class Fleet:
         if answer.get("code"):
             self._fail(model, one, Code(answer["code"]), str(answer.get("message", "")))
         else:
-            one.state, one.code, one.message, one.deaths = "AVAILABLE", Code.OK, "", 0
+            one.state, one.code, one.deaths = "AVAILABLE", Code.OK, 0
+            one.message = one.public_message = ""
             one.metadata = answer.get("metadata") or {}
             one.cold = bool(answer.get("left"))
             # At the start a server's banner says it all.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import ConfigError
+from tlkit.export.model_name import check_model_name
 from tlkit.serving.models_root import local_base_path
 from tlkit.serving.served_model import ServedModel
 
@@ -193,6 +194,10 @@ def read_ssl_config(path: Path) -> SslConfig:
 def _model(entry: Any, where: str, path: Path, root: Path | None) -> ServedModel:
     if not entry.name:
         raise ConfigError(f"{where} has no name")
+    try:
+        check_model_name(entry.name)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     where = f"{path}: model {entry.name!r}"
     if not entry.base_path:
         raise ConfigError(f"{where} has no base_path", allowed="the folder of its versions")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tlkit.errors import ExportError
 from tlkit.export.manifest import holds_graph, version_number
+from tlkit.export.model_name import check_model_name
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class ServedModel:
         specific: exactly these versions.
         labels: label -> version, such as {"stable": 3, "canary": 4}.
         folder: one version folder that is served as the only version of `specific`, whatever it is called.
+
+    Raises:
+        ConfigError: no client could reach a model of this name.
     """
 
     name: str
@@ -33,6 +37,9 @@ class ServedModel:
     specific: tuple[int, ...] = ()
     labels: dict[str, int] = field(default_factory=dict)
     folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_model_name(self.name)
 
     def chosen(self, versions: Iterable[int]) -> list[int]:
         """Return those of the versions that the policy serves, newest first."""

@@ -17,6 +17,7 @@ from tlkit.errors import ConfigError, ExportError, TlkitError
 from tlkit.export.manifest import version_number
 from tlkit.serving.access_log import AccessLog
 from tlkit.serving.fleet import Fleet, FleetSettings
+from tlkit.serving.http_access import HttpAccess
 from tlkit.serving.metrics import PATH as METRICS_PATH
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.models_config import check_labels, parse_models_config
@@ -48,6 +49,8 @@ class ServerOptions:
         access_log: a line for each request; closed with the server.
         metrics_path: where Prometheus asks; None counts nothing.
         ui: serve the page to try models with.
+        allowed_hosts: further names that may stand in a request's Host header; see `HttpAccess.of`.
+        cors_origins: origins whose web pages may use the API; "*" is any.
         config_poll: how often `config` is read, in seconds; 0 for never again.
         settings: how the fleet works.
     """
@@ -65,6 +68,8 @@ class ServerOptions:
     access_log: AccessLog | None = None
     metrics_path: str | None = METRICS_PATH
     ui: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     config_poll: float = 1.0
     settings: FleetSettings = field(default_factory=FleetSettings)
 
@@ -179,6 +184,12 @@ class Server:
         self._announce = announce
         self._stop = asyncio.Event()
         self._asked = 0
+        self._access = HttpAccess.of(
+            options.host,
+            str(listening.getsockname()[0]),
+            allowed_hosts=options.allowed_hosts,
+            cors_origins=options.cors_origins,
+        )
 
     def stop(self) -> None:
         """Let `run` end after the requests in flight; asked again, it does not wait for them."""
@@ -247,6 +258,7 @@ class Server:
             metrics=self._metrics if options.metrics_path is not None else None,
             metrics_path=options.metrics_path or METRICS_PATH,
             ui=options.ui,
+            access=self._access,
         )
         rest = Quiet(
             uvicorn_config(

@@ -28,5 +28,6 @@ def build_task(config: ImageConfig, class_names: tuple[str, ...]) -> tlkit.Task:
         resize=config.model.resize,
         batch_norm=config.model.batch_norm,
         cut=config.model.cut or None,
+        seed=config.data.seed,
         head=lambda features, classes: head(features, classes, config.model.dropout, config.data.seed),
     )
