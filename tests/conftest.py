@@ -12,6 +12,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 
+collect_ignore = ["fixtures"]  # projects of earlier releases, with tests of their own
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -23,8 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def plain_loop(source, export: Path) -> tuple[int, float, float]:
     """Answer all items without Beam, shards, checks or output; gives items, seconds to load and seconds to answer."""
     from tlkit.export.predictor import SavedModelPredictor
+    from tlkit.predicting.row_chunks import Chunk, typed
     from tlkit.preprocessing.table import TablePreprocessing
-    from tlkit.scoring.row_chunks import Chunk, typed
     from tlkit.scoring.scorer import BATCHES
 
     began = time.perf_counter()
@@ -38,7 +38,7 @@ def plain_loop(source, export: Path) -> tuple[int, float, float]:
     for start in range(0, len(items), size):
         part = items[start : start + size]
         chunk = Chunk([item.fields for item in part], [item.place for item in part])
-        predictor.predict_frame(typed(chunk, table.columns, table.missing), rows_at_once=size)
+        predictor.predict_frame(typed(chunk, table.columns, table.missing, table.forms), rows_at_once=size)
     return len(items), loaded - began, time.perf_counter() - loaded
 
 

@@ -132,6 +132,7 @@ def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
         (["saved_models/bees/1", "--canary", "1"], "another version than the stable one"),
         (["--image", "tensorflow/serving:latest"], "must be pinned"),
         (["--name", "a/b"], "a model's name must be a folder's"),
+        (["--name", ".."], "a model's name cannot hold '..'"),
         (["plain"], "is not called like a version"),
         (["--to", "config.toml"], "config.toml is a file; allowed: a folder"),
         (["--to", "config.toml/below"], "config.toml/below is a file"),

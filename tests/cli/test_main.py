@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +11,6 @@ from typer.main import get_command
 import tlkit
 from tlkit.cli import main as cli
 from tlkit.errors import DataError, VerificationError
-
-HELP = [sys.executable, "-c", "from tlkit.cli.main import main; main()", "--help"]
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -122,15 +118,14 @@ def test_every_command_has_help_with_an_example(capsys):
         assert f"tlkit {' '.join(words)}" in text.split("Example", 1)[-1], f"{words} shows no example"
 
 
-def test_help_is_quick():
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    times = []
-    for _ in range(4):  # the first one may compile bytecode; processor time does not see the neighbours
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(HELP, check=True, capture_output=True, env=environment)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(times) <= 0.35
+def test_help_loads_nothing_that_is_slow():
+    slow = {"tensorflow", "keras", "numpy", "pandas", "pyarrow", "sklearn", "matplotlib", "pydantic", "fastapi", "grpc"}
+    code = (
+        "import sys\nfrom tlkit.cli.main import run\nassert run(['--help']) == 0\n"
+        f"print(sorted({slow!r} & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr.strip() == "[]"
 
 
 def test_the_installed_command_is_this_one():

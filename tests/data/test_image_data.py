@@ -114,7 +114,7 @@ BAD_FILES = {
     ),
     "bomb.png": (
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0",
-        "promises 60000 x 60000 pixels in its header, more than 40 megapixels",
+        r"has 3,600,000,000 pixels \(60000 x 60000\); allowed: 40,000,000; shrink it, or raise max_pixels",
     ),
 }
 

@@ -55,7 +55,7 @@ def test_a_csv_is_read_from_any_shards_first_byte_on(tmp_path, name, encoding, s
 
 
 def test_rows_are_what_tlkit_predict_reads_of_the_same_file(tmp_path):
-    from tlkit.scoring.row_chunks import RowFile
+    from tlkit.predicting.row_chunks import RowFile
 
     file = tmp_path / "uci.csv"
     file.write_text("a, b, c\n1, x, \n2, 'y', 3\n\n4, z, \"5, 6\"\n")

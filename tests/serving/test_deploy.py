@@ -289,9 +289,15 @@ def test_commands_name_the_folder_that_they_are_in():
         Deployment("bees", folder="a\nb: c")
 
 
-@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "a\nb", "a\u2028b", "\udc80", "x" * 201])
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a\nb", "a\u2028b", "\udc80", "x" * 201])
 def test_names_that_are_no_folder_s_are_refused(name: str):
     with pytest.raises(ConfigError, match="a model's name must be a folder's"):
+        Deployment(name)
+
+
+@pytest.mark.parametrize("name", [".", "..", "../bees", "a..b"])
+def test_names_that_a_url_cannot_hold_are_refused(name: str):
+    with pytest.raises(ConfigError, match=r"cannot hold '\.\.'.*received: .*choose another name"):
         Deployment(name)
 
 

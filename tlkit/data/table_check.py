@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.data.column_kinds import Finding, check_dates, mixed_types
+from tlkit.data.frame_source import FrameSource
+from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
 from tlkit.preprocessing.columns import ColumnKind
+from tlkit.preprocessing.number_forms import NumberForm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,65 @@ def check_target_columns(frame: pd.DataFrame, targets: Sequence[str], origin: st
             raise missing_column(name, frame.columns, origin)
         if frame[name].isna().all():
             raise DataError(f"the target column {name!r} of {origin} has no value in any row")
+
+
+def check_formats(
+    frame: pd.DataFrame, formats: Mapping[str, NumberForm], kinds: Mapping[str, str], place: Place
+) -> None:
+    """Refuse columns that a format says to be numbers, and that hold something else.
+
+    Args:
+        frame: the rows, read.
+        formats: column -> its declared form.
+        kinds: of the columns; those that are `id`, `ignore` or `categorical` may hold text.
+        place: says where rows stand.
+
+    Raises:
+        ConfigError: a format is of a column that the table lacks.
+        DataError: with the column, its rows and the value.
+    """
+    import pandas as pd
+
+    for name, form in formats.items():
+        if name not in frame.columns:
+            raise ConfigError("formats names what is no column", received=name, allowed=list(map(str, frame.columns)))
+        of_text = form.missing and form == NumberForm(form.decimal, form.thousands, missing=form.missing)
+        if of_text or kinds.get(name) in ("id", "ignore", "categorical"):
+            continue
+        column = frame[name]
+        if isinstance(column.dtype, pd.StringDtype):
+            bad = np.flatnonzero([not _reads(form, value) for value in column])
+            if len(bad):
+                raise DataError(
+                    f"{place(bad)}: column {name!r} holds what is no number of its format",
+                    received=str(column.iloc[bad[0]])[:60],
+                    allowed=f"numbers ({form.describe() or 'plain ones'})",
+                    fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
+                )
+
+
+def _reads(form: NumberForm, value: object) -> bool:
+    try:
+        return not isinstance(value, str) or form.read(value) is not False
+    except ValueError:
+        return False
+
+
+def form_findings(source: FrameSource, kinds: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Report how numbers were found to be written, in columns that are used."""
+    return tuple(
+        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)  # type: ignore[arg-type]
+        for note in source.form_notes
+        if kinds.get(note.column) not in ("id", "ignore")
+    )
+
+
+def form_words(note: FormNote) -> str:
+    """Say in one line how a column's numbers were read, and how else they could be."""
+    readings = note.readings()
+    if readings is None:
+        return f"numbers ({note.why})"
+    return f"numbers ({note.why}); {note.sample} is read as {readings[0]:.12g}, and could be {readings[1]:.12g}"
 
 
 def check_values(frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], place: Place) -> None:

@@ -37,11 +37,13 @@ _answers = _sibling("verify_answers")
 _text_ops = _sibling("text_ops")
 CheckError = _answers.CheckError
 
-#: What runs Python or opens files, without the V2 of later versions; the local server refuses the same.
+#: What runs Python, opens files or ends the process, without the V2 of later versions. The local server refuses the
+#: same.
 FORBIDDEN_OPS = {
     "PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction", "LoadLibrary", "RpcCall", "RemoteCall", "RpcServer",
-    "RpcServerRegister", "RpcServerStart", "RpcClient", "DatasetFromGraph", "DataServiceDataset", "RegisterDataset",
-    "MlirPassthroughOp", "XlaCustomCall", "FileSystemSetConfiguration",
+    "RpcServerRegister", "RpcServerStart", "RpcClient", "RpcCheckStatus", "RpcGetValue", "DatasetFromGraph",
+    "DataServiceDataset", "RegisterDataset", "MlirPassthroughOp", "XlaCustomCall", "FileSystemSetConfiguration",
+    "Abort", "SleepOp", "SleepIdentityOp",
     "ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "TextLineReader", "TFRecordReader",
     "FixedLengthRecordReader", "LMDBReader", "TextLineDataset", "TFRecordDataset", "FixedLengthRecordDataset",
     "LMDBDataset", "SqlDataset", "CSVDataset", "CacheDataset", "SnapshotDataset", "SaveDataset", "LoadDataset",
@@ -320,8 +322,9 @@ def _say(message: dict) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, CheckError):
         return str(error)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
+    name = "InvalidArgumentError" if isinstance(error, UnicodeDecodeError) else type(error).__name__
+    lines = _answers.message_of(error).strip().splitlines()
+    return f"{name}: {lines[0][:300] if lines else ''}"
 
 
 def main(export: Path) -> None:

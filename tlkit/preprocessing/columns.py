@@ -72,6 +72,7 @@ class Categorical:
         dtype: what a client sends: `"string"`, or `"int64"` for whole numbers, which `values` hold in decimals.
         values: the known values; the first has code 2.
         hash_buckets: above 0, values are told apart by their fingerprint modulo this number, and `values` is empty.
+        missing: strings that stand for no value in this column, besides those of the whole table.
         boolean: the values are `"false"` and `"true"`, and are read in any of `FALSE_SPELLINGS` and `TRUE_SPELLINGS`.
 
     Raises:
@@ -83,6 +84,7 @@ class Categorical:
     dtype: Dtype
     values: tuple[str, ...] = ()
     hash_buckets: int = 0
+    missing: tuple[str, ...] = ()
     boolean: bool = False
 
     def __post_init__(self) -> None:
@@ -200,6 +202,7 @@ class Date:
         years: the years of the training rows, rising.
         form: how dates are written: `""` for ISO 8601, a format of `strptime` such as `"%m/%d/%Y"`, `"epoch seconds"`
             or `"epoch milliseconds"`. Other forms than ISO count the time of day in `elapsed`.
+        missing: strings that stand for no date in this column, besides those of the whole table.
 
     Raises:
         ConfigError: parts, years, scale or form are not usable.
@@ -216,6 +219,7 @@ class Date:
     last_day: float = 10**7
     years: tuple[int, ...] = ()
     form: str = ""
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_date_form(self.form)
@@ -271,6 +275,9 @@ def column_to_dict(column: Column) -> dict[str, Any]:
     """Give a column as plain values, with its `kind`."""
     kind = next(kind for kind, cls in _KINDS.items() if isinstance(column, cls))
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(column).items()}
+    for key in ("missing", "boolean", "form"):  # as release 0.1.0 wrote it, which did not have them
+        if not values.get(key, True):
+            del values[key]
     return {"kind": kind, **values}
 
 

@@ -31,7 +31,7 @@ from tlkit.preprocessing.columns import (
 )
 from tlkit.preprocessing.date_form import EPOCHS, shown_form
 from tlkit.preprocessing.dates import read_dates
-from tlkit.preprocessing.table import MISSING_STRINGS, TablePreprocessing
+from tlkit.preprocessing.table import TablePreprocessing
 
 Scaling = Literal["standard", "quantile", "robust"]
 MOST_QUANTILES = 1000
@@ -46,7 +46,8 @@ def fit_table(
     hash_buckets: Mapping[str, int] | None = None,
     cyclic: Sequence[str] = (),
     date_parts: Mapping[str, Sequence[DatePart]] | None = None,
-    missing: Sequence[str] = MISSING_STRINGS,
+    missing: Sequence[str] = (),
+    column_missing: Mapping[str, Sequence[str]] | None = None,
     date_formats: Mapping[str, str] | None = None,
     unreadable: Unreadable = "missing",
 ) -> TablePreprocessing:
@@ -69,7 +70,8 @@ def fit_table(
         hash_buckets: number of buckets of the categorical columns to be hashed, by column.
         cyclic: date columns with sines and cosines besides.
         date_parts: what is read from a date column, by column; without it everything, the hour only where it varies.
-        missing: strings that stand for no value.
+        missing: strings that stand for no value; the empty string does in any case.
+        column_missing: column -> further strings that stand for no value in a column of text or of dates.
         date_formats: how the dates of a column are written, where not as ISO 8601; see `Date.form`.
         unreadable: what a boolean or date is that cannot be read: `"error"` or `"missing"`.
 
@@ -99,14 +101,20 @@ def fit_table(
         series, argument = frame[name], arguments[name]
         if kind == "continuous":
             columns.append(_continuous(name, argument, series, scaling))
-        elif kind == "date":
-            shape = Date(name, argument, _dtype_of_form(date_formats.get(name, "")), form=date_formats.get(name, ""))
-            columns.append(_date(shape, series, date_parts.get(name), name in cyclic, absent))
-        elif name in hash_buckets:
-            columns.append(_hashed(name, argument, series, hash_buckets[name]))
+            continue
+        own = tuple((column_missing or {}).get(name, ()))
+        gone = absent | {text.strip(frames.ASCII_SPACE) for text in own}
+        if kind == "date":
+            form = date_formats.get(name, "")
+            shape = Date(name, argument, _dtype_of_form(form), form=form, missing=own if form not in EPOCHS else ())
+            columns.append(_date(shape, series, date_parts.get(name), name in cyclic, gone))
+            continue
+        if name in hash_buckets:
+            made = _hashed(name, argument, series, hash_buckets[name])
         else:
-            columns.append(_categorical(name, argument, series, kind, min_count, absent))
-    return TablePreprocessing(tuple(columns), tuple(missing), unreadable)
+            made = _categorical(name, argument, series, kind, min_count, gone)
+        columns.append(dataclasses.replace(made, missing=own) if made.dtype == "string" else made)
+    return TablePreprocessing(tuple(columns), tuple(missing), {}, unreadable)
 
 
 def _dtype_of_form(form: str) -> Dtype:

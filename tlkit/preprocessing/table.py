@@ -22,6 +22,7 @@ from tlkit.preprocessing.columns import (
     column_to_dict,
 )
 from tlkit.preprocessing.frames import Unread
+from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table_ops import Group, encoder, groups_of
 
 MISSING_STRINGS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
@@ -47,7 +48,10 @@ class TablePreprocessing:
     Args:
         columns: the columns, in the order of their outputs; names and arguments differ.
         missing: strings that stand for no value; the empty string does in any case. In booleans and dates they count
-            in upper and in lower case.
+            in upper and in lower case, and so do the usual ones.
+        forms: column of the table -> how its numbers are written in files. Readers of files use it, the graph does not.
+            None where the preprocessing was fitted by release 0.1.0: numbers are plain ones then, and `missing` is all
+            that stands for no value.
         unreadable: what a value is that stands for no boolean or date of its column: `"error"`, or `"missing"`.
 
     Raises:
@@ -56,6 +60,7 @@ class TablePreprocessing:
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...] = MISSING_STRINGS
+    forms: Mapping[str, NumberForm] | None = None
     unreadable: Unreadable = "missing"
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
@@ -73,12 +78,13 @@ class TablePreprocessing:
         blank = frames.ASCII_SPACE
         absent = {text.strip(blank) for text in ("", *self.missing)}
         for column in self.columns:
-            bad = [value for value in getattr(column, "values", ()) if value.strip(blank) != value or value in absent]
+            gone = absent | {text.strip(blank) for text in getattr(column, "missing", ())}
+            bad = [value for value in getattr(column, "values", ()) if value.strip(blank) != value or value in gone]
             if bad:
                 raise ConfigError(
                     f"a value of column {column.name!r} can never be met",
                     received=bad[0],
-                    allowed=f"no white space at the ends, none of {sorted(absent)}",
+                    allowed=f"no white space at the ends, none of {sorted(gone)}",
                 )
 
     # What comes out
@@ -262,11 +268,13 @@ class TablePreprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain values, fit for JSON."""
-        return {
-            "columns": [column_to_dict(column) for column in self.columns],
-            "missing": list(self.missing),
-            "unreadable": self.unreadable,
-        }
+        plain: dict[str, Any] = {"columns": [column_to_dict(column) for column in self.columns]}
+        plain["missing"] = list(self.missing)
+        if self.forms is not None:
+            plain["forms"] = {name: form.to_dict() for name, form in self.forms.items()}
+        if self.unreadable != "missing":  # as release 0.1.0 had it, and wrote nothing
+            plain["unreadable"] = self.unreadable
+        return plain
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TablePreprocessing:
@@ -275,11 +283,15 @@ class TablePreprocessing:
         Raises:
             ConfigError: the values are not those of a `TablePreprocessing`.
         """
-        keys = {"columns", "missing", "unreadable"}
-        if set(values) | {"unreadable"} != keys:  # which 0.1.0 did not have: it took such values for missing
-            raise ConfigError("no preprocessing of a table", received=sorted(values), allowed=sorted(keys))
-        unreadable = values.get("unreadable", "missing")
-        return cls(tuple(map(column_from_dict, values["columns"])), tuple(values["missing"]), unreadable)
+        if set(values) - {"forms", "unreadable"} != {"columns", "missing"}:
+            raise ConfigError("no preprocessing of a table", received=sorted(values), allowed=("columns", "missing"))
+        forms = values.get("forms")
+        return cls(
+            tuple(map(column_from_dict, values["columns"])),
+            tuple(values["missing"]),
+            None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
+            values.get("unreadable", "missing"),
+        )
 
 
 def _different(names: list[str]) -> list[str]:

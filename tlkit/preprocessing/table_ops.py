@@ -30,6 +30,7 @@ from tlkit.preprocessing.columns import (
 from tlkit.preprocessing.date_form import shown_form
 from tlkit.preprocessing.dates import read_dates
 from tlkit.preprocessing.lookup import Lookup, distinct_modulus, fingerprints, fingerprints_of
+from tlkit.preprocessing.number_forms import USUAL_MISSING
 
 FARTHEST = 1e6  # scaled numbers end here: 1e38 in a column of small numbers must not make the answer NaN
 HIGHEST_SCORE = 5.199337582605575  # normal scores end where those of scikit-learn's QuantileTransformer do
@@ -179,9 +180,11 @@ def _values_of(dtype: str) -> tuple[tf.TensorSpec, tf.TensorSpec]:
 
 def _texts(columns: Sequence[Categorical], absent: Sequence[bytes]) -> Group:
     values = [list(map(as_bytes, c.values)) for c in columns]
-    modulus = distinct_modulus([[*known, *absent] for known in values])
-    known = fingerprints_of([[*absent, *own] for own in values], modulus)
-    lookup = Lookup([_codes(own, len(absent)) for own in known])
+    gone = [sorted({*absent, *(as_bytes(text).strip() for text in c.missing)}) for c in columns]
+    together = [[*own, *known] for own, known in zip(gone, values, strict=True)]
+    modulus = distinct_modulus(together)
+    found = fingerprints_of(together, modulus)
+    lookup = Lookup([_codes(keys, len(own)) for keys, own in zip(found, gone, strict=True)])
 
     def graph(tensors: Tensors) -> tuple[tf.Tensor, None]:
         # Column by column up to here: to put strings together costs more than to look them up.
@@ -197,26 +200,33 @@ def _texts(columns: Sequence[Categorical], absent: Sequence[bytes]) -> Group:
     return _of_codes(columns, graph, _traced(flat, *_values_of("string")))
 
 
+def _any_case(absent: Sequence[bytes], column: Categorical | Date) -> list[bytes]:
+    """Give what stands for no value in a column of booleans or dates, in lower case: their values are never that."""
+    own = [as_bytes(text).strip() for text in (*USUAL_MISSING, *column.missing)]
+    return sorted({text.lower() for text in (*absent, *own)})
+
+
 def _booleans(columns: Sequence[Categorical], absent: Sequence[bytes], refuse: bool) -> Group:
     """Make what reads booleans in any of their spellings: all columns share one table."""
-    spellings = [dict.fromkeys((text.lower() for text in absent), MISSING)]
-    spellings += [dict.fromkeys(map(as_bytes, own), FIRST + place) for place, own in enumerate(SPELLINGS)]
-    known = {text: code for own in spellings for text, code in own.items()}
-    modulus = distinct_modulus([list(known)])
-    lookup = Lookup([dict(zip(fingerprints(list(known), modulus).numpy().tolist(), known.values(), strict=True))])
+    spelled = {as_bytes(text): FIRST + place for place, own in enumerate(SPELLINGS) for text in own}
+    known = [{**dict.fromkeys(_any_case(absent, c), MISSING), **spelled} for c in columns]
+    modulus = distinct_modulus([list(own) for own in known])
+    keys = fingerprints_of([list(own) for own in known], modulus)
+    lookup = Lookup([dict(zip(own.tolist(), of.values(), strict=True)) for own, of in zip(keys, known, strict=True)])
 
-    def read(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        plain = tf.strings.lower(tf.strings.strip(texts))
-        codes = lookup(fingerprints(plain, modulus)[None])[0]
+    def prints(texts: tf.Tensor) -> tf.Tensor:
+        return fingerprints(tf.strings.lower(tf.strings.strip(texts)), modulus)
+
+    def read(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         bad = codes == UNKNOWN
         return tf.cast(tf.where(bad, MISSING, codes), tf.float32), bad
 
     def graph(tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor | None]:
-        found = [read(tensors[c.argument]) for c in columns]
-        return tf.stack([codes for codes, _ in found]), tf.stack([bad for _, bad in found]) if refuse else None
+        codes, bad = read(lookup(tf.stack([prints(tensors[c.argument]) for c in columns])))
+        return codes, bad if refuse else None
 
     def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        codes, bad = read(texts)
+        codes, bad = read(lookup.flat(prints(texts), of_column))
         return codes[None], bad & refuse
 
     return _of_codes(columns, graph, _traced(flat, *_values_of("string")), checked=refuse)
@@ -345,7 +355,9 @@ def _scores(quantiles: Sequence[tuple[float, ...]]) -> Callable[[tf.Tensor], tf.
 def _dates(columns: Sequence[Date], absent: Sequence[bytes], refuse: bool) -> Group:
     """Make what reads dates of one form as codes and numbers."""
     form, dtype = columns[0].form, columns[0].dtype
-    no_dates = tf.constant(sorted({text.lower() for text in absent}))
+    no_dates = [_any_case(absent, c) for c in columns]
+    modulus = distinct_modulus(no_dates)
+    lookup = Lookup([dict.fromkeys(own.tolist(), 1) for own in fingerprints_of(no_dates, modulus)])
     parts = sorted({part for c in columns for part in (*c.code_parts, *c.number_parts)} - {"year", "elapsed"})
     years = np.zeros([len(columns), _YEARS], np.int32)
     for number, column in enumerate(columns):
@@ -360,10 +372,10 @@ def _dates(columns: Sequence[Date], absent: Sequence[bytes], refuse: bool) -> Gr
     order = [row * len(columns) + number for number, own in enumerate(rows) for row in own]
     empty = [float(MISSING) if part == "year" or part in CODE_PARTS else 0.0 for part in names]
 
-    def is_absent(values: tf.Tensor) -> tf.Tensor:
+    def is_absent(values: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
         if values.dtype != tf.string:
             return values == MISSING_INTEGER
-        return tf.reduce_any(tf.strings.lower(values)[:, None] == no_dates, axis=1)
+        return lookup.flat(fingerprints(tf.strings.lower(values), modulus), of_column) > 0
 
     def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         texts = tf.strings.strip(texts) if dtype == "string" else texts
@@ -379,7 +391,7 @@ def _dates(columns: Sequence[Date], absent: Sequence[bytes], refuse: bool) -> Gr
                 value = (tf.cast(value, tf.float32) - MIDDLE_DAY) / SPREAD_OF_DAYS
             found.append(value)
         stacked = tf.stack([tf.cast(row, tf.float32) for row in found])
-        bad = ~dates.valid & ~is_absent(texts) if refuse else tf.zeros_like(dates.valid)
+        bad = ~dates.valid & ~is_absent(texts, of_column) if refuse else tf.zeros_like(dates.valid)
         return tf.where(dates.valid, stacked, tf.constant(empty)[:, None]), bad
 
     def graph(tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor | None]:
