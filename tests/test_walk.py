@@ -107,7 +107,10 @@ def test_entries_come_in_the_order_of_sorted_paths(folder):
     names = [entry.name for entry in walk(folder)]
     assert names == [str(path.relative_to(folder)) for path in sorted(folder / name for name in names)]
     assert [entry.name for entry in walk(folder, "ants/deep")] == ["ants/deep/3.PNG"]
-    assert [entry.name for entry in walk(folder, without={"ants", "@eaDir"})] == ["__MACOSX/ants/._1.jpg", "desktop.ini"]
+    assert [entry.name for entry in walk(folder, without={"ants", "@eaDir"})] == [
+        "__MACOSX/ants/._1.jpg",
+        "desktop.ini",
+    ]
 
 
 def test_a_file_that_is_named_is_never_left_out(folder):

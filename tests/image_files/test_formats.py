@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 from photos import encode, photo
+from PIL import Image
 
 from tlkit.image_files.formats import format_of, partly_missing, refused, size_of, why_not
 
@@ -61,7 +61,10 @@ REASONS = [
     (b"\0\0\0\x18ftypavif" + bytes(9), "is AVIF"),
     (b"\0\0\0\x18ftypmif1" + bytes(9), "is HEIC"),
     (encode(photo(), "WEBP", save_all=True, append_images=[photo(1)]), "an animated WebP is not supported"),
-    (_large_png(10_000, 5_000), r"has 50,000,000 pixels \(10000 x 5000\); allowed: 40,000,000; shrink it, or raise max_"),
+    (
+        _large_png(10_000, 5_000),
+        r"has 50,000,000 pixels \(10000 x 5000\); allowed: 40,000,000; shrink it, or raise max_",
+    ),
     (JPEG[:-2], r"is truncated or corrupt \(JPEG\): the file ends before the image does"),
     (JPEG[: len(JPEG) // 2], r"truncated or corrupt \(JPEG\)"),
     (JPEG[:20], r"truncated or corrupt \(JPEG\): its header is incomplete"),
@@ -117,6 +120,8 @@ def test_formats_are_told_by_content_and_need_no_tensorflow():
     assert format_of(b"BM" + bytes(12) + b"\x28\0\0\0") == "BMP"
     assert format_of(b"BMW and others") == "text"
     assert format_of("żółw".encode()) == "text"
-    code = "import sys, tlkit.image_files.formats, tlkit.walk; print({'tensorflow', 'numpy', 'PIL'} & sys.modules.keys())"
+    code = (
+        "import sys, tlkit.image_files.formats, tlkit.walk; print({'tensorflow', 'numpy', 'PIL'} & sys.modules.keys())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
