@@ -102,9 +102,9 @@ def predict(
         stack.enter_context(stdout_to_stderr(as_json))
         if project is not None:
             found = project.kind.gathered(inputs)
-            found.check(strict)
             if asked is None:
                 outputs(project)
+            found.check(strict)
             model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))
