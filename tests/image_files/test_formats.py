@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 from photos import encode, photo
+from PIL import Image
 
 from tlkit.image_files.formats import format_of, partly_missing, refused, size_of, why_not
 

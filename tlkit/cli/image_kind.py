@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,8 @@ class ImageKind(Kind):
         tally = Tally()
         for word in map(Path, words):
             if not word.is_dir():
+                if len(words) == 1 and not os.path.lexists(word):
+                    raise DataError(f"there is no {word}")
                 entry = look_at(word)
                 tally.add(entry)
                 if entry.use == "image":
