@@ -154,7 +154,7 @@ class TableKind(Kind):
 
 
 def _as_before(column: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Describe a boolean column as release 0.1.0 did, which gave false and true the same codes in their own spelling."""
+    """Describe a boolean column as release 0.1.0 did: false and true had the same codes, in their own spelling."""
     from tlkit.preprocessing.columns import FALSE_SPELLINGS, TRUE_SPELLINGS
 
     old = next((one for one in trained if one["name"] == column["name"]), {})
