@@ -12,7 +12,7 @@ import pytest
 from notebooks import run_notebook
 
 from tlkit.cli.main import run
-from tlkit.cli.table_kind import toml_key
+from tlkit.cli.table_findings import toml_key
 from tlkit.config import load_config
 from tlkit.data.reading import Reading
 from tlkit.predicting import row_chunks

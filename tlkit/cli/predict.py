@@ -131,13 +131,12 @@ def predict(
         if asked is None:
             stack.enter_context(native_noise_filtered())
         stack.enter_context(stdout_to_stderr(as_json))
-        failures = Failures(strict)
         if project is not None:
             kind = project.kind
             found = kind.gathered(inputs)
-            found.check(strict)
             if asked is None:
                 outputs(project)
+            found.check(strict)
             model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))

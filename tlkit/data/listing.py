@@ -152,9 +152,7 @@ def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
             count = len(paths) - had
             if not count:
                 raise DataError(
-                    "a class folder holds no images"
-                    if any((root / inside).iterdir())
-                    else "a class folder holds no files",
+                    f"a class folder holds no {'images' if any((root / inside).iterdir()) else 'files'}",
                     received=str(root / inside),
                     fix="remove the folder, or put images of the class into it",
                 )

@@ -67,12 +67,13 @@ class HttpAccess:
         found = dict.fromkeys(("localhost", "127.0.0.1", "::1", *bound, *named))
         return cls(tuple(name for name in found if name), origins)
 
-    def refusal(self, headers: Headers, target: bytes = b"") -> str:
+    def refusal(self, headers: Headers, target: bytes = b"", *, preflight: bool = False) -> str:
         """Return why a request is refused, or an empty string.
 
         Args:
             headers: the request's, with names in small letters.
             target: the request's target; where it names a host, that one counts too.
+            preflight: it only asks what its page may do, so any origin may ask.
         """
         host = _value(headers, b"host")
         for one in filter(None, (host, _authority_of(target))):
@@ -84,7 +85,7 @@ class HttpAccess:
                     "--allowed-host NAME for another name"
                 )
         origins = [value.decode("latin-1") for header, value in headers if header == b"origin"]
-        for origin in origins:
+        for origin in () if preflight else origins:
             if not self._allows(origin, host):
                 return (
                     f"pages of {origin[:100]!r} may not use this server: start it with --cors-origin ORIGIN for pages "
@@ -105,7 +106,7 @@ class HttpAccess:
         return [(b"access-control-allow-origin", origin), *_CORS, vary]
 
     def _answers_to(self, name: str) -> bool:
-        return self.hosts is None or name in self.hosts or _is_loopback(name)
+        return self.hosts is None or name in self.hosts or is_loopback(name)
 
     def _allows(self, origin: str, host: bytes) -> bool:
         if ANY in self.origins or origin in self.origins:
@@ -171,7 +172,8 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Say whether a plain name or address is of the machine itself, whatever its network."""
     address = _address(name)
     return name == "localhost" if address is None else address.is_loopback
 

@@ -309,9 +309,9 @@ class GuardedApp:
             await self.app(_origin_form(scope), receive, send)
             return
         headers = scope["headers"]
-        refusal = self.access.refusal(headers, scope["raw_path"])
         # A preflight of a foreign page is answered as TensorFlow Serving does: well, but it allows nothing.
-        if refusal and (scope["method"] != "OPTIONS" or refusal.startswith("the Host")):
+        refusal = self.access.refusal(headers, scope["raw_path"], preflight=scope["method"] == "OPTIONS")
+        if refusal:
             await _refuse_head(send, refusal, 403)
             return
         scope = _origin_form(scope)
