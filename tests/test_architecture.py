@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "walk": {"image_files"},
     "preprocessing": {"image_files"},
     "data": {"catalogue", "preprocessing", "image_files", "walk"},
-    "models": {"catalogue", "preprocessing"},
+    "models": {"catalogue", "preprocessing", "image_files"},
     "callbacks": {"schedules", "schedule_parts", "report"},
     # The Learner is the user's handle: evaluate() and export() belong to it.
     "training": {

@@ -3,11 +3,11 @@
 import json
 
 import numpy as np
-from tlkit.scoring.row_answers import said
 
 from tlkit.export.interface import Output
 from tlkit.export.records import records_of
 from tlkit.export.short_floats import short_float
+from tlkit.predicting.row_answers import said
 from tlkit.serving.client_json import classes_from_json
 
 CLASSES = Output(target="", kind="single_label", class_names=["a", "b"], classes="classes", scores="scores")

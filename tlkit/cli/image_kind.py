@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tlkit.cli.kinds import Gathered, Kind
 from tlkit.errors import ConfigError, DataError
 
+_NAMED = 10  # classes, in a message
 _log = logging.getLogger("tlkit")
 
 if TYPE_CHECKING:
@@ -31,11 +33,13 @@ class ImageKind(Kind):
     has_report = False
 
     def complete(self, answers: dict[str, str], data: Path | None) -> None:
-        """A backbone brings the size that it was trained with."""
+        """A backbone brings the size that it was trained with; says what is found in a folder of photos."""
         from tlkit.catalogue import image
 
         if "backbone" in answers:
             answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
+        if data is not None and data.is_dir():
+            _say_what_is_in(data)
 
     def check(self, config: Any) -> None:
         """Refuse an unknown backbone, or one that cannot see so small a picture."""
@@ -72,6 +76,8 @@ class ImageKind(Kind):
         tally = Tally()
         for word in map(Path, words):
             if not word.is_dir():
+                if len(words) == 1 and not os.path.lexists(word):
+                    raise DataError(f"there is no {word}")
                 entry = look_at(word)
                 tally.add(entry)
                 if entry.use == "image":
@@ -152,6 +158,29 @@ class ImageKind(Kind):
     def counted(self, data: Any) -> dict[str, Any]:
         """Give the entries found, used and left out, and how many photos are damaged."""
         return {**data.tally.to_dict(), "damaged": len(data.damaged)}
+
+
+def _say_what_is_in(data: Path) -> None:
+    """Say on stderr which classes and photos `tlkit train` will find in a folder, or what it will refuse."""
+    from tlkit.data.listing import list_folder
+
+    try:
+        listing = list_folder(data)
+    except DataError as error:
+        _log.warning("training will refuse this folder as it is: %s", error)
+        return
+    for remark in listing.remarks:
+        _log.warning("%s", remark)
+    names = listing.class_names
+    shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    _log.info("%s: %d classes (%s), %d photos", data, len(names), shown, len(listing.paths) - len(listing.unusable))
+    if listing.unusable:
+        first = next(iter(listing.unusable.items()))
+        _log.warning(
+            'cannot be used: %d photos, such as %s, which %s; on_error = "skip" in config.toml leaves them out',
+            len(listing.unusable), listing.paths[first[0]], first[1].problem,
+        )  # fmt: skip
+    _log.info("%s", listing.tally)
 
 
 def _training_photos(config: Any) -> list[Path]:

@@ -127,6 +127,10 @@ class Kind(ABC):
         """Give what the words of a command line stand for, beside what cannot be used."""
         return Gathered(self.inputs(words), [])
 
+    def called(self, number: int) -> str:
+        """Return what an input is called that has no name of its own."""
+        return f"{self.items.removesuffix('s')} number {number}"
+
     @abstractmethod
     def prepared(self, task: Task, items: Sequence[Any]) -> Any:
         """Give a batch of inputs of `task.model`."""

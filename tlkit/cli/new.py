@@ -12,7 +12,6 @@ import typer
 
 from tlkit.cli.kinds import Kind, kind_of
 from tlkit.errors import DataError, ProjectError
-from tlkit.scaffold.origin import is_beside
 
 
 def new(
@@ -48,13 +47,13 @@ def new(
     columns = {"text_column": text, "label_column": label, "target": target}
     given |= {name: value for name, value in columns.items() if value is not None}
     chosen.check(given)
-    check_target(directory.absolute())
+    check_target(directory)
     if data is not None:
         given["data_path"] = data_path_for(directory, data, kind)
         data = data.expanduser()
     finish = kind.complete(given, data)
     project = new_project(chosen, directory, given, finish)
-    print(f"{project} is ready. Next:")
+    print(f"{directory} is ready. Next:")
     if Path.cwd() != project:
         print(f"  cd {shlex.quote(os.path.relpath(project))}")
     if "data_path" not in given:
@@ -91,6 +90,8 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
         DataError: there is no such folder or table, or it is empty.
         ProjectError: the project would lie inside the data's folder.
     """
+    from tlkit.scaffold.origin import is_beside
+
     real, root = data.expanduser().resolve(), project.resolve()
     if not real.exists():
         raise DataError(f"there is no {data}", fix=f"--data takes {kind.data_forms}")

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tlkit.cli.predict_options import EscapeFormulas
+
 
 def score(
     input_: Annotated[
@@ -52,6 +54,7 @@ def score(
         ),
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that exists.")] = False,
+    escape_formulas: EscapeFormulas = False,
     max_bad_share: Annotated[
         float, typer.Option("--max-bad-share", help="Exit with 1 when a larger share of items failed.", min=0, max=1)
     ] = 0.5,
@@ -93,6 +96,7 @@ def score(
         encoding=encoding,
         top=top,
         target=target,
+        escape_formulas=escape_formulas,
         batch_size=batch_size,
         shards=shards,
         shard_size=shard_size,

@@ -31,6 +31,12 @@ _BLOCK = 1 << 22  # bytes
 _LONGEST_MARK = 64  # bytes of a field that are looked at again at the border of two blocks
 
 
+class OtherSeparatorError(DataError):
+    """The fields of a table are separated by another character, `separator`."""
+
+    separator = ""
+
+
 class FrameFile(NamedTuple):
     """A table that was read.
 
@@ -266,11 +272,13 @@ def _check_separator(lines: list[str], names: list[str], separator: str, origin:
         if other != separator and len(counts) == 1 and counts.pop() >= max(len(names), 1):
             if len(names) > 1 and len({line.count(separator) for line in lines}) == 1:
                 continue
-            raise DataError(
+            error = OtherSeparatorError(
                 f"the fields of {origin} are separated by {word}, not by {SEPARATORS.get(separator, repr(separator))}",
                 received=lines[0].strip()[:60],
                 fix=f'pass separator="{other}"' if other != "\t" else r'pass separator="\t", or call it .tsv',
             )
+            error.separator = other
+            raise error
 
 
 def _check_rows(path: Path, origin: str, separator: str, encoding: str, width: int, spaced: bool) -> np.ndarray | None:

@@ -54,6 +54,7 @@ class ImageData(LabelledData):
         tally: how many entries were found, and what was left out by reason.
         class_weights: float32 [k], the weight of each class in the loss, or None.
         sampling: how an epoch's photos are chosen, `"shuffle"` or `"balanced"`.
+        dropped: counts of rows that were left out, by reason.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ImageData(LabelledData):
         self.seed = seed
         self.sampling = sampling
         self.origin = listing.origin
+        self.dropped = {"missing_label": listing.unlabelled}
         self._cache: CacheMode = cache
         self.tally = Tally()
         self.tally.merge(listing.tally)

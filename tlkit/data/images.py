@@ -200,11 +200,14 @@ def images_to_evaluate(
     Returns:
         An `ImageData` whose only split is `test`.
 
+    Returns:
+        An `ImageData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
+
     Raises:
         DataError: the photos show a class that the model does not know, or cannot be used.
     """
     if Path(path).suffix.lower() in (".csv", ".parquet"):
-        listing = list_table(path, path_column=path_column, label_column=label_column, root=root)
+        listing = list_table(path, path_column=path_column, label_column=label_column, root=root, leave_unlabelled=True)
     else:
         listing = list_folder(path)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)

@@ -39,6 +39,7 @@ class Listing:
         sizes: bytes of each file; empty where unknown.
         tally: how many entries were found, and what is left out by reason.
         remarks: what to say about the folders, one sentence each.
+        unlabelled: how many rows of a table were left out because they have no label.
     """
 
     paths: list[Path]
@@ -50,6 +51,7 @@ class Listing:
     sizes: list[int] = dataclasses.field(default_factory=list)
     tally: Tally = dataclasses.field(default_factory=Tally)
     remarks: tuple[str, ...] = ()
+    unlabelled: int = 0
 
     @property
     def class_names(self) -> list[str]:
@@ -148,9 +150,7 @@ def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
             count = len(paths) - had
             if not count:
                 raise DataError(
-                    "a class folder holds no images"
-                    if any((root / inside).iterdir())
-                    else "a class folder holds no files",
+                    f"a class folder holds no {'images' if any((root / inside).iterdir()) else 'files'}",
                     received=str(root / inside),
                     fix="remove the folder, or put images of the class into it",
                 )
@@ -205,6 +205,7 @@ def list_table(
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
+    leave_unlabelled: bool = False,
 ) -> Listing:
     """List the photos of a CSV or Parquet file or a DataFrame.
 
@@ -215,6 +216,7 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row; split by tlkit when left out.
         root: folder that relative paths start from; the table's own folder when left out.
+        leave_unlabelled: leave out and count rows without a label instead of refusing them.
 
     Raises:
         DataError: the table or a column is missing, a row lacks a path or label, or a photo does not exist.
@@ -228,13 +230,18 @@ def list_table(
         frame, origin, start = _read_table(file), str(table), Path(root) if root else file.parent
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
+    unlabelled = 0
+    if leave_unlabelled and label_column in frame.columns:
+        empty = _empty(frame[label_column])
+        unlabelled, frame = sum(empty), frame[[not one for one in empty]]
+        if len(frame) == 0:
+            raise DataError(f"no row of {origin} has a label", received=label_column)
     wanted = [path_column, label_column, *(column for column in (group_column, split_column) if column)]
     for column in wanted:
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
             raise DataError(f"the table has no column {column!r}", allowed=have, fix=did_you_mean(column, have) or None)
-        gone = frame[column].isna().tolist()
-        empty = [missing or not str(value).strip() for value, missing in zip(frame[column], gone, strict=True)]
+        empty = _empty(frame[column])
         if any(empty):
             raise DataError(
                 f"column {column!r} is empty in {sum(empty)} rows",
@@ -267,7 +274,13 @@ def list_table(
         tally.add(entry)
         if entry.use == "unusable":
             unusable[row] = entry
-    return Listing(paths, labels, splits, groups, origin, unusable, [entry.size for entry in entries], tally)
+    sizes = [entry.size for entry in entries]
+    return Listing(paths, labels, splits, groups, origin, unusable, sizes, tally, unlabelled=unlabelled)
+
+
+def _empty(column: pd.Series) -> list[bool]:
+    gone = column.isna().tolist()
+    return [missing or not str(value).strip() for value, missing in zip(column, gone, strict=True)]
 
 
 def class_text(value: object) -> str:

@@ -19,13 +19,13 @@ from tlkit.data.table_check import Place, check_formats, check_target_columns, c
 from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
-    are_texts,
     fit_targets,
     read_known_targets,
     read_targets,
     target_columns,
 )
 from tlkit.data.tabular_data import TabularData, check_table_options
+from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
@@ -120,7 +120,8 @@ def table_from_file(
         transform: of regression targets: `"none"`, `"log"` or `"yeo_johnson"`, or target -> transform.
         y_range: lowest and highest answer of a regression, or target -> range.
         target_kinds: target -> `"regression"`, `"single_label"` or `"multi_label"`, in place of what is inferred:
-            numbers with a fraction and whole numbers with more than 20 values are regressions, all else is classes.
+            numbers with a fraction and whole numbers with more than 20 values are regressions, all else is classes;
+            3 to 50 whole numbers are reported in `questions`.
             Two or more columns of 0 and 1 that are all `"multi_label"` make one target, `labels`.
         loss_weights: target -> weight of its loss.
         batch_size: rows a step.
@@ -151,7 +152,10 @@ def table_from_file(
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
     names = target_columns(target_specs) if target_specs else [targets] if isinstance(targets, str) else list(targets)
-    fields = reading_of(decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds=kinds)
+    numbers = {name: "continuous" for name, kind in (target_kinds or {}).items() if kind == "regression"}
+    fields = reading_of(
+        decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds={**(kinds or {}), **numbers}
+    )
     if preprocessing is not None:
         fields = _reading_of(preprocessing, target_specs or ())
     reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "reading": fields}
@@ -167,7 +171,13 @@ def table_from_file(
         if target_specs
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
     )
-    rows = split_rows(part.frame, options, **_strata(values), given=part.splits, seed=seed, place=part.place)
+    found_of_targets: list[Finding] = []
+    if not target_specs:
+        marks = {name: source.marks[name] for name in names if name in source.marks}
+        found_of_targets = target_findings(part.frame, names, marks, part.place, target_kinds)
+    strata = _strata(values)
+    classes = next((target for target in values if target.kind != "regression"), None)
+    rows = split_rows(part.frame, options, **strata, given=part.splits, seed=seed, place=part.place, target=classes)
     if events:
         date = time_column or _only_date(source, names, kinds, preprocessing)
         borders = _borders(part, date, rows, options)
@@ -177,7 +187,9 @@ def table_from_file(
         part = _Part(source, kept)
     specs = tuple(target_specs or ())
     if not specs:
-        specs = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
+        fitted = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
+        units = {name: form.unit for name, form in source.forms.items()}
+        specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
     if preprocessing is None:
         given = _given(source, names, kinds, select, options)
         inferred = infer_kinds(part.frame, names, given=given, place=part.place)
@@ -195,7 +207,7 @@ def table_from_file(
         targets=specs,
         values=values,
         kinds=inferred.kinds,
-        questions=inferred.questions,
+        questions=(*inferred.questions, *found_of_targets),
         findings=(
             *inferred.warnings,
             *form_findings(source, inferred.kinds),

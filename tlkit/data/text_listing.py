@@ -34,6 +34,7 @@ class TextListing:
         origin: where the listing came from, for messages.
         places: where each text stands, for messages: "reviews.csv row 17" (the header is row 1), or its file.
         label_columns: the labels in the order of their columns, where each has a column of its own.
+        unlabelled: how many rows were left out because they have no label.
     """
 
     texts: list[str]
@@ -44,6 +45,7 @@ class TextListing:
     origin: str
     places: list[str]
     label_columns: tuple[str, ...] | None = None
+    unlabelled: int = 0
 
     @property
     def multi_label(self) -> bool:
@@ -122,6 +124,7 @@ def list_table(
     encoding: str = "utf-8",
     quoting: Quoting = "auto",
     max_field_bytes: int = MAX_FIELD_BYTES,
+    leave_unlabelled: bool = False,
 ) -> TextListing:
     """List the labelled texts of a table.
 
@@ -144,6 +147,7 @@ def list_table(
         split_column: `train`, `val` or `test` for each row.
         time_column: a date or number for each row, for a split by time.
         encoding, quoting, max_field_bytes: as for `tlkit.data.text_files.read_columns`.
+        leave_unlabelled: leave out and count rows without a label instead of refusing the first one.
 
     Returns:
         The texts. Where there are training texts and no validation texts, these are still to be split off.
@@ -170,6 +174,13 @@ def list_table(
             for split, file in tables.items()
         ]
         origin = ", ".join(str(file) for file in tables.values())
+    unlabelled = 0
+    if leave_unlabelled and label_separator is None:
+        before = sum(len(part.places) for _, part in parts)
+        parts = [(split, _labelled(part, label_columns or [label_column])) for split, part in parts]
+        unlabelled = before - sum(len(part.places) for _, part in parts)
+        if before == unlabelled:
+            raise DataError(f"no row of {origin} has a label", received=list(label_columns or [label_column]))
     places = [place for _, part in parts for place in part.places]
 
     def column(name: str) -> list[object]:
@@ -195,7 +206,19 @@ def list_table(
         origin,
         places,
         tuple(label_columns) if label_columns else None,
+        unlabelled,
     )
+
+
+def _labelled(part: Columns, columns: Sequence[str]) -> Columns:
+    """Return the rows that have something in one of the columns."""
+    rows = [
+        row
+        for row in range(len(part.places))
+        if not all(_is_missing(value) or value == "" for value in (part.values[name][row] for name in columns))
+    ]
+    values = {name: [column[row] for row in rows] for name, column in part.values.items()}
+    return Columns(values, [part.places[row] for row in rows])
 
 
 def list_texts(

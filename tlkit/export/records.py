@@ -154,7 +154,10 @@ def not_answered(
         said: how the graph or the server put it.
     """
     if content == "text":
-        return NotAnsweredError(f"input {position + 1}", "is not a text that the export answers", ALLOWED[content])
+        reason = f": {said.splitlines()[0]}" if said else ""
+        return NotAnsweredError(
+            f"input {position + 1}", f"is not a text that the export answers{reason}", ALLOWED[content]
+        )
     limit = _LIMIT.search(said)  # what the graph itself says holds for every export
     pixels = int(limit[1]) if limit else max_pixels or MAX_PIXELS
     return NotAnsweredError(str(item), refused(data, max_pixels=pixels, name=str(item)))

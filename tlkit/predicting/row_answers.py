@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tlkit.export.short_floats import short_floats
+if TYPE_CHECKING:
+    import numpy as np
 
 THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
 
@@ -54,7 +53,9 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
 
 def _plain(values: np.ndarray) -> list[float]:
     """Return numbers with the fewest digits that stand for them."""
-    return (short_floats(values) if values.dtype == np.float32 else values).tolist()
+    from tlkit.export.short_floats import short_floats
+
+    return (short_floats(values) if values.dtype.name == "float32" else values).tolist()
 
 
 def number_columns(targets: Sequence[Any]) -> set[str]:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.errors import DataError
@@ -27,11 +28,13 @@ class Chunk(NamedTuple):
         fields: of each row, by column, as they stand in the file: text for CSV and TSV.
         places: where each stands, for messages.
         begin: how many rows of the file are before them.
+        problems: why rows could not be read, by their place in the chunk, counted from 0; their fields are empty.
     """
 
     fields: list[dict[str, Any]]
     places: list[str]
     begin: int = 0
+    problems: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,36 +45,46 @@ class RowFile:
         path: a .csv, .tsv, .csv.gz, .tsv.gz, .jsonl, .ndjson or .parquet file.
         separator: between the fields of a CSV or TSV; by the suffix when empty.
         encoding: of a text file.
+        lenient: give rows that cannot be read with their problem instead of raising the first one.
 
     Raises:
         DataError: while it is iterated, or asked for its columns: the file is missing, of another kind, or a row of it
-            is wrong.
+            is wrong. With `lenient`, what hides where the next row begins is raised all the same.
     """
 
     path: Path
     separator: str = ""
     encoding: str = "utf-8"
+    lenient: bool = False
 
     def survey(self) -> tuple[list[str], int]:
-        """Read it once; gives the columns and the number of rows."""
+        """Read it once; returns the columns and the number of rows, those that cannot be read included."""
         columns: dict[str, None] = {}
-        count = 0
-        for fields, _ in self._rows():
+        count, bad = 0, ""
+        for fields, place, problem in self._rows():
             columns |= dict.fromkeys(fields)
             count += 1
+            if problem and not bad:
+                bad = problem if problem.startswith(place) else f"{place}: {problem}"
         if not count:
             raise DataError("the table has no rows", received=str(self.path))
+        if not columns:
+            raise DataError(f"no row of the table can be read: {bad}", received=str(self.path))
         return list(columns), count
 
     def __iter__(self) -> Iterator[Chunk]:
         """Give the rows, `ROWS` at a time."""
-        chunk = Chunk([], [])
-        for fields, place in self._rows():
+        problems: dict[int, str] = {}
+        chunk = Chunk([], [], 0, problems)
+        for fields, place, problem in self._rows():
+            if problem:
+                problems[len(chunk.fields)] = problem
             chunk.fields.append(fields)
             chunk.places.append(place)
             if len(chunk.fields) == ROWS:
                 yield chunk
-                chunk = Chunk([], [], chunk.begin + len(chunk.fields))
+                problems = {}
+                chunk = Chunk([], [], chunk.begin + len(chunk.fields), problems)
         if chunk.fields:
             yield chunk
 
@@ -102,22 +115,29 @@ class RowFile:
         suffix = table_suffix(self.path)
         return None if suffix == ".parquet" else suffix
 
-    def _rows(self) -> Iterator[tuple[dict[str, Any], str]]:
+    def _rows(self) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """Yield the fields of each row, its place, and why it cannot be used."""
+        from tlkit.data.table_rows import unusable
+
         if self._suffix is not None:
-            yield from self._separated(self._suffix)
+            for fields, place, problem in self._separated(self._suffix):
+                if self.lenient and not problem:
+                    problem = unusable(fields, self.encoding)
+                yield ({} if problem else fields), place, problem
             return
         from tlkit.data.table_stream import TableStream
 
-        for row in TableStream(self.path, encoding=self.encoding):
-            yield dict(row.fields), row.place
+        for row in TableStream(self.path, encoding=self.encoding, lenient=self.lenient):
+            yield ({} if row.problem else dict(row.fields)), row.place, row.problem
 
-    def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str]]:
-        """Give the rows of a CSV or TSV, as they are read in training."""
+    def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """Yield the rows of a CSV or TSV, as they are read in training."""
         import csv
         import gzip
         import zlib
 
         from tlkit.data import frame_files
+        from tlkit.data.table_rows import no_character
         from tlkit.data.text_files import check_encoding, check_table
 
         path, origin = self.path.expanduser(), str(self.path)
@@ -128,16 +148,24 @@ class RowFile:
         separator = self.separator or ("\t" if ".tsv" in suffix else ",")
         number = 0
         try:
-            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding)
-            with frame_files.csv_text(path, self.encoding) as stream:
+            errors = "surrogateescape" if self.lenient else "strict"
+            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding, errors)
+            if broken := no_character("".join(names), self.encoding):
+                raise DataError(f"the header of {origin} holds {broken}")
+            with frame_files.csv_text(path, self.encoding, errors) as stream:
                 rows = frame_files.csv_records(stream, separator, spaced)
                 next(row for row in rows if row)  # the header
                 for number, fields in enumerate(rows, start=2):
+                    place = f"{origin} row {number}"
                     if len(fields) == len(names):
-                        yield dict(zip(names, fields, strict=True)), f"{origin} row {number}"
+                        yield dict(zip(names, fields, strict=True)), place, ""
                     elif fields:  # an empty line is no row
+                        problem = f"{len(fields)} fields where the header has {len(names)}"
+                        if self.lenient:
+                            yield {}, place, problem
+                            continue
                         raise DataError(
-                            f"{origin} row {number} has {len(fields)} fields where the header has {len(names)}",
+                            f"{place} has {problem}",
                             fix=f"a value that holds {separator!r} or a line break must be quoted",
                         )
         except csv.Error as error:
@@ -184,7 +212,7 @@ def typed(
             allowed += f" ({form.describe()})"
         if isinstance(column, Date):
             allowed = "dates as 2015-06-19 or 2015-06-19T13:05:00"
-        gone = {*missing, *getattr(column, "missing", ())}
+        gone = {"", *missing, *getattr(column, "missing", ())}
         if forms is not None and (column.dtype != "string" or isinstance(column, Date)):
             gone |= {*USUAL_MISSING, *form.missing}
         made = _read(chunk, column.name, _reader(column, form), allowed, gone, problems)
@@ -358,7 +386,7 @@ def like(chunk: Chunk, name: str, dtype: Any, reading: Reading, problems: dict[i
         allowed = "dates as 2015-06-19"
         made = _read(chunk, name, lambda value: value, allowed, missing, problems)
         moments = as_moments(pd.Series(made, dtype=object))
-        for number in moments.isna().to_numpy().nonzero()[0]:
+        for number in moments.isna().to_numpy().nonzero()[0].tolist():
             if made[number] is not None:
                 _note(problems, number, _other_type(chunk.places[number], name, made[number], allowed))
         return moments.dt.tz_localize(getattr(dtype, "tz", None) and "UTC").astype(dtype)

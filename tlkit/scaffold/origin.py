@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import tlkit
-
 #: The answer of the templates that stands for "find it out".
 AUTO = "auto"
+_PACKAGE = Path(__file__).resolve().parents[1]
 _PLAIN = re.compile(r"[\w./+~@=,:-]+")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 
@@ -32,10 +31,10 @@ def requirement_for(project: Path) -> str:
     Returns:
         A requirement as pip reads it. A tlkit that runs from its own checkout is that folder, editable.
     """
-    checkout = Path(tlkit.__file__).resolve().parents[1]
+    checkout = _PACKAGE.parent
     if (checkout / "pyproject.toml").is_file():
-        return requirement_of({"url": checkout.as_uri(), "dir_info": {"editable": True}}, tlkit.__version__, project)
-    return requirement_of(_direct_url(), tlkit.__version__, project)
+        return requirement_of({"url": checkout.as_uri(), "dir_info": {"editable": True}}, "", project)
+    return requirement_of(_direct_url(), importlib.metadata.version("tlkit"), project)
 
 
 def requirement_of(direct_url: Mapping[str, Any] | None, version: str, project: Path) -> str:
@@ -66,7 +65,8 @@ def requirement_of(direct_url: Mapping[str, Any] | None, version: str, project: 
         if folder is None:
             return _line(path_from(project, path), path)
         path = path / subdirectory if subdirectory else path
-        return ("-e " if folder.get("editable") else "") + _line(path_from(project, path, always=True), path, "")
+        written = path_from(project, path, always=True)
+        return f"-e {_line(written, path, '')}" if folder.get("editable") else _line(written, path)
     digest = (direct_url.get("archive_info", {}).get("hashes") or {}).get("sha256")
     marks = [f"sha256={digest}"] * bool(digest) + [f"subdirectory={subdirectory}"] * bool(subdirectory)
     return f"tlkit @ {_without_secrets(parts)}" + (f"#{'&'.join(marks)}" if marks else "")

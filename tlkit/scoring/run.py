@@ -213,6 +213,8 @@ def _check_output(options: Options) -> None:
         raise ConfigError("--shards and --shard-size do not go together", fix="leave out one of them")
     if options.input.exists() and out.exists() and out.samefile(options.input):
         raise ConfigError("the output is the input", received=str(out), fix="write another one")
+    if options.input.exists() and options.errors.exists() and options.errors.samefile(options.input):
+        raise ConfigError(f"{options.errors} is where failures of {out} are listed", fix="name another output")
     if options.is_folder:
         if out.is_file():
             raise ConfigError(f"{out} is a file", allowed=f"a folder, or a file with {', '.join(SUFFIXES)}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import ConfigError, ExportError, TlkitError
+from tlkit.export.manifest import version_number
 from tlkit.serving.access_log import AccessLog
 from tlkit.serving.draining import Draining
 from tlkit.serving.fleet import Fleet, FleetSettings
@@ -22,7 +23,7 @@ from tlkit.serving.metrics import PATH as METRICS_PATH
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.models_config import check_labels, parse_models_config
 from tlkit.serving.reload_config import ConfigReloader
-from tlkit.serving.served_model import ServedModel, version_number
+from tlkit.serving.served_model import ServedModel
 from tlkit.serving.status import ServingError
 from tlkit.serving.tls import Tls
 from tlkit.serving.worker_process import WorkerProcess
