@@ -47,13 +47,13 @@ def new(
     columns = {"text_column": text, "label_column": label, "target": target}
     given |= {name: value for name, value in columns.items() if value is not None}
     chosen.check(given)
-    check_target(directory.absolute())
+    check_target(directory)
     if data is not None:
         given["data_path"] = data_path_for(directory, data, kind)
         data = data.expanduser()
     finish = kind.complete(given, data)
     project = new_project(chosen, directory, given, finish)
-    print(f"{project} is ready. Next:")
+    print(f"{directory} is ready. Next:")
     if Path.cwd() != project:
         print(f"  cd {shlex.quote(os.path.relpath(project))}")
     if "data_path" not in given:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from tlkit.data.events import as_moments
 from tlkit.data.near_unique import describe_near_unique
+from tlkit.data.number_inference import find_form
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind
 from tlkit.preprocessing.date_form import DATE_FORM
@@ -22,7 +24,7 @@ _ID_ROWS = 20  # below this, "a different value in each row" says nothing
 _ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 _OTHER_DATES = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T]\d.*)?|\d{4}[./]\d{1,2}[./]\d{1,2}([ T]\d.*)?"
 _DATE_SHARE = 0.5  # of the values; the others are then mistakes
-_NUMBER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*"
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,8 @@ def infer_kinds(
     | whole numbers of which none comes twice | continuous, asked: they may be the numbers of customers |
     | 0 and 1 (or any two whole numbers) | categorical |
     | 1, 2, 3 and so on, each once | id, with a warning |
+    | whole numbers that are days, such as 20230804 | continuous, asked: date? |
+    | numbers whose zeros belong to them, such as 007 and 38.10, kept as text | categorical, asked |
     | one value, or none | ignore, with a warning |
 
     Example:
@@ -152,6 +156,9 @@ def _infer(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> 
         return ("date", "", False) if present.nunique() > 1 else _constant(present)
     if types.is_integer_dtype(column.dtype):
         return _infer_integers(present.to_numpy(np.int64), len(column))
+    if types.is_float_dtype(column.dtype) and (present % 1 == 0).all() and (present.abs() >= 2.0**53).any():
+        why = "whole numbers beyond 2**53 as floats, which have lost digits: read them as text if they are ids"
+        return ("continuous", why, True) if present.nunique() > 1 else _constant(present)
     if types.is_float_dtype(column.dtype):
         finite = present[np.isfinite(present.to_numpy(np.float64))]
         return _constant(present) if finite.nunique() < 2 else ("continuous", "", False)
@@ -175,6 +182,8 @@ def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
     if k == 1:
         return "ignore", f"always {distinct[0]}", False
     span = int(distinct[-1]) - int(distinct[0]) + 1
+    if k > 2 and _like_days(distinct):
+        return "continuous", f"whole numbers such as {distinct[0]}, which may be days: date, continuous or id?", True
     if k == rows >= _ID_ROWS and span <= 2 * k:
         return "id", "a number for each row: useless, and it leaks the order of the table", False
     if k == 2:
@@ -190,6 +199,15 @@ def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
         guess = "categorical" if even else "continuous"
         return guess, f"{k} whole numbers without gaps: categorical or continuous?", True
     return "continuous", "", False
+
+
+def _like_days(distinct: np.ndarray) -> bool:
+    """Whether whole numbers are days as 20230804 is one."""
+    if distinct[0] < 1000_01_01 or distinct[-1] > 2999_12_31:
+        return False
+    month, day = distinct // 100 % 100, distinct % 100
+    last = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+    return bool((month >= 1).all() and (month <= 12).all() and (day >= 1).all() and (day <= last[month]).all())
 
 
 def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> _Guess:
@@ -211,7 +229,7 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
         )
     if k == 1:
         return _constant(present)
-    numeric = share(_NUMBER)
+    numeric = float(counts[number_like(counts)].sum()) / len(present)
     if numeric == 1.0:
         return "categorical", f"{k} numbers kept as text: categorical, or continuous without the zeros?", True
     if numeric >= 0.5 and k > FEW_VALUES:
@@ -223,6 +241,30 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     if k > 1000 and k > 0.2 * len(present):
         return "categorical", f"{k} different texts in {len(present)} rows: categorical, hashed, or ignore?", True
     return "categorical", "", False
+
+
+def number_like(counts: pd.Series) -> np.ndarray:
+    """Say which texts are numbers: plain ones, or numbers in the form that most of them have.
+
+    Args:
+        counts: how often each different text occurs, with the texts as its index.
+
+    Returns:
+        bool [k].
+    """
+    texts = counts.index.tolist()
+    plain = np.array([_NUMBER.fullmatch(text) is not None for text in texts], bool)
+    found = find_form(dict(zip(texts, counts.tolist(), strict=True)))
+    if found is None or counts[plain].sum() >= found.share * counts.sum():
+        return plain
+
+    def reads(text: str) -> bool:
+        try:
+            return found.form.read(text) is not None
+        except ValueError:
+            return False
+
+    return np.array([reads(text) for text in texts], bool)
 
 
 def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> None:
@@ -255,8 +297,9 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
     if column.dtype == object:
         kinds = np.array([_type_of(value) for value in column], object)
     else:
-        numeric = column.str.fullmatch(_NUMBER).fillna(True).to_numpy(bool)
-        kinds = np.where(numeric, "numbers", "text").astype(object)
+        of_value = column.value_counts()
+        numbers = set(of_value.index[number_like(of_value)])
+        kinds = np.array(["numbers" if text in numbers else "text" for text in column], object)
         kinds[column.isna().to_numpy(bool)] = ""
     counts = pd.Series(kinds[kinds != ""]).value_counts()
     if len(counts) == 1:

@@ -11,11 +11,14 @@ import numpy as np
 
 from tlkit.data.events import as_moments
 from tlkit.data.splits import multi_label_split, time_split, train_val_split
+from tlkit.data.target_kinds import or_regression
 from tlkit.data.text_listing import SPLIT_NAMES
 from tlkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tlkit.data.table_targets import TargetValues
 
 _BINS = 10  # a regression's values are stratified by these many quantiles
 
@@ -78,6 +81,7 @@ def split_rows(
     given: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    target: TargetValues | None = None,
 ) -> dict[str, np.ndarray]:
     """Give every row its split.
 
@@ -93,6 +97,7 @@ def split_rows(
         given: object [n], the part that each row came in; or None.
         seed: the same seed gives the same split.
         place: says where rows stand, for messages.
+        target: what `labels` are of, for messages.
 
     Returns:
         Split -> row numbers, int64, ascending; always with `"train"`.
@@ -118,7 +123,7 @@ def split_rows(
             return rows
         rest = rows.pop("train")
 
-    divide = _divider(frame, options, labels, values, seed, place)
+    divide = _divider(frame, options, labels, values, seed, place, target)
     test_fraction = 0.0 if "test" in rows else options.test_fraction
     if test_fraction:
         rest, rows["test"] = divide(rest, test_fraction)
@@ -135,6 +140,7 @@ def _divider(
     values: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    target: TargetValues | None,
 ) -> Divide:
     if options.by_time:
         times = times_of(frame[options.time_column], str(options.time_column), place)
@@ -159,6 +165,15 @@ def _divider(
             own = np.zeros(len(rows), np.int64)
         if len(rows) < 2:
             raise DataError("there are too few rows to split", received=len(rows), allowed="2 or more")
+        if target is not None and target.class_names and values is None and counts.min() < 2:
+            row = rows[own == int(counts.argmin())]
+            label = target.class_names[int(strata[row[0]])]
+            raise DataError(
+                f"{place(row)}: a class of {target.name!r} has a single row: it cannot be in training and validation",
+                received=f"{label!r}: 1 row; {len(counts)} classes in {len(rows)} rows",
+                fix="add rows of it, remove it, or bring a validation set of your own"
+                + or_regression(target.name, target.class_names),
+            )
         return _pick(rows, train_val_split(own, part, seed))
 
     return at_random
@@ -219,9 +234,11 @@ def times_of(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        whole = pd.api.types.is_integer_dtype(column.dtype)
         numbers = column.to_numpy(np.float64, na_value=np.nan)
         bad = np.flatnonzero(~np.isfinite(numbers))
-        times = numbers
+        # Whole numbers stay exact: nanoseconds since 1970 are beyond what a float tells apart.
+        times = column.to_numpy(np.int64) if whole and not len(bad) else numbers
     else:
         moments = as_moments(column)
         bad = np.flatnonzero(moments.isna())
@@ -243,10 +260,10 @@ def border_of(value: object, name: str, times: np.ndarray) -> object:
     """
     import pandas as pd
 
-    if times.dtype.kind == "f":
+    if times.dtype.kind in "if":
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise ConfigError(f"{name} is not usable", received=value, allowed="a number, as the time_column has")
-        return float(value)
+        return value
     moment = as_moments(pd.Series([value], dtype=object)).iloc[0] if not isinstance(value, int | float) else pd.NaT
     if moment is pd.NaT or pd.isna(moment):
         raise ConfigError(f"{name} is not usable", received=value, allowed="an ISO date such as 2024-01-31")

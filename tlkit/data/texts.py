@@ -197,7 +197,7 @@ def texts_to_evaluate(
             above.
 
     Returns:
-        A `TextData` whose only split is `test`.
+        A `TextData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
 
     Raises:
         DataError: the texts show a class that the model does not know, have one label where the model gives several or
@@ -216,6 +216,7 @@ def texts_to_evaluate(
             split_column=split_column,
             encoding=encoding,
             quoting=quoting,
+            leave_unlabelled=True,
         )
     if listing.multi_label != multi_label:
         ours, theirs = ("several labels", "one class") if multi_label else ("one class", "a set of labels")
