@@ -28,14 +28,9 @@ from tlkit.data.table_targets import (
 from tlkit.data.tabular_data import TabularData, check_table_options
 from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
-<<<<<<< HEAD
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Advice, ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
 from tlkit.preprocessing.date_form import check_date_form
-=======
-from tlkit.errors import Advice, ConfigError, DataError
-from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
->>>>>>> main
 from tlkit.preprocessing.fitting import Scaling, fit_table
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
