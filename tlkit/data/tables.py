@@ -32,6 +32,7 @@ from tlkit.errors import Advice, ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
+from tlkit.preprocessing.float_digits import lost_digits
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
@@ -227,6 +228,7 @@ def table_from_file(
             *inferred.warnings,
             *form_findings(source, inferred.kinds),
             *unread,
+            *digit_findings(part.frame, preprocessing, specs),
             *leaks,
             *_split_findings(options, inferred.kinds, events),
         ),
@@ -357,6 +359,16 @@ def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
         if target.kind != "regression":
             return {"labels": target.values, "values": None}
     return {"labels": None, "values": values[0].values}
+
+
+def digit_findings(
+    frame: pd.DataFrame, preprocessing: TablePreprocessing, targets: Sequence[Target]
+) -> Iterator[Finding]:
+    """Report columns and targets whose values need more digits than float32 has."""
+    names = [column.name for column in preprocessing.columns if column.dtype == "float64"]
+    for name in [*names, *(target.name for target in targets if target.dtype == "float64")]:
+        numbers = frame[name].to_numpy(np.float64, na_value=np.nan)
+        yield Finding(name, "continuous", lost_digits(numbers))
 
 
 def _given(
