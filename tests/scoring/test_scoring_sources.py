@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import os
+import re
 
 import pandas as pd
 import pyarrow as pa
@@ -149,7 +150,7 @@ def test_a_bad_byte_below_the_header_of_rows_does_not_hide_the_header(tmp_path):
 @pytest.mark.parametrize("column", ["", "text"])
 def test_a_bad_byte_in_a_header_is_refused(tmp_path, column):
     (tmp_path / "t.csv").write_bytes(b"text,caf\xe9\n1,2\n")
-    with pytest.raises(DataError, match=r"header of .*t.csv holds a byte that is not utf-8: 0xe9; .*--encoding"):
+    with pytest.raises(DataError, match=r"header of .*t.csv holds a byte that is not utf-8: 0xe9; .*pass encoding="):
         LineTable.of(tmp_path / "t.csv", column=column)
 
 
@@ -157,9 +158,16 @@ def test_a_bad_byte_in_a_header_is_refused(tmp_path, column):
     ("mark", "told"), [(";", r"--separator ';'"), ("\t", r"--separator \$'\\t', or call it \.tsv")]
 )
 def test_another_separator_is_told_as_the_commands_option(tmp_path, mark, told):
+    from typer.main import get_command
+
+    from tlkit.cli.advice import sayer
+    from tlkit.cli.main import app
+
     (tmp_path / "t.csv").write_text(f"x{mark}y\n1{mark}2\n")
-    with pytest.raises(DataError, match=rf"not by commas.*pass {told}$"):
+    with pytest.raises(DataError, match=r'not by commas.*pass separator="') as raised:
         LineTable.of(tmp_path / "t.csv")
+    said = raised.value.message(sayer(["score", "t.csv", "out.csv"], get_command(app)))
+    assert re.search(rf"not by commas.*pass {told}$", said)
 
 
 def test_a_file_in_utf_16_is_not_told_an_encoding_that_is_refused(tmp_path):
