@@ -20,7 +20,7 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-real: setup
-	TLKIT_TEST_CACHE="$${TLKIT_CACHE:-$$HOME/.cache/tlkit}" $(BIN)/python -m pytest -m real
+	TLKIT_TEST_CACHE="$${TLKIT_CACHE:-$$HOME/.cache/tlkit}" $(BIN)/python -m pytest -m real -rs
 
 lint: setup
 	$(BIN)/ruff check .

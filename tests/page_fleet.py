@@ -52,7 +52,7 @@ HOUSES = manifest(
         "columns": [
             {"argument": "colour", "values": ["blue", "red", EVIL]},
             {"argument": "rooms", "values": ["1", "2"]},
-            {"argument": "area__m__", "median": 80.5},
+            {"argument": "area__m__", "median": 57.91999816894531},
             {"argument": "garden", "values": ["false", "true"]},
             {"argument": "built", "parts": ["year"], "years": [2012, 2014]},
             {"argument": "seen", "parts": ["year", "hour"], "years": [2014]},

@@ -193,11 +193,22 @@ class ImageDataSection(LabelledDataSection):
     """[data]: where the photos are and how they are read."""
 
     path_column: str = "path"
+    separator: Annotated[str, Field(max_length=1)] = ""
+    encoding: Annotated[str, Field(min_length=1)] = "utf-8"
     augment: Literal["none", "side_on", "top_down", "strong"] = "side_on"
     max_zoom: Annotated[float, Field(ge=1, le=4)] = 1.1
     mix: Literal["none", "mixup", "cutmix"] = "none"
     cache: Literal["auto", "memory", "off"] = "auto"
     on_error: Literal["fail", "skip"] = "fail"
+    on_duplicate: Literal["report", "drop"] = "report"
+    damaged: Literal["keep", "refuse"] = "keep"
+    max_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 40_000_000  # above it, TensorFlow's decoders refuse
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How photos are read, augmented and batched: arguments of `images_from_folder` and `images_from_table`."""
+        columns = {"path", "path_column", "label_column", "group_column", "split_column"}
+        return self.model_dump(exclude=columns)
 
 
 class ImageModelSection(PretrainedModelSection):
@@ -247,6 +258,7 @@ class TextDataSection(LabelledDataSection):
     label_separator: str = ""
     label_columns: list[Annotated[str, Field(min_length=1)]] = []
     time_column: str = ""
+    separator: Annotated[str, Field(max_length=1)] = ""
     encoding: Annotated[str, Field(min_length=1)] = "utf-8"
     quoting: Literal["auto", "minimal", "none"] = "auto"
     strip_html: bool = False
@@ -262,7 +274,7 @@ class TextDataSection(LabelledDataSection):
         """What only tables have: arguments of `texts_from_table`, None where the file says nothing."""
         optional = ("label_separator", "label_columns", "group_column", "split_column", "time_column")
         given = {name: getattr(self, name) or None for name in optional}
-        return given | {name: getattr(self, name) for name in ("text_column", "label_column", "quoting")}
+        return given | {name: getattr(self, name) for name in ("text_column", "label_column", "separator", "quoting")}
 
 
 class TextModelSection(PretrainedModelSection):

@@ -23,8 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def plain_loop(source, export: Path) -> tuple[int, float, float]:
     """Answer all items without Beam, shards, checks or output; gives items, seconds to load and seconds to answer."""
     from tlkit.export.predictor import SavedModelPredictor
+    from tlkit.predicting.row_chunks import Chunk, typed
     from tlkit.preprocessing.table import TablePreprocessing
-    from tlkit.scoring.row_chunks import Chunk, typed
     from tlkit.scoring.scorer import BATCHES
 
     began = time.perf_counter()

@@ -13,15 +13,16 @@ import tiny
 import tiny_table
 import tiny_text
 from certificates import self_signed
-from fake_serving import FakeGrpc, FakeRest, Model, Signature, export_model
+from fake_serving import FakeGrpc, FakeRest, Model, RefusedError, Signature, export_model
 
 from tlkit.cli.main import run
 from tlkit.config import load_config
 from tlkit.export import saved_model
+from tlkit.export.hostile_image import png_bomb
 from tlkit.export.manifest import Manifest
 from tlkit.export.saved_model import export_task
+from tlkit.predicting import row_chunks
 from tlkit.scaffold.new import new_project
-from tlkit.scoring import row_chunks
 from tlkit.serving.canary import CHECKS
 
 SERVERS = {"rest": FakeRest, "grpc": FakeGrpc}
@@ -294,10 +295,125 @@ def printed_error(words: list[str], capfd, code: int) -> str:
 def test_a_bad_photo_is_told_as_without_a_server(served, tmp_path, capfd):
     url = served("image")
     (tmp_path / "bad.jpg").write_bytes(b"junk")
-    words = ["predict", "../photos/1.jpg", str(tmp_path / "bad.jpg")]
-    alone = printed_error(words, capfd, 2)
-    assert printed_error([*words, "--server", url], capfd, 2) == alone
-    assert "bad.jpg is not an image" in alone
+    (tmp_path / "cut.jpg").write_bytes(tiny.photos(1)[0][:300])
+    files = [str(tmp_path / name) for name in ("bad.jpg", "cut.jpg")]
+    words = ["predict", "../photos/1.jpg", *files]
+    alone = printed_error(words, capfd, 1)
+    assert printed_error([*words, "--server", url], capfd, 1) == alone
+    assert f"failed: {files[0]} is not an image but text" in alone
+    assert f"failed: {files[1]} is truncated or corrupt (JPEG): the file ends before the image does" in alone
+    for name in files:
+        one = printed_error(["predict", name], capfd, 2)
+        assert printed_error(["predict", name, "--server", url], capfd, 2) == one
+        assert one.startswith(f"error: {name} is ")
+    strict = printed_error([*words, "--strict"], capfd, 2)
+    assert printed_error([*words, "--strict", "--server", url], capfd, 2) == strict
+    assert strict == f"error: {files[0]} is not an image but text (known formats: JPEG, PNG, GIF, BMP, WebP)\n"
+
+
+@pytest.mark.parametrize("protocol", [None, "rest", "grpc"])
+def test_a_folder_is_answered_around_what_cannot_be_used(served, tmp_path, capfd, protocol):
+    url = served("image", protocol or "rest")
+    good = tiny.photos(36)
+    for number, content in enumerate(good):
+        (tmp_path / f"{number:02}").write_bytes(content)
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "cut.png").write_bytes(good[1][:100])
+    (tmp_path / "scan.tif").write_bytes(b"II*\0" + bytes(99))
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "._00.jpg").write_bytes(good[0])
+    (tmp_path / "notes.txt").write_text("notes")
+    words = ["predict", str(tmp_path), *([] if protocol is None else ["--server", url])]
+    assert run([*words, "--json"]) == 1
+    told = capfd.readouterr()
+    answer = json.loads(told.out)
+    assert [Path(one["input"]).name for one in answer["predictions"]] == [f"{number:02}" for number in range(36)]
+    reasons = {Path(one["input"]).name: one["reason"] for one in answer["failed"]}
+    assert reasons == {
+        "empty.jpg": "is empty (0 bytes)",
+        "cut.png": "is truncated or corrupt (PNG): the file ends before the image does",
+        "gone.jpg": "cannot be read: it is a link that leads to no file",
+        "scan.tif": "is TIFF, which the exported model could not decode; convert it first, for example with "
+        "`magick scan.tif scan.jpg`",
+    }
+    assert answer["found"] == 42
+    assert answer["left_out"] == {"files that are no images": 1, "hidden files": 1}
+    assert answer["used"] == answer["answered"] + len(reasons) == 40
+    assert told.err.count("failed: ") == 4
+    assert "found 42 entries: 40 used; left out: 1 files that are no images" in told.err
+    assert run(words) == 1
+    assert capfd.readouterr().out.count("\n") == 36
+
+
+def test_damaged_photos_are_answered_and_named(served, tmp_path, capfd):
+    served("image")
+    whole = tiny.photos(1)[0]
+    (tmp_path / "grey.jpg").write_bytes(whole[:-100] + b"\xff\xd9")
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    assert run(["predict", str(tmp_path), "--json"]) == 0
+    told = capfd.readouterr()
+    predictions = json.loads(told.out)["predictions"]
+    assert [one.get("damaged") for one in predictions] == ["premature end of data segment", None]
+    assert f"warning: {tmp_path / 'grey.jpg'} decodes, but is damaged (premature end of data segment)" in told.err
+    assert "Corrupt JPEG" not in told.err
+
+
+def test_an_export_with_another_limit_of_pixels_names_it(served, tmp_path, capfd, monkeypatch):
+    served("image")
+    from tlkit.export.predictor import SavedModelPredictor
+
+    (tmp_path / "large.png").write_bytes(png_bomb(7000))
+    (tmp_path / "also.png").write_bytes(png_bomb(8000))
+    told = printed_error(["predict", str(tmp_path)], capfd, 1)
+    assert f"failed: {tmp_path / 'large.png'} has 49,000,000 pixels (7000 x 7000); allowed: 40,000,000; " in told
+    assert "has 64,000,000 pixels" in told
+    assert SavedModelPredictor(export_of(Path.cwd())).manifest.preprocessing["max_pixels"] == 40_000_000
+
+
+def refusing(signature: Signature, is_bad) -> Signature:
+    """Refuse requests in which something is bad, as a server does that cannot say which row it was."""
+
+    def function(arrays):
+        if is_bad(arrays):
+            raise RefusedError("INVALID_ARGUMENT", "the graph says: column 'built' holds no date")
+        return signature.function(arrays)
+
+    return Signature(signature.inputs, signature.outputs, function, signature.method)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_rows_that_a_server_refuses_are_listed_with_its_reason(served, models, tmp_path, monkeypatch, capfd, protocol):
+    url = served("rows", protocol)
+    real = models["rows"].signatures["predictions"]
+    other = refusing(real, lambda arrays: b"1066-10-14" in arrays["built"].tolist())
+    monkeypatch.setattr(models["rows"], "signatures", {**models["rows"].signatures, "predictions": other})
+    frame = tiny_table.tiny_frame(12, seed=3, targets=False)
+    frame.loc[[4, 9], "built"] = "1066-10-14"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    words = ["predict", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "out.csv"), "--server", url]
+    told = printed_error(words, capfd, 1)
+    assert "2 of 12 rows failed:" in told
+    assert told.count("the graph says: column 'built' holds no date") == 2
+    lines = (tmp_path / "out.errors.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["number", "5", "10"]
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 11
+    assert "the graph says" in printed_error([*words, "--strict", "--force"], capfd, 1)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_texts_that_a_server_refuses_are_listed_with_its_reason(served, models, monkeypatch, capfd, protocol):
+    url = served("text", protocol)
+    real = models["text"].signatures["serving_default"]
+    (name,) = real.inputs
+    other = refusing(real, lambda arrays: b"bad" in arrays[name].tolist())
+    monkeypatch.setattr(models["text"], "signatures", {**models["text"].signatures, "serving_default": other})
+    assert run(["predict", *TEXTS, "--json", "--server", url]) == 1
+    captured = capfd.readouterr()
+    document = json.loads(captured.out)
+    assert [answer["input"] for answer in document["predictions"]] == [TEXTS[0], TEXTS[2]]
+    assert [one["input"] for one in document["failed"]] == ["text number 2"]
+    assert "the graph says: column 'built' holds no date" in document["failed"][0]["reason"]
+    assert "text number 2: " in captured.err
 
 
 def test_photos_and_texts_need_no_tensorflow(served, capfd, without_tensorflow):
@@ -352,6 +468,9 @@ def test_photos_and_texts_need_no_project(
     )
     monkeypatch.chdir(projects[kind].parent)
     answers = json.loads(printed(["predict", *inputs, *words], capfd))
+    if kind == "image":  # a folder is named
+        assert answers["failed"] == expected["failed"] == []
+        answers, expected = answers["predictions"], expected["predictions"]
     assert [answer.pop("input") for answer in answers] == [one["input"].removeprefix("../") for one in expected]
     assert answers == [{name: one[name] for name in ("classes", "scores")} for one in expected]
 

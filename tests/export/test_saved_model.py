@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from tlkit.errors import DataError, ExportError, VerificationError
+from tlkit.errors import ConfigError, DataError, ExportError, VerificationError
 from tlkit.export import saved_model
 from tlkit.export.manifest import LABELS_PATH
 from tlkit.export.predictor import SavedModelPredictor
@@ -92,6 +92,13 @@ def test_versions_count_up_and_are_readable_by_other_users(task, tmp_path, unver
 def test_a_version_is_a_positive_integer(task, tmp_path, version):
     with pytest.raises(ExportError, match="a version is a positive integer"):
         export_task(task, tmp_path / "m", version=version)
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize(("folder", "name"), [("m", ".."), ("m", "a/../b"), ("m..n", None)])
+def test_a_name_that_no_url_can_hold_is_refused(task, tmp_path, folder, name):
+    with pytest.raises(ConfigError, match="a model's name cannot hold '..'"):
+        export_task(task, tmp_path / folder, model_name=name)
     assert listing(tmp_path) == []
 
 

@@ -26,6 +26,18 @@ def test_the_parts_make_the_whole(task):
     assert task.preprocessing.size == 32
 
 
+def test_random_weights_follow_from_the_seed(task):
+    def build(disturb):
+        keras.utils.set_random_seed(disturb)
+        built = tlkit.image_classifier("mobilenet-v2-0.35", ["ants", "bees"], size=32, weights="none", seed=3)
+        return [np.array(weight) for weight in built.model.weights]
+
+    one, again, other = build(1), build(2), [np.array(weight) for weight in task.model.weights]
+    for a, b, c in zip(one, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.array_equal(a, c) == (a.std() == 0), a.shape
+
+
 def test_groups_partition_the_layers_that_have_weights(task):
     assert [group.name for group in task.groups] == ["stem", "body", "last_block", "head"]
     in_groups = [id(v) for group in task.groups for layer in group.layers for v in layer.weights]

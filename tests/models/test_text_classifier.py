@@ -90,14 +90,18 @@ def test_an_ensemble_of_several_labels_averages_each_label():
     assert np.abs(got.sum(axis=1) - 1).max() > 0.05
 
 
-def test_dropout_repeats_for_a_seed_and_differs_between_layers():
+def test_weights_and_dropout_repeat_for_a_seed_and_differ_between_layers():
     def run(seed):
         task = text_classifier("bert-tiny-en-uncased", ["a", "b"], seed=seed, encoder_dropout=0.5, **QUICK)
-        return task.features(task.preprocessing.batch(list(SENTENCES)), training=True).numpy()
+        weights = [np.array(weight) for weight in task.backbone.weights]
+        return task.features(task.preprocessing.batch(list(SENTENCES)), training=True).numpy(), weights
 
-    first, again, other = run(3), run(3), run(4)
+    (first, weights), (again, same), (other, others) = run(3), run(3), run(4)
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+    for one, two, three in zip(weights, same, others, strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert np.array_equal(one, three) == (one.std() == 0)
 
 
 def test_precision_of_the_encoder_goes_and_comes_back(task):

@@ -7,7 +7,7 @@ import plain_models
 import pytest
 import tensorflow as tf
 
-from tlkit.serving.batching import Batcher, BatchSettings, as_serving_error
+from tlkit.serving.batching import Batcher, BatchSettings, RowLimits, as_serving_error
 from tlkit.serving.call import Call
 from tlkit.serving.servable import Servable
 from tlkit.serving.status import Code, ServingError
@@ -16,15 +16,20 @@ from tlkit.serving.status import Code, ServingError
 class Asked:
     """A request that keeps what it is answered."""
 
-    def __init__(self, value, wanted=True, **kwargs):
+    def __init__(self, value, wanted=True, over=None, **kwargs):
         feeds = {"x": np.asarray(value, np.float32)}
         self.call = Call(feeds, ("y",), lambda _: b"", rows=len(feeds["x"]), **{"batchable": True} | kwargs)
-        self.wanted = wanted
+        self.wanted, self.over, self.checked = wanted, over, 0  # `over`: at which check it is too late
         self.answered = threading.Event()
         self.answer = self.error = None
 
     def begin(self):
         return self.wanted
+
+    def check(self):
+        self.checked += 1
+        if self.over is not None and self.checked >= self.over:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "nobody waits any more")
 
     def done(self, fetched, error, runtime_us):
         assert not self.answered.is_set()
@@ -104,6 +109,137 @@ def test_only_a_bad_request_fails():
         else:
             assert request.result() == [2.0 * i]
     assert graph.sizes == [1, 7, 3, 4, 2, 1, 1, 2]
+
+
+def test_several_bad_requests_fail_each_for_itself_in_a_bounded_number_of_runs():
+    requests = [Asked([float(i)]) for i in range(16)]
+    for i in (0, 7, 8, 15):
+        requests[i] = Asked([-1.0, float(i)])
+    graph = behind_a_running_batch(BatchSettings(num_batch_threads=1), requests)
+    for i, request in enumerate(requests):
+        if i in (0, 7, 8, 15):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="a negative row"):
+                request.result()
+        else:
+            assert request.result() == [2.0 * i]
+    assert len(graph.sizes) <= 1 + 2 * len(requests)
+
+
+def test_a_run_that_took_too_long_is_not_repeated():
+    def late(feeds, fetches):
+        graph(feeds, fetches)
+        if len(feeds["x"]) > 1:
+            raise tf.errors.DeadlineExceededError(None, None, "timed out")
+        return [feeds["x"]]
+
+    graph = Graph(closed=True)
+    batcher = Batcher(late, BatchSettings(num_batch_threads=1))
+    (thread,) = start(batcher, Asked([1.0]))
+    graph.entered.acquire()
+    requests = [Asked([2.0]), Asked([3.0])]
+    for request in requests:
+        batcher.run(request)
+    graph.open.set()
+    thread.join(20)
+    assert graph.sizes == [1, 2]
+    for request in requests:
+        with pytest.raises(tf.errors.DeadlineExceededError, match="timed out"):
+            request.result()
+
+
+def test_after_a_bad_batch_only_those_who_still_wait_are_run_again():
+    requests = [Asked([1.0]), Asked([-1.0]), Asked([3.0], over=1), Asked([4.0])]
+    graph = behind_a_running_batch(BatchSettings(num_batch_threads=1), requests)
+    assert graph.sizes == [1, 4, 2, 1, 1, 1]
+    assert [requests[0].result(), requests[3].result()] == [[2.0], [8.0]]
+    with pytest.raises(ServingError, match="nobody waits any more"):
+        requests[2].result()
+
+
+@pytest.mark.parametrize("settings", [None, BatchSettings(max_batch_size=4)])
+def test_a_large_request_is_run_in_slices_and_answered_as_one(settings):
+    graph = Graph()
+    request = Asked(np.arange(10.0))
+    Batcher(graph, settings, RowLimits(slice_rows=4)).run(request)
+    assert graph.sizes == [4, 4, 2]
+    assert request.result() == [2.0 * i for i in range(10)]
+    assert request.checked == 2  # between slices
+    text = Asked([1.0])
+    text.call = Call({"x": np.array([b"a", b"bc", b""], object)}, ("y",), lambda _: b"", rows=3, batchable=True)
+    Batcher(lambda feeds, _: [feeds["x"]], settings, RowLimits(slice_rows=2)).run(text)
+    assert text.result() == [b"a", b"bc", b""]
+
+
+def test_a_slice_is_filled_up_to_an_allowed_size():
+    graph = Graph()
+    settings = BatchSettings(max_batch_size=4, allowed_batch_sizes=(2, 4))
+    request = Asked(np.arange(9.0))
+    Batcher(graph, settings, RowLimits(slice_rows=4)).run(request)
+    assert graph.sizes == [4, 4, 2]
+    assert request.result() == [2.0 * i for i in range(9)]
+
+
+def test_a_sliced_request_ends_when_nobody_waits_any_more():
+    graph = Graph()
+    request = Asked(np.arange(10.0), over=2)
+    Batcher(graph, None, RowLimits(slice_rows=2)).run(request)
+    assert graph.sizes == [2, 2]
+    with pytest.raises(ServingError, match="nobody waits any more"):
+        request.result()
+
+
+def test_a_bad_slice_fails_the_whole_request():
+    request = Asked([1.0, 2.0, -1.0, 3.0])
+    Batcher(Graph(), None, RowLimits(slice_rows=2)).run(request)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a negative row"):
+        request.result()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda x: np.sum(x),  # no rows at all
+        lambda x: x[:1],  # other rows
+        lambda x: np.ones((len(x), int(x.max()) + 1), np.float32),  # as wide as its longest row
+    ],
+)
+def test_answers_that_cannot_be_joined_are_run_as_one(answer):
+    sizes = []
+
+    def execute(feeds, fetches):
+        sizes.append(len(feeds["x"]))
+        return [np.asarray(answer(feeds["x"]))]
+
+    request = Asked([1.0, 2.0, 3.0, 4.0])
+    batcher = Batcher(execute, None, RowLimits(slice_rows=2))
+    batcher.run(request)
+    assert sizes[-1] == 4
+    assert np.array_equal(request.result(), answer(np.float32([1, 2, 3, 4])))
+    sizes.clear()
+    batcher.run(Asked([1.0, 2.0, 3.0, 4.0]))  # it is remembered
+    assert sizes == [4]
+
+
+def test_signatures_that_do_not_count_rows_are_run_as_they_are():
+    graph = Graph()
+    Batcher(graph, None, RowLimits(slice_rows=2)).run(Asked([1.0, 2.0, 3.0], batchable=False))
+    assert graph.sizes == [3]
+
+
+def test_too_many_rows_are_refused():
+    for limits, kwargs in ((RowLimits(2, 3), {}), (RowLimits(None, 3), {"lists_rows": True})):
+        batcher = Batcher(Graph(), BatchSettings(), limits)
+        message = "the request has 4 rows and the server takes at most 3 at a time: send them in parts, or start"
+        with pytest.raises(ServingError, match=message) as caught:
+            batcher.run(Asked(np.arange(4.0), **kwargs))
+        assert caught.value.code == Code.INVALID_ARGUMENT
+        fine = Asked(np.arange(3.0), **kwargs)
+        batcher.run(fine)
+        assert fine.result() == [0.0, 2.0, 4.0]
+    # The first dimension of a model that nobody verified may be samples of a sound.
+    sound = Asked(np.arange(4.0))
+    Batcher(Graph(), None, RowLimits(None, 3)).run(sound)
+    assert sound.result() == [0.0, 2.0, 4.0, 6.0]
 
 
 def test_other_inner_shapes_and_types_are_not_merged():

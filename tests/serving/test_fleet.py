@@ -9,50 +9,16 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from supervision import drive, fake_worker, until
+from supervision import ask, drive, served, states, until, version
 
-from tlkit.serving.fleet import Fleet, FleetSettings
+from tlkit.serving.fleet import Fleet
 from tlkit.serving.served_model import ServedModel
 from tlkit.serving.status import Code, ServingError
 from tlkit.serving.supervisor import Supervisor
-
-QUICK = {"poll_seconds": 0.03, "unload_seconds": 0.05}
-
-
-def version(base: Path, number: int | str, graph: str = "ok", **files: str) -> Path:
-    """Write a version as an export does: aside, then renamed."""
-    aside = base / f".tmp-{number}"
-    aside.mkdir(parents=True)
-    (aside / "saved_model.pb").write_text(graph)
-    for name, text in files.items():
-        (aside / name.replace("_json", ".json")).write_text(text)
-    return aside.rename(base / str(number))
-
-
-@asynccontextmanager
-async def served(*models: ServedModel, **settings: Any):
-    fleet = Fleet(models, FleetSettings(**{**QUICK, **settings}), spawn=fake_worker, back_off=(0.0, 0.01))
-    await fleet.start()
-    try:
-        await fleet.settled()
-        yield fleet
-    finally:
-        await fleet.stop(grace=1)
-
-
-async def ask(fleet: Fleet, body: str = "x", name: str = "m", timeout: float = 20, **which: Any) -> dict[str, Any]:
-    number = fleet.resolve(name, **which)
-    answer = await fleet.call(name, number, api="rest", method="predict", body=body.encode(), timeout=timeout)
-    return json.loads(answer.body)
-
-
-def states(fleet: Fleet, name: str = "m") -> dict[int, str]:
-    return {one.version: one.state for one in fleet.models()[name]}
 
 
 def refusal(function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Code, str]:
@@ -481,7 +447,9 @@ def test_a_version_outside_the_base_path_is_refused_with_a_status(tmp_path: Path
         async with served(ServedModel("m", tmp_path / "m")) as fleet:
             (refused,) = fleet.statuses("m", 2)
             assert (refused.state, refused.code) == ("END", Code.PERMISSION_DENIED)
-            assert "link that leaves the base path" in refused.message
+            assert refused.message == "2 is a link that leaves the base path; it is not followed"
+            (problem,) = fleet.problems()
+            assert f"{tmp_path / 'm' / '2'} is a link" in problem, "the operator reads where it is"
             assert (await ask(fleet))["version"] == 1
 
     drive(work)

@@ -4,9 +4,9 @@ import math
 import numpy as np
 import pytest
 
+from tlkit.export.short_floats import short_floats
 from tlkit.serving.json_document import parse, signature_name
 from tlkit.serving.json_tensor import BadRequestError, from_arrays, predict_body, to_arrays
-from tlkit.serving.short_floats import short_floats
 from tlkit.serving.status import Code, ServingError
 
 TWO = {"a": "float32", "b": "float32"}
@@ -89,7 +89,9 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"inputs": [18446744073709551616]}', {"x": "uint64"}, "is not of expected type: uint64"),
         ('{"inputs": ["\\ud800"]}', {"x": "string"}, "surrogate pair"),
         ('{"inputs": [1' + "0" * 400 + "]}", {"x": "float32"}, "Number too big to be stored in double"),
-        ('{"inputs": [1' + "0" * 5000 + "]}", {"x": "float32"}, "JSON Parse error"),
+        ('{"inputs": [1' + "0" * 5000 + "]}", {"x": "float32"}, "Number too big to be stored in double.$"),
+        ('{"instances": [' + "9" * 100_000 + "]}", {"x": "int64"}, "Number too big to be stored in double.$"),
+        ('{"no": {"a": -' + "9" * 100_000 + '}, "inputs": 1}', {"x": "int64"}, "Number too big to be stored in dou"),
         ("instances = [1, 2]", {"x": "float32"}, "JSON Parse error: Invalid value. at offset: 0"),
         ('{"instances": [1]}', {}, "Failed to get input map for signature: DEFAULT"),
         ('{"inputs": ' + "[" * 65 + "1" + "]" * 65 + "}", {"x": "float32"}, "unexpected level: 64"),
@@ -107,6 +109,21 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"inputs": [1]}', {"x": "string"}, "is not of expected type: string"),
         ('{"inputs": [null]}', {"x": "float32"}, "is not of expected type: float"),
         ('{"inputs": [{"b64": "!!!"}]}', {"x": "string"}, "Unable to base64 decode"),
+        (
+            '{"instances": [{"b64": "!!!"}]}',
+            {"x": "string"},
+            "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode",
+        ),
+        (
+            '{"instances": ["a", {"b64": "YQ=="}, {"b64": "Y=Q"}, {"b64": "!"}]}',
+            {"x": "string"},
+            "Failed to process element: 2 of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode",
+        ),
+        (
+            '{"instances": [{"b": "", "a": {"b64": "YQ=="}}, {"b": {"b64": "?"}, "a": "x"}]}',
+            dict.fromkeys("ab", "string"),
+            "Failed to process element: 1 key: b of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode",
+        ),
         ('{"instances": [1e400]}', {"x": "float32"}, "JSON Parse error"),
         ('{"instances": [{"a": 1}]}', TWO, "keys must be equal to: a,b"),
         ('{"instances": [{"a": 1, "b": 2, "c": 3}]}', TWO, "does not have named input: c"),

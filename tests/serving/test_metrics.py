@@ -11,7 +11,7 @@ from tlkit.serving.status import Code, ServingError
 from tlkit.serving.supervisor import _refusal
 
 LINE = re.compile(
-    r"(?:# TYPE (?P<type>[:a-z_]+) (?:counter|gauge|histogram))"
+    r"(?:# TYPE (?P<type>[:a-z_]+) (?:counter|gauge|histogram))|(?:# HELP (?P<help>[a-z_]+) [A-Z][^\n]+\.)"
     r'|(?P<name>[:a-z_]+)(?P<labels>\{[A-Za-z_]+="(?:[^"\\\n]|\\\\|\\"|\\n)*"(?:,[A-Za-z_]+="(?:[^"\\\n]|\\\\|\\"|\\n)*")*\})?'
     r" (?P<value>[0-9.e+]+)"
 )
@@ -19,7 +19,7 @@ LINE = re.compile(
 
 def parse(text):
     """Read a page as Prometheus would; gives value by name and labels."""
-    values, typed = {}, set()
+    values, typed, helped = {}, set(), set()
     assert text.endswith("\n")
     for line in text[:-1].split("\n"):
         match = LINE.fullmatch(line)
@@ -27,6 +27,11 @@ def parse(text):
         if match["type"]:
             assert match["type"] not in typed
             typed.add(match["type"])
+            assert match["type"].startswith("tlkit_") == (match["type"] in helped), line  # the help comes first
+            continue
+        if match["help"]:
+            assert match["help"] not in helped
+            helped.add(match["help"])
             continue
         assert re.sub("_(bucket|sum|count)$", "", match["name"]) in typed or match["name"] in typed, line
         key = match["name"] + (match["labels"] or "")

@@ -84,6 +84,10 @@ def test_a_file_for_a_container_is_read_with_the_folder_that_stands_for_models(t
         (config('name: "m" nme: "x"'), 'no field named "nme"'),
         (config('base_path: "m" model_platform: "tensorflow"'), "config 1 has no name"),
         (config('name: "m" model_platform: "tensorflow"'), "model 'm' has no base_path"),
+        (
+            config('name: "../m" base_path: "m" model_platform: "tensorflow"'),
+            "config 1: a model's name cannot hold '..'",
+        ),
         (config('name: "m" base_path: "m"'), "model_platform; received: ''; allowed: \"tensorflow\""),
         (config('name: "m" base_path: "m" model_platform: "pytorch"'), "received: 'pytorch'"),
         (config('name: "m" base_path: "gs://b/m" model_platform: "tensorflow"'), "only local folders are served"),

@@ -240,7 +240,7 @@ def test_loading_writes_nothing_and_reads_its_own_checkpoint(folder: Path, tmp_p
     "op",
     ["DatasetFromGraph", "DataServiceDatasetV4", "RegisterDatasetV2", "RpcClient", "FileSystemSetConfiguration",
      "ExperimentalDatasetToTFRecord", "SnapshotChunkDataset", "DistributedSave", "RecordInput", "Skipgram",
-     "DebugIdentityV3", "XlaCustomCallV2", "DumpTensor"],
+     "DebugIdentityV3", "XlaCustomCallV2", "DumpTensor", "Abort", "RpcGetValue", "SleepOp"],
 )  # fmt: skip
 def test_operations_that_reach_outside_are_known(op: str):
     meta = meta_graph_pb2.MetaGraphDef()

@@ -1,9 +1,11 @@
 """The page in headless Chromium: what it sends, what it shows, and that it runs nothing that it was told to show.
 
-Needs chromium, chromedriver and selenium (an extra of nobody but these tests), hence the marker.
+Needs chromium, chromedriver and selenium (an extra of nobody but these tests), hence the marker; without them every
+test is skipped with the name of what is missing (`make test-real` shows the reasons).
 """
 
 import base64
+import importlib.util
 import io
 import json
 import math
@@ -26,6 +28,9 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
+
+
+FIELDS = "#row-fields input, #row-fields select, #row-fields textarea"
 
 
 class Canned:
@@ -78,10 +83,16 @@ def server():
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
+    found = {"selenium": importlib.util.find_spec("selenium"), "chromium": program, "chromedriver": driver}
+    missing = [name for name, place in found.items() if not place]
+    if missing:
+        pytest.skip(
+            f"the page was not tried in a browser: {', '.join(missing)} missing (chromium and chromedriver on PATH, "
+            "Debian: apt-get install chromium chromium-driver; selenium comes with the extra dev)"
+        )
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     options.binary_location = program
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
@@ -359,6 +370,49 @@ def test_a_full_row_keeps_every_digit(shown):
     assert shown.one("#column-1").get_attribute("value") == "9007199254740993"
 
 
+def test_line_breaks_of_a_text_are_sent_as_they_are(shown):
+    shown.choose("texts")
+    shown.type("#text", "two\nlines", keys().CONTROL, keys().ENTER)
+    shown.answers()
+    assert json.loads(shown.sent())["instances"] == ["two\nlines"]
+    assert shown.one(".card h3").text == "two ↵ lines"
+    shown.choose("houses")
+    shown.type("#column-6", "one", keys().SHIFT, keys().ENTER, keys().NULL, "two")
+    shown.type("#column-0", "red")
+    shown.js(
+        """
+        const field = document.getElementById('column-0');
+        field.setSelectionRange(1, 3);
+        const clipboardData = new DataTransfer();
+        clipboardData.setData('text/plain', 'ose\\nblue');
+        const event = new ClipboardEvent('paste', {clipboardData, bubbles: true, cancelable: true});
+        if (field.dispatchEvent(event)) throw new Error('the browser would paste it on one line');
+        """
+    )
+    shown.type("#column-0", "!", keys().ENTER)
+    shown.answers(2)
+    row = json.loads(shown.sent().replace("NaN", "null"))["instances"][0]
+    assert (row["colour"], row["note"]) == ("rose\nblue!", "one\ntwo")
+    assert "colour = rose ↵ blue!, <b>note</b> = one ↵ two" in shown.all(".card .detail")[0].text
+    shown.one("#row-empty").click()
+    assert {field.get_attribute("value") for field in shown.all(FIELDS)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("57.92", "57.92"), ("1234567.9", "1,234,567.9"), ("-0.5", "-0.5"), ("16777217", "16,777,217"), ("0", "0"),
+        ("1.25e-12", "1.25e-12"), ("-1234", "-1,234"), ("3e+30", "3e+30"), ("NaN", "NaN"), ("-Infinity", "-Infinity"),
+    ],
+)  # fmt: skip
+def test_a_value_is_shown_with_the_digits_that_came(shown, value, text):
+    shown.server.answers["price"] = f'{{"predictions": [{value}]}}'
+    shown.choose("price")
+    shown.type("#column-0", "80", keys().ENTER)
+    shown.answers()
+    assert shown.one(".value").text == text
+
+
 @pytest.mark.parametrize(
     ("field", "typed", "message"),
     [
@@ -398,7 +452,7 @@ def test_one_regression_comes_without_a_name_and_is_shown_with_it(shown):
     shown.choose("price")
     shown.type("#column-0", "80", keys().ENTER)
     shown.answers()
-    assert shown.one(".group").text.split("\n") == ["price", "123,456.8"]
+    assert shown.one(".group").text.split("\n") == ["price", "123,456.78"]
 
 
 def test_a_string_that_looks_like_a_number_stays_one(shown):
@@ -483,12 +537,67 @@ def test_a_server_that_is_gone_is_said(shown):
     shown.browser.get_log("browser")  # that the request was blocked
 
 
+def test_a_page_opened_before_its_model_is_loaded_waits_and_loads_itself(shown):
+    status = page_fleet.Status
+    shown.server.fleet.served = {}
+    shown.browser.refresh()
+    shown.wait("document.getElementById('waiting').textContent.startsWith('No model is served yet')")
+    assert "turn" in shown.js("return getComputedStyle(document.getElementById('waiting'), '::before').animationName")
+    for state in ("START", "LOADING"):
+        shown.server.fleet.served = {"texts": [status(page_fleet.LARGE, state)]}
+        shown.wait(f"document.querySelector('#version option')?.textContent.includes('{state.lower()}')")
+        assert shown.one("#waiting").text.startswith(f"Loading version {page_fleet.LARGE}. The form appears here")
+        assert [panel.is_displayed() for panel in shown.all(".panel")] == [False] * 4
+    shown.server.fleet.served = {"texts": [status(page_fleet.LARGE)]}
+    shown.wait("!document.getElementById('panel-text').hidden")
+    assert shown.one("#said").get_attribute("textContent") == f"texts version {page_fleet.LARGE} is ready."
+    shown.type("#text", "x", keys().CONTROL, keys().ENTER)
+    shown.answers()
+
+
+def test_a_restart_of_the_worker_is_waited_for_and_keeps_what_was_typed(shown):
+    fleet = shown.server.fleet
+    shown.choose("houses")
+    shown.type("#column-6", "kept")
+    fleet.gone = True
+    shown.server.fail = (503, '{"error": "the model\'s process is being restarted"}')
+    shown.type("#column-6", keys().ENTER)
+    shown.answers()
+    shown.wait("document.getElementById('panel-row').hidden")
+    assert shown.one("#waiting").text == "The model's process is being restarted. This page tries again."
+    fleet.gone, shown.server.fail = False, None
+    fleet.served["houses"] = [page_fleet.Status(1, "LOADING")]
+    shown.wait("document.getElementById('waiting').textContent.startsWith('Loading version 1.')")
+    fleet.served["houses"] = [page_fleet.Status(1)]
+    shown.wait("!document.getElementById('panel-row').hidden")
+    assert shown.one("#column-6").get_attribute("value") == "kept"
+    shown.type("#column-6", keys().ENTER)
+    shown.answers(2)
+
+
+def test_a_new_version_takes_the_place_of_one_that_is_gone_unless_that_was_chosen(shown):
+    fleet, status = shown.server.fleet, page_fleet.Status
+    shown.choose("texts")
+    shown.type("#text", "typed")
+    fleet.served["texts"] = [status(page_fleet.LARGE + 1), status(page_fleet.LARGE, "END")]
+    fleet.manifests["texts", page_fleet.LARGE + 1] = page_fleet.TEXTS
+    shown.server.fail = (404, '{"error": "gone"}')
+    shown.type("#text", keys().CONTROL, keys().ENTER)
+    shown.wait(f"document.getElementById('version').value === '{page_fleet.LARGE + 1}'")
+    assert shown.one("#text").get_attribute("value") == "typed"
+    shown.choose("texts", page_fleet.LARGE)
+    assert shown.one("#waiting").text == "This version is not served any more."
+    shown.one("#choice button").click()
+    shown.wait("document.getElementById('said').textContent.includes('up to date')")
+    assert shown.one("#version").get_attribute("value") == str(page_fleet.LARGE)
+
+
 def test_versions_can_be_chosen_and_those_that_are_not_ready_say_why(shown):
     shown.choose("photos")
     assert shown.one("#version").get_attribute("value") == "3"
     assert [option.text for option in shown.all("#version option")] == ["4 (loading)", "3", "2", "1 (end)"]
     shown.choose("photos", "1")
-    assert shown.one("#waiting").text == "This version is not available: end. no variables"
+    assert shown.one("#waiting").text == "Version 1 could not be loaded: no variables"
     assert not shown.one("#panel-image").is_displayed()
     shown.server.fleet.served["photos"][0] = page_fleet.Status(4)
     shown.server.fleet.manifests["photos", 4] = page_fleet.TEXTS
@@ -536,10 +645,10 @@ def test_a_damaged_manifest_is_said_and_raw_json_offered(shown):
 def test_sample_values_fill_the_row(shown):
     shown.choose("houses")
     shown.one("#row-sample").click()
-    values = [field.get_attribute("value") for field in shown.all("#row-fields input, #row-fields select")]
-    assert values == ["blue", "1", "80.5", "false", "2014-06-15", "2014-06-15T12:00", ""]
+    values = [field.get_attribute("value") for field in shown.all(FIELDS)]
+    assert values == ["blue", "1", "57.92", "false", "2014-06-15", "2014-06-15T12:00", ""]
     shown.one("#row-empty").click()
-    values = [field.get_attribute("value") for field in shown.all("#row-fields input, #row-fields select")]
+    values = [field.get_attribute("value") for field in shown.all(FIELDS)]
     assert set(values) == {""}
 
 

@@ -55,7 +55,6 @@ def test_status_and_metadata(server):
         ("/v1/models/two/labels/stable:predict", "two", 123, "predict"),
         ("/v1/models/two/labels/c%61nary:predict", "two", 124, "predict"),
         ("/V1/Models/d%65fault/Versions/123:predict", "default", 123, "predict"),
-        ("/v1/models/default:predict?a=b", "default", 123, "predict"),
     ],
 )
 def test_a_call_reaches_the_model_that_its_path_names(server, path, name, version, method):
@@ -72,6 +71,15 @@ BIG = "9" * 5000
     [
         ("POST", "/v1/models/foo:predict", "{}", 404, "Servable not found for request: Latest(foo)"),
         ("POST", f"{PATH}/versions/9:predict", "{}", 404, f"Servable not found for request: Specific({SLASHED}, 9)"),
+        # TensorFlow Serving parses a body before it looks for the model.
+        ("POST", "/v1/models/foo:predict", "{no", 400, "JSON Parse error in a predict"),
+        ("POST", f"{PATH}/versions/9:classify", "", 400, "JSON Parse error in a classify"),
+        ("POST", "/v1/models/coming:regress", "[", 400, "JSON Parse error in a regress"),
+        # A query is a part of the path.
+        ("POST", f"{PATH}:predict?y=1", "{}", 400, f"Malformed request: POST {PATH}:predict?y=1"),
+        ("POST", "/v1/models/default?y=1:predict", "{}", 404, "Latest(default?y=1)"),
+        ("GET", f"{PATH}/metadata?y=1", None, 400, f"Malformed request: GET {PATH}/metadata?y=1"),
+        ("GET", "/v1/models/default?y=1", None, 404, "Could not find any versions of model default?y=1"),
         ("GET", f"{PATH}/versions/9", None, 404, f"Could not find version 9 of model {SLASHED}"),
         ("GET", "/v1/models/foo", None, 404, "Could not find any versions of model foo"),
         ("GET", "/v1/models/foo/metadata", None, 404, "Servable not found for request: Latest(foo)"),
@@ -289,7 +297,7 @@ def test_a_client_need_not_wait_for_continue(server):
 
 
 def test_connections_are_kept_also_after_errors_and_pipelined(server):
-    post = b"POST /v1/models/%s:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    post = b"POST /v1/models/%s:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
     with server.connect() as client:
         for name, status in ((b"default", 200), (b"foo", 404), (b"two/versions/9", 404), (b"default", 200)):
             client.sendall(post % name)
@@ -349,6 +357,19 @@ def test_a_client_that_goes_away_ends_its_call(server):
     with server.connect() as client:  # in the middle of its body
         client.sendall(b"POST /v1/models/default:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsle")
     assert server.alive()
+
+
+def test_a_server_that_stops_refuses_what_is_new_and_keeps_no_connection():
+    with fakes.Doors() as server:
+        assert call(server, "GET", f"{PATH}/metadata")[0] == 200
+        server.draining.begin()
+        for method, path in (("POST", f"{PATH}:predict"), ("GET", f"{PATH}/metadata")):
+            status, answer, headers = server.request(method, path, "{}" if method == "POST" else None)
+            assert (status, answer) == (503, {"error": "the server is stopping"})
+            assert (headers["retry-after"], headers["connection"]) == ("1", "close")
+        status, _, headers = server.request("GET", PATH)
+        assert (status, headers["connection"]) == (200, "close")
+        assert server.draining.requests == 0
 
 
 def test_a_request_has_a_deadline():

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tlkit.errors import ExportError
-from tlkit.serving.served_model import ServedModel, model_at, version_number
+from tlkit.errors import ConfigError, ExportError
+from tlkit.export.manifest import version_number
+from tlkit.serving.served_model import ServedModel, model_at
 from tlkit.serving.sources import Source
 from tlkit.serving.status import Code
 
@@ -158,6 +159,10 @@ def test_a_path_means_a_model_of_versions_or_one_version(tmp_path: Path, monkeyp
     assert model_at(Path()).name == "photos"
     version(base, 4)
     assert Source(one).look().wanted == {3: folder}  # one version was asked for
+    for name in ("..", ".", "../x", "a/./b", "a..b"):
+        with pytest.raises(ConfigError, match="a model's name cannot hold '..'"):
+            model_at(base, name)
+    assert model_at(base, "v1.5/a.b").name == "v1.5/a.b"
     with pytest.raises(ExportError, match="there is no export at .*tlkit export"):
         model_at(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()

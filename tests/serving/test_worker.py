@@ -95,6 +95,10 @@ def spin(rounds, *values):
     return {"signature_name": "spin", "inputs": {"rounds": [rounds] * len(values), "x": list(values)}}
 
 
+#: Bytes for a signature that takes tf.Examples: TensorFlow's error quotes them, and they are no text.
+RAW = {"signature_name": "classify", "instances": [{"b64": "/9j/"}]}
+
+
 def test_it_says_that_it_is_ready(front):
     assert front.ready == {"event": "ready", "tensorflow": tf.__version__, "pid": front.process.pid}
     assert front.ask("ping") == ({"id": front.sent, "code": 0}, b"")
@@ -122,6 +126,15 @@ def test_calls_by_both_doors(front):
     [
         (b"", {}, Code.INVALID_ARGUMENT, "The document is empty"),
         (plus(1), {"name": "other"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        (b"{no", {"name": "other"}, Code.INVALID_ARGUMENT, "JSON Parse error"),
+        (b"[1]", {"name": "other"}, Code.INVALID_ARGUMENT, "Is not object"),
+        ({"signature_name": 1}, {"name": "other"}, Code.INVALID_ARGUMENT, "must be a string value"),
+        # The inputs of a model that is not there are not known, the examples of any are.
+        ({"instances": []}, {"name": "other"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        ({"examples": []}, {"name": "other", "method": "regress"}, Code.INVALID_ARGUMENT, "empty array"),
+        ({"examples": [{"a": 1}]}, {"name": "other", "method": "classify"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        (b"", {"name": "other", "api": "grpc"}, Code.NOT_FOUND, "Specific(other, 1)"),
+        (RAW, {}, Code.INVALID_ARGUMENT, "Could not parse example input, value: '\\xff\\xd8\\xff'"),
         (plus(1), {"version": 2}, Code.NOT_FOUND, "Specific(plain, 2)"),
         (plus(1), {"method": "explain"}, Code.UNIMPLEMENTED, "explain"),
         (b"\xff", {"api": "grpc"}, Code.INVALID_ARGUMENT, "PredictRequest"),
@@ -182,6 +195,25 @@ def test_batches_answer_everyone(front):
     assert "a negative row" in header["message"]
     front.answer(blocker)
     front.ask("unload", name="batched", version=1)
+
+
+def test_large_requests_are_run_in_slices_and_refused_beyond_a_limit(front):
+    assert front.load(plain_models.shared_model(), "sliced", max_batch=2, max_rows=5)["code"] == 0
+    header, answer = front.call(plus(*range(5)), name="sliced")
+    assert (header["rows"], answer) == (5, {"predictions": [[i + 1.0] for i in range(5)]})
+    header, _ = front.call(plus(*range(6)), name="sliced")
+    assert header["code"] == Code.INVALID_ARGUMENT
+    assert header["message"].startswith("the request has 6 rows and the server takes at most 5 at a time")
+    classify = {"signature_name": "classify", "examples": [{"row": i % 2} for i in range(5)]}
+    assert len(front.call(classify, name="sliced", method="classify")[1]["results"]) == 5
+    identity = front.start(spin(LONG, *range(5)), name="sliced")  # three slices of a second or so
+    assert front.call(plus(1), name="sliced")[1] == {"predictions": [[2.0]]}
+    front.send("cancel")  # of nothing
+    front.connection.sendall(wire.pack({"op": "cancel", "id": identity}))
+    assert front.answer(identity)[0]["code"] == Code.CANCELLED
+    header, _ = front.call(spin(LONG, *range(5)), name="sliced", timeout=0.2)
+    assert (header["code"], "longer than its timeout" in header["message"]) == (Code.DEADLINE_EXCEEDED, True)
+    front.ask("unload", name="sliced", version=1)
 
 
 def test_a_full_queue_is_told(front):

@@ -420,6 +420,25 @@ def test_unusable_arguments_are_named(folder, arguments, message):
         learn.fit(*arguments)
 
 
+def test_an_accumulation_without_an_update_is_refused_before_anything_is_trained(folder, caplog):
+    task, data = frozen_task(), load(folder)
+    before = values(task)
+    learn = tlkit.Learner(task, data, accumulate=2 * data.steps_per_epoch + 1)
+    with pytest.raises(ConfigError, match=r"accumulate is larger than the training.*from 1 to 8; lower accumulate"):
+        learn.fit(2, 0.1)
+    for epochs, frozen_epochs in ((1, 3), (3, 1)):
+        with pytest.raises(ConfigError, match="accumulate is larger than the training"):
+            learn.fine_tune(epochs, frozen_epochs=frozen_epochs)
+    own = tlkit.Learner(task, data, optimizer=lambda rate: keras.optimizers.SGD(rate, gradient_accumulation_steps=9))
+    with pytest.raises(ConfigError, match="accumulate is larger than the training"):
+        own.fit(2, 0.1)
+    assert same(before, values(task))
+    with caplog.at_level("INFO", logger="tlkit"):
+        learn.fit(3, 0.1)
+    assert "an update after every 9 of 12 batches" in caplog.text
+    assert not same(before, values(task))
+
+
 def test_task_and_data_must_belong_together(folder):
     with pytest.raises(ConfigError, match="task and data have other classes"):
         tlkit.Learner(tiny_task(("a", "b")), load(folder))

@@ -29,11 +29,11 @@ def line(optimizer=None):
     return model
 
 
-def batches(scale=1.0):
+def batches(scale=1.0, size=16):
     random_numbers = np.random.default_rng(0)
     x = random_numbers.normal(size=(64, 3)).astype("float32")
     y = scale * x @ np.array([[1.0], [-2.0], [0.5]], "float32")
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
 
 
 def everything(model):
@@ -129,6 +129,18 @@ def test_the_sweep_stops_when_the_loss_runs_away_unless_told_not_to():
     assert found.smoothed[-1] > 4 * found.smoothed.min()
     assert 1e-3 < found.suggestion < 1.0
     assert len(find_lr(line(), batches(), start=1e-4, end=10, steps=100, stop_at=None).rates) == 100
+
+
+def test_with_accumulation_each_rate_takes_the_batches_of_one_update():
+    whole = find_lr(line(), batches(size=32), start=1e-4, end=0.1, steps=12)
+    model = line(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2))
+    model.fit(batches().take(1), verbose=0)  # leaves half of an update
+    model.layers[-1].set_weights(line().layers[-1].get_weights())
+    before = everything(model)
+    halves = find_lr(model, batches(), start=1e-4, end=0.1, steps=12)
+    np.testing.assert_allclose(halves.losses, whole.losses, rtol=1e-4)
+    assert whole.losses[-1] < 0.9 * whole.losses[0]
+    assert_same(before, everything(model))
 
 
 def test_steepest_finds_the_fastest_fall_of_a_known_curve():

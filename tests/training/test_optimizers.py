@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tlkit import schedules
 from tlkit.callbacks.dial import momentum_name
 from tlkit.errors import ConfigError
-from tlkit.training.optimizers import group_optimizer
+from tlkit.training.optimizers import begin_accumulation, group_optimizer
 from tlkit.training.plan import make_plan
 
 SHAPES = ((4, 3), (3,), (3, 2), (2,))
@@ -263,6 +263,28 @@ def test_a_group_that_is_left_out_keeps_its_count_and_its_slots():
     assert optimizer._counts.numpy().tolist() == [1, 3]
     for key, slot in optimizer._slots.items():
         assert np.array_equal(np.array(slot), slots[key]) == (key[0] in first), key
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_a_new_stage_begins_a_new_update(name):
+    variables, others = fresh_variables(), fresh_variables()
+    optimizer, fresh = (
+        grouped(lambda: MAKERS[name](gradient_accumulation_steps=3), own, rates=[0.01] * 9)
+        for own in (variables, others)
+    )
+    for step in (5, 6):  # left over when a stage ended
+        optimizer.apply(gradients(step), variables)
+    begin_accumulation(optimizer)
+    for step in range(6):
+        for one, own in ((optimizer, variables), (fresh, others)):
+            one.apply(gradients(step), own)
+        for one, other in zip(arrays(variables), arrays(others), strict=True):
+            assert_equal_steps(name, one, other)
+    assert not np.array_equal(arrays(variables)[0], arrays(fresh_variables())[0])
+    plain = grouped(MAKERS[name], fresh_variables())
+    plain.apply(gradients(0), plain.covered)
+    begin_accumulation(plain)
+    assert int(plain._iterations) == 1
 
 
 @pytest.mark.parametrize("every", [1, 2])

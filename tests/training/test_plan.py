@@ -158,6 +158,32 @@ def test_what_cannot_be_run_is_named_before_training(epochs, lr, options, messag
         plan(epochs, lr, **options)
 
 
+TOO_LARGE = (
+    "accumulate is larger than the training: no weight would change; received: .*'accumulate': {}, 'batches': {}"
+)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "lr", "options", "message"),
+    [
+        (
+            2,
+            0.1,
+            {"accumulate": 9},
+            TOO_LARGE.format(9, 8) + ".*'epochs': 2.*allowed: accumulate from 1 to 8; lower accum",
+        ),
+        (2, 0.1, {"cycle_len": 1, "cycle_mult": 3, "accumulate": 5}, "a cycle of the training.*from 1 to 4"),
+        (3, None, {"callbacks": [CYCLICAL], "accumulate": 5}, "a cycle of the training.*'batches': 4.*from 1 to 4"),
+        (1, CONSTANT, {"accumulate": 5}, "larger than the training"),
+    ],
+)
+def test_an_accumulation_that_leaves_no_update_is_refused(epochs, lr, options, message):
+    with pytest.raises(ConfigError, match=message):
+        plan(epochs, lr, **options)
+    most = options["accumulate"] - 1
+    assert len(plan(epochs, lr, **{**options, "accumulate": most}).rates) >= most
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1])
 def test_a_schedule_that_gives_unusable_rates_is_an_error(value):
     class Odd(Addons):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ import tensorflow as tf
 from tlkit.callbacks.dial import inner_optimizer, momentum_now
 from tlkit.errors import ConfigError, check_choice
 from tlkit.report import plots
+from tlkit.separated import separated_writer
 
 
 class Recorder(keras.callbacks.Callback):
@@ -174,10 +174,10 @@ class Recorder(keras.callbacks.Callback):
                 "the file exists", received=str(path), fix="take another name, or overwrite=True"
             ) from None
         with file:
-            writer = csv.writer(file)
-            writer.writerow(("step", "learning_rate", "momentum", "loss"))
+            write = separated_writer(file)
+            write(("step", "learning_rate", "momentum", "loss"))
             for step, row in enumerate(zip(self.rates, self.momentums, self.losses, strict=True)):
-                writer.writerow((step, *("" if math.isnan(value) else repr(value) for value in row)))
+                write((step, *("" if math.isnan(value) else repr(value) for value in row)))
         return path
 
     def to_tensorboard(self, folder: str | Path) -> Path:

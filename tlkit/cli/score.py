@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tlkit.cli.column_options import Encoding, Separator, Text, check_separator
+from tlkit.cli.predict_options import EscapeFormulas
+
 
 def score(
     input_: Annotated[
@@ -24,9 +27,7 @@ def score(
     model: Annotated[
         Path | None, typer.Option("--model", help="An export, or its folder of versions; the project's by default.")
     ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="The column of the texts; 'text' when left out.", metavar="COLUMN")
-    ] = None,
+    text: Text = None,
     top: Annotated[
         int | None, typer.Option("--top", help="Write the best N classes instead of a score for each.", min=1)
     ] = None,
@@ -41,10 +42,8 @@ def score(
     form: Annotated[
         str, typer.Option("--format", help="Of the shards of a folder: parquet, csv or jsonl.")
     ] = "parquet",
-    separator: Annotated[
-        str, typer.Option("--separator", help="Between the fields of a CSV or TSV; by the suffix when left out.")
-    ] = "",
-    encoding: Annotated[str, typer.Option("--encoding", help="Of a text file.")] = "utf-8",
+    separator: Separator = None,
+    encoding: Encoding = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -52,6 +51,7 @@ def score(
         ),
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that exists.")] = False,
+    escape_formulas: EscapeFormulas = False,
     max_bad_share: Annotated[
         float, typer.Option("--max-bad-share", help="Exit with 1 when a larger share of items failed.", min=0, max=1)
     ] = 0.5,
@@ -72,7 +72,7 @@ def score(
               tlkit score reviews.csv scored.csv --model saved_models/reviews --text review
               tlkit score rows.parquet scored/ --runner FlinkRunner -- --flink_master=localhost:8081
     """
-    from tlkit.cli.output import note, print_json, stdout_to_stderr
+    from tlkit.cli.output import native_noise_filtered, note, print_json, stdout_to_stderr
     from tlkit.errors import ConfigError, check_choice
     from tlkit.scoring.run import Options, run_scoring
 
@@ -81,18 +81,18 @@ def score(
             "scoring writes files, nothing to stdout", received="-", fix="name one, such as scored.csv, or a folder"
         )
     check_choice("--format", form, ("parquet", "csv", "jsonl"))
-    if separator and len(separator) != 1:
-        raise ConfigError("--separator is one character", received=separator)
+    check_separator(separator)
     options = Options(
         input=input_,
         output=output,
         model=model if model is not None else _project_export_dir(),
         form=form,
         text=text,
-        separator=separator,
-        encoding=encoding,
+        separator=separator or "",
+        encoding=encoding or "utf-8",
         top=top,
         target=target,
+        escape_formulas=escape_formulas,
         batch_size=batch_size,
         shards=shards,
         shard_size=shard_size,
@@ -102,7 +102,7 @@ def score(
         workers=workers,
         flags=tuple(flags or ()),
     )
-    with stdout_to_stderr():
+    with native_noise_filtered(), stdout_to_stderr():
         try:
             summary = run_scoring(options, begun=_progress)
         except KeyboardInterrupt:
@@ -138,10 +138,17 @@ def _project_export_dir() -> Path:
 
 def _told(summary: dict[str, Any]) -> Iterator[str]:
     """Give the lines that a person reads."""
+    from tlkit.walk import counts_line
+
     rate = summary["items_per_second"]
     speed = f", {rate:,.1f} items/s" if rate else ""
     counts = f"{summary['scored']:,} of {summary['items']:,} items scored, {summary['failed']:,} failed"
     yield f"{summary['output']}: {counts}"
+    if summary["damaged"]:
+        names = "; ".join(summary["damaged_items"])
+        yield f"{summary['damaged']:,} of them decode, but are damaged: {names}"
+    if summary["entries"]:
+        yield counts_line(summary["entries"])
     if summary["errors"]:
         yield f"{summary['errors']}: what failed, and why"
     reused = f" ({summary['reused']:,} items were scored before)" if summary["reused"] else ""

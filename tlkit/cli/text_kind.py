@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.kinds import Kind
+from tlkit.cli.kinds import Gathered, Kind
 from tlkit.errors import ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class TextKind(Kind):
         if data is not None and data.is_dir():
             files = [file for file in sorted(data.glob("train*")) if file.suffix.lower() in self.suffixes]
         for file in files:
-            columns = TableStream(file, encoding=answers.get("encoding", "utf-8")).columns
+            encoding, separator = answers.get("encoding", "utf-8"), answers.get("separator", "")
+            columns = TableStream(file, encoding=encoding, separator=separator).columns
             for column in (answers.get("text_column", "text"), answers.get("label_column", "label")):
                 if column not in columns:
                     raise missing_column(column, columns, str(file))
@@ -67,10 +68,20 @@ class TextKind(Kind):
 
     def inputs(self, words: Sequence[str]) -> list[str]:
         """Give the words: each is a text."""
+        found = self.gathered(words)
+        for name, reason in found.failed:
+            raise DataError(f"{name} {reason}")
+        return found.items
+
+    def gathered(self, words: Sequence[str]) -> Gathered:
+        """Give the words that are texts, beside those that are not."""
+        found = Gathered([], [])
         for number, word in enumerate(words, 1):
             if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that the terminal could not decode
-                raise DataError(f"text number {number} is not valid UTF-8", received=ascii(word))
-        return list(words)
+                found.failed.append((self.called(number), f"is not valid UTF-8; received: {word!a}"))
+            else:
+                found.items.append(word)
+        return found
 
     def prepared(self, task: Task, items: Sequence[str]) -> Any:
         """Tokenize texts: int32 [B, T]."""
@@ -85,7 +96,8 @@ class TextKind(Kind):
 
     def table_options(self, config: Any) -> dict[str, Any]:
         """Read tables as the training data."""
-        return {"encoding": config.data.encoding, "quoting": config.data.quoting}
+        data = config.data
+        return {"encoding": data.encoding, "quoting": data.quoting, "separator": data.separator}
 
     def item(self, value: object, place: str, column: str, folder: Path) -> str:
         """Give the text, which may be empty."""
@@ -100,7 +112,7 @@ class TextKind(Kind):
         from tlkit.data.texts import texts_to_evaluate
 
         columns = config.data.columns
-        own = {"text_column", "label_column", "label_separator", "label_columns", "quoting"}
+        own = {"text_column", "label_column", "label_separator", "label_columns", "separator", "quoting"}
         reading = {name: value for name, value in columns.items() if name in own}
         if columns["split_column"] and path.is_file():
             there = TableStream(path, **self.table_options(config)).columns

@@ -18,14 +18,14 @@ def train(
 
     Example:  tlkit train --set train.finetune_epochs=0
     """
-    from tlkit.cli.output import import_tensorflow, note
+    from tlkit.cli.output import import_tensorflow, native_noise_filtered, note
     from tlkit.cli.project import find_project
 
     project = find_project(overrides=overrides or ())
     config = project.config
     project.kind.check_training(config)
     import_tensorflow()
-    with project.code() as code:
+    with native_noise_filtered(), project.code() as code:
         try:
             code.train.main(config, resume=resume)
         except KeyboardInterrupt:

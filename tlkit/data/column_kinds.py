@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from tlkit.data.events import as_moments
+from tlkit.data.near_unique import describe_near_unique
 from tlkit.data.number_inference import find_form
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind
@@ -75,7 +76,7 @@ def infer_kinds(
     |---|---|
     | true and false | boolean |
     | text that repeats | categorical |
-    | text with almost one value a row | id, with a warning: it would be learned by heart |
+    | text with almost one value a row | id, with a warning that says why (see `describe_near_unique`) |
     | ISO dates (half of the values; all must then be) | date |
     | numbers with a fraction, many whole numbers | continuous |
     | 3 to 50 whole numbers, or codes without gaps that come equally often | asked, with a guess |
@@ -234,8 +235,7 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     if numeric >= 0.5 and k > FEW_VALUES:
         raise mixed_types(column, name, place)
     if k > 0.9 * len(present) and len(present) >= _ID_ROWS:
-        long = texts.str.len().mean() > 40
-        return "id", f"{'free text' if long else 'almost one value a row'}: useless, and it leaks", False
+        return *describe_near_unique(texts), False
     if numeric >= 0.5:
         return "categorical", f"{k} values, most of them numbers: categorical, or are some of them mistakes?", True
     if k > 1000 and k > 0.2 * len(present):

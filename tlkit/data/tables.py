@@ -27,7 +27,7 @@ from tlkit.data.table_targets import (
 from tlkit.data.tabular_data import TabularData, check_table_options
 from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Advice, ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
 from tlkit.preprocessing.fitting import Scaling, fit_table
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
@@ -448,7 +448,11 @@ def _only_date(
         found = infer_kinds(source.frame[rest], targets, place=source.place)
         dates = [name for name, kind in found.kinds.items() if kind == "date"]
     if len(dates) != 1:
-        raise ConfigError("events need to know the column of their days", received=dates, fix="name it as time_column")
+        raise ConfigError(
+            "events need to know the column of their days",
+            received=dates,
+            fix=Advice("{}", "time_column", dates[0] if dates else None),
+        )
     return dates[0]
 
 

@@ -62,6 +62,7 @@ class TextData(LabelledData):
         report: empty texts and copies that were found.
         class_weights: float32 [k], the weight of each class in the loss, or None.
         sampling: how an epoch's texts are chosen, `"shuffle"` or `"balanced"`.
+        dropped: counts of rows that were left out, by reason.
     """
 
     augmentation: Augmentation | None = None
@@ -87,6 +88,7 @@ class TextData(LabelledData):
         self.sampling = sampling
         self.multi_label = listing.multi_label
         self.origin = listing.origin
+        self.dropped = {"missing_label": listing.unlabelled}
         self._listing = listing
         copies = copy_numbers(listing.texts)
         rows, empty = assign_splits(listing, copies, val_fraction, seed)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tlkit.data.listing import SPLIT_FOLDERS, class_text
 from tlkit.data.table_rows import Quoting
 from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
-from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,7 @@ class TextListing:
         origin: where the listing came from, for messages.
         places: where each text stands, for messages: "reviews.csv row 17" (the header is row 1), or its file.
         label_columns: the labels in the order of their columns, where each has a column of its own.
+        unlabelled: how many rows were left out because they have no label.
     """
 
     texts: list[str]
@@ -44,6 +45,7 @@ class TextListing:
     origin: str
     places: list[str]
     label_columns: tuple[str, ...] | None = None
+    unlabelled: int = 0
 
     @property
     def multi_label(self) -> bool:
@@ -105,7 +107,9 @@ class TextListing:
             if name not in trained:
                 raise DataError("no training text has this label", received=name)
         if len(names) < 2:
-            fix = "name the column as label_column for a yes or no" if self.multi_label else None
+            fix = (
+                Advice("for a yes or no, {}", "label_column", names[0] if names else None) if self.multi_label else None
+            )
             raise DataError("a classifier needs at least two classes", received=names, fix=fix)
 
 
@@ -122,6 +126,8 @@ def list_table(
     encoding: str = "utf-8",
     quoting: Quoting = "auto",
     max_field_bytes: int = MAX_FIELD_BYTES,
+    leave_unlabelled: bool = False,
+    separator: str = "",
 ) -> TextListing:
     """List the labelled texts of a table.
 
@@ -143,7 +149,8 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row.
         time_column: a date or number for each row, for a split by time.
-        encoding, quoting, max_field_bytes: as for `tlkit.data.text_files.read_columns`.
+        encoding, quoting, max_field_bytes, separator: as for `tlkit.data.text_files.read_columns`.
+        leave_unlabelled: leave out and count rows without a label instead of refusing the first one.
 
     Returns:
         The texts. Where there are training texts and no validation texts, these are still to be split off.
@@ -165,11 +172,17 @@ def list_table(
         tables = split_files(table)
         if split_column and None not in tables:
             raise ConfigError("there are a file for each split and a split_column", received=split_column)
-        parts = [
-            (split, read_columns(file, wanted, encoding=encoding, quoting=quoting, max_field_bytes=max_field_bytes))
-            for split, file in tables.items()
-        ]
+        reading: dict[str, Any] = {"encoding": encoding, "quoting": quoting, "separator": separator}
+        reading["max_field_bytes"] = max_field_bytes
+        parts = [(split, read_columns(file, wanted, **reading)) for split, file in tables.items()]
         origin = ", ".join(str(file) for file in tables.values())
+    unlabelled = 0
+    if leave_unlabelled and label_separator is None:
+        before = sum(len(part.places) for _, part in parts)
+        parts = [(split, _labelled(part, label_columns or [label_column])) for split, part in parts]
+        unlabelled = before - sum(len(part.places) for _, part in parts)
+        if before == unlabelled:
+            raise DataError(f"no row of {origin} has a label", received=list(label_columns or [label_column]))
     places = [place for _, part in parts for place in part.places]
 
     def column(name: str) -> list[object]:
@@ -195,7 +208,19 @@ def list_table(
         origin,
         places,
         tuple(label_columns) if label_columns else None,
+        unlabelled,
     )
+
+
+def _labelled(part: Columns, columns: Sequence[str]) -> Columns:
+    """Return the rows that have something in one of the columns."""
+    rows = [
+        row
+        for row in range(len(part.places))
+        if not all(_is_missing(value) or value == "" for value in (part.values[name][row] for name in columns))
+    ]
+    values = {name: [column[row] for row in rows] for name, column in part.values.items()}
+    return Columns(values, [part.places[row] for row in rows])
 
 
 def list_texts(

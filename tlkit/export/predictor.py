@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import DataError, ExportError
+from tlkit.export.graph_errors import graph_errors
 from tlkit.export.manifest import Manifest, resolve_export
 from tlkit.export.records import ALLOWED, file_content, not_answered, path_of, records_of, text_content
 from tlkit.export.text_ops import FIX, provide_ops
@@ -130,7 +131,8 @@ class SavedModelPredictor:
         found = [np.zeros([0, len(self.manifest.labels)], np.float32)]
         for start in range(0, len(frame), rows_at_once):
             columns = self._table.to_arguments(frame.iloc[start : start + rows_at_once])
-            found.append(signature(**self._tensors(columns))[interface.answers].numpy())
+            with graph_errors():
+                found.append(signature(**self._tensors(columns))[interface.answers].numpy())
         answers = np.concatenate(found)
         named, first = {interface.answers: answers}, 0
         for output in interface.outputs:
@@ -153,7 +155,8 @@ class SavedModelPredictor:
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
             columns = self._table.to_arguments(frame.iloc[start : start + self.batch_size])
-            found = {key: value.numpy() for key, value in self._signature(**self._tensors(columns)).items()}
+            with graph_errors():
+                found = {key: value.numpy() for key, value in self._signature(**self._tensors(columns)).items()}
             answers += records_of([dict(row) for row in part], found, outputs, top)
         return answers
 
@@ -171,10 +174,17 @@ class SavedModelPredictor:
 
     def _run(self, contents: list[bytes], given: list[tuple[Any, int]]) -> dict[str, np.ndarray]:
         try:
-            answer = self._signature(**{self.manifest.interface.input: tf.constant(contents, tf.string)})
+            with graph_errors():
+                answer = self._signature(**{self.manifest.interface.input: tf.constant(contents, tf.string)})
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if len(contents) > 1:  # the error does not say which one it was
                 for content, one in zip(contents, given, strict=True):
                     self._run([content], [one])
-            raise not_answered(*given[0], self.manifest.interface.content) from error
+            raise not_answered(
+                *given[0],
+                self.manifest.interface.content,
+                data=contents[0],
+                max_pixels=self.manifest.preprocessing.get("max_pixels"),
+                said=str(error),
+            ) from error
         return {name: value.numpy() for name, value in answer.items()}

@@ -27,7 +27,15 @@ from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.golden import golden_contents, golden_examples
 from tlkit.export.interface import interface_of
-from tlkit.export.manifest import Manifest, is_version_name, sha256_of_files, versions
+from tlkit.export.manifest import (
+    Manifest,
+    MemoryUse,
+    sha256_of_files,
+    version_folders,
+    version_number,
+    versions,
+)
+from tlkit.export.model_name import check_model_name
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
 from tlkit.export.warmup import warmup_examples, write_warmup
@@ -83,19 +91,19 @@ def export_task(
         The version folder.
 
     Raises:
-        ConfigError: the arguments of the test-time augmentation are not usable.
+        ConfigError: the model's name or the arguments of the test-time augmentation are not usable.
         ExportError: other bad arguments, a stock server could not run the task's preprocessing, the version exists,
             or the disk is full.
         VerificationError: a check failed; nothing was published.
     """
     base = Path(base_dir)
-    _check_arguments(task, base, version, max_batch)
+    name = model_name or base.resolve().name
+    _check_arguments(task, base, name, version, max_batch)
     views = _averaged_views(tta, tta_beta, augmentation)
     if views is not None and interface_of(task).content != "image":
         raise ConfigError("test-time augmentation changes photos; this model reads none", fix="leave tta out")
     with _new_folders_undone(base):
         _remove_stale(base)
-        name = model_name or base.resolve().name
         with _working_folder(base, version) as tmp:
             _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views)
             _sync(tmp)
@@ -103,16 +111,17 @@ def export_task(
             return _publish(tmp, base, version)
 
 
-def _check_arguments(task: Task, base: Path, version: int | None, max_batch: int) -> None:
+def _check_arguments(task: Task, base: Path, name: str, version: int | None, max_batch: int) -> None:
     interface_of(task)
+    check_model_name(name)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise ExportError("a version is a positive integer", received=version, allowed="1, 2, 3, ...")
     if not isinstance(max_batch, int) or not 1 <= max_batch <= 4096:
         raise ExportError("max_batch is out of range", received=max_batch, allowed="1 to 4096")
     if base.exists() and not base.is_dir():
         raise ExportError(f"{base} is a file, not a folder for versions", fix="choose another folder")
-    if version is not None and os.path.lexists(base / str(version)):
-        raise _exists(base / str(version))
+    if version is not None and (there := _occupant(base, version)) is not None:
+        raise _exists(there, version)
     bad = [name for name in task.class_names if not name.strip() or "\n" in name or "\r" in name]
     if bad:
         raise ExportError("a class name is empty or spans lines", received=bad[0], fix="rename the class")
@@ -131,9 +140,16 @@ def _averaged_views(tta: int, beta: float, augmentation: Augmentation | None) ->
     return AveragedViews(tta, beta, augmentation)
 
 
-def _exists(path: Path) -> ExportError:
+def _occupant(base: Path, version: int) -> Path | None:
+    """Return what stands where a version would be written, or is that version under a name with leading zeros."""
+    target = base / str(version)
+    return target if os.path.lexists(target) else version_folders(base).get(version)
+
+
+def _exists(path: Path, version: int) -> ExportError:
+    called = "" if path.name == str(version) else f" as {path.name}"
     return ExportError(
-        f"version {path.name} exists already in {path.parent}",
+        f"version {version} exists already in {path.parent}{called}",
         fix="leave the version out to get the next free number; published versions are never overwritten",
     )
 
@@ -267,19 +283,28 @@ def _plain(value: Any) -> Any:
 
 
 def _verify(tmp: Path) -> None:
-    failed = [check for check in verify_export(tmp) if not check.ok]
+    """Refuse an export that fails a check; write what its verification took into the manifest."""
+    checks = verify_export(tmp)
+    failed = [check for check in checks if not check.ok]
     if failed:
         raise VerificationError(
             "the export was not published, "
             + ("a check failed: " if len(failed) == 1 else f"{len(failed)} checks failed: ")
             + "; ".join(f"{check.name} ({check.reason})" for check in failed[:3])
         )
+    found = next((check.memory for check in checks if check.memory), None)
+    if found is not None:
+        manifest = Manifest.read(tmp)
+        manifest.model_copy(update={"memory": MemoryUse(**found)}).write(tmp)
+        _sync(tmp)
 
 
 def _publish(tmp: Path, base: Path, version: int | None) -> Path:
     while True:
-        target = base / str(version if version is not None else max(versions(base), default=0) + 1)
-        if not os.path.lexists(target):
+        number = version if version is not None else max(versions(base), default=0) + 1
+        target = base / str(number)
+        occupant = _occupant(base, number)
+        if occupant is None:
             try:
                 tmp.rename(target)  # fails if another exporter has just put a version there
             except OSError as error:
@@ -289,8 +314,8 @@ def _publish(tmp: Path, base: Path, version: int | None) -> Path:
                 _sync_folder(base)
                 return target
         if version is not None:
-            raise _exists(target)
-        if not is_version_name(str(int(target.name) + 1)):
+            raise _exists(occupant or target, version)
+        if version_number(str(number + 1)) is None:
             raise ExportError(f"there is no version number left in {base}")
         if target.exists() and not target.is_dir():
             raise ExportError(f"{target} is a file and blocks the next version", fix="move it away")

@@ -46,6 +46,17 @@ class CheckError(Exception):
     """A check found a problem; the message is its reason."""
 
 
+def message_of(error: Exception) -> str:
+    """Return the text of an error that a graph raised.
+
+    Where TensorFlow's message quotes bytes that are not UTF-8, Python raises a UnicodeDecodeError whose object is that
+    message. Its odd bytes are written as backslash escapes.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode("utf-8", "backslashreplace")
+    return str(error)
+
+
 class Facts:
     """What manifest.json says that the checks need; `error` says why it cannot be used, or is empty."""
 
@@ -304,7 +315,7 @@ class Answers:
                 scores = self.run(self.main, self.feed(self.main, [content, good]))[self.main]
                 ranked = self.run(self.named[-1], self.feed(self.named[-1], [content]))
             except Exception as error:
-                raise CheckError(f"{what}: refused: {(str(error).splitlines() or [''])[0][:200]}") from error
+                raise CheckError(f"{what}: refused: {(message_of(error).splitlines() or [''])[0][:200]}") from error
             self.check_scores(what, scores, 2)
             self.check_scores(what, self.numbers_of(self.named[-1], ranked), 1)
             if not apart(scores[1:], expected[None]) <= self.facts.tolerance:

@@ -10,8 +10,10 @@ import keras
 from tlkit.catalogue.backbones import GROUP_NAMES, build_backbone
 from tlkit.catalogue.image import get
 from tlkit.errors import check_choice
+from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
+from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
 
@@ -19,6 +21,7 @@ Pooling = Literal["avg", "max", "avgmax"]
 BatchNormPolicy = Literal["frozen", "train"]
 
 
+@follows_seed
 def image_classifier(
     backbone: str,
     class_names: Sequence[str],
@@ -33,6 +36,7 @@ def image_classifier(
     cut: str | None = None,
     precision: Precision = "float32",
     seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Task:
     """Put a new head on a pretrained image network.
 
@@ -58,8 +62,9 @@ def image_classifier(
             `"last_block"` or nothing takes the whole backbone.
         precision: what the backbone computes in: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; see
             `Task.set_precision`.
-        seed: of the dropout in the default head, whose weights start at zero (as in Big Transfer, Kolesnikov et al.
-            2019, arXiv 1912.11370), so that the first step is taken from even odds.
+        seed: of random weights, dropouts and whatever `head` draws. The default head's weights start at zero (as in
+            Big Transfer, Kolesnikov et al. 2019, arXiv 1912.11370), so that the first step is taken from even odds.
+        max_pixels: the largest width x height of an image that is decoded, also by the export.
 
     Returns:
         A `Task` whose backbone is frozen.
@@ -77,7 +82,7 @@ def image_classifier(
     if cut is not None:
         check_choice("cut", cut, GROUP_NAMES)
     check_dropout("dropout", dropout)
-    preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize)
+    preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize, max_pixels=max_pixels)
 
     built = build_backbone(backbone, size=preprocessing.size, weights=weights, cut=cut)
     side = preprocessing.size

@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkit.errors import ConfigError, did_you_mean
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
+from tlkit.models.seeding import follows_seed
 from tlkit.models.tabular_layers import CodesAndNumbers, PiecewiseLinear
 from tlkit.models.targets_objective import objective_of, output_names
 from tlkit.models.task import LayerGroup, Precision, Task
@@ -30,6 +31,7 @@ def embedding_size(values: int) -> int:
     return int(min(LARGEST, round(1.6 * values**0.56)))
 
 
+@follows_seed
 def tabular_model(
     preprocessing: TablePreprocessing,
     targets: Sequence[Target],
@@ -70,7 +72,7 @@ def tabular_model(
         start_from: vectors that embeddings begin with, by code column and value, such as another project's
             `tlkit embeddings export` gives: what occurs in both is taken over, the rest starts at their mean.
         precision: what the dense layers compute in.
-        seed: of initial weights and dropouts.
+        seed: of initial weights, dropouts and whatever `head` draws.
 
     Returns:
         A `Task` of kind `"tabular"`, wholly trainable; with `start_from`, its embeddings are frozen. Its layer groups

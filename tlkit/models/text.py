@@ -11,11 +11,13 @@ from tlkit.catalogue.encoders import build_encoder
 from tlkit.errors import ConfigError, ModelError
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.objective import Objective
+from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.models.text_layers import Pooling, TokenMask, TokenPooling, TokenWindows, set_dropout
 from tlkit.preprocessing.text import LongTexts, TextPreprocessing, sha256_of
 
 
+@follows_seed
 def text_classifier(
     encoder: str,
     class_names: Sequence[str],
@@ -61,7 +63,7 @@ def text_classifier(
         multi_label: any number of labels can be true at once; otherwise exactly one is.
         precision: what the encoder computes in; see `Task.set_precision`.
         must_serve: refuse an encoder that cannot be exported now, rather than after the training.
-        seed: of the dropouts.
+        seed: of random weights, dropouts and whatever `head` draws.
 
     Returns:
         A `Task` whose encoder is frozen. Its layer groups are embeddings, lower, middle and upper third of the blocks,
@@ -76,7 +78,10 @@ def text_classifier(
     check_dropout("dropout", dropout)
     check_dropout("encoder_dropout", encoder_dropout)
     built = build_encoder(
-        encoder, weights=weights, max_tokens=max_tokens if preprocessing is None else preprocessing.max_tokens
+        encoder,
+        weights=weights,
+        max_tokens=max_tokens if preprocessing is None else preprocessing.max_tokens,
+        seed=seed,
     )
     if preprocessing is None:
         preprocessing = TextPreprocessing(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from tlkit.errors import ConfigError, ModelError, ProjectError, check_choice
+from tlkit.separated import separated_writer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,15 +188,17 @@ def _file_names(tables: Mapping[str, Any], form: str) -> dict[str, str]:
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    import csv
-
     if path.suffix == ".parquet":
         bare = table.copy(deep=False)
         bare.attrs = {}
         bare.to_parquet(path, index=False)
         return
-    # Quotes around every text keep "007", "NA" and line ends what they are.
-    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    columns = [table[name].to_numpy() for name in table.columns]  # float32 is written with the digits that it has
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write = separated_writer(file)
+        write(list(table.columns))
+        for row in zip(*columns, strict=True):
+            write(row)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 from tlkit.errors import ConfigError
 from tlkit.export.interface import Output
 from tlkit.export.manifest import Manifest
-from tlkit.scoring.row_answers import answer_columns, number_columns, predicted_classes, said
+from tlkit.predicting.row_answers import answer_columns, number_columns, predicted_classes, said
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair; how Python keeps a byte that it cannot decode
+from tlkit.predicting.bad_items import described
+from tlkit.predicting.bad_items import readable as readable
 
 
 class Item(NamedTuple):
@@ -31,9 +30,7 @@ class Item(NamedTuple):
 
     def describe(self, most: int = 500) -> str:
         """Give what a person knows it by, cut to `most` characters."""
-        shown = self.fields if self.content is None else self.content
-        text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
-        return text if len(text) <= most else text[: most - 1] + "…"
+        return described(self.fields if self.content is None else self.content, most)
 
 
 class Shard(NamedTuple):
@@ -78,24 +75,6 @@ class Source(Protocol):
 
     def placed(self, folder: Path) -> Source:
         """Give the same input for workers: by absolute paths, what must be kept for it written into `folder`."""
-
-
-def readable(text: str) -> str:
-    r"""Write what is no character as an escape: neither a file in UTF-8 nor Beam can hold it.
-
-    Example:
-        >>> readable(b"caf\xe9".decode("utf-8", "surrogateescape"))
-        'caf\\xe9'
-
-    Args:
-        text: may hold bytes that could not be decoded, and halves of surrogate pairs.
-    """
-    return text if text.isascii() else _HALF.sub(_escape, text)
-
-
-def _escape(half: re.Match[str]) -> str:
-    code = ord(half[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def cut(offsets: Iterator[tuple[int, int]], size: int) -> Iterator[Shard]:

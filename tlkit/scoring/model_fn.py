@@ -14,6 +14,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from tlkit.errors import DataError
+from tlkit.predicting.table_writer import CellRules
 from tlkit.scoring.items import Shard, Source
 from tlkit.scoring.shard_writer import ShardWriter
 from tlkit.scoring.shards import ShardStore
@@ -35,6 +36,7 @@ class Job:
         plan: the id of the plan.
         batch_size, top, target: as for `Scorer`.
         threads: that TensorFlow may use in a worker; 0 for as many as it likes.
+        rules: for the cells of a CSV or TSV.
     """
 
     export: Path
@@ -47,6 +49,7 @@ class Job:
     top: int | None = None
     target: str | None = None
     threads: int = 0
+    rules: CellRules | None = None
 
 
 class ScoreShard(beam.DoFn):
@@ -82,12 +85,14 @@ class ScoreShard(beam.DoFn):
         shard = Shard(*element)
         job = self._job
         files = ShardStore(job.folder, job.suffix).files(shard.number)
-        with ShardWriter(files, shard, job.schema, plan=job.plan) as out:
+        with ShardWriter(files, shard, job.schema, plan=job.plan, rules=job.rules) as out:
             for scored in self._scorer.score(job.source.read(shard)):
                 item, reason = scored.item, scored.reason
                 if not reason:
                     try:
                         out.write({**item.fields, **scored.answer}, item.place)
+                        if scored.damage:
+                            out.note_damage(item, scored.damage)
                         continue
                     except DataError as error:  # such as a tab, which a .tsv cannot hold
                         reason = str(error)

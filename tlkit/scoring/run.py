@@ -16,14 +16,15 @@ import filelock
 
 from tlkit.errors import ConfigError, DataError, ScoringError
 from tlkit.export.manifest import Manifest, resolve_export
+from tlkit.predicting.bad_items import errors_path
+from tlkit.predicting.table_writer import SUFFIXES, CellRules
 from tlkit.scoring import pipeline
 from tlkit.scoring.answer_columns import AnswerColumns
 from tlkit.scoring.items import Source, readable
 from tlkit.scoring.open_source import nothing_in, open_source
 from tlkit.scoring.plan import Plan
-from tlkit.scoring.shard_writer import ShardReport
-from tlkit.scoring.shards import SUMMARY_NAME, ShardStore, errors_suffix
-from tlkit.scoring.table_writer import SUFFIXES
+from tlkit.scoring.shard_writer import DAMAGED_NAMED, ShardReport
+from tlkit.scoring.shards import SUMMARY_NAME, ShardStore
 
 SHARD_ITEMS = {"image": 512, "text": 4096, "row": 32_768}
 _LOOK = 0.5  # seconds between two looks at how far the shards are
@@ -40,6 +41,7 @@ class Options:
         form: of the shards where `output` is a folder: "parquet", "csv" or "jsonl".
         text, separator, encoding: as for `open_source`.
         top, target: as for `AnswerColumns`.
+        escape_formulas: as for `CellRules`.
         batch_size: items that are run together; None takes what `tlkit predict` does.
         shards: how many; or `shard_size`, how many items each; None for both takes `SHARD_ITEMS`.
         restart: begin again where an earlier run was left unfinished, instead of going on.
@@ -56,6 +58,7 @@ class Options:
     encoding: str = "utf-8"
     top: int | None = None
     target: str | None = None
+    escape_formulas: bool = False
     batch_size: int | None = None
     shards: int | None = None
     shard_size: int | None = None
@@ -85,7 +88,7 @@ class Options:
         """Where the bad items go: a file, or a folder of them."""
         if self.is_folder:
             return self.output / "_errors"
-        return self.output.with_name(f"{self.output.stem}.errors{errors_suffix(self.suffix)}")
+        return errors_path(self.output)
 
 
 def run_scoring(
@@ -100,8 +103,10 @@ def run_scoring(
 
     Returns:
         The summary: output, errors (None where no item failed), items, scored, failed, reused (items of shards that an
-        earlier run had finished), shards (for each its number, read, scored, failed, seconds and whether it is
-        reused), beam (Beam's own counts of this run), seconds, items_per_second (of this run), runner and model.
+        earlier run had finished), damaged (scored items that decode although they are damaged) and damaged_items (the
+        first of them), entries (of a folder: found, used, and left out by reason), shards (for each its number, read,
+        scored, failed, seconds and whether it is reused), beam (Beam's own counts of this run), seconds,
+        items_per_second (of this run), runner and model.
 
     Raises:
         ConfigError: an option is not usable, the output exists, or an unfinished run had other settings.
@@ -115,6 +120,9 @@ def run_scoring(
     export = resolve_export(options.model).absolute()
     manifest = Manifest.read(export)
     answers = AnswerColumns(manifest, top=options.top, target=options.target)
+    # As `open_source` reads them: a TSV of rows can have quotes, one of texts has none.
+    rules = CellRules(quoted_tsv=manifest.interface.content == "row", escape_formulas=options.escape_formulas)
+    rules.check(options.suffix)
     source = open_source(
         options.input, manifest, text=options.text, separator=options.separator, encoding=options.encoding
     )
@@ -125,7 +133,7 @@ def run_scoring(
             )
     _check_output(options)
     pipeline.check_beam()
-    store = ShardStore(options.folder, options.suffix)
+    store = ShardStore(options.folder, options.suffix, rules)
     try:
         options.folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -152,6 +160,7 @@ def run_scoring(
                 batch_size=options.batch_size,
                 top=options.top,
                 target=options.target,
+                rules=rules,
             )
             for shard in todo:
                 store.files(shard.number).report.unlink(missing_ok=True)
@@ -172,6 +181,9 @@ def run_scoring(
             "reused": reused,
             "seconds": round(seconds, 3),
             "items_per_second": round(fresh / seconds, 1) if fresh else None,
+            "damaged": sum(report.damaged for report in reports),
+            "damaged_items": [item for report in reports for item in report.damaged_items][:DAMAGED_NAMED],
+            "entries": getattr(source, "counts", None),
             "beam": counts,
             "shards": [
                 {
@@ -201,6 +213,8 @@ def _check_output(options: Options) -> None:
         raise ConfigError("--shards and --shard-size do not go together", fix="leave out one of them")
     if options.input.exists() and out.exists() and out.samefile(options.input):
         raise ConfigError("the output is the input", received=str(out), fix="write another one")
+    if options.input.exists() and options.errors.exists() and options.errors.samefile(options.input):
+        raise ConfigError(f"{options.errors} is where failures of {out} are listed", fix="name another output")
     if options.is_folder:
         if out.is_file():
             raise ConfigError(f"{out} is a file", allowed=f"a folder, or a file with {', '.join(SUFFIXES)}")
@@ -244,6 +258,8 @@ def _plan(options: Options, store: ShardStore, source: Source, manifest: Manifes
         "--format": options.suffix,
         "the size of a shard": size,
     }
+    if options.escape_formulas:
+        settings["--escape-formulas"] = True
     plan = Plan.make(source.digest(), options.input, export, settings, shards)
     if before is not None:
         before.check_same(plan, options.folder)

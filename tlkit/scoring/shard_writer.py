@@ -8,15 +8,16 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import DataError
+from tlkit.predicting.bad_items import BadItem
+from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
 from tlkit.scoring.items import Item, Shard, readable
-from tlkit.scoring.table_writer import TableWriter, is_binary
 
-ERROR_COLUMNS = ("number", "item", "place", "reason")
+DAMAGED_NAMED = 20  # damaged items, in a report
 
 
 class ShardReport(NamedTuple):
@@ -28,6 +29,8 @@ class ShardReport(NamedTuple):
         read, scored, failed: items.
         data, errors: sha256 of the two files; `errors` is empty where nothing failed.
         seconds: that it took, wall clock.
+        damaged: scored items that decode although they are damaged.
+        damaged_items: the first of them, each with what is wrong.
     """
 
     plan: str
@@ -38,6 +41,8 @@ class ShardReport(NamedTuple):
     data: str
     errors: str
     seconds: float
+    damaged: int = 0
+    damaged_items: Sequence[str] = ()
 
 
 class ShardFiles(NamedTuple):
@@ -61,14 +66,17 @@ class ShardWriter:
         shard: which one it is.
         schema: an Arrow schema: names, and for Parquet types, of the columns.
         plan: the id of the plan.
+        rules: for the cells of a CSV or TSV.
     """
 
-    def __init__(self, files: ShardFiles, shard: Shard, schema: Any, *, plan: str):
+    def __init__(self, files: ShardFiles, shard: Shard, schema: Any, *, plan: str, rules: CellRules | None = None):
+        self._rules = rules
         self._files, self._shard, self._plan = files, shard, plan
         # Beam may run a shard twice, at once and on different machines.
         self._mark = f".tmp-{os.uname().nodename}-{os.getpid()}-{threading.get_ident()}-"
         self._began = time.monotonic()
-        self.scored = self.failed = 0
+        self.scored = self.failed = self.damaged = 0
+        self._damaged_items: list[str] = []
         self._schema = schema
         self._stack = contextlib.ExitStack()
         self._errors: TableWriter | None = None
@@ -91,15 +99,18 @@ class ShardWriter:
         self._data.write(fields, place)
         self.scored += 1
 
-    def fail(self, item: Item, reason: str) -> dict[str, Any]:
-        """Note an item that was not; gives what was written, by `ERROR_COLUMNS`."""
-        import pyarrow as pa
+    def note_damage(self, item: Item, damage: str) -> None:
+        """Count an item that was scored and is damaged."""
+        self.damaged += 1
+        if len(self._damaged_items) < DAMAGED_NAMED:
+            self._damaged_items.append(readable(f"{item.place} ({damage})"))
 
+    def fail(self, item: Item, reason: str) -> dict[str, Any]:
+        """Note an item that was not; returns what was written, a `BadItem` as a dictionary."""
         if self._errors is None:
-            types = [pa.int64(), pa.string(), pa.string(), pa.string()]
-            self._errors = self._open(self._files.errors, pa.schema(list(zip(ERROR_COLUMNS, types, strict=True))))
-        values = (item.number + 1, readable(item.describe()), readable(item.place), readable(reason))
-        bad = dict(zip(ERROR_COLUMNS, values, strict=True))
+            self._errors = self._open(self._files.errors, BadItem.schema())
+        content = item.fields if item.content is None else item.content
+        bad = BadItem.of(item.number + 1, content, item.place, reason)._asdict()
         self._errors.write(bad, item.place)
         self.failed += 1
         return bad
@@ -126,6 +137,8 @@ class ShardWriter:
             _sha256(self._aside(self._files.data)),
             _sha256(self._aside(self._files.errors)),
             round(time.monotonic() - self._began, 3),
+            self.damaged,
+            self._damaged_items,
         )
         self._aside(self._files.report).write_text(json.dumps(report._asdict()) + "\n", encoding="utf-8")
         if not self.failed:
@@ -142,7 +155,7 @@ class ShardWriter:
         aside = self._aside(path)
         how: dict[str, Any] = {"mode": "xb"} if is_binary(path) else {"mode": "x", "encoding": "utf-8", "newline": ""}
         file = self._stack.enter_context(aside.open(**how))
-        return self._stack.enter_context(TableWriter(path, file, schema.names, lambda: schema))
+        return self._stack.enter_context(TableWriter(path, file, schema.names, lambda: schema, self._rules))
 
 
 def put_in_place(aside: Path, path: Path) -> None:

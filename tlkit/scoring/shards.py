@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from tlkit.errors import ScoringError
+from tlkit.predicting.bad_items import BadItem, errors_suffix
+from tlkit.predicting.table_writer import CellRules, TableWriter
 from tlkit.scoring.plan import PLAN_NAME
-from tlkit.scoring.row_writer import row_writer
-from tlkit.scoring.shard_writer import ERROR_COLUMNS, ShardFiles, ShardReport, put_in_place
+from tlkit.scoring.shard_writer import ShardFiles, ShardReport, put_in_place
 
 SUMMARY_NAME = "_summary.json"
 _ERRORS, _REPORTS, _INPUT = "_errors", "_reports", "_input"
@@ -33,10 +34,11 @@ class ShardStore:
     Args:
         folder: of the shards.
         suffix: of the files of rows and of bad items.
+        rules: for the cells of a CSV or TSV.
     """
 
-    def __init__(self, folder: Path, suffix: str):
-        self.folder, self.suffix = folder, suffix
+    def __init__(self, folder: Path, suffix: str, rules: CellRules | None = None):
+        self.folder, self.suffix, self._rules = folder, suffix, rules
 
     @property
     def input_folder(self) -> Path:
@@ -92,7 +94,7 @@ class ShardStore:
 
     def merge(self, numbers: Sequence[int], out: Path, names: Sequence[str]) -> None:
         """Make one file of the shards' rows, which takes its place at once; `names` are its columns."""
-        _merge([self.files(number).data for number in numbers], out, names)
+        _merge([self.files(number).data for number in numbers], out, names, self._rules)
 
     def merge_errors(self, numbers: Iterable[int], out: Path) -> bool:
         """Make one file of the bad items; without any, remove the one that an earlier run left."""
@@ -100,13 +102,8 @@ class ShardStore:
         if not found:
             out.unlink(missing_ok=True)
             return False
-        _merge(found, out, ERROR_COLUMNS)
+        _merge(found, out, BadItem._fields, self._rules)
         return True
-
-
-def errors_suffix(suffix: str) -> str:
-    """Give the kind of file for bad items: a .tsv has no quotes, and could not hold them all."""
-    return ".csv" if suffix == ".tsv" else suffix
 
 
 def _is(path: Path, digest: str) -> bool:
@@ -116,13 +113,13 @@ def _is(path: Path, digest: str) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
-def _merge(parts: Sequence[Path], out: Path, names: Sequence[str]) -> None:
+def _merge(parts: Sequence[Path], out: Path, names: Sequence[str], rules: CellRules | None) -> None:
     aside = out.with_name(f".tmp-score-{out.name}")
     try:
         if out.suffix.lower() == ".parquet":
             _merge_parquet(parts, aside)
         else:
-            _merge_text(parts, aside, _header(names, out.suffix.lower()))
+            _merge_text(parts, aside, _header(names, out.suffix.lower(), rules))
         put_in_place(aside, out)
     finally:
         aside.unlink(missing_ok=True)
@@ -148,12 +145,12 @@ def _merge_text(parts: Sequence[Path], out: Path, header: bytes) -> None:
                 whole.writelines(_blocks(file))
 
 
-def _header(names: Sequence[str], suffix: str) -> bytes:
-    """Give what a CSV or TSV begins with; a column's name may hold a line break."""
+def _header(names: Sequence[str], suffix: str, rules: CellRules | None) -> bytes:
+    """Return what a CSV or TSV begins with; a column's name may hold a line break."""
     if suffix not in (".csv", ".tsv"):
         return b""
     line = io.StringIO(newline="")
-    row_writer(Path(f"shard{suffix}"), line, names)
+    TableWriter(Path(f"shard{suffix}"), line, names, dict, rules)
     return line.getvalue().encode("utf-8")
 
 

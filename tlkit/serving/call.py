@@ -22,6 +22,8 @@ class Call:
         rows: how many examples the request holds, where that is known.
         batchable: the rows of `feeds` and of what is fetched belong together one by one, as far as the signature
             says.
+        lists_rows: the request itself is a list of rows, as "instances" and "examples" are, whatever the signature
+            says.
     """
 
     feeds: Mapping[str, np.ndarray]
@@ -29,3 +31,4 @@ class Call:
     finish: Callable[[list[np.ndarray]], bytes]
     rows: int | None = None
     batchable: bool = False
+    lists_rows: bool = False

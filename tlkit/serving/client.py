@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tlkit.errors import ConfigError, DataError, ServerError, check_choice
+from tlkit.export.graph_messages import plain_message
 from tlkit.export.manifest import Manifest, SignatureInfo
 from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.client_arrays import arrays_of, example_of, rows_of
@@ -350,9 +351,9 @@ class ServingClient:
         if error.code in (Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.NOT_FOUND):
             self._metadata = None  # another version may be served by now, which takes other things
         if error.answered:
-            return ServerError(f"{self.target} answered {error.message}", code=error.code.name)
+            return ServerError(f"{self.target} answered {plain_message(error.message)}", code=error.code.name)
         if error.code == Code.INVALID_ARGUMENT:
-            return ServerError(error.message, code=error.code.name)
+            return ServerError(plain_message(error.message), code=error.code.name)
         fix = (
             None if error.code == Code.DEADLINE_EXCEEDED else "see that the server runs there and speaks this protocol"
         )

@@ -10,7 +10,8 @@ from typing import Any
 from google.protobuf import text_format
 
 from tlkit.errors import ConfigError
-from tlkit.export.manifest import is_version_name
+from tlkit.export.manifest import version_number
+from tlkit.export.model_name import check_model_name
 from tlkit.serving import protos
 from tlkit.serving.models_root import local_base_path
 
@@ -66,6 +67,7 @@ def engine_models(
         raise ConfigError(f"{models} names no model", fix="see docs/serving.md for an example")
     names = [model.name for model in found]
     for model in found:
+        check_model_name(model.name)
         if names.count(model.name) > 1:
             raise ConfigError(f"the model {model.name!r} is named twice")
         if not model.base.is_dir():
@@ -148,9 +150,10 @@ def _of_folder(name: str, folder: Path) -> EngineModel:
     if not (folder / "saved_model.pb").is_file():
         return EngineModel(config, folder, False)
     full = folder.resolve()
-    if not is_version_name(full.name):
+    number = version_number(full.name)
+    if number is None:
         return EngineModel(config, full, True)
-    config.model_version_policy.specific.versions.append(int(full.name))
+    config.model_version_policy.specific.versions.append(number)
     return EngineModel(config, full.parent, False)
 
 

@@ -5,7 +5,6 @@ Neither could be run where tlkit is made; what is tested is what they are asked,
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import secrets
@@ -18,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tlkit.errors import ConfigError, check_choice
+from tlkit.separated import separated_writer
 from tlkit.serving.deploy import IMAGE, check_image
 from tlkit.serving.engine_config import EngineModel, engine_models, write_configs
 from tlkit.serving.engine_process import EngineProcess, note
@@ -202,8 +202,8 @@ def _docker_run(
 def _csv(*fields: str) -> str:
     """Join fields as `docker run --mount` parses them: a path may hold a comma."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(fields)
-    return text.getvalue()
+    separated_writer(text)(fields)
+    return text.getvalue().removesuffix("\n")
 
 
 def _check_port(host: str, port: int) -> None:

@@ -23,6 +23,10 @@ from tlkit.serving.worker_process import WorkerProcess
 
 log = logging.getLogger("tlkit.serving")
 MANIFEST_NAME = "manifest.json"
+#: A body is checked for so long where no model waits for it.
+_CHECK_SECONDS = 10.0
+#: A request with more rows is refused unless the server was told otherwise.
+MAX_ROWS = 10_000
 #: What TensorFlow Serving's batching.config says, by the wire's names; threads are the cores.
 DEFAULT_BATCHING: dict[str, Any] = {
     "max_batch_size": 32,
@@ -50,6 +54,10 @@ class FleetSettings:
         trust: load SavedModels that run Python or read files.
         batching: "auto" merges requests of exports that tlkit verified, "on" of every model, "off" of none.
         batching_parameters: the wire's batching settings.
+        max_batch: rows of one run; a request with more is run in slices. None takes what each export was verified with,
+            0 runs every request as it is.
+        max_rows: a request with more rows is refused; None takes any.
+        spare_worker: "ready" keeps a second process for the models, "loaded" one that holds them; see `Supervisor`.
         unload_seconds: a version that is no longer wanted stays callable for so long, for requests that were routed
             to it a moment ago.
     """
@@ -59,6 +67,9 @@ class FleetSettings:
     trust: bool = False
     batching: str = "auto"
     batching_parameters: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_BATCHING))
+    max_batch: int | None = None
+    max_rows: int | None = MAX_ROWS
+    spare_worker: str = "none"
     unload_seconds: float = 1.0
 
 
@@ -103,7 +114,12 @@ class Fleet:
         self.in_flight = 0
         self.on_load = on_load
         self.supervisor = Supervisor(
-            spawn=spawn, first=first, on_up=self._worker_up, on_down=self._worker_down, **supervision
+            spawn=spawn,
+            first=first,
+            on_up=self._worker_up,
+            on_down=self._worker_down,
+            spare=self.settings.spare_worker,
+            **supervision,
         )
         self._models: dict[str, ModelState] = {}
         self._work = asyncio.Event()
@@ -160,6 +176,25 @@ class Fleet:
             self._changed.clear()
             await self._changed.wait()
         self._started = True
+
+    async def wait_available(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Wait until each of these models answers or cannot; return name and reason of those that cannot."""
+        failed: list[tuple[str, str]] = []
+        for name in names:
+            while True:
+                model = self._models.get(name)
+                if model is None or not model.asked or model.available():
+                    break
+                if not model.coming:
+                    failed.append((name, next(iter(model.problems()), "")))
+                    break
+                self._changed.clear()
+                await self._changed.wait()
+        return failed
+
+    def configured(self) -> list[str]:
+        """Return the names of the models that are to be served."""
+        return [name for name, model in self._models.items() if model.asked]
 
     def models(self) -> dict[str, list[VersionStatus]]:
         """Return the statuses of every model that is served, or was, by name."""
@@ -283,6 +318,31 @@ class Fleet:
             raise ServingError(Code(header["code"]), str(header.get("message", "")))
         return Answer(payload, int(header.get("runtime_us") or 0))
 
+    async def check_body(self, *, method: str, body: bytes, timeout: float) -> None:
+        """Check the body of a REST request for a model that does not answer, as far as that needs no model.
+
+        A worker that is busy or away checks nothing.
+
+        Args:
+            method: "predict", "classify" or "regress".
+            body: JSON text.
+            timeout: seconds.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT: no request of that method can have this body.
+        """
+        if self.in_flight >= self.max_in_flight:
+            return
+        self.in_flight += 1
+        try:
+            header, _ = await self.supervisor.call(Request("", 0, method, "rest", body), min(timeout, _CHECK_SECONDS))
+        except ServingError:
+            return
+        finally:
+            self.in_flight -= 1
+        if header.get("code") == Code.INVALID_ARGUMENT:
+            raise ServingError(Code.INVALID_ARGUMENT, str(header.get("message", "")))
+
     def _available(self, model: ModelState | None, name: str, version: int, *, leaving: bool = False) -> VersionState:
         one = model.versions.get(version) if model is not None else None
         if one is not None:
@@ -311,8 +371,10 @@ class Fleet:
             for model, meant, sighting in zip(models, served, sightings, strict=True):
                 if model.served is meant:  # else the configuration has changed meanwhile
                     self._take(model, sighting)
+            # Not wait_for: until Python 3.12 that loses a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poll_now.wait(), self.settings.poll_seconds)
+                async with asyncio.timeout(self.settings.poll_seconds):
+                    await self._poll_now.wait()
 
     def _take(self, model: ModelState, sighting: Sighting) -> None:
         """Compare what is wanted with what is there, and set loads and unloads going."""
@@ -396,6 +458,8 @@ class Fleet:
             "trust": self.settings.trust,
             "warm": "all" if answers or one.deaths else "first",
             "run_seconds": self._run_seconds,
+            "max_batch": self.settings.max_batch,
+            "max_rows": self.settings.max_rows,
             "batching": self.settings.batching_parameters if verified or self.settings.batching == "on" else None,
         }
         began = time.monotonic()
@@ -411,7 +475,8 @@ class Fleet:
         if answer.get("code"):
             self._fail(model, one, Code(answer["code"]), str(answer.get("message", "")))
         else:
-            one.state, one.code, one.message, one.deaths = "AVAILABLE", Code.OK, "", 0
+            one.state, one.code, one.deaths = "AVAILABLE", Code.OK, 0
+            one.message = one.public_message = ""
             one.metadata = answer.get("metadata") or {}
             one.cold = bool(answer.get("left"))
             # At the start a server's banner says it all.

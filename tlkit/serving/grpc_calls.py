@@ -172,7 +172,7 @@ def multi_inference(servable: Servable, request: inference_pb2.MultiInferenceReq
         return bytes(response.SerializeToString())
 
     batchable = bool(tasks) and all(servable.is_batchable(name) for name in tasks)
-    return Call(dict.fromkeys(sources, examples), tuple(fetches), finish, len(examples), batchable)
+    return Call(dict.fromkeys(sources, examples), tuple(fetches), finish, len(examples), batchable, lists_rows=True)
 
 
 def metadata(servable: Servable, request: get_model_metadata_pb2.GetModelMetadataRequest) -> Call:
@@ -279,7 +279,8 @@ def _on_examples(
         fill(response.result, signature, len(examples), dict(zip(fetches, fetched, strict=True)))
         return bytes(response.SerializeToString())
 
-    return Call({source: examples}, fetches, finish, len(examples), servable.is_batchable(name))
+    batchable = servable.is_batchable(name)
+    return Call({source: examples}, fetches, finish, len(examples), batchable, lists_rows=True)
 
 
 def _fill_classification(

@@ -17,6 +17,7 @@ from tlkit.serving.status import Code, ServingError
 #: TensorFlow Serving cuts the values that it shows in its messages at so many bytes.
 MAX_SHOWN = 256
 _SPACE = " \t\r\n"
+_TOO_BIG_FOR_A_DOUBLE = "JSON Parse error: Number too big to be stored in double."
 _TOO_BIG = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{300}")
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _STRING = r'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"'
@@ -91,7 +92,7 @@ class Document:
             return
         for number in re.finditer(_NUMBER, re.sub(_STRING, '""', self.text)):
             if math.isinf(float(number[0])):
-                raise BadRequestError("JSON Parse error: Number too big to be stored in double.")
+                raise BadRequestError(_TOO_BIG_FOR_A_DOUBLE)
 
 
 def parse(body: bytes) -> Document:
@@ -129,8 +130,8 @@ def parse(body: bytes) -> Document:
             document, end = _decoded(text)
     except json.JSONDecodeError as error:
         raise BadRequestError(f"JSON Parse error: {_what_is_wrong(error)} at offset: {error.pos}") from None
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise BadRequestError(f"JSON Parse error: {error}") from None
+    except ValueError:  # an integer of more digits than Python converts, which no double holds either
+        raise BadRequestError(_TOO_BIG_FOR_A_DOUBLE) from None
     if "\\ud" in text or "\\uD" in text:
         alone = next((escape for escape in _ESCAPE.finditer(text, 0, end) if escape["alone"]), None)
         if alone is not None:

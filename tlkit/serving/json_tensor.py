@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.export.short_floats import short_floats
 from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.json_document import (
     BadRequestError,
@@ -25,7 +26,6 @@ from tlkit.serving.json_document import (
     shown,
     type_name,
 )
-from tlkit.serving.short_floats import short_floats
 from tlkit.serving.status import Code, ServingError
 
 Row = "instances"
@@ -251,7 +251,10 @@ def _typed(flat: list[Any], dtype: str) -> np.ndarray:
         if not types <= {str, dict} or not all(map(is_base64, (item for item in flat if type(item) is dict))):
             raise _UnevenError
         array = np.empty(len(flat), object)
-        array[:] = [as_bytes(item) for item in flat]
+        try:
+            array[:] = [as_bytes(item) for item in flat]
+        except BadRequestError:  # the walk says which element it is
+            raise _UnevenError from None
         return array
     if dtype in _FLOATS:
         if not types <= {int, float}:

@@ -17,6 +17,15 @@ API = {"predict": "Predict", "classify": "Classify", "regress": "Regress", "mult
 #: How the supervisor's refusal of a request that killed the worker twice begins.
 REFUSED = "this request ended the model's process twice"
 
+#: What our own metrics count. TensorFlow Serving writes no HELP lines, so its names have none here either.
+HELP = {
+    "tlkit_refused_poison_total": "Requests refused because they had ended the model's process twice.",
+    "tlkit_worker_restarts_total": "Restarts of the process that holds the models.",
+    "tlkit_calls_in_flight": "Calls that the models are running or that wait for them.",
+    "tlkit_requests_in_flight": "Requests that have arrived and have no response yet, by entry point.",
+    "tlkit_versions": "Versions of models by state.",
+}
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -105,14 +114,18 @@ class Metrics:
         if error.message.startswith(REFUSED):
             self._count("tlkit_refused_poison_total", ())
 
+    def count(self, name: str) -> int:
+        """Return the sum of a counter over all its labels; 0 for a name that is none."""
+        return sum(self._counters.get(name, {}).values())
+
     def page(self, fleet: _Fleet) -> bytes:
         """Return the text of all metrics, in Prometheus' exposition format 0.0.4."""
         lines: list[str] = []
         for name, cells in sorted(self._counters.items()):
-            lines.append(f"# TYPE {name} counter")
+            lines += _head(name, "counter")
             lines += [f"{name}{_braces(labels)} {value}" for labels, value in cells.items()]
         for name, histograms in self._histograms.items():
-            lines.append(f"# TYPE {name} histogram")
+            lines += _head(name, "histogram")
             for labels, histogram in histograms.items():
                 lines += histogram.lines(name, labels)
         states: dict[str, int] = {}
@@ -120,13 +133,13 @@ class Metrics:
             for status in statuses:
                 states[status.state] = states.get(status.state, 0) + 1
         lines += [
-            "# TYPE tlkit_worker_restarts_total counter",
+            *_head("tlkit_worker_restarts_total", "counter"),
             f"tlkit_worker_restarts_total {fleet.restarts}",
-            "# TYPE tlkit_calls_in_flight gauge",
+            *_head("tlkit_calls_in_flight", "gauge"),
             f"tlkit_calls_in_flight {fleet.in_flight}",
-            "# TYPE tlkit_requests_in_flight gauge",
+            *_head("tlkit_requests_in_flight", "gauge"),
             *(f'tlkit_requests_in_flight{{entrypoint="{k}"}} {v}' for k, v in self.requests_in_flight.items()),
-            "# TYPE tlkit_versions gauge",
+            *_head("tlkit_versions", "gauge"),
             *(f'tlkit_versions{{state="{state}"}} {count}' for state, count in sorted(states.items())),
         ]
         return ("\n".join(lines) + "\n").encode("utf-8")
@@ -158,6 +171,12 @@ class _Histogram:
             text = "+Inf" if limit is None else f"{limit:.6g}"  # what absl::StrCat makes of a double
             found.append(f"{name}_bucket{_braces((*labels, ('le', text)))} {total}")
         return [*found, f"{name}_sum{_braces(labels)} {self.sum:.6g}", f"{name}_count{_braces(labels)} {total}"]
+
+
+def _head(name: str, kind: str) -> list[str]:
+    """Return the comments above a metric: what it counts, where it is ours, and its type."""
+    about = [f"# HELP {name} {HELP[name]}"] if name in HELP else []
+    return [*about, f"# TYPE {name} {kind}"]
 
 
 def _braces(labels: Labels) -> str:

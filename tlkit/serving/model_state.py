@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tlkit.serving.public_message import public_message
 from tlkit.serving.served_model import ServedModel
 from tlkit.serving.sources import Sighting, Source
 from tlkit.serving.status import MAX_MESSAGE, Code
@@ -15,7 +16,7 @@ _ENDED_KEPT = 32  # so many versions that are gone are remembered
 
 
 class VersionStatus(NamedTuple):
-    """The state of one version: "START", "LOADING", "AVAILABLE", "UNLOADING" or "END", and why."""
+    """The state of one version: "START", "LOADING", "AVAILABLE", "UNLOADING" or "END", and why, for clients."""
 
     version: int
     state: str
@@ -29,6 +30,10 @@ class VersionState:
     Args:
         number: the version.
         path: its folder.
+
+    Attributes:
+        message: why it is not available, for the operator.
+        public_message: the same for clients, without paths of this machine.
     """
 
     def __init__(self, number: int, path: Path):
@@ -37,7 +42,7 @@ class VersionState:
         self.wanted = True
         self.state = "START"
         self.code = Code.OK
-        self.message = ""
+        self.message = self.public_message = ""
         self.metadata: dict[str, Any] | None = None
         self.manifest: dict[str, Any] | None = None
         self.manifest_read = False
@@ -53,6 +58,7 @@ class VersionState:
     def end(self, code: Code = Code.OK, message: str = "") -> None:
         """Note that it is not loaded any more, or could not be."""
         self.state, self.code, self.message = "END", code, message[:MAX_MESSAGE]
+        self.public_message = public_message(message, self.path.parent)[:MAX_MESSAGE]
         self.metadata = self.manifest = None
         self.cold = False
         self.manifest_read = False
@@ -108,7 +114,7 @@ class ModelState:
     def statuses(self) -> list[VersionStatus]:
         """Return the state of every version, newest first."""
         return [
-            VersionStatus(one.number, one.state, one.code, one.message)
+            VersionStatus(one.number, one.state, one.code, one.public_message)
             for one in sorted(self.versions.values(), key=lambda one: -one.number)
         ]
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import ConfigError
+from tlkit.export.model_name import check_model_name
 from tlkit.serving.models_root import local_base_path
 from tlkit.serving.served_model import ServedModel
 
@@ -64,6 +66,20 @@ def parse_models_config(text: str, path: Path, root: Path | None = None) -> list
             f"{path} names no model",
             allowed='model_config_list { config { name: "..." base_path: "..." model_platform: "tensorflow" } }',
         )
+    return served_models(entries, path, root)
+
+
+def served_models(entries: Iterable[Any], path: Path, root: Path | None = None) -> list[ServedModel]:
+    """Return what the entries of a ModelConfigList ask for.
+
+    Args:
+        entries: ModelConfig messages; none is a server without models.
+        path: of the file that they stand in, for messages and relative base paths.
+        root: the folder that stands for /models.
+
+    Raises:
+        ConfigError: one asks for something that cannot be served.
+    """
     models: dict[str, ServedModel] = {}
     for number, entry in enumerate(entries, 1):
         model = _model(entry, f"{path}: config {number}", path, root)
@@ -193,6 +209,10 @@ def read_ssl_config(path: Path) -> SslConfig:
 def _model(entry: Any, where: str, path: Path, root: Path | None) -> ServedModel:
     if not entry.name:
         raise ConfigError(f"{where} has no name")
+    try:
+        check_model_name(entry.name)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     where = f"{path}: model {entry.name!r}"
     if not entry.base_path:
         raise ConfigError(f"{where} has no base_path", allowed="the folder of its versions")

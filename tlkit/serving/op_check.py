@@ -10,11 +10,12 @@ from typing import Any
 from tlkit.errors import ExportError
 from tlkit.serving.graph_paths import GraphPaths, node_name
 
-#: Runs code that is not in the graph, or speaks to other machines.
+#: Runs code that is not in the graph, speaks to other machines, or ends the process.
 _CODE = {
     "PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction", "LoadLibrary", "RpcCall", "RemoteCall", "RpcServer",
-    "RpcServerRegister", "RpcServerStart", "RpcClient", "DatasetFromGraph", "DataServiceDataset", "RegisterDataset",
-    "MlirPassthroughOp", "XlaCustomCall", "FileSystemSetConfiguration",
+    "RpcServerRegister", "RpcServerStart", "RpcClient", "RpcCheckStatus", "RpcGetValue", "DatasetFromGraph",
+    "DataServiceDataset", "RegisterDataset", "MlirPassthroughOp", "XlaCustomCall", "FileSystemSetConfiguration",
+    "Abort", "SleepOp", "SleepIdentityOp",
 }  # fmt: skip
 #: Opens files by a name that the graph or the client chooses.
 _FILES = {
@@ -58,7 +59,8 @@ def refuse(meta_graphs: Iterable[Any], where: str) -> None:
         found = next(_refused(meta), None)
         if found:
             raise ExportError(
-                f"{where} holds the operation {found}, which runs code or opens files outside of the graph",
+                f"{where} holds the operation {found}, which runs code or opens files outside of the graph or ends the "
+                "process",
                 fix="serve it with --trust if you know where it comes from",
             )
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from starlette.routing import Route
 
 from tlkit.export.interface import InputColumn, Interface, Output, images
+from tlkit.export.short_floats import short_float
 from tlkit.serving.status import ServingError
 
 if TYPE_CHECKING:
@@ -204,12 +205,19 @@ def _columns(columns: Sequence[InputColumn], preprocessing: Mapping[str, Any]) -
                 "absent": '""' if column.dtype == "string" else str(column.absent),
                 "values": values[:MOST_VALUES],
                 "value_count": len(values),
-                "median": median if isinstance(median, int | float) and math.isfinite(median) else None,
+                "median": _shortest(median, column.dtype),
                 "years": [min(years), max(years)] if years else [],
                 "time": "hour" in _listed(own.get("parts")),
             }
         )
     return found
+
+
+def _shortest(median: object, dtype: str) -> float | None:
+    """Return a number for the form, with the fewest digits that stand for it; None where there is none."""
+    if not isinstance(median, int | float) or not math.isfinite(median):
+        return None
+    return short_float(median) if dtype == "float32" else median
 
 
 def _signatures(metadata: Mapping[str, Any]) -> dict[str, Any]:

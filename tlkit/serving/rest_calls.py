@@ -17,7 +17,7 @@ from tlkit.serving.example_results import (
 )
 from tlkit.serving.examples import classification_json, regression_json, to_examples
 from tlkit.serving.json_document import BadRequestError, Document, parse, signature_name
-from tlkit.serving.json_tensor import from_arrays, predict_body, to_arrays
+from tlkit.serving.json_tensor import Row, from_arrays, predict_body, to_arrays
 from tlkit.serving.servable import Servable
 from tlkit.serving.status import Code, ServingError
 
@@ -36,8 +36,7 @@ def prepare(servable: Servable, method: str, body: bytes) -> Call:
     Raises:
         ServingError: the body is not a request that the model can take.
     """
-    document = parse(body)
-    name = signature_name(document)
+    document, name = _parsed(body)
     if method == "predict":
         return _predict(servable, document, name or DEFAULT_SIGNATURE)
     if method == "classify":
@@ -49,6 +48,26 @@ def prepare(servable: Servable, method: str, body: bytes) -> Call:
             servable, document, name, regress_tensors, lambda *found: regression_json(regression(*found))
         )
     raise ServingError(Code.UNIMPLEMENTED, f"Unknown method: {method}")
+
+
+def check_body(method: str, body: bytes) -> None:
+    """Check what TensorFlow Serving checks of a body before it looks for the model.
+
+    Args:
+        method: "predict", "classify" or "regress".
+        body: JSON in UTF-8.
+
+    Raises:
+        ServingError: the body is no JSON object, or no request of that method.
+    """
+    document, _ = _parsed(body)
+    if method in ("classify", "regress"):
+        to_examples(document)
+
+
+def _parsed(body: bytes) -> tuple[Document, str]:
+    document = parse(body)
+    return document, signature_name(document)
 
 
 def _predict(servable: Servable, document: Document, name: str) -> Call:
@@ -68,6 +87,7 @@ def _predict(servable: Servable, document: Document, name: str) -> Call:
         finish,
         rows=next((len(array) for array in arrays.values() if array.ndim), None),
         batchable=servable.is_batchable(name),
+        lists_rows=body.form == Row,
     )
 
 
@@ -86,4 +106,4 @@ def _on_examples(
         return write(signature, len(examples), dict(zip(fetches, fetched, strict=True)))
 
     batchable = servable.is_batchable(name or DEFAULT_SIGNATURE)
-    return Call({source: examples}, fetches, finish, len(examples), batchable)
+    return Call({source: examples}, fetches, finish, len(examples), batchable, lists_rows=True)

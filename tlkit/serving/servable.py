@@ -16,8 +16,10 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
 from tlkit.errors import ExportError
-from tlkit.export.manifest import name_and_version, resolve_export
+from tlkit.export.graph_errors import as_op_error
+from tlkit.export.manifest import Manifest, name_and_version, resolve_export
 from tlkit.export.text_ops import FIX, operations, provide
+from tlkit.export.verify_answers import message_of
 from tlkit.serving import op_check
 from tlkit.serving.json_tensor import TYPE_NAMES
 
@@ -137,7 +139,10 @@ class Servable:
                 raise tf.errors.InvalidArgumentError(
                     None, None, f"Expects arg[{i}] to be {_type_name(dtype)} but {_type_name(array.dtype)} is provided"
                 )
-        return [_as_ndarray(value) for value in call(*feeds.values())]
+        try:
+            return [_as_ndarray(value) for value in call(*feeds.values())]
+        except UnicodeDecodeError as error:
+            raise as_op_error(error) from None
 
     def is_batchable(self, signature: str) -> bool:
         """Say whether every input and output of a signature has a known rank and a free first dimension."""
@@ -159,6 +164,13 @@ class Servable:
                 }
             },
         }
+
+    def max_batch(self) -> int | None:
+        """Return the largest batch that the export was verified with, in rows; None where no manifest says it."""
+        try:
+            return Manifest.read(self.export).max_batch
+        except ExportError:
+            return None
 
     def disk_bytes(self) -> int:
         """Return the size of the version's files in bytes."""
@@ -216,7 +228,7 @@ def _load(export: Path) -> tuple[Any, meta_graph_pb2.MetaGraphDef]:
 
 def _gist(error: Exception) -> str:
     """Return the line of an error that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in message_of(error).splitlines()]
     return next((line for line in lines if line and not line.startswith(_SAYS_NOTHING)), "")
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlkit.errors import ExportError
-
-#: Names under which a SavedModel's graph lies in a version folder.
-GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
-_VERSION_NAME = re.compile(r"[0-9]{1,25}")
-_LARGEST_VERSION = 2**63 - 1
+from tlkit.export.manifest import holds_graph, version_number
+from tlkit.export.model_name import check_model_name
 
 
 @dataclass(frozen=True)
@@ -30,6 +26,9 @@ class ServedModel:
         specific: exactly these versions.
         labels: label -> version, such as {"stable": 3, "canary": 4}.
         folder: one version folder that is served as the only version of `specific`, whatever it is called.
+
+    Raises:
+        ConfigError: no client could reach a model of this name.
     """
 
     name: str
@@ -39,28 +38,15 @@ class ServedModel:
     labels: dict[str, int] = field(default_factory=dict)
     folder: Path | None = None
 
+    def __post_init__(self) -> None:
+        check_model_name(self.name)
+
     def chosen(self, versions: Iterable[int]) -> list[int]:
         """Return those of the versions that the policy serves, newest first."""
         newest = sorted(set(versions), reverse=True)
         if self.specific:
             return [version for version in newest if version in self.specific]
         return newest[: self.latest] if self.latest else newest
-
-
-def version_number(name: str) -> int | None:
-    """Return the version that a folder of this name is: "00000123" is 123, "tmp" is None.
-
-    TensorFlow Serving takes any name that reads as a whole number of 64 bits, with leading zeros too.
-    """
-    if not _VERSION_NAME.fullmatch(name):
-        return None
-    number = int(name)
-    return number if number <= _LARGEST_VERSION else None
-
-
-def holds_graph(folder: Path) -> bool:
-    """Say whether a folder holds a SavedModel's graph."""
-    return any((folder / name).is_file() for name in GRAPH_FILES)
 
 
 def model_at(path: Path, name: str | None = None) -> ServedModel:

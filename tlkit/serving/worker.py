@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from tlkit.serving.status import Code, ServingError
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkit.serving.batching import Batcher
+    from tlkit.serving.batching import Batcher, BatchSettings
     from tlkit.serving.call import Call
     from tlkit.serving.servable import Servable
     from tlkit.serving.warm_up import WarmUp
@@ -51,6 +52,8 @@ class Worker:
         self._writing = threading.Lock()
         self._models: dict[tuple[str, int], _Model] = {}
         self._requests: dict[Any, _Request] = {}  # those that have not begun, by id
+        self._begun: dict[Any, _Request] = {}
+        self._checker = ThreadPoolExecutor(1, thread_name_prefix="check")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._unloader = ThreadPoolExecutor(1, thread_name_prefix="unload")
 
@@ -74,7 +77,7 @@ class Worker:
             elif operation == "ping":
                 self.reply({"id": header.get("id"), "code": int(Code.OK)})
             elif operation == "cancel":
-                self._requests.pop(header.get("id"), None)
+                self._cancel(header.get("id"))
             elif operation == "load":
                 self._loader.submit(self._load, header)
             elif operation == "warm":
@@ -103,7 +106,21 @@ class Worker:
 
     def take(self, identity: Any) -> bool:
         """Say whether a request is still wanted, and count it as begun."""
-        return self._requests.pop(identity, None) is not None
+        request = self._requests.pop(identity, None)
+        if request is None:
+            return False
+        self._begun[identity] = request
+        return True
+
+    def finish(self, identity: Any) -> None:
+        """Forget a request that is answered."""
+        self._begun.pop(identity, None)
+
+    def _cancel(self, identity: Any) -> None:
+        self._requests.pop(identity, None)
+        begun = self._begun.get(identity)
+        if begun is not None:
+            begun.cancelled = True
 
     def _call(self, header: dict[str, Any], payload: bytes) -> None:
         identity = header.get("id")
@@ -115,8 +132,21 @@ class Worker:
                 return
             except RuntimeError:  # it is being unloaded at this moment
                 del self._requests[identity]
+        self._checker.submit(self._miss, header, payload)
+
+    def _miss(self, header: dict[str, Any], payload: bytes) -> None:
+        """Answer a call for a version that is not here; what is wrong with its body comes first."""
+        from tlkit.serving.batching import as_serving_error
+        from tlkit.serving.rest_calls import check_body
+
         text = f"Servable not found for request: Specific({header.get('name')}, {header.get('version')})"
-        self.fail(identity, ServingError(Code.NOT_FOUND, text))
+        error: Exception = ServingError(Code.NOT_FOUND, text)
+        try:
+            if header.get("api") == "rest":
+                check_body(header.get("method", ""), payload)
+        except Exception as caught:  # noqa: BLE001  a request must not end the process
+            error = caught
+        self.fail(header.get("id"), as_serving_error(error))
 
     def _load(self, header: dict[str, Any]) -> None:
         from tlkit.errors import TlkitError
@@ -201,7 +231,7 @@ def _key(header: dict[str, Any]) -> tuple[str, int]:
 
 
 def _load_model(header: dict[str, Any]) -> _Model:
-    from tlkit.serving.batching import Batcher, BatchSettings
+    from tlkit.serving.batching import Batcher, BatchSettings, RowLimits
     from tlkit.serving.servable import Servable, cores
 
     wanted = header.get("batching")
@@ -217,6 +247,9 @@ def _load_model(header: dict[str, Any]) -> _Model:
         trust=bool(header.get("trust")),
         run_seconds=header.get("run_seconds"),
     )
+    slice_rows = _slice_rows(header, servable, settings)
+    if settings is not None and slice_rows is not None:  # neither does a batch of several requests get larger
+        settings = replace(settings, max_batch_size=min(settings.max_batch_size, slice_rows))
     try:
         warmed = servable.warm_up(header.get("warm", "all"))
     except BaseException:
@@ -224,7 +257,19 @@ def _load_model(header: dict[str, Any]) -> _Model:
         raise
     # Those that run batches, and as many that parse requests meanwhile.
     threads = cores() + (settings.num_batch_threads if settings else cores())
-    return _Model(servable, Batcher(servable.execute, settings), threads, warmed)
+    limits = RowLimits(slice_rows, header.get("max_rows"))
+    return _Model(servable, Batcher(servable.execute, settings, limits), threads, warmed)
+
+
+def _slice_rows(header: dict[str, Any], servable: Servable, settings: BatchSettings | None) -> int | None:
+    """Return how many rows a run may have: what the server was told, or what the export was verified with."""
+    given = header.get("max_batch")
+    if given is not None:
+        return given or None
+    splits = (header.get("batching") or {}).get("enable_large_batch_splitting")
+    if splits is not None and settings is not None:  # from a batching.config, which decides by itself
+        return settings.max_batch_size if splits else None
+    return servable.max_batch()
 
 
 class _Request:
@@ -239,6 +284,7 @@ class _Request:
         self._payload = payload
         timeout = header.get("timeout")
         self._deadline = None if timeout is None else time.monotonic() + timeout
+        self.cancelled = False
 
     def run(self) -> None:
         """Parse the request and hand it on."""
@@ -258,6 +304,7 @@ class _Request:
             self._model.batcher.run(self)
         except Exception as error:  # noqa: BLE001  a request must not end the process
             if self._worker.take(identity):
+                self._worker.finish(identity)
                 self._worker.fail(identity, as_serving_error(error))
 
     def begin(self) -> bool:
@@ -267,15 +314,24 @@ class _Request:
             return False
         if self._is_late():
             text = "Deadline exceeded: the request waited for longer than its timeout"
+            self._worker.finish(identity)
             self._worker.fail(identity, ServingError(Code.DEADLINE_EXCEEDED, text))
             return False
         return True
+
+    def check(self) -> None:
+        """Raise if nobody waits for the request any more."""
+        if self.cancelled:
+            raise ServingError(Code.CANCELLED, "the client has gone")
+        if self._is_late():
+            raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded: the request took longer than its timeout")
 
     def done(self, fetched: list[np.ndarray] | None, error: Exception | None, runtime_us: int) -> None:
         """Answer the request."""
         from tlkit.serving.batching import as_serving_error
 
         identity = self._header.get("id")
+        self._worker.finish(identity)
         try:
             if error is not None:
                 raise error

@@ -158,7 +158,7 @@ def adapt_encoder(
     _check(folder, overwrite, epochs, lr, head_lr, batch_size, val_fraction, seed, precision)
     # A wrong fraction is to be told before the encoder loads.
     MaskingRule(0, (0,), 2, mask_fraction)
-    built = build_encoder(encoder, weights=weights, max_tokens=max_tokens)
+    built = build_encoder(encoder, weights=weights, max_tokens=max_tokens, seed=seed)
     preprocessing = TextPreprocessing(
         built.tokenizer, max_tokens=max_tokens, long_texts="windows", strip_html=strip_html, max_windows=2**20
     )

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, TrainingError
 from tlkit.models.task import Task
 from tlkit.training.features import fast_forward
-from tlkit.training.optimizers import group_optimizer
+from tlkit.training.optimizers import begin_accumulation, group_optimizer
 from tlkit.training.pieces import step_in_pieces
 from tlkit.training.plan import Plan
 
@@ -220,6 +220,8 @@ class Engine:
             Keras' history of the epochs run.
         """
         self.ready(model, steps_per_execution)
+        if not first_epoch:
+            begin_accumulation(self.optimizer)
         steps = len(plan.rates) // plan.epochs
         self.optimizer.set_plan(plan.rates, plan.momenta, plan.multipliers, done=first_epoch * steps)
         averaging = _Averaging(self) if self._ema_decay else None

@@ -64,6 +64,7 @@ def fine_tune(
     final: int | None = learn.size
     for size in sizes:
         learn.task.at_size(size)  # one that cannot be used is told now, not after the stages before it
+    learn.check_fit(frozen_epochs, 1.0)
     if epochs:
         learn.check_fit(epochs, 1.0, **options)
     learn.freeze()

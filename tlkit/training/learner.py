@@ -201,7 +201,7 @@ class Learner:
         Args:
             start: first learning rate.
             end: last learning rate.
-            steps: most steps of the sweep.
+            steps: most updates of the sweep; with `accumulate`, each takes so many batches.
             stop_at: end the sweep once the smoothed loss is so many times its minimum; None goes on to the end.
             ratios: rates of the layer groups relative to each other, as `fit` takes rates; the sweep is that of the
                 last one.
@@ -268,7 +268,8 @@ class Learner:
             Loss and accuracy by epoch, training and validation.
 
         Raises:
-            ConfigError: an argument is not usable, or two of them claim the learning rate.
+            ConfigError: an argument is not usable, two of them claim the learning rate, or `accumulate` is larger than
+                the training or one of its cycles.
             TrainingError: the loss is not finite, or the checkpoint cannot be written.
         """
         plan = self.check_fit(
@@ -340,6 +341,7 @@ class Learner:
             cycle_mult=cycle_mult,
             with_momentum=self._run.engine.optimizer.has_momentum,
             callbacks=callbacks,
+            accumulate=self._run.engine.optimizer.gradient_accumulation_steps or 1,
         )
         if snapshots and not plan.cycle_ends:
             raise ConfigError("snapshots need cycles that end with an epoch", received=plan.name)

@@ -22,6 +22,7 @@ from keras.src.backend.common import global_state
 from tlkit.errors import ConfigError, DataError, TrainingError
 from tlkit.report.ascii_plot import ascii_plot
 from tlkit.report.plots import plot_lr_finder
+from tlkit.training.optimizers import begin_accumulation
 
 RECOMMENDED = "steepest"
 _SMOOTHING = 0.9
@@ -97,7 +98,8 @@ def find_lr(
         dataset: `(inputs, targets)` or `(inputs, targets, weights)` batches; repeated as needed.
         start: first learning rate.
         end: last learning rate.
-        steps: most steps.
+        steps: most updates of the weights. Where the optimizer accumulates gradients, each takes so many batches, and
+            its loss is their mean.
         stop_at: end the sweep once the smoothed loss is so many times its minimum; None goes on to the end.
 
     Raises:
@@ -109,16 +111,24 @@ def find_lr(
     optimizer = _settable_optimizer(model)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
-    sweep = _Sweep(np.geomspace(start, end, steps), stop_at)
+    gathering = getattr(optimizer, "inner_optimizer", optimizer)
+    accumulate = int(gathering.gradient_accumulation_steps or 1)
+    sweep = _Sweep(np.geomspace(start, end, steps), stop_at, accumulate)
     execution, functions = model.steps_per_execution, (model.train_function, model.test_function)
     with restored(model, optimizer):
         try:
+            begin_accumulation(gathering)
             if execution != 1:
                 model.steps_per_execution, model.train_function = 1, None
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*ran out of data.*")  # an empty one is told below
                 model.fit(
-                    dataset.repeat(), epochs=1, steps_per_epoch=steps, callbacks=[sweep], shuffle=False, verbose=0
+                    dataset.repeat(),
+                    epochs=1,
+                    steps_per_epoch=steps * accumulate,
+                    callbacks=[sweep],
+                    shuffle=False,
+                    verbose=0,
                 )
         finally:
             model.steps_per_execution = execution
@@ -206,24 +216,28 @@ def slide(rates: Any, smoothed: Any, width: int = 15, threshold: float = 0.005) 
 
 
 class _Sweep(keras.callbacks.Callback):
-    """Sets the rate of each step and keeps its loss."""
+    """Sets the rate of each update and keeps its loss."""
 
-    def __init__(self, rates: np.ndarray, stop_at: float | None):
+    def __init__(self, rates: np.ndarray, stop_at: float | None, accumulate: int = 1):
         super().__init__()
         self.rates = rates
         self.losses: list[float] = []
         self.smoothed: list[float] = []
         self.seen = 0
         self._stop_at = stop_at
+        self._accumulate = accumulate
         self._average = 0.0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.model.optimizer.learning_rate = float(self.rates[batch])
-        self.model.reset_metrics()  # so that the loss that Keras reports is this step's own
+        if batch % self._accumulate == 0:
+            self.model.optimizer.learning_rate = float(self.rates[batch // self._accumulate])
+            self.model.reset_metrics()  # so that the loss that Keras reports is this update's own
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.seen += 1
         loss = float((logs or {})["loss"])
+        if np.isfinite(loss) and (batch + 1) % self._accumulate:
+            return
         if not np.isfinite(loss):
             self.model.stop_training = True
             return

@@ -366,3 +366,21 @@ def group_optimizer(
     optimizer.__class__ = type(kind.__name__, (GroupRates, kind), name)
     optimizer._prepare(groups, ema_decay)
     return optimizer
+
+
+def begin_accumulation(optimizer: Any) -> None:
+    """Forget gradients that wait for an update, so that the next batch is the first of one.
+
+    A batch that was left over when a stage ended was averaged over other trainable weights.
+
+    Args:
+        optimizer: a built Keras optimizer; one without `gradient_accumulation_steps` stays as it is.
+    """
+    every = optimizer.gradient_accumulation_steps or 1
+    if every == 1:
+        return
+    optimizer._iterations.assign(optimizer._iterations.numpy() // every * every)
+    if isinstance(optimizer, GroupRates):
+        optimizer._counts.assign(optimizer._counts // every * every)
+    for gathered in optimizer._accumulated_gradients:
+        gathered.assign(np.zeros(gathered.shape, np.float32))

@@ -27,7 +27,9 @@ class TrainingOptions:
             `"lion"`; the Learner also takes a function that makes one.
         label_smoothing: part of the target that is spread over all classes (Szegedy et al. 2015, arXiv 1512.00567),
             0 up to 1.
-        accumulate: batches whose gradients are averaged for one update, for a larger batch than memory holds.
+        accumulate: batches whose gradients are averaged for one update, for a larger batch than memory holds. Batches
+            that are left over at the end of an epoch count for the first update of the next one; those at the end of
+            a `fit` are not used. More than a `fit` or one of its cycles has batches is refused.
         clip_norm: largest norm of all gradients together; 0 for no limit.
         ema: decay of running averages of the weights (Polyak & Juditsky 1992), for example 0.999; 0 for none. They
             are what is validated and kept. Short runs forget faster, so that averages of 30 steps make sense.

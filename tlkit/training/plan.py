@@ -52,6 +52,7 @@ def make_plan(
     cycle_mult: int = 1,
     with_momentum: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    accumulate: int = 1,
 ) -> Plan:
     """Work out a `fit` call, or say what is wrong with it.
 
@@ -68,9 +69,10 @@ def make_plan(
         with_momentum: whether the optimizer has a momentum that one-cycle can move.
         callbacks: the user's. tlkit's own rate callbacks are taken as the schedule that they follow; other callbacks
             that set the rate cannot be there together with a schedule.
+        accumulate: batches whose gradients are averaged for one update.
 
     Raises:
-        ConfigError: an argument is not usable, or two of them claim the rate.
+        ConfigError: an argument is not usable, two of them claim the rate, or `accumulate` leaves no update.
     """
     whole("epochs" if cycle_len is None else "the number of cycles", epochs)
     epochs = int(epochs)  # NumPy's whole numbers cannot be written to the record of a run
@@ -93,7 +95,8 @@ def make_plan(
     if cycle_len is not None:
         epochs_of = [cycle_len * cycle_mult**number for number in range(epochs)]
         wanted: Any = schedules.Restarts(peak, cycle_len * steps, cycle_mult)
-        return _tabulate(wanted, sum(epochs_of), steps, multipliers, tuple(np.cumsum(epochs_of).tolist()))
+        ends = tuple(np.cumsum(epochs_of).tolist())
+        return _tabulate(wanted, sum(epochs_of), steps, multipliers, ends, accumulate)
     if not _is_schedule(schedule):
         name = schedule or ("constant" if _setters(callbacks) else "one_cycle")
         check_choice("schedule", name, get_args(ScheduleName))
@@ -110,7 +113,7 @@ def make_plan(
             received=schedule,
             fix="pass it without momentum, such as OneCycle(..., momentums=None)",
         )
-    return _tabulate(schedule, epochs, steps, multipliers, None)
+    return _tabulate(schedule, epochs, steps, multipliers, None, accumulate)
 
 
 def whole(name: str, value: Any) -> None:
@@ -180,15 +183,23 @@ def _check_who_sets_the_rate(
 
 
 def _tabulate(
-    schedule: Any, epochs: int, steps: int, multipliers: tuple[float, ...], cycle_ends: tuple[int, ...] | None
+    schedule: Any,
+    epochs: int,
+    steps: int,
+    multipliers: tuple[float, ...],
+    cycle_ends: tuple[int, ...] | None,
+    accumulate: int,
 ) -> Plan:
     total = epochs * steps
+    _check_updates("the training", accumulate, total, epochs, steps)
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         rates = np.array([float(schedule(step)) for step in range(total)])
         momenta, ends, name = None, [total], f"{type(schedule).__name__}({schedule.get_config()})"
     else:
         rates = np.asarray(schedule.rate(np.arange(total)), np.float64) * np.ones(total)
         momenta, ends, name = schedule.momentum(np.arange(total)), schedule.cycle_ends(total), repr(schedule)
+    shortest = min(np.diff([0, *ends]).tolist(), default=total)
+    _check_updates("a cycle of the training", accumulate, shortest, None, steps)
     if _ADDRESS.search(name):
         # A function in it is known by its place in memory, which is another one when the run is resumed.
         name = f"{_ADDRESS.sub('', name)}, rates summing to {rates.sum():.6g}"
@@ -198,3 +209,20 @@ def _tabulate(
         inside = [end for end in ends if end % steps == 0]
         cycle_ends = tuple(end // steps for end in inside) if len(inside) == len(ends) else ()
     return Plan(epochs, rates, momenta, multipliers, cycle_ends, name)
+
+
+def _check_updates(what: str, accumulate: int, total: int, epochs: int | None, steps: int) -> None:
+    """Refuse an accumulation over more batches than there are: no weight would change."""
+    if accumulate <= total:
+        return
+    raise ConfigError(
+        f"accumulate is larger than {what}: no weight would change",
+        received={
+            "accumulate": accumulate,
+            "batches": total,
+            **({} if epochs is None else {"epochs": epochs}),
+            "batches in an epoch": steps,
+        },
+        allowed=f"accumulate from 1 to {total}",
+        fix="lower accumulate or batch_size, or train for more epochs",
+    )

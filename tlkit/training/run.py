@@ -170,7 +170,8 @@ class Run:
             TrainingError: the loss is not finite, or a checkpoint cannot be written.
         """
         if verbose:
-            _log.info("%s", _stage_line(call["fit"], plan))
+            accumulate = self.engine.optimizer.gradient_accumulation_steps or 1
+            _log.info("%s", _stage_line(call["fit"], plan, accumulate))
         model = self.task.head if precompute else self.task.model
         self.settle_precision("features" if precompute else "training")
         if self.checkpoint is not None:
@@ -256,9 +257,11 @@ class Run:
         return {name: layer.output_dim for name, layer in found if isinstance(layer, keras.layers.Embedding)}
 
 
-def _stage_line(call: dict[str, Any], plan: Plan) -> str:
+def _stage_line(call: dict[str, Any], plan: Plan, accumulate: int) -> str:
     rates = ", ".join(f"{plan.rates.max() * factor:.1e}" for factor in dict.fromkeys(plan.multipliers))
     what = f"training {', '.join(call['trained'])}: {plan.epochs} epochs, learning rate up to {rates}"
+    if accumulate > 1:
+        what += f", an update after every {accumulate} of {len(plan.rates)} batches"
     if call["precompute"]:
         what += "; the backbone is frozen, so its features are computed once, without augmentation"
     return what

@@ -36,7 +36,14 @@ function outline(task) {
   return task.outputs.map((output) => group(output, task, [
     output.kind === "regression"
       ? element("p", { class: "value" }, "\u00a0")
-      : bars(Array(Math.min(FIRST_CLASSES, output.class_count)).fill("\u00a0"), [], output, true)]));
+      : bars(longestNames(output), [], output, true)]));
+}
+
+/** The names that take the most room, since any of them can be in the answer. */
+function longestNames(output) {
+  const count = Math.min(FIRST_CLASSES, output.class_count);
+  const names = [...output.class_names].sort((a, b) => b.length - a.length).slice(0, count);
+  return [...names, ...Array(count - names.length).fill("\u00a0")];
 }
 
 /** Fill a card with an answer; returns the words for screen readers. */
@@ -137,7 +144,7 @@ function bars(classes, scores, output, empty, first = true) {
       const best = first && !empty && place === 0 && output.kind === "single_label";
       return element("li", { class: best ? "best" : null },
         element("bdi", { class: "name" }, String(name)),
-        element("span", { class: "share" }, empty ? "\u00a0" : shownShare(scores[place])),
+        element("span", { class: "share" }, empty ? shownShare(0.9999) : shownShare(scores[place])),
         element("span", { class: "track", "aria-hidden": "true" }, fill));
     }));
 }

@@ -6,7 +6,7 @@ function prepareForms() {
   byId("panel-text").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = byId("text").value;
-    send({ title: text.trim() ? shortened(text.trim().replace(/\s+/g, " "), 140) : "(empty text)", detail: "" },
+    send({ title: text.trim() ? shortened(onOneLine(text), 140) : "(empty text)", detail: "" },
       `{"instances": [${jsonString(text)}]}`);
   });
   byId("panel-raw").addEventListener("submit", (event) => {
@@ -22,6 +22,8 @@ function prepareForms() {
   }
   byId("signature").addEventListener("change", showSignature);
   byId("panel-row").addEventListener("submit", sendRow);
+  byId("row-fields").addEventListener("keydown", sendOnEnter);
+  for (const kind of ["paste", "drop"]) byId("row-fields").addEventListener(kind, keepLines);
   byId("row-sample").addEventListener("click", () => fillRow(sampleValue));
   byId("row-empty").addEventListener("click", () => fillRow(() => ""));
 }
@@ -38,6 +40,7 @@ async function send(words, body) {
     say(showAnswer(card, await predict(chosen.target, body), curl));
   } catch (error) {
     say(showFailure(card, error, curl));
+    if (MOVED.has(error.status)) lookSoon();
   }
 }
 
@@ -79,7 +82,37 @@ function fieldOf(column, id) {
     return element("select", shared, element("option", { value: "" }, "not given"),
       ...["false", "true"].map((value) => element("option", { value }, value)));
   }
-  return element("input", { ...shared, type: "text", dir: "auto", spellcheck: "false", autocapitalize: "off" });
+  const words = { ...shared, dir: "auto", spellcheck: "false", autocapitalize: "off" };
+  // A browser drops the line breaks of an <input>, so only short known values get one, which can offer them.
+  if (column.values.length && !column.values.some((value) => /[\r\n]/.test(value))) {
+    return element("input", { ...words, type: "text" });
+  }
+  return element("textarea", { ...words, rows: "1" });
+}
+
+/** Enter sends a row from every field; in a field of several lines Shift+Enter starts a new one. */
+function sendOnEnter(event) {
+  if (event.key !== "Enter" || event.target.tagName !== "TEXTAREA") return;
+  if (event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  if (!event.repeat) event.target.form.requestSubmit();
+}
+
+/** Turn a field of one line into one of several before it takes a text with line breaks. */
+function keepLines(event) {
+  const field = event.target;
+  const text = (event.clipboardData ?? event.dataTransfer)?.getData("text/plain") ?? "";
+  if (field.tagName !== "INPUT" || field.type !== "text" || !/[\r\n]/.test(text)) return;
+  event.preventDefault();
+  const wide = element("textarea", { rows: "1" });
+  for (const { name, value } of field.attributes) if (name !== "type" && name !== "list") wide.setAttribute(name, value);
+  wide.column = field.column;
+  wide.addEventListener("input", () => complain(wide, ""));
+  wide.value = field.value;
+  const place = event.type === "paste" ? [field.selectionStart, field.selectionEnd] : [wide.value.length, wide.value.length];
+  wide.setRangeText(text, ...place, "end");
+  field.replaceWith(wide);
+  wide.focus();
 }
 
 function columnHint(column) {
@@ -96,7 +129,7 @@ function columnHint(column) {
 }
 
 function rowFields() {
-  return [...byId("row-fields").querySelectorAll("input, select")];
+  return [...byId("row-fields").querySelectorAll("input, select, textarea")];
 }
 
 function complain(field, message) {
@@ -113,7 +146,7 @@ function sendRow(event) {
       const json = jsonOfField(field, field.column);
       complain(field, "");
       pairs.push(`${jsonString(field.column.argument)}: ${json}`);
-      if (field.value !== "") given.push(`${field.column.name} = ${field.value}`);
+      if (field.value !== "") given.push(`${field.column.name} = ${onOneLine(field.value)}`);
     } catch (error) {
       complain(field, error.message);
       wrong.push(field);

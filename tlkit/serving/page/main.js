@@ -1,7 +1,14 @@
 // Which models there are, which is chosen, and the panel that fits it.
 
+const SOON = 500, LATER = 5000, CALM = 10000; // milliseconds until the list is read again
+
 let models = [];
+let listed = ""; // the list as it was received
 let shownPanel = "";
+let picked = false; // the user has chosen the version, so another one does not take its place
+let used = ""; // the version that was last ready
+let problemOfList = false;
+let timer, delay = SOON;
 
 const currentModel = () => models.find((model) => model.name === byId("model").value);
 const currentVersion = () => currentModel()?.versions.find((one) => one.version === byId("version").value);
@@ -26,28 +33,67 @@ function reveal() {
   byId("output").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
 }
 
+/** Read the list and show what has changed; gives whether the next look should be soon. */
 async function loadModels() {
-  const before = [byId("model").value, byId("version").value];
+  const waited = !isReady(currentVersion());
+  let text;
   try {
     const response = await fetch("ui/models.json", { cache: "no-store", redirect: "error" });
     if (!response.ok) throw new Error(`status ${response.status}`);
-    models = (await response.json()).models;
-    showProblem("");
+    text = await response.text();
+    models = JSON.parse(text).models;
+    if (problemOfList) showProblem("");
+    problemOfList = false;
   } catch (error) {
-    showProblem(`The list of models cannot be read (${error.message}). Is the server still running?`);
-    return;
+    showProblem(`The list of models cannot be read (${error.message}). Is the server still running? This page tries again.`);
+    problemOfList = true;
+    return true;
   }
+  if (text !== listed) showModels(waited); // an open list of choices stays open where nothing has changed
+  listed = text;
+  return !isReady(currentVersion()) || models.some(({ versions }) => versions.some(isComing));
+}
+
+function showModels(waited) {
+  const before = [byId("model").value, byId("version").value];
   byId("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
   if (models.some(({ name }) => name === before[0])) byId("model").value = before[0];
-  showVersions(byId("model").value === before[0] ? before[1] : "");
+  const same = byId("model").value === before[0];
+  picked &&= same;
+  showVersions(same ? before[1] : "");
+  if (waited && isReady(currentVersion())) say(`${currentModel().name} version ${currentVersion().version} is ready.`);
+}
+
+const isReady = (version) => version?.state === "AVAILABLE" && Boolean(version.task ?? version.signatures);
+
+/** Whether a version is on its way; one without task and signatures is in a process that is being restarted. */
+function isComing({ state, task, signatures }) {
+  return state === "START" || state === "LOADING" || (state === "AVAILABLE" && !(task ?? signatures));
+}
+
+/** Look at once, and then again and again: soon while something is to come, seldom otherwise, not in a hidden tab. */
+async function watch() {
+  clearTimeout(timer);
+  const soon = await loadModels();
+  clearTimeout(timer); // of another look that has ended meanwhile
+  delay = soon ? Math.min(2 * delay, LATER) : SOON;
+  if (!document.hidden) timer = setTimeout(watch, soon ? delay : CALM);
+}
+
+/** Look again soon, since the server has said that something is different. */
+function lookSoon() {
+  delay = SOON;
+  clearTimeout(timer);
+  timer = setTimeout(watch, delay);
 }
 
 function showVersions(wanted) {
   const versions = currentModel()?.versions ?? [];
   byId("version").replaceChildren(...versions.map(({ version, state }) =>
     element("option", { value: version }, state === "AVAILABLE" ? version : `${version} (${state.toLowerCase()})`)));
-  const kept = versions.find(({ version }) => version === wanted);
-  const chosen = kept ?? versions.find(({ state }) => state === "AVAILABLE") ?? versions[0];
+  const kept = versions.find((one) =>
+    one.version === wanted && (picked || isReady(one) || (one.version === used && isComing(one))));
+  const chosen = kept ?? versions.find(isReady) ?? versions.find(isComing) ?? versions[0];
   if (chosen) byId("version").value = chosen.version;
   showVersion();
 }
@@ -55,16 +101,16 @@ function showVersions(wanted) {
 function showVersion() {
   const version = currentVersion();
   const waiting = byId("waiting");
-  const kind = !version || version.state !== "AVAILABLE" ? "" : version.task ? version.task.content : version.signatures ? "raw" : "";
+  const kind = isReady(version) ? version.task?.content ?? "raw" : "";
+  if (kind) used = version.version;
   for (const name of ["image", "text", "row", "raw"]) byId(`panel-${name}`).hidden = name !== kind;
   waiting.hidden = kind !== "";
-  if (!version) waiting.textContent = "No model is served yet. Refresh the list in a moment.";
-  else if (!kind) {
-    waiting.textContent = version.problem || `This version is not available: ${version.state.toLowerCase()}. ${version.message}`;
-  }
+  waiting.classList.toggle("coming", !version || isComing(version));
+  if (!version) waiting.textContent = "No model is served yet. This page looks again by itself.";
+  else if (!kind) waiting.textContent = whyNot(version);
   byId("about").textContent = version ? aboutVersion(version) : "";
-  const shape = JSON.stringify([currentModel()?.name, version?.version, version?.task, version?.signatures]);
-  if (shape === shownPanel) return; // refreshing the list keeps what was typed
+  const shape = JSON.stringify([currentModel()?.name, version?.task, version?.signatures]);
+  if (!kind || shape === shownPanel) return; // what was typed stays, also while a process is being restarted
   shownPanel = shape;
   if (kind === "image" && version.task.formats.length) {
     byId("files").accept = version.task.formats.map((format) => `image/${format}`).join(",");
@@ -73,8 +119,19 @@ function showVersion() {
   if (kind === "raw") showRawForm(version.signatures);
 }
 
+function whyNot(version) {
+  if (version.state === "START" || version.state === "LOADING") {
+    return `Loading version ${version.version}. The form appears here when it is ready.`;
+  }
+  if (version.problem) return `${sentence(version.problem)} This page tries again.`;
+  if (version.state === "UNLOADING" || !version.message) return "This version is not served any more.";
+  return `Version ${version.version} could not be loaded: ${version.message}`;
+}
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
 function aboutVersion(version) {
-  if (version.problem) return version.problem;
+  if (version.problem) return version.signatures ? version.problem : "";
   if (!version.task) return version.signatures ? "A SavedModel without a manifest: its signatures take raw JSON." : "";
   const takes = { image: "Takes photos", text: "Takes texts", row: `Takes rows of ${version.task.columns.length} columns` }[version.task.content];
   const gives = version.task.outputs.map((output) => {
@@ -88,10 +145,22 @@ function aboutVersion(version) {
 
 byId("choice").addEventListener("submit", (event) => {
   event.preventDefault();
-  loadModels().then(() => say("The list of models is up to date."));
+  watch().then(() => {
+    if (problemOfList) return;
+    showProblem("");
+    say("The list of models is up to date.");
+  });
 });
-byId("model").addEventListener("change", () => showVersions(""));
-byId("version").addEventListener("change", showVersion);
+byId("model").addEventListener("change", () => {
+  picked = false;
+  used = "";
+  showVersions("");
+});
+byId("version").addEventListener("change", () => {
+  picked = true;
+  showVersion();
+});
+document.addEventListener("visibilitychange", () => document.hidden || watch());
 byId("clear").addEventListener("click", () => {
   [...byId("answers").children].forEach(dropCard);
   byId("nothing").hidden = false;
@@ -101,4 +170,4 @@ byId("clear").addEventListener("click", () => {
 });
 preparePhotos();
 prepareForms();
-loadModels();
+watch();

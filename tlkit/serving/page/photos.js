@@ -66,6 +66,7 @@ async function sendPhoto(card) {
     say(showAnswer(card, await predict(card.sent.target, body), curl));
   } catch (error) {
     say(showFailure(card, error, curl));
+    if (MOVED.has(error.status)) lookSoon();
   }
 }
 

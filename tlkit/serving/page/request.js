@@ -2,9 +2,12 @@
 
 const LONG_ARGUMENT = 100000; // Linux takes at most 128 KiB in one argument
 
+/** After these the list of models is read again: the version is gone, its process is being restarted, or the server is. */
+const MOVED = new Set([0, 404, 503]);
+
 const ADVICE = {
   400: "The server could not use this input.",
-  404: "This model or version is no longer served. Refresh the list above.",
+  404: "This model or version is no longer served. Choose another one above.",
   413: "This is more than the server takes in one request. Send something smaller, or raise the server's limit.",
   429: "The server is busy and its queue is full. Wait a moment and send it again.",
   500: "The server failed; its log says more.",

@@ -48,14 +48,13 @@ function jsonOfField(field, column) {
   return String(number);
 }
 
-const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 7 });
+const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
-/** Show a number: seven digits are what a float32 holds. */
+/** Show a number with all its digits: the server writes a float32 with the fewest that stand for it. */
 function shownNumber(value) {
-  if (typeof value !== "number") return String(value);
-  if (!Number.isFinite(value)) return String(value);
-  const size = Math.abs(value);
-  return size !== 0 && (size < 1e-4 || size >= 1e15) ? String(Number(value.toPrecision(7))) : plain.format(value);
+  const text = String(value);
+  const parts = typeof value === "number" ? text.match(/^(-?)([0-9]+)(\.[0-9]+)?$/) : null;
+  return parts ? parts[1] + plain.format(BigInt(parts[2])) + (parts[3] ?? "") : text;
 }
 
 /** Show a score as a percentage that never claims 0 or 100 when it is only near. */
@@ -70,6 +69,11 @@ function shownShare(score) {
 function shownSize(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;
   return bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** Show a text on one line, with a mark where it has another. */
+function onOneLine(text) {
+  return text.trim().replace(/\s*[\r\n]+\s*/g, " ↵ ").replace(/\s+/g, " ");
 }
 
 function shortened(text, length) {

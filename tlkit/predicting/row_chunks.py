@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.errors import DataError
@@ -27,11 +28,13 @@ class Chunk(NamedTuple):
         fields: of each row, by column, as they stand in the file: text for CSV and TSV.
         places: where each stands, for messages.
         begin: how many rows of the file are before them.
+        problems: why rows could not be read, by their place in the chunk, counted from 0; their fields are empty.
     """
 
     fields: list[dict[str, Any]]
     places: list[str]
     begin: int = 0
+    problems: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,36 +45,46 @@ class RowFile:
         path: a .csv, .tsv, .csv.gz, .tsv.gz, .jsonl, .ndjson or .parquet file.
         separator: between the fields of a CSV or TSV; by the suffix when empty.
         encoding: of a text file.
+        lenient: give rows that cannot be read with their problem instead of raising the first one.
 
     Raises:
         DataError: while it is iterated, or asked for its columns: the file is missing, of another kind, or a row of it
-            is wrong.
+            is wrong. With `lenient`, what hides where the next row begins is raised all the same.
     """
 
     path: Path
     separator: str = ""
     encoding: str = "utf-8"
+    lenient: bool = False
 
     def survey(self) -> tuple[list[str], int]:
-        """Read it once; gives the columns and the number of rows."""
+        """Read it once; returns the columns and the number of rows, those that cannot be read included."""
         columns: dict[str, None] = {}
-        count = 0
-        for fields, _ in self._rows():
+        count, bad = 0, ""
+        for fields, place, problem in self._rows():
             columns |= dict.fromkeys(fields)
             count += 1
+            if problem and not bad:
+                bad = problem if problem.startswith(place) else f"{place}: {problem}"
         if not count:
             raise DataError("the table has no rows", received=str(self.path))
+        if not columns:
+            raise DataError(f"no row of the table can be read: {bad}", received=str(self.path))
         return list(columns), count
 
     def __iter__(self) -> Iterator[Chunk]:
         """Give the rows, `ROWS` at a time."""
-        chunk = Chunk([], [])
-        for fields, place in self._rows():
+        problems: dict[int, str] = {}
+        chunk = Chunk([], [], 0, problems)
+        for fields, place, problem in self._rows():
+            if problem:
+                problems[len(chunk.fields)] = problem
             chunk.fields.append(fields)
             chunk.places.append(place)
             if len(chunk.fields) == ROWS:
                 yield chunk
-                chunk = Chunk([], [], chunk.begin + len(chunk.fields))
+                problems = {}
+                chunk = Chunk([], [], chunk.begin + len(chunk.fields), problems)
         if chunk.fields:
             yield chunk
 
@@ -102,22 +115,29 @@ class RowFile:
         suffix = table_suffix(self.path)
         return None if suffix == ".parquet" else suffix
 
-    def _rows(self) -> Iterator[tuple[dict[str, Any], str]]:
+    def _rows(self) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """Yield the fields of each row, its place, and why it cannot be used."""
+        from tlkit.data.table_rows import unusable
+
         if self._suffix is not None:
-            yield from self._separated(self._suffix)
+            for fields, place, problem in self._separated(self._suffix):
+                if self.lenient and not problem:
+                    problem = unusable(fields, self.encoding)
+                yield ({} if problem else fields), place, problem
             return
         from tlkit.data.table_stream import TableStream
 
-        for row in TableStream(self.path, encoding=self.encoding):
-            yield dict(row.fields), row.place
+        for row in TableStream(self.path, encoding=self.encoding, lenient=self.lenient):
+            yield ({} if row.problem else dict(row.fields)), row.place, row.problem
 
-    def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str]]:
-        """Give the rows of a CSV or TSV, as they are read in training."""
+    def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """Yield the rows of a CSV or TSV, as they are read in training."""
         import csv
         import gzip
         import zlib
 
         from tlkit.data import frame_files
+        from tlkit.data.table_rows import no_character
         from tlkit.data.text_files import check_encoding, check_table
 
         path, origin = self.path.expanduser(), str(self.path)
@@ -128,16 +148,24 @@ class RowFile:
         separator = self.separator or ("\t" if ".tsv" in suffix else ",")
         number = 0
         try:
-            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding)
-            with frame_files.csv_text(path, self.encoding) as stream:
+            errors = "surrogateescape" if self.lenient else "strict"
+            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding, errors)
+            if broken := no_character("".join(names), self.encoding):
+                raise DataError(f"the header of {origin} holds {broken}")
+            with frame_files.csv_text(path, self.encoding, errors) as stream:
                 rows = frame_files.csv_records(stream, separator, spaced)
                 next(row for row in rows if row)  # the header
                 for number, fields in enumerate(rows, start=2):
+                    place = f"{origin} row {number}"
                     if len(fields) == len(names):
-                        yield dict(zip(names, fields, strict=True)), f"{origin} row {number}"
+                        yield dict(zip(names, fields, strict=True)), place, ""
                     elif fields:  # an empty line is no row
+                        problem = f"{len(fields)} fields where the header has {len(names)}"
+                        if self.lenient:
+                            yield {}, place, problem
+                            continue
                         raise DataError(
-                            f"{origin} row {number} has {len(fields)} fields where the header has {len(names)}",
+                            f"{place} has {problem}",
                             fix=f"a value that holds {separator!r} or a line break must be quoted",
                         )
         except csv.Error as error:
@@ -149,7 +177,11 @@ class RowFile:
 
 
 def typed(
-    chunk: Chunk, columns: Sequence[Any], missing: Sequence[str], forms: Mapping[str, NumberForm] | None = None
+    chunk: Chunk,
+    columns: Sequence[Any],
+    missing: Sequence[str],
+    forms: Mapping[str, NumberForm] | None = None,
+    problems: dict[int, str] | None = None,
 ) -> pd.DataFrame:
     """Make the columns that a network reads of fields as they stand in the file.
 
@@ -162,6 +194,8 @@ def typed(
         missing: texts that stand for a missing value in every column.
         forms: column -> how its numbers are written, as the preprocessing has them; None where it was fitted by release
             0.1.0, which knew plain numbers and `missing` alone.
+        problems: gets the reason of each row that cannot be read, by its place in the chunk, counted from 0. What
+            such a row holds in the frame means nothing. None raises the first one.
 
     Raises:
         DataError: a field is not of the type that its column had in training; names row, column, value and type.
@@ -181,18 +215,25 @@ def typed(
         gone = {"", *missing, *getattr(column, "missing", ())}
         if forms is not None and (column.dtype != "string" or isinstance(column, Date)):
             gone |= {*USUAL_MISSING, *form.missing}
-        made = _read(chunk, column.name, _reader(column, form), allowed, gone)
+        made = _read(chunk, column.name, _reader(column, form), allowed, gone, problems)
         if isinstance(column, Date):
-            _check_dates(made, chunk, column.name, allowed)
+            _check_dates(made, chunk, column.name, allowed, problems)
         dtype = {"int64": "Int64", "float32": "float64"}.get(column.dtype, "str")
         found[column.name] = pd.Series(made, dtype=dtype)
     return pd.DataFrame(found)
 
 
-def _read(chunk: Chunk, name: str, read: Callable[[Any], Any], allowed: str, missing: Collection[str]) -> list[Any]:
-    """Read the fields of one column; None is a missing value."""
+def _read(
+    chunk: Chunk,
+    name: str,
+    read: Callable[[Any], Any],
+    allowed: str,
+    missing: Collection[str],
+    problems: dict[int, str] | None = None,
+) -> list[Any]:
+    """Read the fields of one column; None is a missing value, or one with a problem."""
     made: list[Any] = []
-    for fields, place in zip(chunk.fields, chunk.places, strict=True):
+    for number, fields in enumerate(chunk.fields):
         value = fields.get(name)
         if value is None or value != value or (isinstance(value, str) and value.strip() in missing):
             made.append(None)
@@ -200,15 +241,25 @@ def _read(chunk: Chunk, name: str, read: Callable[[Any], Any], allowed: str, mis
         try:
             made.append(read(value))
         except (ValueError, TypeError, OverflowError):
-            raise _other_type(place, name, value, allowed) from None
+            _note(problems, number, _other_type(chunk.places[number], name, value, allowed))
+            made.append(None)
     return made
+
+
+def _note(problems: dict[int, str] | None, number: int, error: DataError) -> None:
+    """Keep the first problem of a row, or raise it where problems are not collected."""
+    if problems is None:
+        raise error
+    problems.setdefault(number, str(error))
 
 
 def _other_type(place: str, name: str, value: Any, allowed: str) -> DataError:
     return DataError(f"{place}, column {name!r} is not what it was in training", received=value, allowed=allowed)
 
 
-def _check_dates(texts: Sequence[str | None], chunk: Chunk, name: str, allowed: str) -> None:
+def _check_dates(
+    texts: Sequence[str | None], chunk: Chunk, name: str, allowed: str, problems: dict[int, str] | None
+) -> None:
     """Refuse what the network's own graph would take for a missing date."""
     import tensorflow as tf
 
@@ -218,7 +269,7 @@ def _check_dates(texts: Sequence[str | None], chunk: Chunk, name: str, allowed: 
     valid = read_dates(tf.strings.strip(tf.constant(known, tf.string))).valid.numpy()
     for number, text in enumerate(texts):
         if text is not None and not valid[number]:
-            raise _other_type(chunk.places[number], name, text, allowed)
+            _note(problems, number, _other_type(chunk.places[number], name, text, allowed))
 
 
 def _reader(column: Any, form: NumberForm = PLAIN) -> Callable[[Any], Any]:
@@ -283,6 +334,7 @@ def joined(
     tables: Sequence[tuple[Any, list[str]]],
     lacking: Sequence[str],
     reading: Reading,
+    problems: dict[int, str] | None = None,
 ) -> pd.DataFrame:
     """Add columns of further tables, as training did.
 
@@ -292,6 +344,7 @@ def joined(
         tables: DataFrames, and the columns to join each on.
         lacking: columns that the file does not have.
         reading: how the fields of the project's files are read.
+        problems: as for `typed`.
 
     Raises:
         DataError: a column to join on is of another type than in the further table.
@@ -302,13 +355,13 @@ def joined(
         taken = [name for name in lacking if name in other.columns and name not in on]
         if not taken:
             continue
-        keys = pd.DataFrame({name: like(chunk, name, other[name].dtype, reading) for name in on})
+        keys = pd.DataFrame({name: like(chunk, name, other[name].dtype, reading, problems) for name in on})
         found = keys.merge(other[[*on, *taken]], on=on, how="left", validate="m:1")
         frame = frame.assign(**{name: found[name] for name in taken})
     return frame
 
 
-def like(chunk: Chunk, name: str, dtype: Any, reading: Reading) -> pd.Series:
+def like(chunk: Chunk, name: str, dtype: Any, reading: Reading, problems: dict[int, str] | None = None) -> pd.Series:
     """Make a column of fields what it is in another table.
 
     Args:
@@ -316,6 +369,7 @@ def like(chunk: Chunk, name: str, dtype: Any, reading: Reading) -> pd.Series:
         name: of the column; where a row lacks it, its value is missing.
         dtype: of the other table's column.
         reading: how the fields of the project's files are read.
+        problems: as for `typed`.
 
     Raises:
         DataError: a field does not go into that type; names row, column and value.
@@ -330,20 +384,22 @@ def like(chunk: Chunk, name: str, dtype: Any, reading: Reading) -> pd.Series:
         from tlkit.data.events import as_moments
 
         allowed = "dates as 2015-06-19"
-        made = _read(chunk, name, lambda value: value, allowed, missing)
+        made = _read(chunk, name, lambda value: value, allowed, missing, problems)
         moments = as_moments(pd.Series(made, dtype=object))
-        for number in moments.isna().to_numpy().nonzero()[0]:
+        for number in moments.isna().to_numpy().nonzero()[0].tolist():
             if made[number] is not None:
-                raise _other_type(chunk.places[number], name, made[number], allowed)
+                _note(problems, number, _other_type(chunk.places[number], name, made[number], allowed))
         return moments.dt.tz_localize(getattr(dtype, "tz", None) and "UTC").astype(dtype)
     if types.is_bool_dtype(dtype):
-        return pd.Series(_read(chunk, name, _boolean, "true and false", missing), dtype="boolean")
+        return pd.Series(_read(chunk, name, _boolean, "true and false", missing, problems), dtype="boolean")
     if types.is_integer_dtype(dtype):
-        return pd.Series(_read(chunk, name, lambda value: _whole(value, form), "whole numbers", missing), dtype="Int64")
+        whole = _read(chunk, name, lambda value: _whole(value, form), "whole numbers", missing, problems)
+        return pd.Series(whole, dtype="Int64")
     if types.is_float_dtype(dtype):
-        numbers = _read(chunk, name, lambda value: _number(value, form), "numbers, finite ones", missing)
+        allowed = "numbers, finite ones"
+        numbers = _read(chunk, name, lambda value: _number(value, form), allowed, missing, problems)
         return pd.Series(numbers, dtype="float64")
-    return pd.Series(_read(chunk, name, _text, "text", missing), dtype="str")
+    return pd.Series(_read(chunk, name, _text, "text", missing, problems), dtype="str")
 
 
 def lacking_columns(names: Mapping[str, Any] | Sequence[str], columns: Sequence[Any]) -> list[str]:
