@@ -30,7 +30,7 @@ from tlkit.data.text_files import missing_column
 from tlkit.errors import Advice, ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
 from tlkit.preprocessing.fitting import Scaling, fit_table
-from tlkit.preprocessing.number_forms import NumberForm
+from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
 
@@ -425,6 +425,9 @@ def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
 
 def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> None:
     """Refuse rows that a preprocessing would not read as they are meant: it takes what it cannot read for missing."""
+    for column in preprocessing.columns if preprocessing.forms is not None else ():
+        if column.dtype != "string" and column.name in frame.columns:
+            check_numbers(frame[column.name], column.name, preprocessing.forms.get(column.name, PLAIN), place)
     preprocessing.check_frame(frame)
     # A column without any value has no type that could be wrong.
     kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
