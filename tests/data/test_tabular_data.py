@@ -535,7 +535,7 @@ MESSY = ["$1,200.50", "($3.00)", "$7", "-", "$12.25"]
 
 
 def test_every_reader_reads_numbers_alike(tmp_path):
-    from tlkit.scoring.row_chunks import RowFile, typed
+    from tlkit.predicting.row_chunks import RowFile, typed
 
     rng, first = np.random.default_rng(0), 1234567890123456781
     rows = [
