@@ -56,24 +56,31 @@ def check_formats(
         ConfigError: a format is of a column that the table lacks.
         DataError: with the column, its rows and the value.
     """
-    import pandas as pd
-
     for name, form in formats.items():
         if name not in frame.columns:
             raise ConfigError("formats names what is no column", received=name, allowed=list(map(str, frame.columns)))
         of_text = form.missing and form == NumberForm(form.decimal, form.thousands, missing=form.missing)
         if of_text or kinds.get(name) in ("id", "ignore", "categorical"):
             continue
-        column = frame[name]
-        if isinstance(column.dtype, pd.StringDtype):
-            bad = np.flatnonzero([not _reads(form, value) for value in column])
-            if len(bad):
-                raise DataError(
-                    f"{place(bad)}: column {name!r} holds what is no number of its format",
-                    received=str(column.iloc[bad[0]])[:60],
-                    allowed=f"numbers ({form.describe() or 'plain ones'})",
-                    fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
-                )
+        check_numbers(frame[name], name, form, place)
+
+
+def check_numbers(column: pd.Series, name: str, form: NumberForm, place: Place) -> None:
+    """Refuse a column of numbers that stayed text because of some of its values.
+
+    Raises:
+        DataError: with the column, its rows and the value.
+    """
+    import pandas as pd
+
+    bad = np.flatnonzero([isinstance(column.dtype, pd.StringDtype) and not _reads(form, value) for value in column])
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: column {name!r} holds what is no number of its format",
+            received=str(column.iloc[bad[0]])[:60],
+            allowed=f"numbers ({form.describe() or 'plain ones'})",
+            fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
+        )
 
 
 def _reads(form: NumberForm, value: object) -> bool:

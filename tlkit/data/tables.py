@@ -16,7 +16,15 @@ from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.sampling import Sampling
-from tlkit.data.table_check import Place, check_formats, check_target_columns, check_values, find_leaks, form_findings
+from tlkit.data.table_check import (
+    Place,
+    check_formats,
+    check_numbers,
+    check_target_columns,
+    check_values,
+    find_leaks,
+    form_findings,
+)
 from tlkit.data.table_splits import SplitOptions, border_of, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
@@ -33,7 +41,7 @@ from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadabl
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
 from tlkit.preprocessing.float_digits import lost_digits
-from tlkit.preprocessing.number_forms import NumberForm
+from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
 
@@ -459,6 +467,10 @@ def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
 
 def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> tuple[Finding, ...]:
     """Refuse rows that a preprocessing would not read as they are meant; report what it takes for missing."""
+    number_forms = preprocessing.forms
+    for column in preprocessing.columns if number_forms is not None else ():
+        if column.dtype != "string" and column.name in frame.columns:
+            check_numbers(frame[column.name], column.name, (number_forms or {}).get(column.name, PLAIN), place)
     preprocessing.check_frame(frame)
     # A column without any value has no type that could be wrong.
     kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
