@@ -203,7 +203,7 @@ def table_from_file(
         date = time_column or _only_date(source, names, kinds, preprocessing)
         form = _date_form(source, date, written, kinds, preprocessing)
         borders = _borders(part, date, rows, options, form)
-        marks_of = {"date": date, "events": list(events), "group": event_group, "date_format": form}
+        marks_of: dict[str, Any] = {"date": date, "events": list(events), "group": event_group, "date_format": form}
         source = source.replaced(event_features(source.frame, known_from=borders, **marks_of))
         part = _Part(source, kept)
     specs = tuple(target_specs or ())

@@ -120,7 +120,7 @@ class SavedModelPredictor:
             `manifest.interface.answers` all numbers [n, K] in the order of the labels.
 
         Raises:
-            DataError: the export takes no rows, a column is missing, a column holds values of another type, or a date or
+            DataError: the export takes no rows, a column is missing, or holds values of another type; or a date or
                 boolean cannot be read.
         """
         interface = self.manifest.interface
