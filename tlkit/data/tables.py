@@ -15,7 +15,15 @@ from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.sampling import Sampling
-from tlkit.data.table_check import Place, check_formats, check_target_columns, check_values, find_leaks, form_findings
+from tlkit.data.table_check import (
+    Place,
+    check_formats,
+    check_numbers,
+    check_target_columns,
+    check_values,
+    find_leaks,
+    form_findings,
+)
 from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
@@ -425,9 +433,10 @@ def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
 
 def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> None:
     """Refuse rows that a preprocessing would not read as they are meant: it takes what it cannot read for missing."""
-    for column in preprocessing.columns if preprocessing.forms is not None else ():
+    forms = preprocessing.forms
+    for column in preprocessing.columns if forms is not None else ():
         if column.dtype != "string" and column.name in frame.columns:
-            check_numbers(frame[column.name], column.name, preprocessing.forms.get(column.name, PLAIN), place)
+            check_numbers(frame[column.name], column.name, (forms or {}).get(column.name, PLAIN), place)
     preprocessing.check_frame(frame)
     # A column without any value has no type that could be wrong.
     kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
