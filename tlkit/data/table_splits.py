@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.data.events import as_moments
-from tlkit.data.splits import multi_label_split, time_split, train_val_split
+from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
 from tlkit.data.text_listing import SPLIT_NAMES
 from tlkit.errors import ConfigError, DataError
 
@@ -78,6 +78,8 @@ def split_rows(
     given: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    copies: np.ndarray | None = None,
+    words: ClassWords | None = None,
 ) -> dict[str, np.ndarray]:
     """Give every row its split.
 
@@ -93,6 +95,8 @@ def split_rows(
         given: object [n], the part that each row came in; or None.
         seed: the same seed gives the same split.
         place: says where rows stand, for messages.
+        copies: int64 [n]; rows that share a number stay on one side where rows are divided at random.
+        words: how messages speak of the classes in `labels`.
 
     Returns:
         Split -> row numbers, int64, ascending; always with `"train"`.
@@ -118,7 +122,7 @@ def split_rows(
             return rows
         rest = rows.pop("train")
 
-    divide = _divider(frame, options, labels, values, seed, place)
+    divide = _divider(frame, options, labels, values, seed, place, copies, words or ClassWords(item="row"))
     test_fraction = 0.0 if "test" in rows else options.test_fraction
     if test_fraction:
         rest, rows["test"] = divide(rest, test_fraction)
@@ -135,6 +139,8 @@ def _divider(
     values: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    copies: np.ndarray | None,
+    words: ClassWords,
 ) -> Divide:
     if options.by_time:
         times = times_of(frame[options.time_column], str(options.time_column), place)
@@ -147,19 +153,24 @@ def _divider(
             return lambda rows, part: _pick(rows, _whole_groups(groups[rows], part, seed))
         if labels.ndim == 2:
             return lambda rows, part: _pick(rows, multi_label_split(labels[rows], part, seed, groups[rows]))
-        return lambda rows, part: _pick(rows, train_val_split(labels[rows], part, seed, groups[rows]))
+        return lambda rows, part: _pick(rows, train_val_split(labels[rows], part, seed, groups[rows], words=words))
     if labels is not None and labels.ndim == 2:
-        return lambda rows, part: _pick(rows, multi_label_split(labels[rows], part, seed))
+        return lambda rows, part: _pick(
+            rows, multi_label_split(labels[rows], part, seed, None if copies is None else copies[rows])
+        )
     strata = _bins(values, len(frame)) if labels is None else labels
 
     def at_random(rows: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
         own = strata[rows]
-        _, own, counts = np.unique(own, return_inverse=True, return_counts=True)
-        if values is not None and counts.min() < 2:
+        items = rows if copies is None else rows[np.unique(copies[rows], return_index=True)[1]]
+        if len(items) < 2:
+            what = "rows" if copies is None else "different rows"
+            raise DataError(f"there are too few {what} to split", received=len(items), allowed="2 or more")
+        if values is not None and np.unique(strata[items], return_counts=True)[1].min() < 2:
             own = np.zeros(len(rows), np.int64)
-        if len(rows) < 2:
-            raise DataError("there are too few rows to split", received=len(rows), allowed="2 or more")
-        return _pick(rows, train_val_split(own, part, seed))
+        if copies is None:
+            return _pick(rows, train_val_split(own, part, seed, words=words))
+        return _pick(rows, split_with_copies(own, copies[rows], part, seed, words=words))
 
     return at_random
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.column_kinds import mixed_types
+from tlkit.data.splits import ClassWords
 from tlkit.data.table_check import check_finite
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.targets import Target, TargetKind, Transform, fit_target
@@ -104,6 +107,7 @@ def read_targets(
             found.append(TargetValues(name, kind, _numbers(column, name, place), ()))
         else:
             codes, names = _classes(column)
+            log_near_names(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
             found.append(TargetValues(name, kind, codes, names))
     return found
 
@@ -122,7 +126,7 @@ def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Pl
             values = _numbers(frame[target.name], target.name, place)
         else:
             own, names = _classes(frame[target.name])
-            numbers = {name: number for number, name in enumerate(target.class_names)}
+            numbers = {composed(name): number for number, name in enumerate(target.class_names)}
             of_class = np.array([numbers.get(name, -1) for name in names], np.int32)
             values = of_class[own]
             bad = np.flatnonzero(values < 0)
@@ -134,6 +138,17 @@ def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Pl
                 )
         found.append(TargetValues(target.name, target.kind, values, target.class_names))
     return found
+
+
+def class_words(target: TargetValues) -> ClassWords:
+    """Return how messages speak of the classes of a target."""
+    key = json.dumps(target.name, ensure_ascii=False)
+    return ClassWords(
+        target.class_names,
+        "row",
+        f'all classes are numbers: to predict them as numbers, say kinds = {{ {key} = "regression" }} under [target] '
+        "of config.toml (in Python: target_kinds)",
+    )
 
 
 def fit_targets(
@@ -182,13 +197,17 @@ def fit_targets(
                 )
             )
             continue
-        counts = own.sum(0) if target.kind == "multi_label" else np.bincount(own, minlength=len(target.class_names))
-        for label, count in zip(target.class_names, counts, strict=True):
+        words = class_words(target)
+        counts, everywhere = (
+            part.sum(0) if target.kind == "multi_label" else np.bincount(part, minlength=len(target.class_names))
+            for part in (own, target.values)
+        )
+        for label, count, rows_of_it in zip(target.class_names, counts, everywhere, strict=True):
             if not count:
+                held_out = words.count(int(rows_of_it))
                 raise DataError(
-                    f"no training row has this class of {target.name!r}",
-                    received=label,
-                    fix="split in another way, or remove its rows",
+                    f"no training row has class {label!r} of {target.name!r}: {held_out}, all held out",
+                    fix=words.advice(np.arange(len(target.class_names)), "split in another way, or remove its rows"),
                 )
         found.append(Target(target.name, target.kind, target.class_names, weight=weight))
     return tuple(found)
@@ -251,7 +270,7 @@ def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
 def _classes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class numbers int32 [n], and the names of the classes: numbers in their order, text sorted.
 
-    Whole numbers are written alike (1, not 1.0) whether pandas has them as floats or not.
+    Text is compared in Unicode's normal form NFC. Whole numbers are written alike (1, not 1.0) whether pandas has them as floats or not.
     """
     import pandas as pd
 
@@ -263,7 +282,9 @@ def _classes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     elif pd.api.types.is_float_dtype(column.dtype):
         names = [str(int(value)) if _is_whole(value) else str(value) for value in values]
     else:
-        names = [str(value) for value in values]
+        # Texts that differ only by Unicode normal form are one class.
+        own, values = pd.factorize(np.array([composed(str(value)) for value in values], object), sort=True)
+        codes, names = own[codes], [str(value) for value in values]
     return codes.astype(np.int32), tuple(names)
 
 

@@ -16,9 +16,11 @@ from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.sampling import Sampling
 from tlkit.data.table_check import Place, check_target_columns, check_values, find_leaks
+from tlkit.data.table_copies import find_copies, log_copies
 from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
+    class_words,
     fit_targets,
     read_known_targets,
     read_targets,
@@ -78,7 +80,9 @@ def table_from_file(
     """Read a table with the columns to predict, split it, and encode its rows.
 
     What is fitted (vocabularies, medians, scales, target transforms) is fitted on the training rows alone. Rows without
-    a target are counted and left out. A column that is the target in other words is refused.
+    a target are counted and left out. A column that is the target in other words is refused. Rows that are exact copies
+    of others stay with them in one split, unless the split is by time, group or column; they are counted in `copies`
+    and logged, as are rows with the same inputs and other targets.
 
     Example:
         >>> data = table_from_file(
@@ -153,7 +157,23 @@ def table_from_file(
         if target_specs
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
     )
-    rows = split_rows(part.frame, options, **_strata(values), given=part.splits, seed=seed, place=part.place)
+    inferred = None
+    if preprocessing is None:
+        given = _given(source, names, kinds, select, options)
+        present = {name: kind for name, kind in given.items() if name in part.frame.columns or not events}
+        inferred = infer_kinds(part.frame, names, given=present, place=part.place)
+        check_values(part.frame, inferred.kinds, part.place)
+    copies = find_copies(part.frame, _compared(part, inferred, preprocessing), names)
+    rows = split_rows(
+        part.frame,
+        options,
+        **_strata(values),
+        given=part.splits,
+        seed=seed,
+        place=part.place,
+        copies=copies.to_keep_together,
+    )
+    repeated = log_copies(copies, rows, part.place)
     if events:
         date = time_column or _only_date(source, names, kinds, preprocessing)
         borders = _borders(part, date, rows, options)
@@ -165,10 +185,11 @@ def table_from_file(
     if not specs:
         specs = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
     if preprocessing is None:
-        given = _given(source, names, kinds, select, options)
-        inferred = infer_kinds(part.frame, names, given=given, place=part.place)
-        check_values(part.frame, inferred.kinds, part.place)
-        leaks = find_leaks(part.frame, inferred.kinds, names, allow)
+        if inferred is None or events:  # whose features are columns, too
+            given = _given(source, names, kinds, select, options)
+            inferred = infer_kinds(part.frame, names, given=given, place=part.place)
+            check_values(part.frame, inferred.kinds, part.place)
+        leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
         preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic)
     else:
         _check_known(part.frame, preprocessing, part.place)
@@ -183,6 +204,7 @@ def table_from_file(
         questions=inferred.questions,
         findings=(*inferred.warnings, *leaks, *_split_findings(options, inferred.kinds, events)),
         dropped=dropped,
+        copies=repeated,
         batch_size=batch_size,
         seed=seed,
         class_weight=class_weight,
@@ -296,12 +318,20 @@ def _kept_rows(source: FrameSource, where: Sequence[str], targets: Sequence[str]
     return kept, dropped
 
 
-def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
+def _strata(values: Sequence[TargetValues]) -> dict[str, Any]:
     """Give what a random split is stratified by: the first classes there are, or else the first number."""
     for target in values:
         if target.kind != "regression":
-            return {"labels": target.values, "values": None}
+            return {"labels": target.values, "values": None, "words": class_words(target)}
     return {"labels": None, "values": values[0].values}
+
+
+def _compared(part: _Part, inferred: InferredKinds | None, preprocessing: TablePreprocessing | None) -> list[str]:
+    """Name the input columns whose values make rows copies of each other."""
+    if inferred is not None:
+        return [name for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")]
+    columns = preprocessing.columns if preprocessing is not None else ()
+    return [column.name for column in columns if column.name in part.frame.columns]
 
 
 def _given(

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tlkit.data.buckets import bucketed
 from tlkit.data.labelled import ClassWeight, LabelledData, check_options
 from tlkit.data.sampling import EpochOrder, Sampling
+from tlkit.data.splits import ClassWords
 from tlkit.data.text_listing import TextListing
 from tlkit.data.text_report import copy_numbers, report, without_copies
 from tlkit.data.text_splits import assign_splits
@@ -228,9 +229,11 @@ class TextData(LabelledData):
         trained = self._listing.seen(rows["train"].tolist())
         for name in self.class_names:
             if name not in trained:
+                labels = self._listing.labels
+                count = sum(label == name if isinstance(label, str) else name in label for label in labels)
                 raise DataError(
-                    "a class has no training text left: they are empty, copies, or all in the held-out part",
-                    received=name,
+                    f"class {name!r} has no training text left: {ClassWords(item='text').count(count)}, all empty, "
+                    "copies, or in the held-out part",
                     fix="bring texts of it, or split in another way",
                 )
 
