@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import uvicorn
 
+from tlkit.serving.draining import Draining
 from tlkit.serving.grpc_door import grpc_server
 from tlkit.serving.rest import rest_app, uvicorn_config
 from tlkit.serving.status import Code, ServingError
@@ -126,7 +127,7 @@ class Doors:
         self.options = {"timeout": timeout, "metrics": metrics, "access_log": access_log}
         self.app_options = {"max_body_bytes": max_body_bytes, **app}
         self.grpc, self.tls, self.max_body_bytes = grpc, tls, max_body_bytes
-        self.fleet = FakeFleet()
+        self.fleet, self.draining = FakeFleet(), Draining()
         self.port = self.grpc_port = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -135,7 +136,7 @@ class Doors:
         self.loop = asyncio.get_running_loop()
         self.server = None
         try:
-            app = rest_app(self.fleet, **self.options, **self.app_options)
+            app = rest_app(self.fleet, draining=self.draining, **self.options, **self.app_options)
             config = uvicorn_config(app, host="127.0.0.1", port=0, tls=self.tls, graceful_seconds=1)
             # No protocol's number, as sockets often are made: TCP_NODELAY is then the server's own task.
             listening = socket.socket()
@@ -151,6 +152,7 @@ class Doors:
                     port=0,
                     tls=self.tls,
                     max_message_bytes=self.max_body_bytes,
+                    draining=self.draining,
                     **self.options,
                 )
             while not self.server.started:

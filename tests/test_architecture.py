@@ -25,9 +25,12 @@ ALLOWED: dict[str, set[str]] = {
     "config_tabular": {"config_sections"},
     "config_sections": set(),
     "catalogue": set(),
-    "preprocessing": set(),
-    "data": {"catalogue", "preprocessing"},
-    "models": {"catalogue", "preprocessing"},
+    # What image files are, by their bytes alone; and the one walk over folders of them.
+    "image_files": set(),
+    "walk": {"image_files"},
+    "preprocessing": {"image_files"},
+    "data": {"catalogue", "preprocessing", "image_files", "walk"},
+    "models": {"catalogue", "preprocessing", "image_files"},
     "callbacks": {"schedules", "schedule_parts", "report"},
     # The Learner is the user's handle: evaluate() and export() belong to it.
     "training": {
@@ -41,22 +44,26 @@ ALLOWED: dict[str, set[str]] = {
         "export",
     },
     "report": {"models", "preprocessing"},
-    "export": {"models", "preprocessing"},
+    "export": {"models", "preprocessing", "image_files"},
     # The server runs without Keras; what it takes from other rooms needs neither Keras nor TensorFlow.
     "serving": {
         "export.graph_errors",
         "export.graph_messages",
         "export.interface",
         "export.manifest",
+        "export.model_name",
         "export.records",
         "export.rows",
+        "export.short_floats",
         "export.text_ops",
         "export.verify",
         "export.verify_answers",
         "preprocessing.columns",
+        "preprocessing.number_forms",
+        "image_files.formats",
     },
     "predicting": {"data", "export", "preprocessing"},
-    "scoring": {"data", "export", "predicting", "preprocessing"},
+    "scoring": {"data", "export", "predicting", "preprocessing", "image_files", "walk"},
     "scaffold": {"config"},
 }
 EVERYTHING = {"cli", "__init__", "__main__"}

@@ -198,6 +198,15 @@ class ImageDataSection(LabelledDataSection):
     mix: Literal["none", "mixup", "cutmix"] = "none"
     cache: Literal["auto", "memory", "off"] = "auto"
     on_error: Literal["fail", "skip"] = "fail"
+    on_duplicate: Literal["report", "drop"] = "report"
+    damaged: Literal["keep", "refuse"] = "keep"
+    max_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 40_000_000  # above it, TensorFlow's decoders refuse
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How photos are read, augmented and batched: arguments of `images_from_folder` and `images_from_table`."""
+        columns = {"path", "path_column", "label_column", "group_column", "split_column"}
+        return self.model_dump(exclude=columns)
 
 
 class ImageModelSection(PretrainedModelSection):

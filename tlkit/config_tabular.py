@@ -81,6 +81,10 @@ Day = Annotated[str | int | float, BeforeValidator(_day)]
 Transform = Literal["none", "log", "yeo_johnson"]
 
 
+Decimal = Literal[".", ","]
+Thousands = Literal["", ",", ".", " ", "'"]
+
+
 class TabularProjectSection(ProjectSection):
     """[project] where values or classes of a table's rows are predicted."""
 
@@ -93,6 +97,9 @@ class TabularDataSection(DataSection):
     targets: Annotated[str | list[str], BeforeValidator(_names)]
     separator: Annotated[str, Field(max_length=1)] = ""
     encoding: Annotated[str, Field(min_length=1)] = "utf-8"
+    decimal: Decimal = "."
+    thousands: Thousands = ""
+    missing: list[str] = []
     where: list[Annotated[str, Field(min_length=1)]] = []
     join: dict[str, Annotated[str | list[str], BeforeValidator(_names)]] = {}
     time_column: str = ""
@@ -115,6 +122,22 @@ class TabularDataSection(DataSection):
         if self.event_group and not self.events:
             raise ValueError("event_group needs events")
         return self
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are the same: {self.decimal!r}")
+        return self
+
+
+class FormatSection(Section):
+    """[formats]: how the numbers of a column are written in files, where that differs from the rest of the table."""
+
+    decimal: Decimal | None = None
+    thousands: Thousands | None = None
+    unit: Annotated[str, Field(pattern=r"^([^0-9()+\n\r\s]([^0-9()+\n\r]*[^0-9()+\n\r\s])?[23]?)?$")] = ""
+    brackets: bool = False
+    missing: list[str] = []
 
 
 class TabularTargetSection(Section):
@@ -188,6 +211,7 @@ class TabularConfig(ProjectConfig):
     project: TabularProjectSection
     data: TabularDataSection
     columns: dict[str, Literal["categorical", "continuous", "date", "boolean", "id", "ignore"]] = {}
+    formats: dict[str, FormatSection] = {}
     target: TabularTargetSection = TabularTargetSection()
     model: TabularModelSection = TabularModelSection()
     train: TabularTrainSection = TabularTrainSection()
@@ -214,28 +238,44 @@ class TabularConfig(ProjectConfig):
         }
 
     @property
+    def field_options(self) -> dict[str, Any]:
+        """How the fields of the project's files are read: arguments of `table_from_file`."""
+        data = self.data
+        formats = {}
+        for name, form in self.formats.items():
+            marks = {"decimal": form.decimal or data.decimal, "thousands": form.thousands}
+            if form.thousands is None:  # that of the table, but where the decimal mark is the column's own
+                marks["thousands"] = data.thousands if form.decimal in (None, data.decimal) else ""
+            formats[name] = {**marks, "unit": form.unit, "brackets": form.brackets, "missing": form.missing}
+        return {"decimal": data.decimal, "thousands": data.thousands, "missing": data.missing, "formats": formats}
+
+    @property
     def table_options(self) -> dict[str, Any]:
         """All arguments of `table_from_file` but the table and the targets."""
         data, target = self.data, self.target
-        return self.reading | {
-            "kinds": self.columns,
-            "split_column": data.split_column or None,
-            "group_column": data.group_column or None,
-            "val_fraction": data.val_fraction,
-            "val_from": None if data.val_from == "" else data.val_from,
-            "test_from": None if data.test_from == "" else data.test_from,
-            "scaling": data.scaling,
-            "min_count": data.min_count,
-            "hash_buckets": data.hash_buckets,
-            "cyclic": data.cyclic,
-            "transform": target.transform,
-            "y_range": target.y_range or None,
-            "target_kinds": target.kinds,
-            "loss_weights": target.weights,
-            "seed": data.seed,
-            "class_weight": data.class_weight,
-            "allow": data.allow,
-        }
+        return (
+            self.reading
+            | self.field_options
+            | {
+                "kinds": self.columns,
+                "split_column": data.split_column or None,
+                "group_column": data.group_column or None,
+                "val_fraction": data.val_fraction,
+                "val_from": None if data.val_from == "" else data.val_from,
+                "test_from": None if data.test_from == "" else data.test_from,
+                "scaling": data.scaling,
+                "min_count": data.min_count,
+                "hash_buckets": data.hash_buckets,
+                "cyclic": data.cyclic,
+                "transform": target.transform,
+                "y_range": target.y_range or None,
+                "target_kinds": target.kinds,
+                "loss_weights": target.weights,
+                "seed": data.seed,
+                "class_weight": data.class_weight,
+                "allow": data.allow,
+            }
+        )
 
     @property
     def start_from(self) -> Path | None:
@@ -254,6 +294,9 @@ class TabularConfig(ProjectConfig):
                     raise ValueError(f"target.{key} names {name!r}, which is not in data.targets: {self.targets}")
         if self.target.weights and len(self.targets) == 1:
             raise ValueError("target.weights is for several targets: a single one has nothing to be weighed against")
+        for name, form in self.field_options["formats"].items():
+            if form["decimal"] == form["thousands"]:
+                raise ValueError(f"formats.{name}: decimal and thousands are the same: {form['decimal']!r}")
         for name in self.targets:
             if name in self.columns:
                 raise ValueError(f"columns.{name} is a target: say what it is in [target] kinds")

@@ -38,7 +38,7 @@ def plain_loop(source, export: Path) -> tuple[int, float, float]:
     for start in range(0, len(items), size):
         part = items[start : start + size]
         chunk = Chunk([item.fields for item in part], [item.place for item in part])
-        predictor.predict_frame(typed(chunk, table.columns, table.missing), rows_at_once=size)
+        predictor.predict_frame(typed(chunk, table.columns, table.missing, table.forms), rows_at_once=size)
     return len(items), loaded - began, time.perf_counter() - loaded
 
 

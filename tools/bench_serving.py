@@ -1,6 +1,6 @@
 """The local server against the bare signature: latency, load, memory, faults, hostile requests, time to ready.
 
-    python tools/bench_serving.py [EXPORT] [--parts latency load faults malformed start conformance]
+    python tools/bench_serving.py [EXPORT] [--parts latency load faults outage malformed start conformance]
                                   [--conformance FOLDER] [--seconds 60] [--clients 32]
 
 EXPORT is an image model's version folder or base path; without it, the image template's default network is exported
@@ -36,7 +36,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-PARTS = ("latency", "load", "faults", "malformed", "start", "conformance")
+PARTS = ("latency", "load", "faults", "outage", "malformed", "start", "conformance")
 TOOLS = Path(__file__).parent
 
 
@@ -381,6 +381,36 @@ def faults(models: dict[str, Path], options: argparse.Namespace) -> None:
             stop.set()
 
 
+def outage(models: dict[str, Path], options: argparse.Namespace) -> None:
+    """Seconds without answers after the worker was killed, without and with a spare one."""
+    import psutil
+
+    base = models.get("image", models["trivial"])
+    path = f"/v1/models/{base.name}/metadata"
+    for mode in ("none", "ready", "loaded"):
+        with Server(str(base), "--spare-worker", mode) as server:
+            first = server.worker()
+            time.sleep(options.settle)  # the spare one imports TensorFlow, and loads
+            children = psutil.Process(server.process.pid).children()
+            held = sum(child.memory_info().rss for child in children) / 1e6
+            os.kill(first, signal.SIGKILL)
+            begun = time.monotonic()
+            time.sleep(0.05)
+            while True:
+                connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+                connection.request("GET", path)
+                status = connection.getresponse().status
+                connection.close()
+                if status == 200:
+                    break
+                time.sleep(0.01)
+            print(
+                f"outage: --spare-worker {mode:6s} {time.monotonic() - begun:6.2f} s without answers, "
+                f"{held:.0f} MB in {len(children)} processes for models",
+                flush=True,
+            )
+
+
 def mutated(rng: random.Random, good: list[bytes]) -> bytes:
     """Change a good request at random places."""
     raw = bytearray(rng.choice(good))
@@ -409,10 +439,8 @@ def malformed(models: dict[str, Path], options: argparse.Namespace) -> None:
     base = models["trivial"]
 
     def raw(path: str, body: bytes, verb: str = "POST") -> bytes:
-        return (
-            f"{verb} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-            + body
-        )
+        headers = f"Host: localhost\r\nContent-Length: {len(body)}\r\nConnection: close"
+        return f"{verb} {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body
 
     path = f"/v1/models/{base.name}"
     good = [
@@ -507,7 +535,7 @@ def exports(given: Path | None, parts: list[str]) -> Iterator[dict[str, Path]]:
     """Give the base paths of the image model and the trivial one."""
     with tempfile.TemporaryDirectory() as scratch:
         models = {"trivial": trivial_export(Path(scratch))}
-        if {"latency", "load", "start"} & set(parts):
+        if given is not None or {"latency", "load", "start"} & set(parts):
             if given is None:
                 models["image"] = image_export(Path(scratch))
             else:
@@ -524,6 +552,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--settle", type=float, default=20)
     parser.add_argument("--malformed", type=int, default=10_000)
     options = parser.parse_args()
     with exports(options.export, options.parts) as models:

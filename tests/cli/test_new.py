@@ -50,11 +50,19 @@ def test_relative_data_survives_a_symbolic_link_above_the_project(here: Path, tm
     assert (project / data_path(project)).resolve() == here / "photos"
 
 
-def test_full_data_paths_stay_full_and_tables_are_welcome(here: Path):
-    table = here / "labels.csv"
+def test_full_data_paths_stay_full_and_tables_are_welcome(here: Path, tmp_path: Path):
+    table = tmp_path / "labels.csv"
     table.write_text("path,label\n")
     assert new("bees", "--data", str(table)) == 0
     assert data_path(here / "bees") == str(table)
+
+
+def test_data_beside_the_project_can_move_with_it_however_it_was_named(here: Path):
+    assert new("bees", "--data", str(here / "photos")) == 0
+    assert data_path(here / "bees") == "../photos"
+    record = (here / "bees" / ".tlkit.toml").read_text()
+    assert tomllib.loads(record)["answers"]["data_path"] == "../photos"
+    assert str(here) not in record
 
 
 def test_a_backbone_brings_its_own_image_size_unless_told(here: Path):

@@ -13,7 +13,7 @@ import tiny
 import tiny_table
 import tiny_text
 from certificates import self_signed
-from fake_serving import FakeGrpc, FakeRest, Model, Signature, export_model
+from fake_serving import FakeGrpc, FakeRest, Model, RefusedError, Signature, export_model
 
 from tlkit.cli.main import run
 from tlkit.config import load_config
@@ -295,9 +295,58 @@ def test_a_bad_photo_is_told_as_without_a_server(served, tmp_path, capfd):
     url = served("image")
     (tmp_path / "bad.jpg").write_bytes(b"junk")
     words = ["predict", "../photos/1.jpg", str(tmp_path / "bad.jpg")]
-    alone = printed_error(words, capfd, 2)
-    assert printed_error([*words, "--server", url], capfd, 2) == alone
+    alone = printed_error([*words, "--strict"], capfd, 2)
+    assert printed_error([*words, "--strict", "--server", url], capfd, 2) == alone
     assert "bad.jpg is not an image" in alone
+    alone = printed_error(words, capfd, 1)
+    assert printed_error([*words, "--server", url], capfd, 1) == alone
+    assert "bad.jpg is not an image" in alone
+
+
+def refusing(signature: Signature, is_bad) -> Signature:
+    """Refuse requests in which something is bad, as a server does that cannot say which row it was."""
+
+    def function(arrays):
+        if is_bad(arrays):
+            raise RefusedError("INVALID_ARGUMENT", "the graph says: column 'built' holds no date")
+        return signature.function(arrays)
+
+    return Signature(signature.inputs, signature.outputs, function, signature.method)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_rows_that_a_server_refuses_are_listed_with_its_reason(served, models, tmp_path, monkeypatch, capfd, protocol):
+    url = served("rows", protocol)
+    real = models["rows"].signatures["predictions"]
+    other = refusing(real, lambda arrays: b"1066-10-14" in arrays["built"].tolist())
+    monkeypatch.setattr(models["rows"], "signatures", {**models["rows"].signatures, "predictions": other})
+    frame = tiny_table.tiny_frame(12, seed=3, targets=False)
+    frame.loc[[4, 9], "built"] = "1066-10-14"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    words = ["predict", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "out.csv"), "--server", url]
+    told = printed_error(words, capfd, 1)
+    assert "2 of 12 rows failed:" in told
+    assert told.count("the graph says: column 'built' holds no date") == 2
+    lines = (tmp_path / "out.errors.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["number", "5", "10"]
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 11
+    assert "the graph says" in printed_error([*words, "--strict", "--force"], capfd, 1)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_texts_that_a_server_refuses_are_listed_with_its_reason(served, models, monkeypatch, capfd, protocol):
+    url = served("text", protocol)
+    real = models["text"].signatures["serving_default"]
+    (name,) = real.inputs
+    other = refusing(real, lambda arrays: b"bad" in arrays[name].tolist())
+    monkeypatch.setattr(models["text"], "signatures", {**models["text"].signatures, "serving_default": other})
+    assert run(["predict", *TEXTS, "--json", "--server", url]) == 1
+    captured = capfd.readouterr()
+    document = json.loads(captured.out)
+    assert [answer["input"] for answer in document["predictions"]] == [TEXTS[0], TEXTS[2]]
+    assert [one["input"] for one in document["failed"]] == ["text number 2"]
+    assert "the graph says: column 'built' holds no date" in document["failed"][0]["reason"]
+    assert "text number 2: " in captured.err
 
 
 def test_photos_and_texts_need_no_tensorflow(served, capfd, without_tensorflow):

@@ -268,6 +268,57 @@ def test_requests_in_flight_are_answered_or_told_when_the_server_stops(tmp_path:
         assert answers == {"slow 1": 200, "slow 100": 503}
 
 
+def test_a_server_that_stops_says_so_until_the_last_request_is_answered(tmp_path: Path):
+    export(tmp_path / "m" / "1")
+    with serving("m", "--rest-port", "0", "--no-grpc", "--grace", "30", cwd=tmp_path) as server:
+        answers: list[int] = []
+        path = "/v1/models/m:predict"
+        thread = threading.Thread(target=lambda: answers.append(server.ask("POST", path, "slow 4")[0]))
+        thread.start()
+        until(lambda: "tlkit_calls_in_flight 1\n" in server.ask("GET", "/monitoring/prometheus/metrics")[1])
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.ask("GET", "/v1/models/m/metadata") == (503, '{"error": "the server is stopping"}'))
+        assert server.ask("POST", path, "x") == (503, '{"error": "the server is stopping"}')
+        assert server.ask("GET", "/v1/models/m")[0] == 200  # it lives
+        thread.join(timeout=20)
+        assert answers == [200]
+        assert server.process.wait(timeout=20) == 0
+
+
+def test_without_grace_requests_in_flight_are_told_at_once(tmp_path: Path):
+    export(tmp_path / "m" / "1")
+    with serving("m", "--rest-port", "0", "--no-grpc", "--grace", "0", cwd=tmp_path) as server:
+        answers: list[int] = []
+        thread = threading.Thread(
+            target=lambda: answers.append(server.ask("POST", "/v1/models/m:predict", "slow 100")[0])
+        )
+        thread.start()
+        until(lambda: "tlkit_calls_in_flight 1\n" in server.ask("GET", "/monitoring/prometheus/metrics")[1])
+        assert server.end() == (0, "stopped\n")
+        thread.join(timeout=20)
+        assert answers == [503]
+
+
+def test_a_spare_worker_takes_the_place_of_a_killed_one(tmp_path: Path):
+    export(tmp_path / "m" / "1")
+    words = ("m", "--rest-port", "0", "--no-grpc", "--spare-worker", "loaded")
+    with serving(*words, cwd=tmp_path) as server:
+        children = Path(f"/proc/{server.process.pid}/task")
+        first = server.worker()
+
+        def workers() -> set[str]:
+            text = "".join((task / "children").read_text() + " " for task in children.iterdir())
+            return set(text.split())
+
+        until(lambda: len(workers()) == 2)
+        (spare,) = workers() - {str(first)}
+        os.kill(first, signal.SIGKILL)
+        until(lambda: server.ask("POST", "/v1/models/m:predict", "x")[0] == 200 and str(first) not in workers())
+        assert spare in workers()
+        assert server.end()[0] == 0
+    assert "signal 9); a spare one takes its place\n" in (tmp_path / "stderr.txt").read_text()
+
+
 def test_a_killed_worker_is_started_again_and_says_so(tmp_path: Path):
     export(tmp_path / "m" / "1")
     with serving("m", "--rest-port", "0", "--no-grpc", cwd=tmp_path) as server:
@@ -382,6 +433,13 @@ def test_limits_reach_the_server(tmp_path: Path):
         (["m", "--no-grpc", "--grpc-port", "1"], "error: --no-grpc and --grpc-port do not go together\n"),
         (["m", "--rest-port", "8500"], "error: REST and gRPC need a port each; received: 8500\n"),
         (["m", "--access-log", "no/such/log", "--rest-port", "0"], "error: the access log cannot be written"),
+        (
+            ["m", "--allowed-host", "http://x"],
+            "error: --allowed-host is no host; received: 'http://x'; allowed: a",
+        ),
+        (["m", "--cors-origin", "x"], "error: --cors-origin is no origin; received: 'x'; allowed: scheme://host or"),
+        (["m", "--engine", "docker", "--cors-origin", "*"], "error: --cors-origin is for --engine local only\n"),
+        (["m", "--max-batch", "8", "--batching-config", "bad.config"], "--batching-config do not go together"),
         (["m", "--engine", "binary", "--ui"], "error: --ui is for --engine local only\n"),
         (["m", "--host", "nowhere.invalid"], "error: cannot listen on nowhere.invalid:8501: "),
         (["m", "--rest-port", "0", "--batching", "sometimes"], "Invalid value for '--batching'"),
@@ -468,7 +526,8 @@ def test_tensorflow_serves_dies_and_serves_again_with_what_the_extra_serve_insta
         module, str(tmp_path / "half" / "1"), signatures={"serving_default": half, "poison": module.poison}
     )
     alone = with_serve_alone(tmp_path)
-    with serving("half", "--rest-port", "0", cwd=tmp_path, fake=False, path=alone) as server:
+    # Abort is refused otherwise.
+    with serving("half", "--rest-port", "0", "--trust", cwd=tmp_path, fake=False, path=alone) as server:
         question = ("POST", "/v1/models/half:predict", '{"instances": [1.0, 2.0, 5.0]}')
         right = (200, [2.5, 3.0, 4.5])
 

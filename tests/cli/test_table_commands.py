@@ -14,6 +14,7 @@ from notebooks import run_notebook
 from tlkit.cli.main import run
 from tlkit.cli.table_kind import toml_key
 from tlkit.config import load_config
+from tlkit.data.reading import Reading
 from tlkit.predicting import row_chunks
 from tlkit.predicting.row_chunks import Chunk, RowFile, joined, like, typed
 from tlkit.scaffold.new import new_project
@@ -273,9 +274,120 @@ def test_a_field_of_another_type_is_told_with_its_row(inside: Path, capfd, name:
         table = csv.DictWriter(stream, HEADER[:-1])
         table.writeheader()
         table.writerows(rows)
-    assert run(["predict", str(inside / "rows.csv"), "--out", str(inside / "out.csv")]) == 2
+    words = ["predict", str(inside / "rows.csv"), "--out", str(inside / "out.csv")]
+    assert run([*words, "--strict"]) == 2
     assert expected in capfd.readouterr().err
     assert [path.name for path in inside.iterdir()] == ["rows.csv"]
+    assert run(words) == 1
+    captured = capfd.readouterr()
+    assert f"{inside / 'out.csv'}: 4 of 5 rows, 1 failed" in captured.out
+    assert "1 of 5 rows failed:" in captured.err
+    assert expected in captured.err
+    assert [row["id"] for row in rows_of(inside / "out.csv")] == ["h0", "h1", "h3", "h4"]
+    (bad,) = rows_of(inside / "out.errors.csv")
+    assert (bad["number"], bad["place"]) == ("3", f"{inside / 'rows.csv'} row 4")
+    assert expected in bad["reason"]
+    assert json.loads(bad["item"])["id"] == "h2"
+
+
+def messy_rows(file: Path) -> None:
+    """Write seven rows, of which the second, the fourth and the sixth cannot be read."""
+    write_houses(file, 7, [*HEADER[:-1]])
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[2] = b"h1,too,few\n"
+    lines[4] = lines[4].replace(b"h3", b"h\xe9")
+    lines[6] = lines[6].replace(b",true,", b",tr\0ue,").replace(b",false,", b",fal\0se,")
+    file.write_bytes(b"".join(lines))
+
+
+def test_rows_that_cannot_be_read_do_not_stop_the_others(inside: Path, capfd, monkeypatch):
+    monkeypatch.setattr(row_chunks, "ROWS", 3)
+    messy_rows(inside / "rows.csv")
+    out = inside / "out.jsonl"
+    assert run(["predict", str(inside / "rows.csv"), "--out", str(out), "--json"]) == 1
+    captured = capfd.readouterr()
+    summary = json.loads(captured.out)
+    assert (summary["rows"], summary["scored"], summary["failed"]) == (7, 4, 3)
+    assert summary["errors"] == str(inside / "out.errors.jsonl")
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == ["h0", "h2", "h4", "h6"]
+    bad = [json.loads(line) for line in (inside / "out.errors.jsonl").read_text().splitlines()]
+    assert [one["number"] for one in bad] == [2, 4, 6]
+    assert [one["reason"] for one in bad] == [
+        "3 fields where the header has 7",
+        "column 'id' holds a byte that is not utf-8: 0xe9",
+        "column 'garden' holds NUL bytes",
+    ]
+    assert captured.err.count("rows.csv row ") == 3
+    assert run(["predict", str(inside / "rows.csv"), "--json"]) == 1
+    document = json.loads(capfd.readouterr().out)
+    assert [answer["row"] for answer in document["predictions"]] == [1, 3, 5, 7]
+    assert [one["row"] for one in document["failed"]] == [2, 4, 6]
+    assert document["failed"][0]["reason"] == "3 fields where the header has 7"
+    assert run(["predict", str(inside / "rows.csv"), "--strict"]) == 2
+    assert "row 3 has 3 fields where the header has 7" in capfd.readouterr().err
+
+
+def test_a_table_of_failures_is_never_overwritten_unasked_and_goes_when_nothing_fails(inside: Path, capfd):
+    messy_rows(inside / "rows.csv")
+    words = ["predict", str(inside / "rows.csv"), "--out", str(inside / "out.csv")]
+    errors = inside / "out.errors.csv"
+    errors.write_text("mine\n")
+    assert run(words) == 2
+    assert f"{errors} already exists" in capfd.readouterr().err
+    assert errors.read_text() == "mine\n"
+    assert run([*words, "--force"]) == 1
+    assert len(rows_of(errors)) == 3
+    write_houses(inside / "rows.csv", 5, [*HEADER[:-1]])
+    assert run([*words, "--force"]) == 0
+    assert not errors.exists()
+    errors.write_bytes((inside / "rows.csv").read_bytes())
+    (inside / "out.csv").unlink()
+    assert run(["predict", str(errors), "--out", str(inside / "out.csv"), "--force"]) == 2
+    assert "is where failures of" in capfd.readouterr().err
+    assert len(rows_of(errors)) == 5
+
+
+def test_formulas_are_escaped_when_asked_and_numbers_are_not(inside: Path, capfd):
+    write_houses(inside / "rows.csv", 2, [*HEADER[:-1]])
+    text = (inside / "rows.csv").read_text().replace("h0", "=1+1", 1).replace("h1", "-3.5", 1)
+    (inside / "rows.csv").write_text(text)
+    words = ["predict", str(inside / "rows.csv"), "--out"]
+    assert run([*words, str(inside / "plain.csv")]) == 0
+    assert run([*words, str(inside / "safe.csv"), "--escape-formulas"]) == 0
+    assert [row["id"] for row in rows_of(inside / "plain.csv")] == ["=1+1", "-3.5"]
+    assert [row["id"] for row in rows_of(inside / "safe.csv")] == ["'=1+1", "-3.5"]
+    assert run([*words, str(inside / "safe.parquet"), "--escape-formulas"]) == 2
+    assert "--escape-formulas is for .csv and .tsv" in capfd.readouterr().err
+
+
+def test_a_carriage_return_stays_in_its_field(inside: Path, capfd):
+    import pandas as pd
+
+    write_houses(inside / "rows.csv", 2, [*HEADER[:-1]])
+    text = (inside / "rows.csv").read_text().replace("h0", '"a\rb"', 1)
+    (inside / "rows.csv").write_text(text, newline="")
+    for suffix, separator in ((".csv", ","), (".tsv", "\t")):
+        assert run(["predict", str(inside / "rows.csv"), "--out", str(inside / f"out{suffix}")]) == 0
+        assert pd.read_csv(inside / f"out{suffix}", sep=separator)["id"].tolist() == ["a\rb", "h1"]
+        assert run(["predict", str(inside / f"out{suffix}")]) == 0
+
+
+def test_evaluate_counts_the_rows_without_a_target(inside: Path, capfd):
+    write_houses(inside / "test.csv", 20, seed=1)
+    rows = rows_of(inside / "test.csv")
+    for row in rows[:3]:
+        row["price"] = ""
+    with (inside / "test.csv").open("w", newline="") as stream:
+        table = csv.DictWriter(stream, HEADER)
+        table.writeheader()
+        table.writerows(rows)
+    assert run(["evaluate", "--data", str(inside / "test.csv"), "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert (document["n"], document["left_out"]) == (17, {"without_label": 3})
+    assert run(["evaluate", "--data", str(inside / "test.csv")]) == 0
+    assert f"3 rows of {inside / 'test.csv'} have no label or target and were left out" in capfd.readouterr().err
+    assert run(["evaluate", "--json"]) == 0
+    assert "left_out" not in json.loads(capfd.readouterr().out)
 
 
 def test_a_file_without_a_column_or_with_an_answer_is_refused(inside: Path, capfd):
@@ -431,7 +543,7 @@ def test_problems_are_collected_row_by_row():
         {"n": "", "x": "4", "d": ""},
     ]
     problems: dict[int, str] = {}
-    frame = typed(Chunk(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems)
+    frame = typed(Chunk(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems=problems)
     assert len(frame) == 4
     assert frame["x"].tolist()[2:] == [2.0, 4.0]
     assert sorted(problems) == [1, 2]
@@ -445,7 +557,7 @@ def test_problems_with_the_keys_of_further_tables_are_collected():
     towns = pd.DataFrame({"town": [1, 2], "people": [10.0, 20.0]})
     chunk = Chunk([{"town": "1"}, {"town": "x"}, {"town": "2"}], ["r 2", "r 3", "r 4"])
     problems: dict[int, str] = {}
-    frame = joined(pd.DataFrame(index=range(3)), chunk, [(towns, ["town"])], ["people"], ("",), problems)
+    frame = joined(pd.DataFrame(index=range(3)), chunk, [(towns, ["town"])], ["people"], Reading(), problems)
     assert frame["people"].tolist()[::2] == [10.0, 20.0]
     assert list(problems) == [1]
     assert "column 'town' is not what it was in training; received: 'x'" in problems[1]
@@ -547,7 +659,7 @@ def test_keys_to_look_up_have_the_type_of_the_other_table(keys: list, fields: li
     other = pd.DataFrame({"key": pd.to_datetime(values) if str(keys[0]).startswith("2024") else values, "x": [10, 20]})
     fields = fields if gaps else [fields[0], fields[2], fields[0], fields[2], fields[2]]
     chunk = Chunk([{"key": field} for field in fields], list("abcde"))
-    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], ("", "NA"))
+    frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], Reading())
     found = [None if value != value else int(value) for value in frame["x"].tolist()]
     assert found == ([20, None, 10, None, None] if gaps else [20, 10, 20, 10, 10])
 
@@ -557,7 +669,7 @@ def test_a_key_of_another_type_is_told_with_its_row(dtype: str, value: str):
     from tlkit.errors import DataError
 
     with pytest.raises(DataError, match="r 3, column 'key' is not what it was"):
-        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), ("",))
+        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), Reading())
 
 
 @pytest.fixture
@@ -614,6 +726,14 @@ def test_what_columns_about_events_need_is_told(shops, tmp_path: Path):
     new.write_text(text.replace("2024-02-15", ""))
     with pytest.raises(DataError, match=r"new.csv row \d+ has no 'day', which the columns about events need"):
         _encoder(project, data.preprocessing, rows.survey()[0], rows)
+    lenient = RowFile(new, lenient=True)
+    frame_of = _encoder(project, data.preprocessing, lenient.survey()[0], lenient)
+    (chunk,) = lenient
+    problems: dict[int, str] = {}
+    assert len(frame_of(chunk, problems)) == len(chunk.fields)
+    undated = [number for number, fields in enumerate(chunk.fields) if not fields["day"]]
+    assert sorted(problems) == undated != []
+    assert all("has no 'day'" in reason for reason in problems.values())
     new.write_text(text.replace("promo", "action", 1))
     with pytest.raises(DataError, match="lacks column 'promo'"):
         _encoder(project, data.preprocessing, rows.survey()[0], rows)
@@ -677,12 +797,14 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
         (["predict", "../houses.csv", "../houses.csv"], "rows come as one table"),
         (["predict", "../houses.csv", "--top", "1"], "do not go together"),
         (["predict", "../houses.csv", "--force"], "--force is for --out"),
+        (["predict", "../houses.csv", "--escape-formulas"], "--escape-formulas is for --out"),
+        (["predict", "../allbad.csv"], "no row of the table can be read: ../allbad.csv row 2: 1 fields where the"),
         (["predict", "../houses.csv", "--out", "out.csv"], "run `tlkit train` first"),
         (["predict", "../house.csv"], "did you mean 'houses.csv'"),
         (["predict", "../houses.csv", "--out", "out.xlsx"], "allowed: .csv, .tsv, .jsonl, .ndjson, .parquet"),
         (["predict", "../houses.csv", "--out", "no/out.csv"], "there is no folder no"),
         (["predict", "../houses.csv", "--out", "../houses.csv", "--force"], "is the table of --file"),
-        (["predict", "../ragged.csv", "--out", "out.csv"], "ragged.csv row 3 has 1 fields"),
+        (["predict", "--strict", "../ragged.csv", "--out", "out.csv"], "ragged.csv row 3 has 1 fields"),
         (["predict", "../empty.csv", "--out", "out.csv"], "the table has no rows"),
     ],
 )
@@ -690,6 +812,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(untrained: Path, capsys, w
     above = untrained.parent
     (above / "ragged.csv").write_text("id,rooms\n1,x\n2\n")
     (above / "empty.csv").write_text("rooms\n")
+    (above / "allbad.csv").write_text("id,rooms\n1\n2\n")
     before = sorted(above.rglob("*"))
     assert run(words) == 2
     captured = capsys.readouterr()

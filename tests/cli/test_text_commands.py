@@ -198,10 +198,74 @@ def test_a_stop_in_the_middle_leaves_nothing_behind(inside: Path, capfd, monkeyp
 
 
 def test_a_tab_that_a_tsv_cannot_hold_is_told_with_its_row(inside: Path, capfd):
-    (inside / "in.csv").write_text('review\nfine\n"with a\ttab"\n')
-    assert run(["predict", "--file", str(inside / "in.csv"), "--out", str(inside / "out.tsv")]) == 2
+    (inside / "in.csv").write_text('review\nfine\n"with a\ttab"\n"a\rb"\n', newline="")
+    words = ["predict", "--file", str(inside / "in.csv"), "--out", str(inside / "out.tsv")]
+    assert run([*words, "--strict"]) == 2
     assert "in.csv row 3 holds a tab" in capfd.readouterr().err
     assert [path.name for path in inside.iterdir()] == ["in.csv"]
+    assert run(words) == 1
+    assert "2 of 3 rows failed:" in capfd.readouterr().err
+    assert (inside / "out.tsv").read_text().splitlines()[1:][0].startswith("fine\t")
+    assert len((inside / "out.tsv").read_text().splitlines()) == 2
+    bad = rows_of(inside / "out.errors.csv")
+    assert [row["item"] for row in bad] == ["with a\ttab", "a\rb"]
+    assert ["a tab" in bad[0]["reason"], "a line break" in bad[1]["reason"]] == [True, True]
+
+
+def test_rows_that_cannot_be_read_do_not_stop_the_others(inside: Path, capfd, monkeypatch):
+    monkeypatch.setattr("tlkit.cli.predict_table._CHUNK_ROWS", 2)
+    lines = [
+        b'{"review": "fine"}',
+        b"no JSON",
+        b'{"review": 5}',
+        b'{"other": "x"}',
+        b'{"review": "caf\xe9"}',
+        b'{"review": "dull"}',
+    ]
+    (inside / "in.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    words = ["predict", "--file", str(inside / "in.jsonl"), "--out", str(inside / "out.csv")]
+    assert run([*words, "--json"]) == 1
+    captured = capfd.readouterr()
+    summary = json.loads(captured.out)
+    assert (summary["rows"], summary["scored"], summary["failed"]) == (6, 2, 4)
+    assert sum(summary["predicted"].values()) == 2
+    assert [row["review"] for row in rows_of(inside / "out.csv")] == ["fine", "dull"]
+    failed = rows_of(inside / "out.errors.csv")
+    assert [row["number"] for row in failed] == ["2", "3", "4", "5"]
+    reasons = [
+        "is not JSON",
+        "has no text in column 'review'",
+        "has no column 'review'",
+        "a byte that is not utf-8: 0xe9",
+    ]
+    assert all(part in row["reason"] for part, row in zip(reasons, failed, strict=True))
+    assert captured.err.count("in.jsonl line ") == 4
+    assert run([*words, "--strict", "--force"]) == 2
+    assert "in.jsonl line 2 is not JSON" in capfd.readouterr().err
+    assert len(rows_of(inside / "out.csv")) == 2
+
+
+def test_a_text_that_cannot_be_read_does_not_stop_the_others(inside: Path, capfd):
+    assert run(["predict", "fine", "bad \udcff byte", "dull", "--json"]) == 1
+    captured = capfd.readouterr()
+    document = json.loads(captured.out)
+    assert [answer["input"] for answer in document["predictions"]] == ["fine", "dull"]
+    (failed,) = document["failed"]
+    assert failed["input"] == "text number 2"
+    assert failed["reason"].startswith("is not valid UTF-8; received: ")
+    assert "text number 2 is not valid UTF-8" in captured.err
+    assert "1 of 3 texts failed:" in captured.err
+
+
+def test_evaluate_counts_the_rows_without_a_label(inside: Path, capfd):
+    lines = ["review,stars", "a dull film,1.0", "no label,", "a fine film,5.0"]
+    (inside / "other.csv").write_text("\n".join(lines) + "\n")
+    assert run(["evaluate", "--data", str(inside / "other.csv"), "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert (document["n"], document["left_out"]) == (2, {"without_label": 1})
+    (inside / "other.csv").write_text("review,stars\nx,\n")
+    assert run(["evaluate", "--data", str(inside / "other.csv")]) == 2
+    assert "no row of" in capfd.readouterr().err
 
 
 def test_a_column_that_the_answers_need_is_refused(inside: Path, capfd):
@@ -250,7 +314,7 @@ def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, c
         (["report"], "run `tlkit train` first"),
         (["predict", "a film"], "run `tlkit train` first"),
         (["predict"], "there is nothing to predict"),
-        (["predict", "fine", "bad \udcff byte"], "text number 2 is not valid UTF-8"),
+        (["predict", "--strict", "fine", "bad \udcff byte"], "text number 2 is not valid UTF-8"),
         (["predict", "--file", "../reviews.csv"], "--file needs --out"),
         (["predict", "--out", "out.csv", "text"], "name it with --file"),
         (["predict", "text", "--file", "../reviews.csv", "--out", "out.csv"], "--file and inputs do not go together"),
@@ -265,8 +329,11 @@ def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, c
             ["predict", "--file", "../reviews.csv", "--out", "out.csv", "--text-column", "text"],
             "has no column 'text'; allowed: review, stars, film",
         ),
-        (["predict", "--file", "../numbers.jsonl", "--out", "out.csv"], "numbers.jsonl line 2 has no text in column"),
-        (["predict", "--file", "../ragged.csv", "--out", "out.csv"], "ragged.csv row 3 has 1 fields"),
+        (
+            ["predict", "--strict", "--file", "../numbers.jsonl", "--out", "out.csv"],
+            "numbers.jsonl line 2 has no text in column",
+        ),
+        (["predict", "--strict", "--file", "../ragged.csv", "--out", "out.csv"], "ragged.csv row 3 has 1 fields"),
         (["predict", "--file", "../empty.csv", "--out", "out.csv"], "a header and no rows"),
     ],
 )

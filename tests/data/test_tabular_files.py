@@ -12,8 +12,9 @@ import pytest
 from tlkit.data import frame_files
 from tlkit.data.frame_files import read_frame
 from tlkit.data.frame_source import join_tables, read_source, rows_where, tidy
+from tlkit.data.reading import Reading
 from tlkit.errors import ConfigError, DataError, TlkitError
-from tlkit.preprocessing.table import MISSING_STRINGS
+from tlkit.preprocessing.number_forms import USUAL_MISSING
 
 
 def write(folder, name, text, encoding="utf-8"):
@@ -46,14 +47,22 @@ def test_parquet_gives_the_same_rows(tmp_path):
     pd.testing.assert_frame_equal(read_frame(tmp_path / "a.parquet").frame, frame)
 
 
-def test_missing_values_are_those_of_the_preprocessing(tmp_path):
-    assert frame_files.MISSING == MISSING_STRINGS
-    text = "n,s\n" + "".join(f"{mark},{mark}\n" for mark in MISSING_STRINGS) + "1,-\n"
-    frame = read_source(write(tmp_path, "a.csv", text)).frame
-    assert frame["n"].tolist()[-1] == 1
-    assert frame["n"].isna().sum() == frame["s"].isna().sum() == len(MISSING_STRINGS)
-    given = tidy(pd.DataFrame({"s": [*MISSING_STRINGS, "-"]}))
-    assert given["s"].isna().sum() == len(MISSING_STRINGS)
+def test_what_is_missing_depends_on_the_column(tmp_path):
+    rows = "".join(f"{mark},{mark},{mark},{mark}\n" for mark in USUAL_MISSING)
+    text = "n,s,b,d\n" + rows + "1,a,True,2024-01-31\n2,-,False,2024-02-29\n" + "3,b,True,2024-02-28\n" * 40
+    path = write(tmp_path, "a.csv", text)
+    source = read_source(path)
+    assert source.frame["n"].tolist()[-2:] == [3, 3]
+    count = len(USUAL_MISSING)
+    assert source.frame.isna().sum().to_dict() == {"n": count, "s": 1, "b": count, "d": count}
+    assert source.marks["s"]["NA"] == 1
+    assert "NULL" in source.form_notes[0].form.missing
+    listed = read_source(path, reading=Reading(missing=("NA", "-", "3"))).frame
+    assert listed["s"].isna().sum() == 3
+    assert listed["n"].isna().sum() == count + 40
+    given = read_source(pd.DataFrame({"s": [*USUAL_MISSING, "-"], "d": [*USUAL_MISSING[:-3], *["2024-01-01"] * 4]}))
+    assert given.frame["s"].isna().sum() == 1
+    assert tidy(pd.DataFrame({"s": ["", "NA"]}))["s"].isna().tolist() == [True, False]
 
 
 def test_leading_zeros_stay(tmp_path):
@@ -90,7 +99,7 @@ def test_leading_zeros_are_found_wherever_they_are(tmp_path, monkeypatch, block,
 
 
 def test_a_column_that_is_text_stays_text(tmp_path):
-    frame = read_frame(write(tmp_path, "a.csv", "x,y\n1,1\n"), text_columns=["y"]).frame
+    frame = read_frame(write(tmp_path, "a.csv", "x,y\n1,1\n"), reading=Reading(text_columns=frozenset({"y"}))).frame
     assert frame.iloc[0].tolist() == [1, "1"]
 
 

@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from tlkit.errors import ExportError
-from tlkit.export.manifest import Manifest, name_and_version, resolve_export, versions
+from tlkit.export.manifest import Manifest, name_and_version, resolve_export, version_folders, versions
 
 
 def test_importing_the_manifest_loads_neither_tensorflow_nor_keras():
@@ -14,12 +14,32 @@ def test_importing_the_manifest_loads_neither_tensorflow_nor_keras():
     assert done.stdout.strip() == "[]"
 
 
-def test_versions_are_positive_integers_without_leading_zeros(tmp_path):
-    for name in ("1", "12", "007", "0", "-3", "x", ".tmp-9-a-1-b", "2.0"):
+def test_versions_are_folders_whose_names_read_as_whole_numbers(tmp_path):
+    for name in ("1", "12", "007", "0", "-3", "x", ".tmp-9-a-1-b", "2.0", str(2**63)):
         (tmp_path / name).mkdir()
     (tmp_path / "5").write_text("a file")
-    assert versions(tmp_path) == [1, 12]
+    assert versions(tmp_path) == [0, 1, 7, 12]
+    assert version_folders(tmp_path)[7] == tmp_path / "007"
     assert versions(tmp_path / "missing") == []
+
+
+def test_of_two_folders_of_one_version_the_one_with_a_graph_counts(tmp_path):
+    for name in ("3", "03", "003"):
+        (tmp_path / name).mkdir()
+    assert version_folders(tmp_path) == {3: tmp_path / "3"}
+    for name in ("03", "003"):
+        (tmp_path / name / "saved_model.pb").touch()
+    assert version_folders(tmp_path) == {3: tmp_path / "03"}
+    assert resolve_export(tmp_path) == tmp_path / "03"
+
+
+def test_a_version_with_leading_zeros_is_resolved_from_its_base_path_and_by_its_own(tmp_path):
+    (tmp_path / "9").mkdir()
+    (tmp_path / "9" / "saved_model.pb").touch()
+    (tmp_path / "00000123").mkdir()
+    (tmp_path / "00000123" / "saved_model.pb").touch()
+    assert resolve_export(tmp_path) == resolve_export(tmp_path / "00000123") == tmp_path / "00000123"
+    assert name_and_version(tmp_path / "00000123") == (tmp_path.name, 123)
 
 
 def test_resolve_takes_the_newest_version_that_holds_a_model(tmp_path):

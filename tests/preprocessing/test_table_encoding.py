@@ -1,5 +1,6 @@
 """Encoded rows against a plain computation, row by row, in Python: frames, arguments and tf.Examples alike."""
 
+import dataclasses
 import datetime as dt
 import json
 import math
@@ -245,9 +246,28 @@ def test_a_row_does_not_depend_on_its_batch(torture):
 def test_a_second_frame_makes_no_new_graphs():
     frame = torture_frame("text")
     PREPROCESSING.encode_frame(frame)
-    graphs = [alone._in_graph for alone in PREPROCESSING._alone]
+    graphs = [group.flat for group in PREPROCESSING._groups]
     PREPROCESSING.encode_frame(frame[:5])
-    assert all(alone._in_graph is graph for alone, graph in zip(PREPROCESSING._alone, graphs, strict=True))
+    assert all(group.flat is graph for group, graph in zip(PREPROCESSING._groups, graphs, strict=True))
+    assert all(graph.experimental_get_tracing_count() == 1 for graph in graphs)
+
+
+def test_a_wide_table_is_traced_once_for_each_kind_of_column():
+    frame = torture_frame("text")
+    wide = pd.concat({str(copy): frame for copy in range(30)}, axis=1)
+    wide.columns = [f"{name} {copy}" for copy, name in wide.columns]
+    columns = tuple(
+        dataclasses.replace(column, name=f"{column.name} {copy}", argument=f"{column.argument}_{copy}")
+        for copy in range(30)
+        for column in COLUMNS
+    )
+    preprocessing = TablePreprocessing(columns)
+    found = preprocessing.encode_frame(wide)
+    assert len(preprocessing._groups) == 4
+    assert [group.flat.experimental_get_tracing_count() for group in preprocessing._groups] == [1] * 4
+    wanted = PREPROCESSING.encode_frame(frame)
+    codes = len(PREPROCESSING.codes)
+    np.testing.assert_array_equal(found, np.hstack([np.tile(wanted[:, :codes], 30), np.tile(wanted[:, codes:], 30)]))
 
 
 def test_no_rows_give_no_rows():

@@ -89,7 +89,10 @@ def test_the_statistics_are_those_of_what_a_client_can_send():
 
 
 def test_known_values_are_those_of_the_rows_in_their_order():
-    assert only(pd.Series(["b", " a", "a ", None, "?", "B", "ä"]), "categorical").values == ("B", "a", "b", "ä")
+    values = pd.Series(["b", " a", "a ", None, "?", "B", "ä"])
+    assert only(values, "categorical").values == ("?", "B", "a", "b", "ä")
+    assert only(values, "categorical", missing=("?",)).values == ("B", "a", "b", "ä")
+    assert only(values, "categorical", column_missing={"a": ["?"]}).values == ("B", "a", "b", "ä")
     whole = only(pd.Series([10, 9, -1, 10]), "categorical")
     assert (whole.dtype, whole.values) == ("int64", ("-1", "9", "10"))
     with_missing = only(pd.Series([10.0, np.nan, 9.0, np.inf]), "categorical")

@@ -4,7 +4,8 @@ A call's body is a command: "crash", "check TEXT" (a failed check of TensorFlow'
 silent), "slow SECONDS", "fail CODE TEXT"; anything else is echoed with the version. A version folder's saved_model.pb
 is one, too: "load-crash", "load-fail TEXT",
 "load-slow SECONDS", "load-cold [fail|crash]" (some of its warm-up is left for later); anything else loads. A folder may
-hold `crash_while_loading`, a count file: it is counted down and the process ends while it is above 0.
+hold `crash_while_loading`, a count file: it is counted down and the process ends while it is above 0; and `loaded_by`,
+to which the number of each process that loads it is added.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ def main() -> None:
                 send({"id": header["id"], "code": 9, "message": " ".join(words[1:])})
                 continue
             loaded[header["name"], header["version"]] = graph
+            if (folder / "loaded_by").exists():
+                with (folder / "loaded_by").open("a") as book:
+                    book.write(f"{os.getpid()}\n")
             metadata = {"path": header["path"], "batching": header["batching"], "trust": header["trust"]}
             metadata["warm"] = header.get("warm", "all")
             left = int(words[:1] == ["load-cold"] and header.get("warm", "all") == "first")

@@ -17,6 +17,7 @@ from fake_serving import FakeGrpc, FakeRest, Model, RefusedError, Signature
 
 from tlkit.errors import ConfigError, DataError, ServerError
 from tlkit.export.manifest import SignatureInfo, TensorInfo
+from tlkit.export.short_floats import short_float
 from tlkit.serving import client as client_module
 from tlkit.serving import transport
 from tlkit.serving.client import ServingClient
@@ -342,7 +343,7 @@ def test_a_refusal_of_the_server_is_told_and_not_repeated(client, server, no_wai
 def test_classify(client, server, name):
     examples = [{"x": float(i), "tag": ["a", b"\xff"], "n": [1, np.int64(2)]} for i in range(5)]
     answers = client.classify(examples, name)
-    assert answers[3] == [ClassScore("car", 3.0), ClassScore("żółw", float(np.float32(0.1))), ClassScore("", 0.0)]
+    assert answers[3] == [ClassScore("car", 3.0), ClassScore("żółw", 0.1), ClassScore("", 0.0)]
     assert [answer[0].score for answer in answers] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert server.model.calls == [("classify", 4), ("classify", 1)]
     assert client.classify([{"x": 1.0}], context={"bias": 0.5})[0][2] == ClassScore("", 0.5)
@@ -421,7 +422,7 @@ def test_texts_of_similar_length_go_together_and_come_back_in_order(contents, se
     records = contents.predict_texts(texts)
     assert [record["input"] for record in records] == texts
     sizes = [len(text.encode()) for text in texts]
-    assert [record["scores"][0] for record in records] == [float(np.float32(size / 7)) for size in sizes]
+    assert [record["scores"][0] for record in records] == [short_float(size / 7) for size in sizes]
     assert [record["classes"][0] for record in records] == [f"żółw{size}" for size in sizes]
     assert servers["rest"].model.calls[-3:] == [("serving_default", 2), ("serving_default", 2), ("serving_default", 1)]
 

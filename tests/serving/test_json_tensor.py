@@ -4,9 +4,9 @@ import math
 import numpy as np
 import pytest
 
+from tlkit.export.short_floats import short_floats
 from tlkit.serving.json_document import parse, signature_name
 from tlkit.serving.json_tensor import BadRequestError, from_arrays, predict_body, to_arrays
-from tlkit.serving.short_floats import short_floats
 from tlkit.serving.status import Code, ServingError
 
 TWO = {"a": "float32", "b": "float32"}

@@ -597,7 +597,7 @@ def test_versions_can_be_chosen_and_those_that_are_not_ready_say_why(shown):
     assert shown.one("#version").get_attribute("value") == "3"
     assert [option.text for option in shown.all("#version option")] == ["4 (loading)", "3", "2", "1 (end)"]
     shown.choose("photos", "1")
-    assert shown.one("#waiting").text == "This version is not available: end. no variables"
+    assert shown.one("#waiting").text == "Version 1 could not be loaded: no variables"
     assert not shown.one("#panel-image").is_displayed()
     shown.server.fleet.served["photos"][0] = page_fleet.Status(4)
     shown.server.fleet.manifests["photos", 4] = page_fleet.TEXTS

@@ -359,6 +359,19 @@ def test_a_client_that_goes_away_ends_its_call(server):
     assert server.alive()
 
 
+def test_a_server_that_stops_refuses_what_is_new_and_keeps_no_connection():
+    with fakes.Doors() as server:
+        assert call(server, "GET", f"{PATH}/metadata")[0] == 200
+        server.draining.begin()
+        for method, path in (("POST", f"{PATH}:predict"), ("GET", f"{PATH}/metadata")):
+            status, answer, headers = server.request(method, path, "{}" if method == "POST" else None)
+            assert (status, answer) == (503, {"error": "the server is stopping"})
+            assert (headers["retry-after"], headers["connection"]) == ("1", "close")
+        status, _, headers = server.request("GET", PATH)
+        assert (status, headers["connection"]) == (200, "close")
+        assert server.draining.requests == 0
+
+
 def test_a_request_has_a_deadline():
     with Doors(timeout=0.1) as server:
         status, answer = call(server, "POST", "/v1/models/default:predict", b"sleep 60")

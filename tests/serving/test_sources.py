@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tlkit.errors import ConfigError, ExportError
-from tlkit.serving.served_model import ServedModel, model_at, version_number
+from tlkit.export.manifest import version_number
+from tlkit.serving.served_model import ServedModel, model_at
 from tlkit.serving.sources import Source
 from tlkit.serving.status import Code
 

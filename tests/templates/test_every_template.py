@@ -18,6 +18,7 @@ import pytest
 import tlkit
 from tlkit.config import known_keys, load_config
 from tlkit.scaffold.new import Template, new_project, templates
+from tlkit.scaffold.origin import requirement_for
 
 REPOSITORY = Path(__file__).parents[2]
 SERVING = {
@@ -134,8 +135,26 @@ def test_tlkit_toml_records_template_version_and_answers(baked: Path, template: 
     assert record["answers"]["project_slug"] == "my-bees"
 
 
-def test_requirements_pin_this_tlkit_compatibly(baked: Path):
-    assert f"tlkit~={tlkit.__version__}" in (baked / "requirements.txt").read_text().splitlines()
+def test_requirements_name_where_this_tlkit_comes_from(baked: Path):
+    lines = (baked / "requirements.txt").read_text().splitlines()
+    line = lines[2]
+    assert lines[3:] == ["pytest", "jupyter"]
+    assert line == requirement_for(baked)
+    assert line.startswith("-e ../"), "the tests run in a checkout"
+    assert (baked / line.removeprefix("-e ")).resolve() == REPOSITORY
+    assert tomllib.loads((baked / ".tlkit.toml").read_text())["answers"]["tlkit_requirement"] == line
+
+
+def test_a_requirement_can_be_said(tmp_path: Path):
+    project = new_project("text-sentiment", tmp_path / "bees", {"tlkit_requirement": "tlkit==0.2.7"})
+    assert (project / "requirements.txt").read_text().splitlines()[2:] == ["tlkit==0.2.7", "pytest", "jupyter"]
+
+
+def test_templates_belong_to_this_version(template: Template):
+    document = json.loads((template.path / "cookiecutter.json").read_text())
+    assert document["_tlkit"] == tlkit.__version__
+    pyproject = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert pyproject["project"]["version"] == tlkit.__version__
 
 
 def test_train_py_is_one_page_and_uses_public_calls(baked: Path):
@@ -189,9 +208,10 @@ def cookiecutter(template: Template, folder: Path, *answers: str) -> subprocess.
 
 
 def test_plain_cookiecutter_gives_the_same_project(tmp_path: Path, template: Template):
-    done = cookiecutter(template, tmp_path, "project_name=My Bees", "data_path=/srv/data")
+    said = {"data_path": "/srv/data", "tlkit_requirement": "tlkit~=0.2.0"}
+    done = cookiecutter(template, tmp_path, "project_name=My Bees", *(f"{key}={value}" for key, value in said.items()))
     assert done.returncode == 0, done.stderr
-    ours = new_project(template, tmp_path / "My Bees", {"data_path": "/srv/data"})
+    ours = new_project(template, tmp_path / "My Bees", said)
     theirs = tmp_path / "out" / "my-bees"
     assert files_of(theirs) == FILES
     for name in FILES:
@@ -215,9 +235,46 @@ def test_the_hook_refuses_what_cannot_work_and_nothing_is_left(tmp_path: Path, t
     assert list((tmp_path / "out").glob("*")) == []
 
 
-def test_every_hook_is_the_same():
-    hooks = {(item.path / "hooks" / "pre_gen_project.py").read_text() for item in TEMPLATES.values()}
-    assert len(hooks) == 1
+@pytest.mark.parametrize("name", ["pre_gen_project.py", "post_gen_project.py"])
+def test_every_hook_is_the_same(name: str):
+    assert len({(item.path / "hooks" / name).read_text() for item in TEMPLATES.values()}) == 1
+
+
+def test_plain_cookiecutter_names_the_folder_that_holds_the_template(tmp_path: Path):
+    done = cookiecutter(TEMPLATES["text-sentiment"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    project = tmp_path / "out" / "reviews"
+    line = (project / "requirements.txt").read_text().splitlines()[2]
+    assert line.startswith("../")
+    assert (project / line).resolve() == REPOSITORY
+
+
+@pytest.mark.parametrize(
+    ("remote", "requirement"),
+    [
+        ("https://user:secret@example.org/a/tlkit.git", "tlkit @ git+https://example.org/a/tlkit.git@{commit}"),
+        ("https://secret@example.org/a/tlkit", "tlkit @ git+https://example.org/a/tlkit@{commit}"),
+        ("git@example.org:a/tlkit.git", "tlkit @ git+ssh://git@example.org/a/tlkit.git@{commit}"),
+        ("ssh://git:secret@example.org:22/a/tlkit.git", "tlkit @ git+ssh://git@example.org:22/a/tlkit.git@{commit}"),
+        ("", "tlkit~=9.8.7"),
+    ],
+)
+def test_the_hook_names_a_clone_s_address_and_commit_without_secrets(tmp_path: Path, remote: str, requirement: str):
+    clone = tmp_path / "clone"
+    (clone / "templates" / "x").mkdir(parents=True)
+    (clone / "pyproject.toml").touch()
+    git = ["git", "-C", str(clone), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for words in ("init -q", "add .", "commit -qm x", *([f"remote add origin {remote}"] if remote else [])):
+        subprocess.run([*git, *words.split()], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    text = (TEMPLATES["text-sentiment"].path / "hooks" / "post_gen_project.py").read_text()
+    known = {"_template": "https://example.org/a/tlkit", "_repo_dir": str(clone / "templates" / "x"), "_tlkit": "9.8.7"}
+    (tmp_path / "hook.py").write_text(
+        text.replace("{{ cookiecutter | tojson }}", json.dumps(known | {"tlkit_requirement": "auto"}))
+    )
+    (tmp_path / "requirements.txt").write_text("tlkit~=9.8.7\npytest\n")
+    subprocess.run([sys.executable, str(tmp_path / "hook.py")], cwd=tmp_path, check=True)
+    assert (tmp_path / "requirements.txt").read_text() == f"{requirement.format(commit=commit)}\npytest\n"
 
 
 def test_bake_templates_bakes_every_choice(tmp_path: Path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -60,6 +61,8 @@ def test_the_wheel_holds_the_deployment_files(wheel: Path):
 
 
 def test_the_wheel_bakes_a_project_away_from_the_repository(wheel: Path, tmp_path: Path):
+    (tmp_path / "dist").mkdir()
+    wheel = Path(shutil.copy(wheel, tmp_path / "dist"))
     home = tmp_path / "venv"
     venv.create(home, with_pip=False)
     python = home / "bin" / "python"
@@ -102,6 +105,23 @@ def test_the_wheel_bakes_a_project_away_from_the_repository(wheel: Path, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "bees" / "train.py").is_file()
+    line = (tmp_path / "bees" / "requirements.txt").read_text().splitlines()[2]
+    assert line == f"../dist/{wheel.name}"
+    # The line installs the same again where there is nothing yet; pytest and jupyter need an index.
+    fresh = tmp_path / "fresh"
+    venv.create(fresh, with_pip=False)
+    (tmp_path / "bees" / "only-tlkit.txt").write_text(f"{line}\n")
+    again = ["-m", "pip", "--python", str(fresh / "bin" / "python"), "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([sys.executable, *again, "-r", "only-tlkit.txt"], cwd=tmp_path / "bees", check=True)
+    told = subprocess.run(
+        [fresh / "bin" / "python", "-c", "import tlkit; print(tlkit.__version__)"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == wheel.name.split("-")[1]
     where = subprocess.run(
         [python, "-c", "import tlkit; print(tlkit.__file__)"],
         cwd=tmp_path,

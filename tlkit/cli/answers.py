@@ -238,6 +238,8 @@ class CheckpointPredictor:
         """Classify items; see `SavedModelPredictor.predict`."""
         import numpy as np
 
+        from tlkit.export.short_floats import short_floats
+
         rows = []
         for start in range(0, len(inputs), BATCH):
             items = inputs[start : start + BATCH]
@@ -245,5 +247,5 @@ class CheckpointPredictor:
             for item, row in zip(items, self._task.objective.probabilities(logits).numpy(), strict=True):
                 order = np.argsort(-row, kind="stable")
                 names = [self._task.class_names[i] for i in order]
-                rows.append({"input": str(item), "classes": names, "scores": row[order].tolist()})
+                rows.append({"input": str(item), "classes": names, "scores": short_floats(row[order]).tolist()})
         return rows

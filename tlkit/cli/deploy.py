@@ -151,11 +151,11 @@ def _tell(folder: Path, deployment: Deployment, outcome: Mapping[str, str]) -> N
 
 def _versions(base: Path, given: int | None, canary: int | None, recorded: int | None) -> tuple[int, int | None]:
     """Decide which version is stable: the one given, with a canary the one that is, otherwise the newest."""
-    from tlkit.export.manifest import versions
+    from tlkit.export.manifest import version_folders
 
     if given is not None:
         return given, canary
-    there = [number for number in versions(base) if (base / str(number) / "saved_model.pb").is_file()]
+    there = [number for number, folder in version_folders(base).items() if (folder / "saved_model.pb").is_file()]
     if not there:
         raise ExportError(f"{base} holds no version to serve", fix="make one with `tlkit export`")
     if canary is None:
@@ -170,19 +170,20 @@ def _versions(base: Path, given: int | None, canary: int | None, recorded: int |
 
 def _base_and_version(path: Path) -> tuple[Path, int | None]:
     """Split what the user gave into the model's folder, and the version where it is one."""
-    from tlkit.export.manifest import is_version_name, resolve_export
+    from tlkit.export.manifest import resolve_export, version_number
 
     resolve_export(path)  # says what is missing
     full = path.resolve()
     if not (full / "saved_model.pb").is_file():
         return full, None
-    if not is_version_name(full.name):
+    number = version_number(full.name)
+    if number is None:
         raise ExportError(
             f"{path} is not called like a version, and TensorFlow Serving looks for versions",
             allowed="FOLDER/NUMBER, such as bees/1",
             fix=f"move it to {full.name}/1",
         )
-    return full.parent, int(full.name)
+    return full.parent, number
 
 
 def _recorded(folder: DeployFolder, base: Path) -> dict[str, int]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlkit.training.learner import Learner
 
 _SHOWN_CHARACTERS = 200  # of a text on the terminal
+_REASONS = {"without_label": "have no label or target", "where": "do not meet data.where"}
 
 
 def evaluate(
@@ -35,14 +36,19 @@ def evaluate(
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: metrics, n, per_class or targets, and errors."),
+        typer.Option(
+            "--json",
+            help="Print one JSON object: metrics, n, per_class or targets, errors, entries, and left_out with --data.",
+        ),
     ] = False,
 ) -> None:
     """Measure the best weights on data that training has not seen.
 
+    Rows of --data without a label or target are left out and counted.
+
     Example:  tlkit evaluate --tta 4 --json
     """
-    from tlkit.cli.output import import_tensorflow, print_json, stdout_to_stderr
+    from tlkit.cli.output import import_tensorflow, native_noise_filtered, note, print_json, stdout_to_stderr
     from tlkit.cli.project import find_project
     from tlkit.cli.trained import load_learner, require_trained
 
@@ -55,24 +61,38 @@ def evaluate(
         raise ConfigError("--data and --split do not go together", fix="leave out one of them")
     check_choice("split", split or "val", ("train", "val", "test"))
     require_trained(project)
-    with stdout_to_stderr(as_json):
+    with native_noise_filtered(), stdout_to_stderr(as_json):
         import_tensorflow()
         with project.code() as code:
             learn = load_learner(project, code, data)
             split = split or ("val" if data is None else "test")
             metrics, errors = project.kind.measure(learn, split) if tta is None else _measure_views(learn, tta, split)
+            counts = project.kind.counted(learn.data)
     if as_json:
         kept = ("metrics", "per_class", "targets", "n")
         shown = {key: value for key, value in metrics.to_dict().items() if key in kept}
+        if data is not None:
+            shown["left_out"] = _left_out(learn)
+        shown |= {} if counts is None else {"entries": counts}
         print_json(shown if errors is None else {**shown, "errors": errors})
         return
     from rich.console import Console
 
     Console().print(metrics.table())
+    for reason, count in (_left_out(learn) if data is not None else {}).items():
+        if count:
+            note(f"{count:,} rows of {data} {_REASONS.get(reason, reason)} and were left out")
     if errors:
         print("worst mistakes (`tlkit report` shows more of them):")
     for error in errors or ():
         print(_error_line(error))
+
+
+def _left_out(learn: Learner) -> dict[str, int]:
+    """Return how many rows were not measured, by reason."""
+    dropped: dict[str, int] = getattr(learn.data, "dropped", {})
+    found = {"without_label": dropped.get("missing_label", 0) + dropped.get("missing_target", 0)}
+    return found | {name: count for name, count in dropped.items() if not name.startswith("missing_")}
 
 
 def _error_line(error: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def export(
     Example:  tlkit export --to /srv/models/bees --tta 4
     """
     from tlkit.cli.deploy import refresh
-    from tlkit.cli.output import import_tensorflow, note
+    from tlkit.cli.output import import_tensorflow, native_noise_filtered, note
     from tlkit.cli.project import find_project
     from tlkit.cli.trained import load_learner, require_trained
     from tlkit.export.model_name import check_model_name
@@ -44,7 +44,7 @@ def export(
     if version is not None and (base / str(version)).exists():
         raise ExportError(f"{base / str(version)} already exists", fix="leave --version out for the next free one")
     import_tensorflow()
-    with project.code() as code:
+    with native_noise_filtered(), project.code() as code:
         learn = load_learner(project, code)
         path = learn.export(base, version=version, tta=tta or 0)
     note("every check passed in a fresh process; `tlkit verify` shows them, `tlkit serve` answers requests")

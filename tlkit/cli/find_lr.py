@@ -21,14 +21,14 @@ def find_lr(
     Example:  tlkit find-lr
     """
     import tlkit
-    from tlkit.cli.output import import_tensorflow, print_json, stdout_to_stderr
+    from tlkit.cli.output import import_tensorflow, native_noise_filtered, print_json, stdout_to_stderr
     from tlkit.cli.project import find_project
 
     project = find_project(overrides=overrides or ())
     config = project.config
     project.kind.check_training(config)
     plot = project.reports / "learning_rate.png"
-    with stdout_to_stderr(as_json), tempfile.TemporaryDirectory() as scratch:
+    with native_noise_filtered(), stdout_to_stderr(as_json), tempfile.TemporaryDirectory() as scratch:
         import_tensorflow()
         with project.code() as code:
             data = code.train.load_data(config)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.kinds import Kind
+from tlkit.cli.kinds import Gathered, Kind
 from tlkit.errors import ConfigError, DataError
+
+_NAMED = 10  # classes, in a message
+_log = logging.getLogger("tlkit")
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+ACCEPTED = "JPEG, PNG, BMP, GIF and WebP, whatever the files are called"
 
 
 class ImageKind(Kind):
@@ -28,11 +32,13 @@ class ImageKind(Kind):
     has_report = False
 
     def complete(self, answers: dict[str, str], data: Path | None) -> None:
-        """A backbone brings the size that it was trained with."""
+        """A backbone brings the size that it was trained with; says what is found in a folder of photos."""
         from tlkit.catalogue import image
 
         if "backbone" in answers:
             answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
+        if data is not None and data.is_dir():
+            _say_what_is_in(data)
 
     def check(self, config: Any) -> None:
         """Refuse an unknown backbone, or one that cannot see so small a picture."""
@@ -50,31 +56,60 @@ class ImageKind(Kind):
         """Every backbone can be exported."""
 
     def inputs(self, words: Sequence[str]) -> list[Path]:
-        """Give the files named, and those in the folders named, in order."""
-        files: list[Path] = []
-        for item in map(Path, words):
-            if item.is_dir():
-                inside = sorted(p for p in item.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-                if not inside:
-                    raise DataError(f"there is no photo in {item}", allowed=SUFFIXES)
-                files += inside
-            elif item.is_file():
-                files.append(item)
-            else:
-                raise DataError(f"there is no {item}")
-        return files
+        """Give the files named, and those in the folders named, in order; refuses those that cannot be used.
+
+        Raises:
+            DataError: naming the first of them.
+        """
+        gathered = self.gathered(words)
+        for path, reason in gathered.failed:
+            raise DataError(f"{path} {reason}")
+        return gathered.items
+
+    def gathered(self, words: Sequence[str]) -> Gathered:
+        """Give the files named, and those in the folders named, in order, beside those that cannot be used."""
+        from tlkit.walk import Tally, look_at, walk
+
+        items: list[Path] = []
+        failed: list[tuple[str, str]] = []
+        tally = Tally()
+        for word in map(Path, words):
+            if not word.is_dir():
+                entry = look_at(word)
+                tally.add(entry)
+                if entry.use == "image":
+                    items.append(word)
+                else:
+                    failed.append((str(word), entry.problem))
+                continue
+            had = len(items) + len(failed)
+            for entry in walk(word):
+                tally.add(entry, str(word))
+                if entry.use == "image":
+                    items.append(word / entry.name)
+                elif entry.use == "unusable":
+                    failed.append((str(word / entry.name), entry.problem))
+            if had == len(items) + len(failed):
+                if len(words) == 1:
+                    raise DataError(f"there is no photo in {word}", received=str(tally), allowed=ACCEPTED)
+                failed.append((str(word), "is a folder without photos"))
+        return Gathered(items, failed, tally, any(Path(word).is_dir() for word in words))
 
     def prepared(self, task: Task, items: Sequence[Path]) -> Any:
         """Read and decode photos: float32 [B, S, S, 3]."""
         import tensorflow as tf
 
+        from tlkit.export.records import file_content, not_answered
+
         preprocessing: Any = task.preprocessing
         pixels = []
-        for file in items:
+        for at, file in enumerate(items):
+            content = file_content(file)
             try:
-                pixels.append(preprocessing(tf.constant(file.read_bytes())))
-            except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-                raise DataError(f"{file} is not a photo that can be read: {error.message.splitlines()[0]}") from None
+                # Through tf.data: an eager switch_case would run a decoder for each format.
+                pixels += list(tf.data.Dataset.from_tensors(content).map(preprocessing))
+            except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+                raise not_answered(file, at, "image", data=content, max_pixels=preprocessing.max_pixels) from None
         return tf.cast(tf.stack(pixels), tf.float32)
 
     def column(self, config: Any) -> str:
@@ -109,8 +144,65 @@ class ImageKind(Kind):
             path_column=config.data.path_column,
             label_column=config.data.label_column,
             augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
+            damaged=config.data.damaged,
+            trained_on=_training_photos(config),
         )
 
     def measure(self, learn: Learner, split: str) -> tuple[Any, None]:
         """Give the metrics; mistakes on photos are not shown."""
         return learn.evaluate(split), None
+
+    def counted(self, data: Any) -> dict[str, Any]:
+        """Give the entries found, used and left out, and how many photos are damaged."""
+        return {**data.tally.to_dict(), "damaged": len(data.damaged)}
+
+
+def _say_what_is_in(data: Path) -> None:
+    """Say on stderr which classes and photos `tlkit train` will find in a folder, or what it will refuse."""
+    from tlkit.data.listing import list_folder
+
+    try:
+        listing = list_folder(data)
+    except DataError as error:
+        _log.warning("training will refuse this folder as it is: %s", error)
+        return
+    for remark in listing.remarks:
+        _log.warning("%s", remark)
+    names = listing.class_names
+    shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    _log.info("%s: %d classes (%s), %d photos", data, len(names), shown, len(listing.paths) - len(listing.unusable))
+    if listing.unusable:
+        first = next(iter(listing.unusable.items()))
+        _log.warning(
+            'cannot be used: %d photos, such as %s, which %s; on_error = "skip" in config.toml leaves them out',
+            len(listing.unusable), listing.paths[first[0]], first[1].problem,
+        )  # fmt: skip
+    _log.info("%s", listing.tally)
+
+
+def _training_photos(config: Any) -> list[Path]:
+    """List the photos that the project trains on, as `tlkit train` splits them; none where they are not there now."""
+    import numpy as np
+
+    from tlkit.data.copies import assign_splits, copy_numbers
+    from tlkit.data.listing import list_folder, list_table
+
+    data = config.data
+    try:
+        if config.data_path.suffix.lower() in ImageKind.suffixes:
+            listing = list_table(
+                config.data_path,
+                path_column=data.path_column,
+                label_column=data.label_column,
+                group_column=data.group_column or None,
+                split_column=data.split_column or None,
+            )
+        else:
+            listing = list_folder(config.data_path)
+        usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
+        copies = copy_numbers(listing.paths, listing.sizes)
+        rows = assign_splits(listing, copies, data.val_fraction, data.seed, usable)
+    except DataError as error:
+        _log.info("not compared with the training photos, which cannot be listed: %s", error)
+        return []
+    return [listing.paths[row] for row in rows.get("train", [])]

@@ -5,14 +5,41 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tlkit.cli.project import Code
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
+    from tlkit.walk import Tally
+
+
+class Gathered(NamedTuple):
+    """What the words of a command line stand for.
+
+    Attributes:
+        items: to predict on, in order.
+        failed: what cannot even be given to a model: its name, and why, as a clause that goes on where the name ends.
+        tally: what was found in folders; None where the words are the items.
+        has_folder: whether a folder was named.
+    """
+
+    items: list[Any]
+    failed: list[tuple[str, str]]
+    tally: Tally | None = None
+    has_folder: bool = False
+
+    def check(self, strict: bool) -> None:
+        """Refuse what cannot be used before a model loads: all of it with `strict`, else a single input that was named.
+
+        Raises:
+            DataError: naming the first.
+        """
+        if self.failed and (strict or (len(self.failed) == 1 and not self.items and not self.has_folder)):
+            name, reason = self.failed[0]
+            raise DataError(f"{name} {reason}")
 
 
 class Kind(ABC):
@@ -96,6 +123,14 @@ class Kind(ABC):
     def inputs(self, words: Sequence[str]) -> list[Any]:
         """Give what the words of a command line stand for."""
 
+    def gathered(self, words: Sequence[str]) -> Gathered:
+        """Give what the words of a command line stand for, beside what cannot be used."""
+        return Gathered(self.inputs(words), [])
+
+    def called(self, number: int) -> str:
+        """Return what an input is called that has no name of its own."""
+        return f"{self.items.removesuffix('s')} number {number}"
+
     @abstractmethod
     def prepared(self, task: Task, items: Sequence[Any]) -> Any:
         """Give a batch of inputs of `task.model`."""
@@ -124,6 +159,10 @@ class Kind(ABC):
     @abstractmethod
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other labelled data as the `test` split."""
+
+    def counted(self, data: Any) -> dict[str, Any] | None:
+        """Give how many entries the data had and what was left out of them; None where nothing is counted."""
+        return None
 
     @abstractmethod
     def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any] | None]:

@@ -47,13 +47,13 @@ def new(
     columns = {"text_column": text, "label_column": label, "target": target}
     given |= {name: value for name, value in columns.items() if value is not None}
     chosen.check(given)
-    check_target(directory.absolute())
+    check_target(directory)
     if data is not None:
         given["data_path"] = data_path_for(directory, data, kind)
         data = data.expanduser()
     finish = kind.complete(given, data)
     project = new_project(chosen, directory, given, finish)
-    print(f"{project} is ready. Next:")
+    print(f"{directory} is ready. Next:")
     if Path.cwd() != project:
         print(f"  cd {shlex.quote(os.path.relpath(project))}")
     if "data_path" not in given:
@@ -77,7 +77,9 @@ def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def data_path_for(project: Path, data: Path, kind: Kind) -> str:
-    """Return what the project's config says for `data`: relative to the project if it was given relative.
+    """Return what the project's config says for `data`.
+
+    It is relative to the project if it was given relative or lies beside the project, so that both can move together.
 
     Args:
         project: the folder that the project will have.
@@ -88,6 +90,8 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
         DataError: there is no such folder or table, or it is empty.
         ProjectError: the project would lie inside the data's folder.
     """
+    from tlkit.scaffold.origin import is_beside
+
     real, root = data.expanduser().resolve(), project.resolve()
     if not real.exists():
         raise DataError(f"there is no {data}", fix=f"--data takes {kind.data_forms}")
@@ -100,4 +104,6 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
             )
     elif real.suffix.lower() not in kind.suffixes:
         raise DataError(f"{data} is neither a folder nor a table", allowed=kind.suffixes)
-    return str(real) if data.expanduser().is_absolute() else Path(os.path.relpath(real, root)).as_posix()
+    if data.expanduser().is_absolute() and not is_beside(root, real):
+        return str(real)
+    return Path(os.path.relpath(real, root)).as_posix()

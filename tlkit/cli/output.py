@@ -6,10 +6,22 @@ import contextlib
 import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+
+# Reads from the pipe until all that have it open are gone; Ctrl-C is for the command, not for it.
+_FILTER = """
+import os, re, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+noise, rest = re.compile(sys.argv[1].encode()), b""
+while part := os.read(0, 65536):
+    *lines, rest = (rest + part).split(b"\\n")
+    os.write(1, b"".join(line + b"\\n" for line in lines if not noise.match(line)))
+os.write(1, rest)
+"""
 
 
 def set_quiet_environment(debug: bool = False) -> None:
@@ -63,6 +75,44 @@ def import_tensorflow() -> None:
             if not done:
                 aside.seek(0)
                 os.write(2, aside.read())
+
+
+@contextlib.contextmanager
+def native_noise_filtered() -> Iterator[None]:
+    """While open, drop the lines that libjpeg writes to file descriptor 2; tlkit says by name what they are about.
+
+    Native code and child processes write through a small process that passes on everything else, so that the last words
+    of a process that dies are not lost with it. Python's own `sys.stderr` goes on writing to where it did.
+    """
+    from tlkit.image_files.damaged import LIBJPEG
+
+    sys.stderr.flush()
+    try:
+        keep = os.dup(2)
+    except OSError:  # there is no stderr that could be noisy
+        yield
+        return
+    python_stderr, own = sys.stderr, None
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # what stands for stderr in tests has no descriptor
+        if sys.stderr.fileno() == 2:
+            own = os.fdopen(os.dup(keep), "w", 1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
+            sys.stderr = own
+    reader, writer = os.pipe()
+    command = [sys.executable, "-I", "-S", "-c", _FILTER, LIBJPEG.pattern]
+    process = subprocess.Popen(command, stdin=reader, stdout=keep, start_new_session=True)
+    os.close(reader)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        yield
+    finally:
+        os.dup2(keep, 2)
+        if own is not None:
+            sys.stderr = python_stderr
+            own.close()
+        os.close(keep)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a process that was started meanwhile has it open still
+            process.wait(timeout=2)
 
 
 @contextlib.contextmanager

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlkit.cli.predict_options import EscapeFormulas, Strict
 from tlkit.cli.server_options import CaFile, ServedName
 from tlkit.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
-    from tlkit.cli.answers import Server
+    from tlkit.cli.answers import Predictor, Server
+    from tlkit.cli.failures import Failures
+    from tlkit.cli.kinds import Gathered, Kind
+    from tlkit.cli.predict_photos import Answered
     from tlkit.cli.project import Project
 
 
@@ -22,7 +27,12 @@ def predict(
         typer.Argument(help="Photos, folders of photos, texts, or a table.", metavar="[INPUT]..."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: a list of objects, one for each input or row.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print JSON: a list of objects, one for each input or row; for folders of photos, and where an input "
+            "fails, an object with predictions and failed.",
+        ),
     ] = False,
     top: Annotated[int | None, typer.Option("--top", help="How many classes to show.", min=1)] = None,
     file: Annotated[
@@ -43,10 +53,16 @@ def predict(
     ] = None,
     name: ServedName = None,
     ca_file: CaFile = None,
+    strict: Strict = False,
+    escape_formulas: EscapeFormulas = False,
 ) -> None:
     """Answer with the newest export, or with the trained checkpoint when there is no export.
 
     With --file, every row of a table: --out gets its columns, the class, and a score for each class.
+
+    An input that cannot be used does not stop the others: it is listed with its reason on stderr, of a table also in
+    OUT.errors.*, and the exit code is 1. With --json such inputs stand in `failed`, beside `predictions`. With --strict
+    nothing is printed or written then, and the exit code is 2.
 
     Example:  tlkit predict photo.jpg --top 2
               tlkit predict "what a film" --json
@@ -57,7 +73,8 @@ def predict(
     With --server and --name no project is needed for photos and texts.
     """
     from tlkit.cli.answers import Server, anywhere, outputs, predictor
-    from tlkit.cli.output import print_json, stdout_to_stderr
+    from tlkit.cli.output import native_noise_filtered, print_json, stdout_to_stderr
+    from tlkit.cli.predict_photos import predict_photos
     from tlkit.cli.predict_table import predict_table
 
     asked = Server.asked(server, name, ca_file)
@@ -65,7 +82,7 @@ def predict(
     if project is not None and project.kind.has_rows:
         _refuse_together("rows of a table", {"--top": top, "--text-column": column})
         tables = [*map(Path, inputs or ()), *([file] if file is not None else [])]
-        _predict_rows(project, tables, out, force, as_json, asked)
+        _predict_rows(project, tables, out, force, as_json, asked, strict, escape_formulas)
         return
     if file is not None:
         if project is None:
@@ -73,33 +90,78 @@ def predict(
         _refuse_together("--file", {"inputs": inputs, "--top": top})
         if out is None:
             raise ConfigError("--file needs --out, the table to write", fix="for example --out out.csv")
-        summary = predict_table(project, file, out, column=column, force=force, server=asked)
-        if as_json:
-            print_json(summary)
-        else:
-            print(f"{summary['out']}: {summary['rows']:,} rows")
+        summary, failures = predict_table(
+            project, file, out, column=column, force=force, server=asked, strict=strict, escape_formulas=escape_formulas
+        )
+        _end(summary, failures, as_json)
         return
-    if out is not None or column is not None or force:
-        raise ConfigError("--out, --text-column and --force are for a table", fix="name it with --file")
+    if out is not None or column is not None or force or escape_formulas:
+        what = "--out, --text-column, --force and --escape-formulas are for a table"
+        raise ConfigError(what, fix="name it with --file")
     if not inputs:
         example = "INPUT..." if project is None else f"{project.kind.example_input}, or --file TABLE --out TABLE"
         raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}")
     with contextlib.ExitStack() as stack:
+        if asked is None:
+            stack.enter_context(native_noise_filtered())
         stack.enter_context(stdout_to_stderr(as_json))
+        failures = Failures(strict)
         if project is not None:
-            items = project.kind.inputs(inputs)
+            kind = project.kind
+            found = kind.gathered(inputs)
+            found.check(strict)
             if asked is None:
                 outputs(project)
-            model = stack.enter_context(predictor(project, asked))
+            model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))
-            items = kind.inputs(inputs)
-        answers = model.predict(items)
+            found = kind.gathered(inputs)
+            found.check(strict)
+        if found.tally is not None and not strict:
+            answered = predict_photos(model, found, decoder=asked is None)
+            stack.close()
+            _print_photos(answered, found, top, as_json)
+            return
+        answers, failures = _predicted(kind, inputs, found, model, strict)
+    if as_json and failures.count:
+        print_json({"predictions": _cut(answers, top, as_json), "failed": failures.listed})
+    else:
+        _print_answers(answers, top, as_json)
+    _fail(failures, len(answers) + failures.count, kind.items, "--json shows all")
+
+
+def _print_photos(answered: Answered, found: Gathered, top: int | None, as_json: bool) -> None:
+    """Print the predictions and what failed; exit with 1 where something did."""
+    from tlkit.cli.output import note, print_json
+
+    rows = _cut(answered.rows, top, as_json)
+    if as_json and (found.has_folder or answered.failed):
+        print_json({"predictions": rows, "failed": answered.failed, **answered.counts})
+    else:
+        _print_answers(answered.rows, top, as_json)
+    for row in answered.rows:
+        if "damaged" in row:
+            note(f"warning: {row['input']} decodes, but is damaged ({row['damaged']})")
+    for one in answered.failed:
+        note(f"failed: {one['input']} {one['reason']}")
+    if found.has_folder or answered.failed:
+        note(answered.line)
+    if answered.failed:
+        raise typer.Exit(1)
+
+
+def _cut(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> list[dict[str, Any]]:
     count = top or (None if as_json else 3)
-    rows = [
+    return [
         {**row, "classes": list(row["classes"][:count]), "scores": [float(s) for s in row["scores"][:count]]}
         for row in answers
     ]
+
+
+def _print_answers(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> None:
+    from tlkit.cli.output import print_json
+
+    rows = _cut(answers, top, as_json)
     if as_json:
         print_json(rows)
         return
@@ -108,8 +170,60 @@ def predict(
         print(f"{' '.join(row['input'].split())}: {shown}")
 
 
+def _predicted(
+    kind: Kind, words: Sequence[str], found: Gathered, model: Predictor | None, strict: bool
+) -> tuple[list[dict[str, Any]], Failures]:
+    """Predict what the words of the command line stand for; what fails is counted with its reason."""
+    from tlkit.cli.failures import Failures
+    from tlkit.cli.predict_table import finite
+    from tlkit.predicting.each import Refusal, predict_each
+
+    failures = Failures(strict, keep=True)
+    for name, reason in found.failed:
+        failures.add(0, name, name, f"{name} {reason}")
+    results = [] if model is None else predict_each(found.items, model.predict, strict=strict)
+    bad = {name for name, _ in found.failed}
+    numbers = [number for number in range(1, len(words) + 1) if kind.called(number) not in bad]
+    answers = []
+    for place, (item, result) in enumerate(zip(found.items, map(finite, results), strict=True)):
+        if isinstance(result, Refusal):
+            name = str(item) if isinstance(item, Path) else kind.called(numbers[place])
+            failures.add(0, name, name, result.reason)
+        else:
+            answers.append(result)
+    return answers, failures
+
+
+def _fail(failures: Failures, total: int, items: str, rest: str) -> None:
+    """Show what failed, and exit with 1 if something did."""
+    failures.tell(total, items, rest)
+    if failures.count:
+        raise typer.Exit(1)
+
+
+def _end(summary: dict[str, Any], failures: Failures, as_json: bool) -> None:
+    """Print what was written, and exit with 1 if rows failed."""
+    from tlkit.cli.output import print_json
+
+    if as_json:
+        print_json(summary)
+    elif failures.count:
+        print(f"{summary['out']}: {summary['scored']:,} of {summary['rows']:,} rows, {summary['failed']:,} failed")
+        print(f"{summary['errors']}: what failed, and why")
+    else:
+        print(f"{summary['out']}: {summary['rows']:,} rows")
+    _fail(failures, summary["rows"], "rows", str(summary["errors"]))
+
+
 def _predict_rows(
-    project: Project, tables: list[Path], out: Path | None, force: bool, as_json: bool, server: Server | None
+    project: Project,
+    tables: list[Path],
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+    server: Server | None,
+    strict: bool,
+    escape_formulas: bool,
 ) -> None:
     from tlkit.cli.output import print_json
     from tlkit.cli.predict_rows import predict_rows, shown
@@ -117,15 +231,21 @@ def _predict_rows(
     if len(tables) != 1:
         what = "there is nothing to predict" if not tables else "rows come as one table"
         raise ConfigError(what, fix=f"tlkit predict {project.kind.example_input}")
-    if force and out is None:
-        raise ConfigError("--force is for --out", fix="leave it out")
-    answers = predict_rows(project, tables[0], out, force=force, server=server)
+    for option, given in (("--force", force), ("--escape-formulas", escape_formulas)):
+        if given and out is None:
+            raise ConfigError(f"{option} is for --out", fix="leave it out")
+    answers, failures, total = predict_rows(
+        project, tables[0], out, force=force, server=server, strict=strict, escape_formulas=escape_formulas
+    )
+    if isinstance(answers, dict):
+        _end(answers, failures, as_json)
+        return
     if as_json:
-        print_json(answers)
-    elif isinstance(answers, dict):
-        print(f"{answers['out']}: {answers['rows']:,} rows")
+        print_json({"predictions": answers, "failed": failures.listed} if failures.count else answers)
     else:
-        print("\n".join(shown(answers)))
+        for line in shown(answers):
+            print(line)
+    _fail(failures, total, "rows", "--json shows all")
 
 
 def _project(server: Server | None) -> Project | None:

@@ -5,3 +5,11 @@ from typing import Annotated
 import typer
 
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first input that cannot be read.")]
+
+EscapeFormulas = Annotated[
+    bool,
+    typer.Option(
+        "--escape-formulas",
+        help="In a .csv or .tsv, put an apostrophe before text that a spreadsheet would run as a formula.",
+    ),
+]

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import tlkit.predicting.row_chunks as chunks
-from tlkit.cli.predict_table import check_out, replacing
+from tlkit.cli.failures import Failures
+from tlkit.cli.predict_table import check_out
 from tlkit.errors import ConfigError, DataError, ExportError, ServerError
+from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
+from tlkit.predicting.output_files import OutputFiles
 from tlkit.predicting.row_answers import answer_columns, number_columns, said
 from tlkit.predicting.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
+from tlkit.predicting.table_writer import CellRules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
     from tlkit.cli.answers import Server
     from tlkit.cli.project import Project
+    from tlkit.data.reading import Reading
 
 OUT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _SHOWN = 20  # rows that are printed for a person
@@ -34,12 +39,20 @@ class Model(Protocol):
 
 
 def predict_rows(
-    project: Project, file: Path, out: Path | None, *, force: bool = False, server: Server | None = None
-) -> list[dict[str, Any]] | dict:
+    project: Project,
+    file: Path,
+    out: Path | None,
+    *,
+    force: bool = False,
+    server: Server | None = None,
+    strict: bool = False,
+    escape_formulas: bool = False,
+) -> tuple[list[dict[str, Any]] | dict[str, Any], Failures, int]:
     """Predict the targets of every row of a table.
 
     That the table can be read to its end is known before TensorFlow loads. Rows are read, answered and written some
-    thousand at a time; the result is written beside `out` and renamed when it is complete.
+    thousand at a time; the result is written beside `out` and renamed when it is complete. A row that cannot be read or
+    predicted is left out, and listed in `errors_path(out)` with its reason.
 
     Args:
         project: a trained or exported one.
@@ -50,14 +63,18 @@ def predict_rows(
             targets `probability_<target>=<class>`. None gives the answers of all rows instead of writing them.
         force: replace `out` if it exists.
         server: answers in place of the export, whose manifest says what the columns are.
+        strict: refuse the table for the first row that is wrong.
+        escape_formulas: write text that a spreadsheet would run with a leading apostrophe.
 
     Returns:
-        With `out`: `out`, `rows` and `predicted` (how often each class, or least, mean and largest value). Otherwise
-        the answers, a dictionary for each row, which begins with its `row`.
+        With `out`: `out`, `rows`, `scored`, `failed`, `errors` (the table of failures, or None) and `predicted` (how
+        often each class, or least, mean and largest value). Otherwise the answers, a dictionary for each row, which
+        begins with its `row`. And the failures, and the number of rows.
 
     Raises:
         ConfigError: `out` exists, is no table or cannot be written.
-        DataError: the table cannot be read, lacks a column, or holds other values than the training data.
+        DataError: the table cannot be read, or lacks a column; with `strict`, a row holds other values than the
+            training data.
         TrainingError: there is nothing to answer with.
         ExportError: a server is to answer, and there is no export.
         ServerError: the server does not answer.
@@ -68,7 +85,10 @@ def predict_rows(
     if out is not None:
         check_out(file, out, force, OUT_SUFFIXES)
     config: Any = project.config
-    rows = RowFile(file, config.data.separator, config.data.encoding)
+    rules = CellRules(escape_formulas=escape_formulas)
+    if out is not None:
+        rules.check(out.suffix.lower())
+    rows = RowFile(file, config.data.separator, config.data.encoding, lenient=not strict)
     columns, total = rows.survey()
     if server is not None and project.newest_export() is None:
         raise ExportError("--server needs the export, which says what the columns are", fix="run `tlkit export`")
@@ -81,20 +101,56 @@ def predict_rows(
         if twice and out is not None:
             raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
         frame_of = _encoder(project, model.preprocessing, columns, rows)
-        with _sink(out, [*columns, *own], lambda: _types(rows, columns, model.targets)) as write:
-            done = 0
+        with _files(out, [*columns, *own], lambda: _types(rows, columns, model.targets), rules) as files:
+            failures = Failures(strict, None if files is None else files.fail, keep=files is None)
             for chunk in rows:
-                answers = said(model.answer(frame_of(chunk)), model.targets)
-                summary.add(answers, model.targets)
+                results = _predicted(chunk, frame_of, model, strict)
+                written = []
                 for number, (fields, place) in enumerate(zip(chunk.fields, chunk.places, strict=True)):
-                    answer = {name: values[number] for name, values in answers.items()}
-                    if write is None:
-                        told.append({"row": done + number + 1, **answer})
-                    else:
-                        write({**fields, **answer}, place)
-                done += len(chunk.fields)
+                    result, row = results[number], chunk.begin + number + 1
+                    try:
+                        if isinstance(result, Refusal):
+                            raise DataError(result.reason)
+                        if files is not None:
+                            files.write({**fields, **result}, place)
+                    except DataError as error:
+                        failures.add(row, fields, place, str(error))
+                        continue
+                    written.append(result)
+                    told.append({"row": row, **result})
+                summary.add(written, model.targets)
+                if files is not None:
+                    told.clear()
                 advance(len(chunk.fields))
-    return told if out is None else {"out": str(out), "rows": total, "predicted": summary.to_dict()}
+    if out is None:
+        return told, failures, total
+    return {**failures.summary(out, total), "predicted": summary.to_dict()}, failures, total
+
+
+def _predicted(
+    chunk: Chunk, frame_of: Callable[..., Any], model: Model, strict: bool
+) -> list[dict[str, Any] | Refusal]:
+    """Predict the rows of a chunk; for each the columns of its answer, or why there is none."""
+    import numpy as np
+
+    problems = dict(chunk.problems)
+    frame = frame_of(chunk, None if strict else problems)
+    good = [number for number in range(len(frame)) if number not in problems]
+
+    def predict(numbers: Sequence[int]) -> Sequence[np.ndarray]:
+        return [*model.answer(frame.iloc[list(numbers)].reset_index(drop=True))]
+
+    results: dict[int, Any] = {number: Refusal(reason) for number, reason in problems.items()}
+    results |= zip(good, predict_each(good, predict, strict=strict), strict=True)
+    for number, result in results.items():
+        if not isinstance(result, Refusal) and not np.isfinite(result).all():
+            results[number] = Refusal(NOT_FINITE)
+    answered = [number for number in good if not isinstance(results[number], Refusal)]
+    if answered:
+        columns = said(np.stack([results[number] for number in answered]), model.targets)
+        for number, values in zip(answered, zip(*columns.values(), strict=True), strict=True):
+            results[number] = dict(zip(columns, values, strict=True))
+    return [results[number] for number in range(len(frame))]
 
 
 def _types(rows: RowFile, columns: Sequence[str], targets: Sequence[Any]) -> Any:
@@ -115,11 +171,13 @@ class Summary:
     def __init__(self) -> None:
         self._found: dict[str, Any] = {}
 
-    def add(self, answers: Mapping[str, list[Any]], targets: Sequence[Any]) -> None:
-        """Take in the answers of some rows, as `said` gives them."""
+    def add(self, answers: Sequence[Mapping[str, Any]], targets: Sequence[Any]) -> None:
+        """Take in the answers of some rows, each by the columns of `answer_columns`."""
         for target in targets:
-            values = answers[f"predicted_{target.name}"]
+            values = [answer[f"predicted_{target.name}"] for answer in answers]
             if target.kind == "regression":
+                if not values:
+                    continue
                 least, total, count, largest = self._found.get(target.name, (values[0], 0.0, 0, values[0]))
                 ends = min(least, *values), max(largest, *values)
                 self._found[target.name] = (ends[0], total + sum(values), count + len(values), ends[1])
@@ -139,7 +197,7 @@ class Summary:
 
 
 def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Give the lines that a person reads of the first rows."""
+    """Yield the lines that a person reads of the first rows."""
     for answer in answers[:_SHOWN]:
         parts = []
         for name, value in answer.items():
@@ -152,8 +210,8 @@ def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"and {len(answers) - _SHOWN:,} more; --out writes them all"
 
 
-def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: RowFile) -> Callable[[Chunk], Any]:
-    """Give what makes the network's columns of a chunk; refuses a file that lacks one."""
+def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: RowFile) -> Callable[..., Any]:
+    """Return what makes the network's columns of a chunk and collects problems; refuses a file that lacks a column."""
     from tlkit.data.events import event_columns
     from tlkit.data.frame_source import read_source
 
@@ -161,13 +219,14 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     lacking = lacking_columns(names, preprocessing.columns)
     made = [name for event in config.data.events for name in event_columns(event) if name in lacking]
     keys = _event_keys(config, preprocessing) if made else []
+    reading = _reading(config, preprocessing)
     # What the file has not itself is looked up: inputs, and what events are known by.
     wanted = list(dict.fromkeys([*lacking, *(name for name in keys if name not in names)]))
     tables = []
     for other, on in config.reading["join"] if wanted else []:
         if all(name in names for name in on):
             options = {"separator": config.reading["separator"], "encoding": config.reading["encoding"]}
-            tables.append((read_source(other, **options).frame, on))
+            tables.append((read_source(other, **options, reading=reading).frame, on))
     found = {name for table, _ in tables for name in table.columns}
     missing = [name for name in wanted if name not in found and name not in made]
     if missing:
@@ -176,18 +235,33 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
             received=f"columns {', '.join(names)}",
             fix=f"{len(missing)} columns are lacking: {', '.join(missing)}" if len(missing) > 1 else None,
         )
-    events = _events(config, preprocessing, rows, names, keys, tables)[made] if made else None
+    undated: dict[int, str] = {}  # rows of the file about which no events can be made
+    events = _events(config, preprocessing, rows, names, keys, tables, undated)[made] if made else None
 
-    def frame_of(chunk: Chunk) -> Any:
-        frame = typed(chunk, preprocessing.columns, preprocessing.missing)
+    def frame_of(chunk: Chunk, problems: dict[int, str] | None = None) -> Any:
+        frame = typed(chunk, preprocessing.columns, preprocessing.missing, preprocessing.forms, problems)
         if lacking:
-            frame = joined(frame, chunk, tables, lacking, preprocessing.missing)
+            frame = joined(frame, chunk, tables, lacking, reading, problems)
+        if problems is not None:
+            for number in range(len(frame)):
+                if chunk.begin + number in undated:
+                    problems.setdefault(number, undated[chunk.begin + number])
         if events is not None:
             own = events.iloc[chunk.begin : chunk.begin + len(frame)].reset_index(drop=True)
             frame = frame.assign(**{name: own[name] for name in made})
         return frame
 
     return frame_of
+
+
+def _reading(config: Any, preprocessing: Any) -> Reading:
+    """Read the project's further tables as training did: as config.toml says, and as was found of the columns."""
+    from tlkit.data.reading import reading_of, reading_of_fitted
+
+    if preprocessing.forms is None:
+        return reading_of_fitted(preprocessing.columns, None, preprocessing.missing)
+    found = reading_of(**config.field_options)
+    return found.changed(formats={**found.formats, **preprocessing.forms})
 
 
 def _event_keys(config: Any, preprocessing: Any) -> list[str]:
@@ -208,14 +282,16 @@ def _events(
     names: Sequence[str],
     keys: Sequence[str],
     tables: Sequence[tuple[Any, list[str]]],
+    undated: dict[int, str],
 ) -> pd.DataFrame:
     """Make the columns about events of all rows, which look back into the project's own data as in `evaluate --data`.
 
-    Only the columns that tell events are held of the whole file.
+    Only the columns that tell events are held of the whole file. Where `rows` is lenient, `undated` gets the reason of
+    each row of the file about which no events can be made.
     """
     import pandas as pd
 
-    from tlkit.data.events import as_moments, with_earlier_events
+    from tlkit.data.events import as_moments, event_columns, with_earlier_events
     from tlkit.data.frame_source import join_tables, read_source
     from tlkit.data.text_files import missing_column
 
@@ -226,7 +302,8 @@ def _events(
             received=f"no {config.data_path}",
             fix="put it back, or add the columns to the table with tlkit.event_features",
         )
-    options = {"separator": reading["separator"], "encoding": reading["encoding"]}
+    fields = _reading(config, preprocessing)
+    options: dict[str, Any] = {"separator": reading["separator"], "encoding": reading["encoding"], "reading": fields}
     history = join_tables(read_source(config.data_path, **options), reading["join"], **options).frame
     for name in keys:
         if name not in history.columns:
@@ -235,16 +312,27 @@ def _events(
     history = history.assign(**{date: as_moments(history[date])})
     parts = []
     for chunk in rows:
-        part = pd.DataFrame({name: like(chunk, name, history[name].dtype, preprocessing.missing) for name in keys})
-        part = joined(part, chunk, tables, [name for name in keys if name not in names], preprocessing.missing)
+        problems = dict(chunk.problems) if rows.lenient else None
+        types = {name: history[name].dtype for name in keys}
+        part = pd.DataFrame({name: like(chunk, name, dtype, fields, problems) for name, dtype in types.items()})
+        further = [name for name in keys if name not in names]
+        part = joined(part, chunk, tables, further, fields, problems)
         part[date] = as_moments(part[date])
-        undated = part[date].isna().to_numpy()
-        if undated.any():
-            place = chunk.places[int(undated.argmax())]
-            raise DataError(f"{place} has no {date!r}, which the columns about events need")
+        for number in part[date].isna().to_numpy().nonzero()[0].tolist():
+            reason = f"{chunk.places[number]} has no {date!r}, which the columns about events need"
+            if problems is None:
+                raise DataError(reason)
+            problems.setdefault(number, reason)
+        undated |= {chunk.begin + number: reason for number, reason in (problems or {}).items()}
         parts.append(part)
     whole = pd.concat(parts, ignore_index=True)
-    return with_earlier_events(whole, history, date, config.data.events, config.data.event_group or None)
+    dated = whole.drop(index=list(undated))
+    if dated.empty:
+        names = [name for event in config.data.events for name in event_columns(event)]
+        return pd.DataFrame(columns=names, index=whole.index, dtype="float64")
+    group = config.data.event_group or None
+    made = with_earlier_events(dated.reset_index(drop=True), history, date, config.data.events, group)
+    return made.set_index(dated.index).reindex(whole.index)
 
 
 class _Columns:
@@ -344,14 +432,12 @@ def _model(project: Project, server: Server | None) -> Iterator[Model]:
 
 
 @contextlib.contextmanager
-def _sink(
-    out: Path | None, columns: Sequence[str], schema: Callable[[], Any]
-) -> Iterator[Callable[[Mapping[str, Any], str], None] | None]:
-    """Give what writes a row with its answer into a file that appears at the end; without a file, None."""
+def _files(
+    out: Path | None, columns: Sequence[str], schema: Callable[[], Any], rules: CellRules
+) -> Iterator[OutputFiles | None]:
+    """Open the files of the results; without `out`, None."""
     if out is None:
         yield None
         return
-    from tlkit.predicting.table_writer import TableWriter, is_binary
-
-    with replacing(out, binary=is_binary(out)) as file, TableWriter(out, file, columns, schema) as table:
-        yield table.write
+    with OutputFiles(out, columns, schema, rules) as files:
+        yield files

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from tlkit.cli.failures import Failures
 from tlkit.errors import ConfigError, DataError
+from tlkit.predicting.bad_items import errors_path
+from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
+from tlkit.predicting.output_files import OutputFiles
 from tlkit.predicting.row_answers import predicted_classes
-from tlkit.predicting.table_writer import CellRules, TableWriter
+from tlkit.predicting.table_writer import CellRules
 
 if TYPE_CHECKING:
-    from tlkit.cli.answers import Server
+    from tlkit.cli.answers import Predictor, Server
+    from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
     from tlkit.data.table_stream import StreamedRow
 
@@ -30,11 +34,13 @@ def predict_table(
     column: str | None = None,
     force: bool = False,
     server: Server | None = None,
-) -> dict[str, Any]:
+    strict: bool = False,
+    escape_formulas: bool = False,
+) -> tuple[dict[str, Any], Failures]:
     """Classify every row of a table.
 
-    What can be wrong with the table is found before TensorFlow loads. Rows are read, answered and written a few
-    hundred at a time; the result is written beside `out` and renamed when it is complete.
+    Rows are read, answered and written a few hundred at a time; the result is written beside `out` and renamed when it
+    is complete. A row that cannot be read or predicted is left out, and listed in `errors_path(out)` with its reason.
 
     Args:
         project: a trained or exported one.
@@ -44,13 +50,16 @@ def predict_table(
         column: what to read; the column of the training data when left out.
         force: replace `out` if it exists.
         server: answers in place of the export; the classes are those of the export or the training here.
+        strict: refuse the table for the first row that is wrong, if possible before TensorFlow loads.
+        escape_formulas: write text that a spreadsheet would run with a leading apostrophe.
 
     Returns:
-        `out`, `rows`, and `predicted`: how often each class was the answer.
+        `out`, `rows`, `scored`, `failed`, `errors` (the table of failures, or None), and `predicted`: how often each
+        class was the answer. And the failures.
 
     Raises:
         ConfigError: `out` exists, is no table or cannot be written.
-        DataError: the table cannot be read or holds something that is no text (or path of a photo).
+        DataError: the table cannot be read; with `strict`, it holds something that is no text (or path of a photo).
         TrainingError: there is nothing to answer with.
         ServerError: the server does not answer.
     """
@@ -61,36 +70,76 @@ def predict_table(
     check_out(file, out, force)
     kind, config = project.kind, project.config
     column = column or kind.column(config)
-    stream = TableStream(file, **kind.table_options(config))
+    options = kind.table_options(config)
+    stream = TableStream(file, **options, lenient=not strict)
     folder = file.expanduser().parent
-    total = stream.survey(column, lambda value, place: kind.item(value, place, column, folder))
+    total = stream.survey(column, (lambda value, place: kind.item(value, place, column, folder)) if strict else None)
     answers = outputs(project)
     own = [PREDICTED, *(f"score_{label}" for label in answers.labels)]
     twice = [name for name in own if name in stream.columns]
     if twice:
         raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
     separator = getattr(config.data, "label_separator", "") or "|"
-    # A TSV is written as the project reads it: without quotes, unless config.toml says otherwise.
-    rules = CellRules(quoted_tsv=kind.table_options(config).get("quoting") == "minimal")
     counts = dict.fromkeys(answers.labels, 0)
+    # A TSV is written as the project reads it: without quotes, unless config.toml says otherwise.
+    rules = CellRules(quoted_tsv=options.get("quoting") == "minimal", escape_formulas=escape_formulas)
+    rules.check(out.suffix.lower())
+    done = 0
     with (
         stdout_to_stderr(),
         predictor(project, server) as model,
-        replacing(out) as stream_out,
+        OutputFiles(out, [*stream.columns, *own], rules=rules) as files,
         counting(total, kind.items) as advance,
     ):
-        table = TableWriter(out, stream_out, [*stream.columns, *own], dict, rules)
+        failures = Failures(strict, files.fail)
         for rows in _chunks(stream, column):
-            items = [kind.item(row.fields[column], row.place, column, folder) for row in rows]
-            for row, answer in zip(rows, model.predict(items), strict=True):
-                said = predicted_classes(answer, answers.labels, answers.multi_label)
+            for number, (row, result) in enumerate(
+                zip(rows, _predicted(rows, column, folder, kind, model, strict), strict=True), done + 1
+            ):
+                if isinstance(result, Refusal):
+                    failures.add(number, row.fields.get(column, ""), row.place, result.reason)
+                    continue
+                said = predicted_classes(result, answers.labels, answers.multi_label)
+                scores = dict(zip(result["classes"], result["scores"], strict=True))
+                added = [separator.join(said), *(round(float(scores[label]), 6) for label in answers.labels)]
+                try:
+                    files.write({**row.fields, **dict(zip(own, added, strict=True))}, row.place)
+                except DataError as error:
+                    failures.add(number, row.fields[column], row.place, str(error))
+                    continue
                 for name in said:
                     counts[name] += 1
-                scores = dict(zip(answer["classes"], answer["scores"], strict=True))
-                added = [separator.join(said), *(round(float(scores[label]), 6) for label in answers.labels)]
-                table.write({**row.fields, **dict(zip(own, added, strict=True))}, row.place)
+            done += len(rows)
             advance(len(rows))
-    return {"out": str(out), "rows": total, "predicted": counts}
+    return {**failures.summary(out, total), "predicted": counts}, failures
+
+
+def _predicted(
+    rows: Sequence[StreamedRow], column: str, folder: Path, kind: Kind, model: Predictor, strict: bool
+) -> list[dict[str, Any] | Refusal]:
+    """Predict what stands in a column of some rows; for each its record, or why there is none."""
+    from tlkit.data.text_files import missing_column
+
+    found: list[Any] = []
+    for row in rows:
+        try:
+            if row.problem:
+                raise DataError(row.problem)
+            if column not in row.fields:
+                raise missing_column(column, row.fields, row.place)
+            found.append(kind.item(row.fields[column], row.place, column, folder))
+        except DataError as error:
+            found.append(Refusal(str(error)))
+    items = [item for item in found if not isinstance(item, Refusal)]
+    results = iter(predict_each(items, model.predict, strict=strict))
+    return [item if isinstance(item, Refusal) else finite(next(results)) for item in found]
+
+
+def finite(record: Any) -> Any:
+    """Return a record of classes and scores, or a `Refusal` where a score is not finite."""
+    if isinstance(record, Refusal) or all(math.isfinite(score) for score in record["scores"]):
+        return record
+    return Refusal(NOT_FINITE)
 
 
 def check_out(file: Path, out: Path, force: bool, suffixes: Sequence[str] = SUFFIXES) -> None:
@@ -101,8 +150,14 @@ def check_out(file: Path, out: Path, force: bool, suffixes: Sequence[str] = SUFF
         raise ConfigError(f"{out} is a folder", fix="name a table")
     if out.exists() and file.exists() and out.samefile(file):
         raise ConfigError("--out is the table of --file", received=str(out), fix="write another one")
-    if out.exists() and not force:
-        raise ConfigError(f"{out} already exists", fix="choose another name, or replace it with --force")
+    errors = errors_path(out)
+    if errors.exists() and file.exists() and errors.samefile(file):
+        raise ConfigError(f"{errors} is where failures of {out} are listed", fix="choose another name for --out")
+    if errors.is_dir():
+        raise ConfigError(f"{errors} is a folder, and failures are listed there", fix="choose another name for --out")
+    there = next((path for path in (out, errors) if path.exists()), None)
+    if there is not None and not force:
+        raise ConfigError(f"{there} already exists", fix="choose another name, or replace it with --force")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"there is no folder {out.parent} to write {out.name} to")
 
@@ -112,23 +167,9 @@ def _chunks(rows: Iterable[StreamedRow], column: str) -> Iterator[list[StreamedR
     characters = 0
     for row in rows:
         chunk.append(row)
-        characters += len(str(row.fields[column]))
+        characters += len(str(row.fields.get(column, "")))
         if len(chunk) == _CHUNK_ROWS or characters > _CHUNK_CHARACTERS:
             yield chunk
             chunk, characters = [], 0
     if chunk:
         yield chunk
-
-
-@contextlib.contextmanager
-def replacing(out: Path, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open a file beside `out` that takes its place when all went well, and is gone otherwise."""
-    temporary = out.with_name(f".tmp-{os.getpid()}-{out.name}")
-    try:
-        with temporary.open("xb") if binary else temporary.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -77,10 +77,9 @@ class Project:
 
     def newest_export(self) -> Path | None:
         """The exported version with the highest number, or None."""
-        if not self.export_dir.is_dir():
-            return None
-        versions = [path for path in self.export_dir.iterdir() if path.is_dir() and path.name.isdecimal()]
-        return max(versions, key=lambda path: int(path.name), default=None)
+        from tlkit.export.manifest import version_folders
+
+        return next(reversed(version_folders(self.export_dir).values()), None)
 
     @contextlib.contextmanager
     def code(self) -> Iterator[Code]:

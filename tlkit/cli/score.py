@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tlkit.cli.predict_options import EscapeFormulas
+
 
 def score(
     input_: Annotated[
@@ -52,6 +54,7 @@ def score(
         ),
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that exists.")] = False,
+    escape_formulas: EscapeFormulas = False,
     max_bad_share: Annotated[
         float, typer.Option("--max-bad-share", help="Exit with 1 when a larger share of items failed.", min=0, max=1)
     ] = 0.5,
@@ -72,7 +75,7 @@ def score(
               tlkit score reviews.csv scored.csv --model saved_models/reviews --text review
               tlkit score rows.parquet scored/ --runner FlinkRunner -- --flink_master=localhost:8081
     """
-    from tlkit.cli.output import note, print_json, stdout_to_stderr
+    from tlkit.cli.output import native_noise_filtered, note, print_json, stdout_to_stderr
     from tlkit.errors import ConfigError, check_choice
     from tlkit.scoring.run import Options, run_scoring
 
@@ -93,6 +96,7 @@ def score(
         encoding=encoding,
         top=top,
         target=target,
+        escape_formulas=escape_formulas,
         batch_size=batch_size,
         shards=shards,
         shard_size=shard_size,
@@ -102,7 +106,7 @@ def score(
         workers=workers,
         flags=tuple(flags or ()),
     )
-    with stdout_to_stderr():
+    with native_noise_filtered(), stdout_to_stderr():
         try:
             summary = run_scoring(options, begun=_progress)
         except KeyboardInterrupt:
@@ -138,10 +142,17 @@ def _project_export_dir() -> Path:
 
 def _told(summary: dict[str, Any]) -> Iterator[str]:
     """Give the lines that a person reads."""
+    from tlkit.walk import counts_line
+
     rate = summary["items_per_second"]
     speed = f", {rate:,.1f} items/s" if rate else ""
     counts = f"{summary['scored']:,} of {summary['items']:,} items scored, {summary['failed']:,} failed"
     yield f"{summary['output']}: {counts}"
+    if summary["damaged"]:
+        names = "; ".join(summary["damaged_items"])
+        yield f"{summary['damaged']:,} of them decode, but are damaged: {names}"
+    if summary["entries"]:
+        yield counts_line(summary["entries"])
     if summary["errors"]:
         yield f"{summary['errors']}: what failed, and why"
     reused = f" ({summary['reused']:,} items were scored before)" if summary["reused"] else ""

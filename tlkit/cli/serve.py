@@ -23,6 +23,14 @@ class Batching(StrEnum):
     OFF = "off"
 
 
+class SpareMode(StrEnum):
+    """What a second process for the models holds."""
+
+    NONE = "none"
+    READY = "ready"
+    LOADED = "loaded"
+
+
 def serve(
     export: Annotated[
         Path | None,
@@ -37,6 +45,30 @@ def serve(
     ] = None,
     no_grpc: Annotated[bool, typer.Option("--no-grpc", help="Answer REST only.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name in the Host header of requests, * for any; may be repeated. On a loopback address"
+            " only loopback names are taken without it.",
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="An origin whose web pages may use the API, such as https://app.example.org, * for any; may be"
+            " repeated.",
+        ),
+    ] = None,
+    allow_reload_config: Annotated[
+        bool,
+        typer.Option(
+            "--allow-reload-config",
+            help="Let gRPC requests (HandleReloadConfigRequest) change which folders are served. On a loopback address"
+            " they may without it, unless --trust is given.",
+        ),
+    ] = False,
     engine: Annotated[
         str,
         typer.Option(help="What serves: local, or TensorFlow Serving itself: binary (on PATH) or docker."),
@@ -73,9 +105,21 @@ def serve(
     max_rows: Annotated[
         int, typer.Option(min=0, help="Requests with more rows are answered 400; 0 takes any.")
     ] = 10_000,
+    spare_worker: Annotated[
+        SpareMode,
+        typer.Option(
+            help="Keep a second process that takes the place of one that ends: ready has imported TensorFlow, loaded"
+            " holds the models, too, and as much memory."
+        ),
+    ] = SpareMode.NONE,
     max_in_flight: Annotated[int, typer.Option(min=1, help="More requests at a time are answered 429.")] = 512,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request, then 504.")] = 60.0,
-    max_body_mb: Annotated[float, typer.Option(min=0.001, max=1024, help="Larger requests are answered 413.")] = 64.0,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that requests in flight have when the server is told to stop.")
+    ] = 3.0,
+    max_body_mb: Annotated[
+        float, typer.Option(min=0.001, max=1024, help="MiB of one request over REST (else 413) and gRPC.")
+    ] = 64.0,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate (chain), for both ports.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.")] = None,
     tls_client_ca: Annotated[
@@ -124,10 +168,12 @@ def serve(
         return
     # What the worker needs is imported here, the rest when it has been started: it imports TensorFlow meanwhile.
     from tlkit.serving.fleet import FleetSettings
+    from tlkit.serving.http_access import HttpAccess
     from tlkit.serving.models_config import read_batching_config, read_monitoring_config
     from tlkit.serving.served_model import model_at
     from tlkit.serving.tls import Tls
 
+    HttpAccess.of(host, allowed_hosts=allowed_host or (), cors_origins=cors_origin or ())  # before anything starts
     settings = FleetSettings(
         poll_seconds=poll_seconds,
         max_in_flight=max_in_flight,
@@ -135,6 +181,7 @@ def serve(
         batching=batching.value,
         max_batch=max_batch,
         max_rows=max_rows or None,
+        spare_worker=spare_worker.value,
     )
     if batching_config is not None:
         settings.batching_parameters.update(read_batching_config(batching_config))
@@ -161,8 +208,12 @@ def serve(
             "grpc_port": port,
             "tls": tls,
             "timeout": timeout,
+            "grace": grace,
             "max_body_bytes": int(max_body_mb * 2**20),
             "ui": ui,
+            "allow_reload_config": allow_reload_config or None,
+            "allowed_hosts": tuple(allowed_host or ()),
+            "cors_origins": tuple(cors_origin or ()),
             "config_poll": config_poll,
             "settings": settings,
             **({} if monitoring_config is None else {"metrics_path": read_monitoring_config(monitoring_config)}),
@@ -188,8 +239,10 @@ def _check_together(given: dict[str, Any]) -> None:
             "--max-batch and --batching-config do not go together",
             fix="max_batch_size and enable_large_batch_splitting say it in the file",
         )
-    local = ("tls_cert", "access_log", "trust", "ui")
+    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin", "allow_reload_config", "max_batch")
     if given["engine"] != "local":
+        if given["spare_worker"] is not SpareMode.NONE:
+            raise ConfigError("--spare-worker is for --engine local only")
         for option in local:
             if given[option]:
                 raise ConfigError(f"--{option.replace('_', '-')} is for --engine local only")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.kinds import Kind
+from tlkit.cli.kinds import Gathered, Kind
 from tlkit.errors import ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
@@ -67,10 +67,20 @@ class TextKind(Kind):
 
     def inputs(self, words: Sequence[str]) -> list[str]:
         """Give the words: each is a text."""
+        found = self.gathered(words)
+        for name, reason in found.failed:
+            raise DataError(f"{name} {reason}")
+        return found.items
+
+    def gathered(self, words: Sequence[str]) -> Gathered:
+        """Give the words that are texts, beside those that are not."""
+        found = Gathered([], [])
         for number, word in enumerate(words, 1):
             if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that the terminal could not decode
-                raise DataError(f"text number {number} is not valid UTF-8", received=ascii(word))
-        return list(words)
+                found.failed.append((self.called(number), f"is not valid UTF-8; received: {word!a}"))
+            else:
+                found.items.append(word)
+        return found
 
     def prepared(self, task: Task, items: Sequence[str]) -> Any:
         """Tokenize texts: int32 [B, T]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from tlkit.data.events import as_moments
 from tlkit.data.near_unique import describe_near_unique
+from tlkit.data.number_inference import find_form
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind
 from tlkit.preprocessing.date_form import DATE_FORM
@@ -22,7 +24,7 @@ _ID_ROWS = 20  # below this, "a different value in each row" says nothing
 _ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 _OTHER_DATES = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T]\d.*)?|\d{4}[./]\d{1,2}[./]\d{1,2}([ T]\d.*)?"
 _DATE_SHARE = 0.5  # of the values; the others are then mistakes
-_NUMBER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*"
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
         )
     if k == 1:
         return _constant(present)
-    numeric = share(_NUMBER)
+    numeric = float(counts[number_like(counts)].sum()) / len(present)
     if numeric == 1.0:
         return "categorical", f"{k} numbers kept as text: categorical, or continuous without the zeros?", True
     if numeric >= 0.5 and k > FEW_VALUES:
@@ -223,6 +225,30 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     if k > 1000 and k > 0.2 * len(present):
         return "categorical", f"{k} different texts in {len(present)} rows: categorical, hashed, or ignore?", True
     return "categorical", "", False
+
+
+def number_like(counts: pd.Series) -> np.ndarray:
+    """Say which texts are numbers: plain ones, or numbers in the form that most of them have.
+
+    Args:
+        counts: how often each different text occurs, with the texts as its index.
+
+    Returns:
+        bool [k].
+    """
+    texts = counts.index.tolist()
+    plain = np.array([_NUMBER.fullmatch(text) is not None for text in texts], bool)
+    found = find_form(dict(zip(texts, counts.tolist(), strict=True)))
+    if found is None or counts[plain].sum() >= found.share * counts.sum():
+        return plain
+
+    def reads(text: str) -> bool:
+        try:
+            return found.form.read(text) is not None
+        except ValueError:
+            return False
+
+    return np.array([reads(text) for text in texts], bool)
 
 
 def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> None:
@@ -255,8 +281,9 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
     if column.dtype == object:
         kinds = np.array([_type_of(value) for value in column], object)
     else:
-        numeric = column.str.fullmatch(_NUMBER).fillna(True).to_numpy(bool)
-        kinds = np.where(numeric, "numbers", "text").astype(object)
+        of_value = column.value_counts()
+        numbers = set(of_value.index[number_like(of_value)])
+        kinds = np.array(["numbers" if text in numbers else "text" for text in column], object)
         kinds[column.isna().to_numpy(bool)] = ""
     counts = pd.Series(kinds[kinds != ""]).value_counts()
     if len(counts) == 1:

@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tlkit.data.number_inference import Zeros
+from tlkit.data.reading import Reading
 from tlkit.data.table_rows import check_header, text_codec
 from tlkit.data.text_files import check_encoding, check_is_text
 from tlkit.errors import ConfigError, DataError, did_you_mean
@@ -21,12 +23,12 @@ from tlkit.errors import ConfigError, DataError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _BYTE_CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a separator is one byte and nothing else holds that byte
 _CHUNK_ROWS = 100_000
 _BLOCK = 1 << 22  # bytes
+_LONGEST_MARK = 64  # bytes of a field that are looked at again at the border of two blocks
 
 
 class FrameFile(NamedTuple):
@@ -36,13 +38,15 @@ class FrameFile(NamedTuple):
         frame: its rows; missing values as pandas marks them.
         numbers: int64 [n], the row of the file that each came from (the header is row 1), or from 1 for Parquet.
         word: what messages call a row.
-        kept_as_text: columns of numbers such as 007, whose zeros would have been lost.
+        kept_as_text: columns of numbers such as 007 and 38.10, whose zeros would have been lost.
+        raw: columns whose fields stand as in the file, which `tlkit.data.reading.settle` makes values of.
     """
 
     frame: pd.DataFrame
     numbers: np.ndarray
     word: str
     kept_as_text: tuple[str, ...] = ()
+    raw: tuple[str, ...] = ()
 
 
 def table_suffix(path: Path) -> str | None:
@@ -56,13 +60,14 @@ def read_frame(
     *,
     separator: str | None = None,
     encoding: str = "utf-8",
-    missing: Sequence[str] = MISSING,
-    text_columns: Collection[str] = (),
+    reading: Reading | None = None,
+    as_text: Collection[str] = (),
 ) -> FrameFile:
     """Read a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file as a whole.
 
     A table separated by a comma and a space (as those of the UCI archive) is read without the spaces. A column of
-    numbers with leading zeros stays text.
+    numbers with zeros that belong to them (007, 38.10) stays text. Columns that pandas cannot read exactly are given as
+    they stand in the file: text, numbers with a unit, whole numbers beyond 2**53 beside blanks.
 
     Example:
         >>> read_frame("houses.csv").frame.shape
@@ -72,8 +77,8 @@ def read_frame(
         file: the file; its suffix says what it is.
         separator: between fields, one character; by the suffix where it is left out.
         encoding: of a text file, any codec that Python has.
-        missing: what stands for a missing value in a text file.
-        text_columns: columns that are text even where they look like numbers.
+        reading: how fields are read; see `tlkit.data.reading.Reading`.
+        as_text: further columns that are given as they stand in the file.
 
     Raises:
         ConfigError: an argument is not usable.
@@ -92,11 +97,12 @@ def read_frame(
     if separator is not None and (not isinstance(separator, str) or len(separator) != 1):
         raise ConfigError("separator is not usable", received=separator, allowed='one character, such as ";"')
     check_encoding(encoding)
-    return _read_csv(path, str(file), separator or ("\t" if ".tsv" in suffix else ","), encoding, missing, text_columns)
+    separator = separator or ("\t" if ".tsv" in suffix else ",")
+    return _read_csv(path, str(file), separator, encoding, reading or Reading(), as_text)
 
 
 def _read_csv(
-    path: Path, origin: str, separator: str, encoding: str, missing: Sequence[str], text_columns: Collection[str]
+    path: Path, origin: str, separator: str, encoding: str, reading: Reading, as_text: Collection[str]
 ) -> FrameFile:
     import pandas as pd
 
@@ -109,7 +115,8 @@ def _read_csv(
         raise DataError(f"the table cannot be unpacked: {error}", received=origin) from error
     except UnicodeDecodeError as error:
         raise undecodable(path, origin, encoding) from error
-    texts = [name for name in header if name in text_columns]
+    texts = [name for name in header if name in {*as_text, *reading.text_columns, *reading.formats}]
+    marks = [mark for mark in (*reading.usual, *reading.missing) if mark]
 
     def parse(as_text: Sequence[str], **options: Any) -> Any:
         return pd.read_csv(
@@ -121,8 +128,9 @@ def _read_csv(
             names=header,
             index_col=False,
             skipinitialspace=spaced,
+            decimal=reading.decimal,
             keep_default_na=False,
-            na_values=list(missing),
+            na_values={name: [""] if name in as_text else ["", *marks] for name in options.get("usecols", header)},
             low_memory=False,  # else one column can be numbers in one part and text in another
             dtype=dict.fromkeys(as_text, str),
             **options,
@@ -134,10 +142,15 @@ def _read_csv(
             # A field too many in the first row: pandas would leave it out.
             warnings.filterwarnings("error", "Length of header", pd.errors.ParserWarning)
             frame = parse(texts)
-            whole = [name for name in header if _is_whole(frame[name])]
+            marked = _holds(path, encoding, _mark_pattern(marks, separator))
+            raw = [name for name in header if name not in texts and _to_read_again(frame[name], marked)]
+            if raw:
+                frame[raw] = parse(raw, usecols=raw)
+            plain = [name for name in header if name not in (*texts, *raw) and frame[name].dtype.kind in "iuf"]
             zeros = []
-            if whole and _may_have_leading_zeros(path, separator, encoding):
-                zeros = _with_leading_zeros(parse(whole, usecols=whole, chunksize=_CHUNK_ROWS), whole)
+            plain = [name for name in plain if name not in reading.number_columns]
+            if plain and _holds(path, encoding, _zeros_pattern(separator)):
+                zeros = _with_zeros(parse(plain, usecols=plain, chunksize=_CHUNK_ROWS), plain, reading)
             if zeros:
                 frame[zeros] = parse(zeros, usecols=zeros)
     except UnicodeDecodeError as error:
@@ -149,42 +162,62 @@ def _read_csv(
         raise DataError("the table has a header and no rows", received=origin)
     if numbers is None:
         numbers = np.arange(2, len(frame) + 2)
-    return FrameFile(frame, numbers, "row", tuple(zeros))
+    words = [name for name in header if isinstance(frame[name].dtype, pd.StringDtype) and name not in zeros]
+    return FrameFile(frame, numbers, "row", tuple(zeros), tuple(words))
 
 
-def _may_have_leading_zeros(path: Path, separator: str, encoding: str) -> bool:
-    """Look for a field that begins with 0 and another digit in the bytes: reading columns again takes far longer."""
+def _holds(path: Path, encoding: str, pattern: re.Pattern[bytes]) -> bool:
+    """Look for a pattern in the bytes of a file: reading columns again takes far longer."""
     if codecs.lookup(encoding).name not in _BYTE_CODECS:
         return True
-    begin = re.compile(rb"[\s\"" + re.escape(separator.encode()) + rb"]0[0-9]")
     end = b"\n"
     with _open(path) as stream:
-        while block := end + stream.read(_BLOCK - len(end)):
-            if begin.search(block):
+        while block := stream.read(_BLOCK):
+            if pattern.search(end + block):
                 return True
-            if len(block) == len(end):
-                return False
-            end = block[-2:]
-    return False
+            end = (end + block)[-_LONGEST_MARK:]
+    return bool(pattern.search(end + b"\n"))
 
 
-def _is_whole(column: pd.Series) -> bool:
-    """Whether pandas made whole numbers of a column: floats where values are missing."""
+def _mark_pattern(marks: Sequence[str], separator: str) -> re.Pattern[bytes]:
+    """Find a field that is one of the missing marks."""
+    edge = rb"[\s\"" + re.escape(separator.encode()) + rb"]"
+    return re.compile(edge + rb"(?:" + b"|".join(re.escape(mark.encode()) for mark in marks) + rb")" + edge)
+
+
+def _zeros_pattern(separator: str) -> re.Pattern[bytes]:
+    """Find a field that begins with 0 and another digit, or ends with 0 behind another decimal."""
+    edge = rb"[\s\"" + re.escape(separator.encode()) + rb"]"
+    return re.compile(edge + rb"0[0-9]|[.,][0-9]{1,30}0" + edge)
+
+
+def _to_read_again(column: pd.Series, marked: bool) -> bool:
+    """Whether pandas has not read a column as it stands: marks became blanks, whole numbers beyond 2**53 floats."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.StringDtype):
+        return marked
+    if column.dtype == object:  # true, false and blanks; or whole numbers beyond 64 bits
+        return not column.dropna().map(lambda value: isinstance(value, bool)).all()
+    if column.dtype.kind == "u":
+        return bool((column >= 2**63).any())
     if column.dtype.kind != "f":
-        return column.dtype.kind in "iu"
+        return False
     values = column.to_numpy()
-    present = values[~np.isnan(values)]
-    return len(present) > 0 and bool(np.isfinite(present).all() and (present == np.floor(present)).all())
+    gaps = np.isnan(values)
+    return bool((marked and gaps.any()) or (np.abs(values[~gaps]) >= 2.0**53).any())
 
 
-def _with_leading_zeros(parts: Iterable[pd.DataFrame], names: Sequence[str]) -> list[str]:
-    """Name the columns, read as text part by part, that hold nothing but digits and somewhere a 0 before others."""
-    digits, zeros = list(names), set()
+def _with_zeros(parts: Iterable[pd.DataFrame], names: Sequence[str], reading: Reading) -> list[str]:
+    """Name the columns, read as text part by part, whose zeros belong to them; see `Zeros`."""
+    zeros = {name: Zeros() for name in names}
+    gone = {*reading.usual, *reading.missing}
     for part in parts:
-        values = {name: part[name].dropna() for name in digits}
-        digits = [name for name in digits if values[name].str.fullmatch(r"\d+", flags=re.ASCII).all()]
-        zeros |= {name for name in digits if values[name].str.fullmatch(r"0\d+", flags=re.ASCII).any()}
-    return [name for name in digits if name in zeros]
+        for name, found in zeros.items():
+            if found.are_numbers:
+                values = part[name].dropna()
+                found.add(text.replace(reading.decimal, ".") for text in values.tolist() if text not in gone)
+    return [name for name in names if zeros[name].belong]
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -307,6 +340,7 @@ def _read_parquet(path: Path, origin: str) -> FrameFile:
     try:
         check_header([str(name) for name in pq.read_schema(path).names], origin)
         frame = pd.read_parquet(path)
+        _exact(frame, path)
     except DataError:
         raise
     except (ValueError, OSError) as error:  # pyarrow's parse errors are ValueErrors
@@ -317,3 +351,21 @@ def _read_parquet(path: Path, origin: str) -> FrameFile:
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
     return FrameFile(frame, np.arange(1, len(frame) + 1), "data row")
+
+
+def _exact(frame: pd.DataFrame, path: Path) -> None:
+    """Read whole numbers with gaps again, as Int64: pandas makes floats of them, which lose digits beyond 2**53."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    gaps = [
+        field.name
+        for field in schema
+        if pa.types.is_integer(field.type) and field.name in frame.columns and frame[field.name].dtype.kind == "f"
+    ]
+    for name in gaps:
+        kind = "UInt64" if pa.types.is_unsigned_integer(schema.field(name).type) else "Int64"
+        exact = pd.Series(pq.read_table(path, columns=[name])[name], dtype=pd.ArrowDtype(schema.field(name).type))
+        frame[name] = exact.astype(kind).set_axis(frame.index)

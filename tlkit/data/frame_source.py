@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.frame_files import MISSING, TABLE_SUFFIXES, read_frame, table_suffix
+from tlkit.data.frame_files import TABLE_SUFFIXES, FrameFile, read_frame, table_suffix
+from tlkit.data.reading import FormNote, Reading, settle
 from tlkit.data.table_rows import check_header
 from tlkit.data.text_files import missing_column
 from tlkit.data.text_listing import SPLIT_NAMES
 from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.preprocessing.number_forms import NumberForm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,9 @@ class FrameSource:
         parts: for each part what messages call it, and where its rows begin in `frame`.
         numbers: int64 [n], the row of the file.
         notes: what was done while reading, for the findings.
+        forms: column -> how its numbers are written in the files; columns of plain numbers are left out.
+        form_notes: forms that were inferred.
+        marks: column of text -> usual missing marks that are values there, with their counts.
     """
 
     frame: pd.DataFrame
@@ -38,6 +43,9 @@ class FrameSource:
     parts: tuple[tuple[str, int], ...]
     numbers: np.ndarray
     notes: tuple[str, ...] = ()
+    forms: Mapping[str, NumberForm] = dataclasses.field(default_factory=dict)
+    form_notes: tuple[FormNote, ...] = ()
+    marks: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
     def place(self, rows: np.ndarray | Sequence[int], most: int = 3) -> str:
         """Say where some rows stand: "train.csv rows 3, 17 and 41 (12 such rows)"."""
@@ -60,8 +68,7 @@ def read_source(
     *,
     separator: str | None = None,
     encoding: str = "utf-8",
-    missing: Sequence[str] = MISSING,
-    text_columns: Collection[str] = (),
+    reading: Reading | None = None,
 ) -> FrameSource:
     """Read a table whatever it is given as.
 
@@ -73,7 +80,7 @@ def read_source(
     Args:
         data: a file; a folder with train.csv, and val.csv and test.csv where there are (or another suffix); a
             DataFrame; or a mapping from split to file or DataFrame.
-        separator, encoding, missing, text_columns: as for `tlkit.data.frame_files.read_frame`.
+        separator, encoding, reading: as for `tlkit.data.frame_files.read_frame`.
 
     Raises:
         ConfigError: an argument is not usable.
@@ -81,10 +88,13 @@ def read_source(
     """
     import pandas as pd
 
+    reading = reading or Reading()
     tables = _tables(data)
-    frames, numbers, parts, notes = [], [], [], []
+    frames, numbers, parts, notes, kept = [], [], [], [], {}
     begin = 0
-    for table in tables.values():
+    options: dict[str, Any] = {"separator": separator, "encoding": encoding, "reading": reading}
+    files = _read_alike({name: table for name, table in tables.items() if not isinstance(table, pd.DataFrame)}, options)
+    for split, table in tables.items():
         if isinstance(table, pd.DataFrame):
             check_header([str(name) for name in table.columns], "the table")
             if len(table) == 0:
@@ -92,9 +102,9 @@ def read_source(
             # The values are not copied until one side changes them.
             frame, own, name = table.copy(deep=False), np.arange(1, len(table) + 1), "data row"
         else:
-            read = read_frame(table, separator=separator, encoding=encoding, missing=missing, text_columns=text_columns)
+            read = files[split]
             frame, own, name = read.frame, read.numbers, f"{table} {read.word}"
-            notes += [f"{table}: column {column!r} has leading zeros and stays text" for column in read.kept_as_text]
+            kept |= dict.fromkeys(read.kept_as_text, table)
         frame.columns = pd.Index([str(column) for column in frame.columns])
         frames.append(frame)
         numbers.append(own)
@@ -104,25 +114,57 @@ def read_source(
     splits = None
     if None not in tables:
         splits = np.repeat(np.array(list(tables), object), [len(frame) for frame in frames])
+    # Each part by itself first: floats, and whole numbers beyond 2**53 in another part, would become floats together.
+    frames = [tidy(frame) for frame in frames]
     whole = frames[0] if len(frames) == 1 else pd.concat(frames)
-    whole = tidy(whole.reset_index(drop=True), missing)
+    whole = tidy(whole.reset_index(drop=True))
+    raw = {column for read in files.values() for column in read.raw}
+
+    def again(names: Sequence[str]) -> pd.DataFrame | None:
+        """Read columns of numbers as they stand; not those of a DataFrame or of Parquet, whose numbers are numbers."""
+        texts = [
+            None if isinstance(table, pd.DataFrame) or table_suffix(Path(table)) == ".parquet"
+            else read_frame(table, as_text=names, **options).frame[list(names)]
+            for table in tables.values()
+        ]  # fmt: skip
+        return None if any(text is None for text in texts) else pd.concat(texts, ignore_index=True)
+
+    found = settle(whole, reading, raw, again)
+    for column in found.kept_as_text:
+        kept.setdefault(column, next(iter(tables.values())))
+    notes += [f"{table}: column {column!r} has zeros at its ends and stays text" for column, table in kept.items()]
     origin = ", ".join("a DataFrame" if isinstance(table, pd.DataFrame) else str(table) for table in tables.values())
-    return FrameSource(whole, origin, splits, tuple(parts), np.concatenate(numbers), tuple(notes))
+    return FrameSource(
+        tidy(found.frame), origin, splits, tuple(parts), np.concatenate(numbers), tuple(notes),
+        found.forms, found.notes, found.marks,
+    )  # fmt: skip
 
 
-def tidy(frame: pd.DataFrame, missing: Sequence[str] = MISSING) -> pd.DataFrame:
+def _read_alike(tables: Mapping[str | None, Any], options: Mapping[str, Any]) -> dict[str | None, FrameFile]:
+    """Read files; a column that is text in one of them is given as it stands in all."""
+    read = {split: read_frame(table, **options) for split, table in tables.items()}
+    for split, own in read.items():
+        texts = {*own.raw, *own.kept_as_text}
+        others = {name for other in read.values() for name in (*other.raw, *other.kept_as_text)} - texts
+        again = [name for name in others if name in own.frame.columns and own.word == "row"]
+        if again:
+            read[split] = read_frame(tables[split], as_text=again, **options)
+    return read
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """Bring columns that mean the same to the same type, whatever the table was read from.
 
-    Whole numbers with gaps become Int64 (pandas reads them as floats), categories the type of their values, objects
-    what their values are, texts that stand for nothing become missing. A column of mixed values stays as it is.
+    Whole numbers with gaps become Int64 (pandas reads them as floats), categories and Arrow's types the type of their
+    values, objects what their values are, empty texts become missing. Whole numbers that no int64 holds become text. A
+    column of mixed values stays as it is.
 
     Args:
         frame: is not changed.
-        missing: texts that stand for a missing value.
     """
     tidied = {}
     for name in frame.columns:
-        column = _tidy_column(frame[name], missing)
+        column = _tidy_column(frame[name])
         if column is not frame[name]:
             tidied[name] = column
     if not tidied:
@@ -133,16 +175,18 @@ def tidy(frame: pd.DataFrame, missing: Sequence[str] = MISSING) -> pd.DataFrame:
     return frame
 
 
-def _tidy_column(column: pd.Series, missing: Sequence[str]) -> pd.Series:
+def _tidy_column(column: pd.Series) -> pd.Series:
     import pandas as pd
 
     types = pd.api.types
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype) if len(column.cat.categories) else column.astype(float)
+    if isinstance(column.dtype, pd.ArrowDtype):
+        column = without_arrow(column)
     if column.dtype == object:
         column = _tidy_objects(column)
     if isinstance(column.dtype, pd.StringDtype):
-        gone = column.isin(list(missing))
+        gone = column.isin([""])
         if gone.any():
             column = column.mask(gone)
         return column.astype("str")
@@ -153,9 +197,37 @@ def _tidy_column(column: pd.Series, missing: Sequence[str]) -> pd.Series:
         if whole and (present == np.floor(present)).all():
             return column.astype("Int64")
         return column.astype(np.float64) if types.is_extension_array_dtype(column.dtype) else column
+    if types.is_unsigned_integer_dtype(column.dtype) and (column >= 2**63).any():
+        return column.astype("str")
     if types.is_integer_dtype(column.dtype) and not isinstance(column.dtype, np.dtype):
         return column.astype("int64") if not column.isna().any() else column.astype("Int64")
     return column
+
+
+def without_arrow(column: pd.Series) -> pd.Series:
+    """Give a column of an Arrow type as pandas' own type of the same values, exactly."""
+    import pandas as pd
+    import pyarrow as pa
+
+    kind = column.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    if pa.types.is_dictionary(kind):
+        return without_arrow(column.astype(pd.ArrowDtype(kind.value_type)))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return column.astype("str")
+    if pa.types.is_boolean(kind):
+        return column.astype("boolean") if column.isna().any() else column.astype(bool)
+    if pa.types.is_unsigned_integer(kind):
+        return column.astype("UInt64")
+    if pa.types.is_integer(kind):
+        return column.astype("Int64")
+    if pa.types.is_floating(kind):
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), index=column.index, name=column.name)
+    if pa.types.is_timestamp(kind):
+        zone = f", {kind.tz}" if kind.tz else ""
+        return column.astype(f"datetime64[{'us' if kind.unit == 's' else kind.unit}{zone}]")
+    if pa.types.is_date(kind):
+        return column.astype("datetime64[us]")
+    return column.astype(object)
 
 
 def _tidy_objects(column: pd.Series) -> pd.Series:
@@ -166,13 +238,14 @@ def _tidy_objects(column: pd.Series) -> pd.Series:
         return column.astype("str")
     if found == "boolean":
         return column.astype("boolean") if column.isna().any() else column.astype(bool)
+    if found == "decimal" and (column.dropna() % 1 == 0).all() and column.notna().any():
+        column, found = column.map(int, na_action="ignore"), "integer"
     if found in ("floating", "mixed-integer-float", "decimal", "empty"):
         return column.astype(float)
     if found == "integer":
-        try:
+        if column.dropna().between(-(2**63) + 1, 2**63 - 1).all():
             return column.astype("Int64")
-        except (OverflowError, TypeError):  # beyond 64 bits
-            return column.astype(float)
+        return column.map(str, na_action="ignore").astype("str")  # beyond 64 bits
     if found in ("date", "datetime", "datetime64"):
         return pd.to_datetime(column, errors="coerce")
     return column
@@ -184,8 +257,7 @@ def join_tables(
     *,
     separator: str | None = None,
     encoding: str = "utf-8",
-    missing: Sequence[str] = MISSING,
-    text_columns: Collection[str] = (),
+    reading: Reading | None = None,
 ) -> FrameSource:
     """Add the columns of further tables to the rows that they belong to (a left join).
 
@@ -195,7 +267,7 @@ def join_tables(
     Args:
         source: every row stays, once, and in its order.
         joins: `(file or DataFrame, column or columns that both have)`.
-        separator, encoding, missing, text_columns: as for `read_frame`, of the further tables.
+        separator, encoding, reading: as for `read_frame`, of the further tables.
 
     Raises:
         ConfigError: `joins` is not usable.
@@ -206,7 +278,7 @@ def join_tables(
             raise ConfigError("an entry of join is not usable", received=entry, allowed="(table, column)")
         table, on = entry
         keys = [on] if isinstance(on, str) else list(on)
-        other = read_source(table, separator=separator, encoding=encoding, missing=missing, text_columns=text_columns)
+        other = read_source(table, separator=separator, encoding=encoding, reading=reading)
         source = _join(source, other, keys)
     return source
 
@@ -233,10 +305,23 @@ def _join(source: FrameSource, other: FrameSource, keys: list[str]) -> FrameSour
             f"{other.place(twice)}: a join needs one row for each value of {', '.join(keys)}",
             received=str(other.frame[keys[0]].iloc[twice[0]]),
         )
-    joined = frame.merge(other.frame, on=keys, how="left", validate="m:1", indicator="_tlkit_joined")
+    # Rows without a match must not make floats of whole numbers, which lose digits beyond 2**53.
+    whole = [name for name in other.frame.columns if other.frame[name].dtype.kind == "i" and name not in keys]
+    joined = frame.merge(
+        other.frame.astype(dict.fromkeys(whole, "Int64")),
+        on=keys,
+        how="left",
+        validate="m:1",
+        indicator="_tlkit_joined",
+    )
     alone = int((joined.pop("_tlkit_joined") != "both").sum())
     note = [f"{alone} rows have no match in {other.origin}"] if alone else []
-    return source.replaced(tidy(joined), *note)
+    return dataclasses.replace(
+        source.replaced(tidy(joined), *note),
+        forms={**other.forms, **source.forms},
+        form_notes=(*source.form_notes, *(one for one in other.form_notes if one.column not in keys)),
+        marks={**other.marks, **source.marks},
+    )
 
 
 def _family(dtype: Any) -> str:

@@ -15,19 +15,25 @@ from typing import Any, Literal, get_args
 import numpy as np
 import tensorflow as tf
 
+from tlkit.data.class_names import composed, log_near_names
+from tlkit.data.copies import WORDS, assign_splits, copy_numbers, report
 from tlkit.data.inspect import Unreadable
 from tlkit.data.labelled import ClassWeight, LabelledData, check_options
 from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
 from tlkit.data.sampling import EpochOrder, Sampling
-from tlkit.data.splits import train_val_split
+from tlkit.data.text_report import without_copies
 from tlkit.errors import DataError, check_choice
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.preprocessing.header import read_header
 from tlkit.preprocessing.images import ImagePreprocessing
+from tlkit.walk import REPEATED, Tally, shown
 
 OnError = Literal["fail", "skip"]
+OnDamage = Literal["keep", "refuse"]
+OnDuplicate = Literal["report", "drop"]
 CacheMode = Literal["auto", "memory", "off"]
+_NAMED = 10  # photos, in a message
 _log = logging.getLogger("tlkit")
 
 
@@ -43,9 +49,13 @@ class ImageData(LabelledData):
         batch_size: photos a batch.
         seed: of the order and the augmentation.
         splits: the photos by split name.
-        skipped: photos left out because they cannot be read (with `on_error="skip"`).
+        skipped: photos left out because they cannot be used (with `on_error="skip"`).
+        damaged: photos that decode although their data are damaged; they are used, unless `damaged="refuse"`.
+        report: exact copies that were found.
+        tally: how many entries were found, and what was left out by reason.
         class_weights: float32 [k], the weight of each class in the loss, or None.
         sampling: how an epoch's photos are chosen, `"shuffle"` or `"balanced"`.
+        dropped: counts of rows that were left out, by reason.
     """
 
     def __init__(
@@ -62,8 +72,12 @@ class ImageData(LabelledData):
         cache: CacheMode,
         class_weight: ClassWeight,
         sampling: Sampling = "shuffle",
+        damaged: OnDamage = "keep",
+        on_duplicate: OnDuplicate = "report",
     ):
         check_choice("on_error", on_error, get_args(OnError))
+        check_choice("damaged", damaged, get_args(OnDamage))
+        check_choice("on_duplicate", on_duplicate, get_args(OnDuplicate))
         check_choice("cache", cache, get_args(CacheMode))
         check_options(batch_size, seed, class_weight, sampling)
         self.class_names = class_names or listing.class_names
@@ -73,20 +87,34 @@ class ImageData(LabelledData):
         self.seed = seed
         self.sampling = sampling
         self.origin = listing.origin
+        self.dropped = {"missing_label": listing.unlabelled}
         self._cache: CacheMode = cache
-        rows = _assign_splits(listing, val_fraction, seed)
-        numbers = {name: number for number, name in enumerate(self.class_names)}
+        self.tally = Tally()
+        self.tally.merge(listing.tally)
+        self.skipped = [
+            Unreadable(listing.paths[row], one.problem, one.reason) for row, one in listing.unusable.items()
+        ]
+        self.damaged: list[Unreadable] = []
+        self.splits: dict[str, Split] = {}
+        for remark in listing.remarks:
+            _log.warning("%s", remark)
+        copies = copy_numbers(listing.paths, listing.sizes)
+        rows = self._assign(listing, copies, val_fraction, on_error)
+        self.report = report(listing, rows, copies)
+        if on_duplicate == "drop":
+            rows = self._without_copies(listing, rows, copies)
+        log_near_names(listing.labels)
+        numbers = {composed(name): number for number, name in enumerate(self.class_names)}
         labels = np.asarray([numbers[label] for label in listing.labels], np.int32)
         keep_in_memory = self._fits(len(labels), cache)
-        self.splits: dict[str, Split] = {}
-        self.skipped: list[Unreadable] = []
-        for name in ("train", "val", "test"):
-            if name in rows:
-                paths = [listing.paths[row] for row in rows[name]]
-                split, unreadable = build_split(paths, labels[rows[name]], preprocessing, keep_in_memory)
-                self.splits[name] = split
-                self.skipped += unreadable
-        self._judge_unreadable(on_error)
+        for name, own in rows.items():
+            paths = [listing.paths[row] for row in own]
+            built = build_split(paths, labels[own], preprocessing, keep_in_memory, damaged == "refuse")
+            self.splits[name] = built.split
+            self.skipped += built.unreadable
+            self.damaged += built.damaged
+        self._judge_unreadable(listing, on_error)
+        self._log_findings(damaged, on_duplicate)
         self.class_weights = self._weights_of_classes(class_weight)
         train = self.splits.get("train")
         self._order = EpochOrder(np.zeros(0, np.int32) if train is None else train.labels, seed=seed, sampling=sampling)
@@ -139,8 +167,9 @@ class ImageData(LabelledData):
         lost: list[Unreadable] = []
         for name, split in self.splits.items():
             if keep_in_memory:
-                other.splits[name], unreadable = build_split(split.paths, split.labels, other.preprocessing, True)
-                lost += unreadable
+                built = build_split(split.paths, split.labels, other.preprocessing, True)
+                other.splits[name] = built.split
+                lost += built.unreadable
             else:  # they were all read once, and are read again in each epoch
                 other.splits[name] = dataclasses.replace(split, pixels=None)
         if lost:
@@ -172,8 +201,10 @@ class ImageData(LabelledData):
         return self._get(split).paths
 
     def samples(self, split: str, count: int) -> list[bytes]:
-        """Give the files of a few photos of a split, evenly spread, as a client would send them."""
-        paths = self._get(split).paths
+        """Give the files of a few photos of a split, evenly spread, as a client would send them; no damaged ones."""
+        damaged = {path for path, *_ in self.damaged}
+        every = self._get(split).paths
+        paths = [path for path in every if path not in damaged] or every
         return [path.read_bytes() for path in paths[:: max(1, len(paths) // count)][:count]]
 
     def summary(self) -> dict[str, Any]:
@@ -185,7 +216,10 @@ class ImageData(LabelledData):
         return {
             "classes": list(self.class_names),
             "counts": counts,
+            "entries": self.tally.to_dict(),
             "skipped": len(self.skipped),
+            "damaged": len(self.damaged),
+            "found": self.report.to_dict(),
             "cached_in_memory": any(split.pixels is not None for split in self.splits.values()),
             "augmentation": self.augmentation.to_dict(),
             "sampling": self.sampling,
@@ -228,30 +262,81 @@ class ImageData(LabelledData):
             _log.info("the photos would take %.1f GB of memory: decoding them anew in each epoch", needed / 1e9)
         return fits
 
-    def _judge_unreadable(self, on_error: OnError) -> None:
+    def _assign(
+        self, listing: Listing, copies: np.ndarray, val_fraction: float, on_error: OnError
+    ) -> dict[str, np.ndarray]:
+        usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
+        if not len(usable):
+            self._judge_unreadable("fail")
+        try:
+            return assign_splits(listing, copies, val_fraction, self.seed, usable)
+        except DataError:  # too few of a class are left: what is wrong with the others says more
+            self._judge_unreadable(listing, on_error)
+            raise
+
+    def _without_copies(
+        self, listing: Listing, rows: dict[str, np.ndarray], copies: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        kept = without_copies(rows, copies)
+        for row in np.setdiff1d(rows.get("train", []), kept.get("train", [])).astype(int):
+            self.tally.leave_out(REPEATED, shown(listing.paths[row]))
+        return kept
+
+    def _judge_unreadable(self, listing: Listing, on_error: OnError) -> None:
         if self.skipped and on_error == "fail":
-            shown = "; ".join(f"{path} {reason}" for path, reason in self.skipped[:10])
-            more = f"; and {len(self.skipped) - 10} more" if len(self.skipped) > 10 else ""
+            listed = "; ".join(f"{shown(path)} {reason}" for path, reason, _ in self.skipped[:_NAMED])
+            more = f"; and {len(self.skipped) - _NAMED} more" if len(self.skipped) > _NAMED else ""
             raise DataError(
-                f"{len(self.skipped)} of the photos cannot be used: {shown}{more}",
-                fix='repair or remove them, or pass on_error="skip"',
+                f"{len(self.skipped)} of the photos cannot be used: {listed}{more}",
+                fix='repair or remove them, or leave them out with on_error = "skip" (in [data] of config.toml)',
             )
         if "train" in self.splits:
             absent = np.setdiff1d(np.arange(self.num_classes), self.splits["train"].labels)
             if len(absent):
-                raise DataError("a class has no readable training photo left", received=self.class_names[absent[0]])
+                name = self.class_names[absent[0]]
+                count = WORDS.count(listing.labels.count(composed(name)))
+                raise DataError(
+                    f"class {name!r} has no readable training image left of {count}",
+                    fix="repair them, add others, or remove the class",
+                )
+
+    def _log_findings(self, damaged: OnDamage, on_duplicate: OnDuplicate) -> None:
+        for path, _, counted_as in self.skipped:
+            self.tally.leave_out(counted_as, shown(path))
         if self.skipped:
-            _log.warning("left out %d photos that cannot be read: %s", len(self.skipped), self.skipped[0].path)
+            _log.warning("left out %d photos that cannot be used: %s", len(self.skipped), _named(self.skipped))
+        if self.damaged and damaged == "keep":
+            advice = 'to leave such photos out: damaged = "refuse" and on_error = "skip" ([data] in config.toml)'
+            _log.warning(
+                "%d photos decode, but are damaged, and are used all the same: %s; %s",
+                len(self.damaged), _named(self.damaged), advice,
+            )  # fmt: skip
+        found = self.report
+        for name, count in found.leaks.items():
+            if count:
+                _log.warning(
+                    "%d of the %s photos are also in the training part%s, for example %s",
+                    count,
+                    name,
+                    " and were dropped there" if on_duplicate == "drop" else "",
+                    found.examples[f"in_train_and_{name}"][0],
+                )
+        if found.repeated_in_train:
+            example = found.examples["repeated_in_train"][0]
+            _log.info("%d training photos are copies of earlier ones, for example %s", found.repeated_in_train, example)
+        if found.disagreeing:
+            example = ", ".join(found.examples["disagreeing"])
+            _log.warning("%d photos occur with different labels: %s", found.disagreeing, example)
+        if "train" in self.splits:
+            for name, split in self.splits.items():
+                absent = [
+                    self.class_names[number] for number in np.setdiff1d(np.arange(self.num_classes), split.labels)
+                ]
+                if absent:
+                    _log.warning("the %s part has no photo of a class: %s", name, ", ".join(absent[:_NAMED]))
+        _log.info("%s", self.tally)
 
 
-def _assign_splits(listing: Listing, val_fraction: float, seed: int) -> dict[str, np.ndarray]:
-    """Give row numbers by split name; rows without a split are divided into train and val."""
-    splits = np.asarray(listing.splits, object)
-    rows = {str(name): np.flatnonzero(splits == name) for name in set(listing.splits) - {None}}
-    undecided = np.flatnonzero([split is None for split in listing.splits])
-    if len(undecided):
-        labels = np.asarray(listing.labels)[undecided]
-        groups = np.asarray(listing.groups)[undecided] if listing.groups else None
-        train, val = train_val_split(labels, val_fraction, seed, groups)
-        rows["train"], rows["val"] = undecided[train], undecided[val]
-    return rows
+def _named(found: list[Unreadable]) -> str:
+    listed = "; ".join(f"{shown(path)} {reason}" for path, reason, _ in found[:_NAMED])
+    return listed + (f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else "")

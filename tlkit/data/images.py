@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkit.data.image_data import CacheMode, ImageData, OnError
+from tlkit.data.class_names import composed
+from tlkit.data.copies import copies_of
+from tlkit.data.image_data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
 from tlkit.data.labelled import ClassWeight
-from tlkit.data.listing import Listing, list_folder, list_table
+from tlkit.data.listing import list_folder, list_table
 from tlkit.data.sampling import Sampling
 from tlkit.errors import DataError
+from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.preprocessing.augment import Augmentation, Mix, Preset
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
+from tlkit.walk import shown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger("tlkit")
 
 
 def images_from_folder(
@@ -32,6 +40,9 @@ def images_from_folder(
     cache: CacheMode = "auto",
     class_weight: ClassWeight = "none",
     sampling: Sampling = "shuffle",
+    on_duplicate: OnDuplicate = "report",
+    damaged: OnDamage = "keep",
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageData:
     """Read photos from `FOLDER/class/photo` or `FOLDER/{train,val,test}/class/photo`.
 
@@ -58,6 +69,11 @@ def images_from_folder(
         class_weight: `"balanced"` weighs the loss so that every class counts the same.
         sampling: `"shuffle"` shows every training photo once an epoch; `"balanced"` draws them with replacement, so
             that every class comes equally often. Not together with `class_weight`.
+        on_duplicate: exact copies of a photo stay on one side where validation photos are split off. `"report"` counts
+            copies; `"drop"` takes repeated photos out of training, and those that are in val or test too.
+        damaged: a JPEG that decodes although its data are damaged: `"keep"` uses and names it, `"refuse"` takes it for
+            one that cannot be read.
+        max_pixels: the largest width x height that is decoded, here and in the exported model.
 
     Returns:
         An `ImageData`.
@@ -66,7 +82,7 @@ def images_from_folder(
         DataError: the folder or a photo cannot be used.
         ConfigError: an argument is not usable.
     """
-    preprocessing = ImagePreprocessing(size=size, resize=resize)
+    preprocessing = ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels)
     augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
     return ImageData(
         list_folder(path),
@@ -79,6 +95,8 @@ def images_from_folder(
         cache=cache,
         class_weight=class_weight,
         sampling=sampling,
+        on_duplicate=on_duplicate,
+        damaged=damaged,
     )
 
 
@@ -102,6 +120,9 @@ def images_from_table(
     cache: CacheMode = "auto",
     class_weight: ClassWeight = "none",
     sampling: Sampling = "shuffle",
+    on_duplicate: OnDuplicate = "report",
+    damaged: OnDamage = "keep",
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageData:
     """Read photos that a CSV or Parquet file or a DataFrame lists.
 
@@ -115,8 +136,8 @@ def images_from_table(
         group_column: rows with the same value (patient, scene, camera) never straddle training and validation.
         split_column: `train`, `val` or `test` for each row.
         root: folder that relative paths start from; the table's own folder when left out.
-        size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight, sampling:
-            as in `images_from_folder`.
+        size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight, sampling,
+            on_duplicate, damaged, max_pixels: as in `images_from_folder`.
 
     Returns:
         An `ImageData`.
@@ -125,7 +146,7 @@ def images_from_table(
         DataError: the table, a column or a photo cannot be used.
         ConfigError: an argument is not usable.
     """
-    preprocessing = ImagePreprocessing(size=size, resize=resize)
+    preprocessing = ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels)
     augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
     listing = list_table(
         table,
@@ -146,6 +167,8 @@ def images_from_table(
         cache=cache,
         class_weight=class_weight,
         sampling=sampling,
+        on_duplicate=on_duplicate,
+        damaged=damaged,
     )
 
 
@@ -160,6 +183,8 @@ def images_to_evaluate(
     label_column: str = "label",
     root: str | Path | None = None,
     augmentation: Augmentation | None = None,
+    damaged: OnDamage = "keep",
+    trained_on: Sequence[Path] = (),
 ) -> ImageData:
     """Read labelled photos only to measure a model on them; they become the `test` split.
 
@@ -170,26 +195,35 @@ def images_to_evaluate(
         preprocessing: that of the model.
         batch_size, on_error, path_column, label_column, root: as above.
         augmentation: what the views of test-time augmentation are drawn from; none when left out.
+        damaged: as above.
+        trained_on: the training photos; how many of the photos are copies of them is said in a warning.
+
+    Returns:
+        An `ImageData` whose only split is `test`.
+
+    Returns:
+        An `ImageData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
 
     Raises:
         DataError: the photos show a class that the model does not know, or cannot be used.
     """
     if Path(path).suffix.lower() in (".csv", ".parquet"):
-        listing = list_table(path, path_column=path_column, label_column=label_column, root=root)
+        listing = list_table(path, path_column=path_column, label_column=label_column, root=root, leave_unlabelled=True)
     else:
         listing = list_folder(path)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
-    unknown = sorted({listing.labels[row] for row in rows} - set(class_names))
+    unknown = sorted({listing.labels[row] for row in rows} - set(map(composed, class_names)))
     if unknown:
         raise DataError("the data has a class that the model does not know", received=unknown[0], allowed=class_names)
-    picked = Listing(
-        [listing.paths[row] for row in rows],
-        [listing.labels[row] for row in rows],
-        ["test"] * len(rows),
-        None,
-        listing.origin,
-    )
+    picked = listing.only(rows, "test")
+    copied = copies_of(picked.paths, trained_on) if trained_on else {}
+    if copied:
+        place, other = next(iter(copied.items()))
+        _log.warning(
+            "%d of the %d photos to evaluate are also in the training part, for example %s = %s",
+            len(copied), len(rows), shown(picked.paths[place]), shown(trained_on[other]),
+        )  # fmt: skip
     return ImageData(
         picked,
         class_names=list(class_names),
@@ -201,4 +235,5 @@ def images_to_evaluate(
         on_error=on_error,
         cache="off",
         class_weight="none",
+        damaged=damaged,
     )

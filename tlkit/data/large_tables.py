@@ -50,6 +50,7 @@ def table_from_row_groups(
     class_weight: ClassWeight = "none",
     allow: Collection[str] = (),
     sample_rows: int = 200_000,
+    missing: Sequence[str] = (),
 ) -> RowGroupData:
     """Prepare a Parquet file for training that memory cannot hold; only its targets are kept in memory.
 
@@ -66,6 +67,7 @@ def table_from_row_groups(
         min_count: values of a category that occur less often in training count as unknown; nothing else trains the
             embedding of what is unknown here.
         sample_rows: about how many training rows the sample has.
+        missing: texts that stand for no value in columns of text; the empty text does in any case.
         kinds, select, val_fraction, scaling, hash_buckets, cyclic, transform, y_range, target_kinds,
             loss_weights, batch_size, seed, class_weight, allow: as for `tlkit.data.tables.table_from_file`.
 
@@ -81,7 +83,7 @@ def table_from_row_groups(
     check_table_options(batch_size, seed, class_weight, "shuffle", 0.0)
     if isinstance(val_fraction, bool) or not isinstance(val_fraction, int | float) or not 0 < val_fraction < 1:
         raise ConfigError("val_fraction is not usable", received=val_fraction, allowed="a number between 0 and 1")
-    groups = RowGroups(path)
+    groups = RowGroups(path, missing)
     names = [targets] if isinstance(targets, str) else list(targets)
     for name in (*names, *(select or ())):
         if name not in groups.columns:
@@ -132,6 +134,7 @@ def table_from_row_groups(
         "min_count": min_count,
         "hash_buckets": hash_buckets or {},
         "cyclic": cyclic,
+        "missing": tuple(missing),
     }
     preprocessing, fingerprint = _fit(groups, sample, inputs, ~in_val, options, place)
     return RowGroupData(
@@ -203,4 +206,4 @@ def _fit(
             columns.append(dataclasses.replace(column, flag=column.name in gaps))
         else:
             columns.append(column)
-    return TablePreprocessing(tuple(columns), fitted.missing), digest.hexdigest()
+    return dataclasses.replace(fitted, columns=tuple(columns)), digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.data.class_names import composed
 from tlkit.errors import DataError, did_you_mean
+from tlkit.walk import OUTSIDE, Entry, Tally, is_class_folder, look_at, shown, walk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +23,12 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
-_NO_PHOTOS = {"thumbs.db", "desktop.ini"}
+_NAMED = 4  # folders, in a message
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Photos with labels, before any is opened.
+    """Photos with labels, before any is decoded.
 
     Attributes:
         paths: one file a photo.
@@ -35,6 +36,11 @@ class Listing:
         splits: `"train"`, `"val"`, `"test"`, or None where the photo is to be split by tlkit.
         groups: the group of each photo, or None.
         origin: where the listing came from, for messages.
+        unusable: row -> its entry, where the file cannot be read or its first bytes show that it cannot be decoded.
+        sizes: bytes of each file; empty where unknown.
+        tally: how many entries were found, and what is left out by reason.
+        remarks: what to say about the folders, one sentence each.
+        unlabelled: how many rows of a table were left out because they have no label.
     """
 
     paths: list[Path]
@@ -42,6 +48,11 @@ class Listing:
     splits: list[str | None]
     groups: list[str] | None
     origin: str
+    unusable: Mapping[int, Entry] = dataclasses.field(default_factory=dict)
+    sizes: list[int] = dataclasses.field(default_factory=list)
+    tally: Tally = dataclasses.field(default_factory=Tally)
+    remarks: tuple[str, ...] = ()
+    unlabelled: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", [composed(label) for label in self.labels])
@@ -51,12 +62,28 @@ class Listing:
         """The labels that occur, sorted as text: "10" comes before "2"."""
         return sorted(set(self.labels))
 
+    def only(self, rows: list[int], split: str) -> Listing:
+        """Return some of the rows, all of them in one split; the others are counted as neither found nor left out."""
+        tally = Tally()
+        tally.merge(self.tally)
+        tally.found -= len(self.paths) - len(rows)
+        return dataclasses.replace(
+            self,
+            paths=[self.paths[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            splits=[split] * len(rows),
+            groups=None,
+            unusable={place: self.unusable[row] for place, row in enumerate(rows) if row in self.unusable},
+            sizes=[self.sizes[row] for row in rows] if self.sizes else [],
+            tally=tally,
+        )
+
 
 def list_folder(path: str | Path) -> Listing:
     """List the photos of `FOLDER/class/photo` or `FOLDER/{train,val,test}/class/photo`.
 
-    Hidden files are passed over; photos may lie deeper inside a class folder. Where there is a train folder and
-    no val folder, validation photos are split off later.
+    Files are told apart by their content; see `tlkit.walk`. Photos may lie deeper inside a class folder. Where there is
+    a train folder and no val folder, validation photos are split off later.
 
     Raises:
         DataError: no such folder, no class folders, fewer than two classes, an empty class, or a class that only the
@@ -75,14 +102,14 @@ def list_folder(path: str | Path) -> Listing:
             received=str(path),
             allowed="one folder for each class, or train/, val/ and test/ with one folder for each class",
         )
-    by_split = {SPLIT_FOLDERS.get(folder.name.lower(), ""): folder for folder in folders}
+    by_split = {SPLIT_FOLDERS.get(folder.lower(), ""): folder for folder in folders}
     if "train" in by_split and "" not in by_split:
         return _list_split_folders(root, by_split)
-    return _list_classes({None: root}, str(path))
+    return _list_classes(root, {None: ""})
 
 
-def _list_split_folders(root: Path, by_split: dict[str, Path]) -> Listing:
-    listing = _list_classes({name: by_split[name] for name in ("train", "val", "test") if name in by_split}, str(root))
+def _list_split_folders(root: Path, by_split: dict[str, str]) -> Listing:
+    listing = _list_classes(root, {name: by_split[name] for name in ("train", "val", "test") if name in by_split})
     trained = {label for label, split in zip(listing.labels, listing.splits, strict=True) if split == "train"}
     for label, split in zip(listing.labels, listing.splits, strict=True):
         if label not in trained:
@@ -92,36 +119,86 @@ def _list_split_folders(root: Path, by_split: dict[str, Path]) -> Listing:
     return dataclasses.replace(listing, splits=[None if split == "train" else split for split in listing.splits])
 
 
-def _list_classes(roots: Mapping[Any, Path], origin: str) -> Listing:
+def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
+    """List `root/[split/]class/photo`; `roots` has the name of each split's folder, or "" for `root` itself."""
     paths: list[Path] = []
     labels: list[str] = []
     splits: list[str | None] = []
-    for split, root in roots.items():
-        folders = _subfolders(root)
+    sizes: list[int] = []
+    unusable: dict[int, Entry] = {}
+    tally, where = Tally(), shown(root)
+    deeper: dict[str, int] = {}
+    for split, part in roots.items():
+        folders = _subfolders(root / part)
         if len(folders) < 2 and split in (None, "train"):
             raise DataError(
                 "a classifier needs at least two classes",
-                received=[folder.name for folder in folders] or str(root),
+                received=folders or str(root / part),
                 allowed="one folder for each class",
+                fix=_inside(root / part, folders),
             )
-        for folder in folders:
-            photos = sorted(
-                file
-                for file in folder.rglob("*")
-                if file.is_file()
-                and file.name.lower() not in _NO_PHOTOS
-                and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-            )
-            if not photos:
-                raise DataError("a class folder holds no files", received=str(folder))
-            paths += photos
-            labels += [folder.name] * len(photos)
-            splits += [split] * len(photos)
-    return Listing(paths, labels, splits, None, origin)
+        for label in folders:
+            inside = f"{part}/{label}" if part else label
+            had = len(paths)
+            for entry in walk(root, inside):
+                tally.add(entry, where)
+                if entry.use == "left_out":
+                    continue
+                if entry.use == "unusable":
+                    unusable[len(paths)] = entry
+                paths.append(root / entry.name)
+                sizes.append(entry.size)
+                folder = entry.name.rpartition("/")[0]
+                if folder != inside:
+                    deeper[folder] = deeper.get(folder, 0) + 1
+            count = len(paths) - had
+            if not count:
+                raise DataError(
+                    f"a class folder holds no {'images' if any((root / inside).iterdir()) else 'files'}",
+                    received=str(root / inside),
+                    fix="remove the folder, or put images of the class into it",
+                )
+            labels += [label] * count
+            splits += [split] * count
+        _count_outside(root, part, folders, tally)
+    if any(roots.values()):
+        _count_outside(root, "", list(roots.values()), tally)
+    remarks = _on_nesting(deeper, len(paths), labels)
+    return Listing(paths, labels, splits, None, str(root), unusable, sizes, tally, remarks)
 
 
-def _subfolders(root: Path) -> list[Path]:
-    return sorted(item for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
+def _count_outside(root: Path, part: str, folders: list[str], tally: Tally) -> None:
+    """Count what lies beside class or split folders; images there have no class."""
+    for entry in walk(root, part, without=folders):
+        tally.add(entry, shown(root))
+        if entry.use != "left_out":
+            tally.leave_out(OUTSIDE, shown(root / entry.name))
+
+
+def _on_nesting(deeper: Mapping[str, int], count: int, labels: list[str]) -> tuple[str, ...]:
+    if not deeper:
+        return ()
+    named = ", ".join(list(deeper)[:_NAMED]) + (", …" if len(deeper) > _NAMED else "")
+    inner = sum(deeper.values())
+    classes = sorted(set(labels))
+    listed = ", ".join(classes[:_NAMED]) + (", …" if len(classes) > _NAMED else "")
+    return (
+        f"{'all' if inner == count else 'some'} photos lie in folders inside the class folders "
+        f"({inner} in {len(deeper)} folders: {named}); the outer folder was taken as the class: {listed}; if the inner "
+        "folders are the classes, move them up, or use a table of paths and labels",
+    )
+
+
+def _inside(root: Path, folders: list[str]) -> str | None:
+    """Advise to name the only folder where the classes lie in it."""
+    inner = _subfolders(root / folders[0]) if len(folders) == 1 else []
+    return (
+        f"are its folders the classes ({', '.join(inner[:_NAMED])})? then name {root / folders[0]}" if inner else None
+    )
+
+
+def _subfolders(root: Path) -> list[str]:
+    return sorted(item.name for item in root.iterdir() if is_class_folder(item.name) and item.is_dir())
 
 
 def list_table(
@@ -132,6 +209,7 @@ def list_table(
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
+    leave_unlabelled: bool = False,
 ) -> Listing:
     """List the photos of a CSV or Parquet file or a DataFrame.
 
@@ -142,6 +220,7 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row; split by tlkit when left out.
         root: folder that relative paths start from; the table's own folder when left out.
+        leave_unlabelled: leave out and count rows without a label instead of refusing them.
 
     Raises:
         DataError: the table or a column is missing, a row lacks a path or label, or a photo does not exist.
@@ -155,24 +234,30 @@ def list_table(
         frame, origin, start = _read_table(file), str(table), Path(root) if root else file.parent
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
+    unlabelled = 0
+    if leave_unlabelled and label_column in frame.columns:
+        empty = _empty(frame[label_column])
+        unlabelled, frame = sum(empty), frame[[not one for one in empty]]
+        if len(frame) == 0:
+            raise DataError(f"no row of {origin} has a label", received=label_column)
     wanted = [path_column, label_column, *(column for column in (group_column, split_column) if column)]
     for column in wanted:
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
             raise DataError(f"the table has no column {column!r}", allowed=have, fix=did_you_mean(column, have) or None)
-        empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
-        if empty.any():
+        empty = _empty(frame[column])
+        if any(empty):
             raise DataError(
-                f"column {column!r} is empty in {int(empty.sum())} rows",
-                received=f"first in data row {int(empty.to_numpy().argmax()) + 1}",
+                f"column {column!r} is empty in {sum(empty)} rows",
+                received=f"first in data row {empty.index(True) + 1}",
             )
-    paths = [start.expanduser() / value for value in frame[path_column].astype(str)]
+    paths = [start.expanduser() / str(value) for value in frame[path_column]]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        shown = ", ".join(str(path) for path in missing[:5])
+        named = ", ".join(str(path) for path in missing[:5])
         raise DataError(
             f"{len(missing)} of {len(paths)} photos of the table do not exist",
-            received=shown + (", …" if len(missing) > 5 else ""),
+            received=named + (", …" if len(missing) > 5 else ""),
             fix=f"relative paths start from {start}",
         )
     splits: list[str | None] = [None] * len(paths)
@@ -183,11 +268,36 @@ def list_table(
             raise DataError(f"unknown value in column {split_column!r}", received=received, allowed="train, val, test")
         if "val" not in splits:
             splits = [None if split == "train" else split for split in splits]
-    labels = [str(value).strip() for value in frame[label_column]]
+    labels = [class_text(value) for value in frame[label_column]]
     if len(set(labels)) < 2:
         raise DataError("a classifier needs at least two classes", received=sorted(set(labels)))
-    groups = [str(value) for value in frame[group_column]] if group_column else None
-    return Listing(paths, labels, splits, groups, origin)
+    groups = [class_text(value) for value in frame[group_column]] if group_column else None
+    tally, unusable = Tally(), {}
+    entries = [look_at(path) for path in paths]
+    for row, entry in enumerate(entries):
+        tally.add(entry)
+        if entry.use == "unusable":
+            unusable[row] = entry
+    sizes = [entry.size for entry in entries]
+    return Listing(paths, labels, splits, groups, origin, unusable, sizes, tally, unlabelled=unlabelled)
+
+
+def _empty(column: pd.Series) -> list[bool]:
+    gone = column.isna().tolist()
+    return [missing or not str(value).strip() for value, missing in zip(column, gone, strict=True)]
+
+
+def class_text(value: object) -> str:
+    """Return a class or group as text; a whole number is written alike, whether JSON or pandas has it as 1 or as 1.0.
+
+    >>> class_text(1.0), class_text(1), class_text("1.0"), class_text(0.5)
+    ('1', '1', '1.0', '0.5')
+    """
+    if hasattr(value, "dtype") and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    return str(value).strip()
 
 
 def _read_table(file: Path) -> pd.DataFrame:

@@ -7,12 +7,17 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tlkit.data.inspect import Unreadable, explain_all
+from tlkit.image_files.damaged import LibjpegLines, damage_of
 from tlkit.preprocessing.images import ImagePreprocessing
+from tlkit.walk import DAMAGED
+
+_BLOCK = 128  # photos between two looks at what libjpeg has said
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,32 +43,70 @@ class Split:
         object.__setattr__(self, "classes", tf.constant(self.labels, tf.int32))
 
 
+class Built(NamedTuple):
+    """What became of the photos of a split.
+
+    Attributes:
+        split: those that are used.
+        unreadable: those that are not, and why.
+        damaged: those that decode although their data are damaged, and how; used, unless they are refused.
+        used: bool [n], which of the photos given are in `split`.
+    """
+
+    split: Split
+    unreadable: list[Unreadable]
+    damaged: list[Unreadable]
+    used: np.ndarray
+
+
 def build_split(
-    paths: list[Path], labels: np.ndarray, preprocessing: ImagePreprocessing, keep_in_memory: bool
-) -> tuple[Split, list[Unreadable]]:
-    """Decode every photo once: find the unreadable ones and, if asked, keep the pixels of the others."""
+    paths: list[Path],
+    labels: np.ndarray,
+    preprocessing: ImagePreprocessing,
+    keep_in_memory: bool,
+    refuse_damaged: bool = False,
+) -> Built:
+    """Decode every photo once: find the unreadable and the damaged ones and, if asked, keep the others' pixels."""
     side = preprocessing.size
     kept = np.empty((len(paths), side, side, 3), np.uint8) if keep_in_memory else None
     readable = np.zeros(len(paths), bool)
     files = _strings(paths)
     read = _reader(preprocessing)
-    numbers = tf.data.Dataset.range(len(paths))
+    # A variable, because each new data set would cost some milliseconds more than a new pass over this one.
+    block = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+    numbers = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(block[0], block[1]))
     decoded = numbers.map(lambda number: (number, read(files[number])), num_parallel_calls=_parallel())
-    for rows, images in decoded.ignore_errors().batch(32).prefetch(1):
-        readable[rows.numpy()] = True
-        if kept is not None:
-            kept[rows.numpy()] = images.numpy()
-    if readable.all():
-        unreadable = []
-    else:
-        unreadable = explain_all([paths[row] for row in np.flatnonzero(~readable)], preprocessing)
-        kept = kept[readable] if kept is not None else None
+    batches = decoded.ignore_errors().batch(32).prefetch(1)
+    damaged: list[Unreadable] = []
+    with LibjpegLines() as lines:
+        for start in range(0, len(paths), _BLOCK):
+            end = min(start + _BLOCK, len(paths))
+            block.assign([start, end])
+            for rows, images in batches:
+                readable[rows.numpy()] = True
+                if kept is not None:
+                    kept[rows.numpy()] = images.numpy()
+            if lines.take():  # of which photos it does not say
+                damaged += _damaged([paths[row] for row in range(start, end) if readable[row]], lines)
+        bad = [paths[row] for row in np.flatnonzero(~readable)]
+        unreadable = explain_all(bad, preprocessing)
+    if refuse_damaged and damaged:
+        refused = {one.path for one in damaged}
+        readable &= np.array([path not in refused for path in paths], bool)
+        unreadable += [Unreadable(path, reason, DAMAGED) for path, reason, _ in damaged]
+    if not readable.all() and kept is not None:
+        kept = kept[readable]
     split = Split(
         [path for path, usable in zip(paths, readable, strict=True) if usable],
         labels[readable],
         None if kept is None else tf.convert_to_tensor(kept),
     )
-    return split, unreadable
+    return Built(split, unreadable, damaged, readable)
+
+
+def _damaged(paths: list[Path], lines: LibjpegLines) -> list[Unreadable]:
+    found = ((path, damage_of(path.read_bytes(), lines)) for path in paths)
+    return [Unreadable(path, f"decodes, but is damaged ({problem})", DAMAGED) for path, problem in found if problem]
 
 
 def ordered_batches(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkit.data.frame_source import tidy
+from tlkit.data.frame_source import tidy, without_arrow
 from tlkit.data.table_rows import check_header
 from tlkit.errors import DataError
 
@@ -26,6 +26,7 @@ class RowGroups:
 
     Args:
         path: the file.
+        missing: texts that stand for no value, besides the empty one.
 
     Attributes:
         sizes: rows of each group.
@@ -35,12 +36,13 @@ class RowGroups:
         DataError: the file cannot be read, or has no rows.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, missing: Sequence[str] = ()):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         self.origin = str(path)
         self._path = Path(path).expanduser()
+        self._missing = list(missing)
         try:
             with pq.ParquetFile(self._path) as file:
                 sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
@@ -65,11 +67,18 @@ class RowGroups:
 
     def read(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read one group: whole numbers stay whole numbers in every group, whether values are missing or not."""
+        import pandas as pd
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self._path) as file:
-            frame = file.read_row_group(number, columns=columns).to_pandas(ignore_metadata=True)
+            table = file.read_row_group(number, columns=columns)
+        frame = table.to_pandas(ignore_metadata=True)
         for name in self._whole:
-            if name in frame.columns:
-                frame[name] = frame[name].astype("Int64")
-        return tidy(frame)
+            if name in frame.columns:  # from Arrow: as floats, numbers beyond 2**53 would have lost digits
+                kind = pd.ArrowDtype(table.schema.field(name).type)
+                frame[name] = without_arrow(pd.Series(table[name], dtype=kind))
+        frame = tidy(frame)
+        for name in frame.columns if self._missing else ():
+            if isinstance(frame[name].dtype, pd.StringDtype):
+                frame[name] = frame[name].mask(frame[name].isin(self._missing))
+        return frame

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tlkit.data.column_kinds import FEW_VALUES, Finding, check_dates, mixed_types
+from tlkit.data.frame_source import FrameSource
+from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
 from tlkit.preprocessing.columns import ColumnKind
+from tlkit.preprocessing.number_forms import NumberForm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,65 @@ def check_target_columns(frame: pd.DataFrame, targets: Sequence[str], origin: st
             raise missing_column(name, frame.columns, origin)
         if frame[name].isna().all():
             raise DataError(f"the target column {name!r} of {origin} has no value in any row")
+
+
+def check_formats(
+    frame: pd.DataFrame, formats: Mapping[str, NumberForm], kinds: Mapping[str, str], place: Place
+) -> None:
+    """Refuse columns that a format says to be numbers, and that hold something else.
+
+    Args:
+        frame: the rows, read.
+        formats: column -> its declared form.
+        kinds: of the columns; those that are `id`, `ignore` or `categorical` may hold text.
+        place: says where rows stand.
+
+    Raises:
+        ConfigError: a format is of a column that the table lacks.
+        DataError: with the column, its rows and the value.
+    """
+    import pandas as pd
+
+    for name, form in formats.items():
+        if name not in frame.columns:
+            raise ConfigError("formats names what is no column", received=name, allowed=list(map(str, frame.columns)))
+        of_text = form.missing and form == NumberForm(form.decimal, form.thousands, missing=form.missing)
+        if of_text or kinds.get(name) in ("id", "ignore", "categorical"):
+            continue
+        column = frame[name]
+        if isinstance(column.dtype, pd.StringDtype):
+            bad = np.flatnonzero([not _reads(form, value) for value in column])
+            if len(bad):
+                raise DataError(
+                    f"{place(bad)}: column {name!r} holds what is no number of its format",
+                    received=str(column.iloc[bad[0]])[:60],
+                    allowed=f"numbers ({form.describe() or 'plain ones'})",
+                    fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
+                )
+
+
+def _reads(form: NumberForm, value: object) -> bool:
+    try:
+        return not isinstance(value, str) or form.read(value) is not False
+    except ValueError:
+        return False
+
+
+def form_findings(source: FrameSource, kinds: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Report how numbers were found to be written, in columns that are used."""
+    return tuple(
+        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)  # type: ignore[arg-type]
+        for note in source.form_notes
+        if kinds.get(note.column) not in ("id", "ignore")
+    )
+
+
+def form_words(note: FormNote) -> str:
+    """Say in one line how a column's numbers were read, and how else they could be."""
+    readings = note.readings()
+    if readings is None:
+        return f"numbers ({note.why})"
+    return f"numbers ({note.why}); {note.sample} is read as {readings[0]:.12g}, and could be {readings[1]:.12g}"
 
 
 def check_values(frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], place: Place) -> None:
@@ -141,8 +203,9 @@ def find_leaks(
     if copies is not None:
         is_first = copies == np.arange(len(frame))
     for target in targets:
+        aim, memo = frame[target], _Memo()
         for name in inputs:
-            why, is_leak = _likeness(frame[name], frame[target], is_first)
+            why, is_leak = _likeness(frame[name], aim, memo, is_first)
             if why and is_leak and name not in allow:
                 raise DataError(
                     f"column {name!r} {why} the target {target!r}: the model would only copy it",
@@ -153,16 +216,33 @@ def find_leaks(
     return tuple(found)
 
 
-def _likeness(column: pd.Series, target: pd.Series, is_first: np.ndarray) -> tuple[str, bool]:
+class _Memo:
+    """What was computed of a whole target: of 2,000 columns without gaps it is asked 2,000 times."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def of(self, key: str, whole: bool, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` gives, once for all calls about the `whole` target."""
+        if not whole:
+            return compute()
+        if key not in self._found:
+            self._found[key] = compute()
+        return self._found[key]
+
+
+def _likeness(column: pd.Series, target: pd.Series, memo: _Memo, is_first: np.ndarray) -> tuple[str, bool]:
     """Say how a column is like a target, and whether that is a leak."""
     import pandas as pd
 
     both = (column.notna() & target.notna()).to_numpy(bool)
     if both.sum() < max(_FEWEST_ROWS, 0.5 * len(column)):
         return "", False
-    column, target = column[both], target[both]
+    whole = bool(both.all())
+    if not whole:
+        column, target = column[both], target[both]
     own, values = pd.factorize(column)
-    other, labels = pd.factorize(target)
+    other, labels = memo.of("values", whole, lambda: pd.factorize(target))
     rows, k, m = len(column), len(values), len(labels)
     if k < 2 or m < 2:
         return "", False
@@ -176,7 +256,7 @@ def _likeness(column: pd.Series, target: pd.Series, is_first: np.ndarray) -> tup
     types = pd.api.types
     numeric = [types.is_numeric_dtype(side.dtype) and not types.is_bool_dtype(side.dtype) for side in (column, target)]
     if all(numeric) and m > 2:
-        first, second = (side.astype(np.float64).rank().to_numpy(np.float64) for side in (column, target))
+        first, second = _ranks(column), memo.of("ranks", whole, lambda: _ranks(target))
         if abs(np.corrcoef(first, second)[0, 1]) >= _SAME_ORDER:
             return "is in the same order throughout as", True
     if repeats and m <= 20:
@@ -188,6 +268,10 @@ def _likeness(column: pd.Series, target: pd.Series, is_first: np.ndarray) -> tup
             if by_class[0].max() < by_class[1].min() or by_class[1].max() < by_class[0].min():
                 return "determines, by one threshold,", False
     return "", False
+
+
+def _ranks(side: pd.Series) -> np.ndarray:
+    return side.astype(np.float64).rank().to_numpy(np.float64)
 
 
 def _same_numbers(values: pd.Index, labels: pd.Index) -> bool:

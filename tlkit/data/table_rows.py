@@ -7,7 +7,7 @@ import contextlib
 import csv
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, NoReturn
 
@@ -17,11 +17,19 @@ Quoting = Literal["auto", "minimal", "none"]
 
 
 class Row(NamedTuple):
-    """A row of a table: its number (the header is row 1), the line that it ends in, and its fields by column."""
+    """A row of a table.
+
+    Attributes:
+        number: its number; the header is row 1.
+        line: the line that it ends in.
+        fields: by column.
+        problem: why it cannot be used; empty where it can.
+    """
 
     number: int
     line: int
     fields: dict[str, object]
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +47,8 @@ class TableRows:
         encoding: any codec that Python has; a byte order mark is passed over.
         quoting: as for `tlkit.data.text_files.read_columns`.
         max_field_bytes: a row with more than this (in UTF-8) is refused before it is read to its end.
+        lenient: give a row that is wrong with its problem and without fields, and go on. What hides where the next
+            row begins, such as a quote that is never closed, is raised all the same.
 
     Raises:
         DataError: while it is iterated: bytes that cannot be decoded, or a row that is wrong.
@@ -49,6 +59,7 @@ class TableRows:
     encoding: str
     quoting: Quoting
     max_field_bytes: int
+    lenient: bool = False
 
     @property
     def delimiter(self) -> str | None:
@@ -63,7 +74,14 @@ class TableRows:
     def __iter__(self) -> Iterator[Row]:
         """Give the header and then the rows."""
         try:
-            yield from self._decoded("strict")
+            if not self.lenient:
+                yield from self._decoded("strict")
+                return
+            for at, row in enumerate(self._decoded("surrogateescape")):
+                problem = row.problem or unusable(row.fields, self.encoding)
+                if problem and not at:
+                    raise DataError(f"the header of {self.origin} cannot be used: {problem}")
+                yield row._replace(fields={}, problem=problem) if problem else row
         except UnicodeDecodeError as error:
             _explain_undecodable(self._decoded("surrogateescape"), f"{self.origin} {self.word}", self.encoding, error)
 
@@ -71,19 +89,19 @@ class TableRows:
         # Without newline translation: a carriage return inside a quoted field stays one.
         newline = "" if self.delimiter else "\n"
         with self.path.open("r", encoding=text_codec(self.encoding), errors=errors, newline=newline) as stream:
-            lines = _Lines(stream, self.origin, self.max_field_bytes, self.word)
+            lines = _Lines(stream, self.origin, self.max_field_bytes, self.word, self.lenient)
             if self.delimiter is None:
-                yield from _json_objects(lines)
+                yield from _json_objects(lines, self.lenient)
                 return
             plain = self.quoting == "none" or (self.quoting == "auto" and self.delimiter == "\t")
-            yield from _separated(lines, self.delimiter, csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
+            yield from _separated(lines, self.delimiter, csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, self.lenient)
 
 
 class _Lines:
     """Lines of a stream, one bounded piece at a time; knows the row that it is in."""
 
-    def __init__(self, stream: IO[str], origin: str, limit: int, word: str):
-        self._stream, self._limit, self._word = stream, limit, word
+    def __init__(self, stream: IO[str], origin: str, limit: int, word: str, lenient: bool):
+        self._stream, self._limit, self._word, self._lenient = stream, limit, word, lenient
         self.origin = origin
         self.row = 1
         self.line = 0
@@ -103,7 +121,7 @@ class _Lines:
         if self._held > most:
             fix = "is the quote that it opens ever closed?" if self.line > self._first else None
             raise DataError(f"{self.place} is longer than {self._limit:,} bytes", allowed="shorter texts", fix=fix)
-        if "\0" in piece:
+        if "\0" in piece and not self._lenient:
             raise DataError(f"{self.place} holds NUL bytes: the file is not text", fix="or is it UTF-16? pass encoding")
         return piece
 
@@ -131,7 +149,7 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3]) -> Iterator[Row]:
+def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3], lenient: bool) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     header: list[str] = []
     while True:
@@ -154,8 +172,13 @@ def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3]) -> Iterato
                 yield Row(lines.row, lines.line, dict.fromkeys(header))
         elif fields:  # an empty line is no row
             if len(fields) != len(header):
+                problem = f"{len(fields)} fields where the header has {len(header)}"
+                if lenient:
+                    yield Row(lines.row, lines.line, {}, problem)
+                    lines.next_row()
+                    continue
                 raise DataError(
-                    f"{lines.place} has {len(fields)} fields where the header has {len(header)}",
+                    f"{lines.place} has {problem}",
                     fix=f"a text that holds {delimiter!r} or a line break must be quoted"
                     if quoting == csv.QUOTE_MINIMAL
                     else f"a text cannot hold {delimiter!r} or a line break without quotes",
@@ -164,21 +187,39 @@ def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3]) -> Iterato
         lines.next_row()
 
 
-def _json_objects(lines: _Lines) -> Iterator[Row]:
+def _json_objects(lines: _Lines, lenient: bool) -> Iterator[Row]:
     started = False
+    before: list[Row] = []  # problems above the first object, whose keys are the header
     for line in lines:
         if line.strip():
             try:
-                value = json.loads(line.removeprefix("\ufeff"))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{lines.place} is not JSON: {error}") from error
-            if not isinstance(value, dict):
-                raise DataError(f"{lines.place} is not a JSON object", received=line.strip()[:60])
-            if not started:
+                row = Row(lines.row, lines.line, _json_object(line, lines.place))
+            except DataError as error:
+                if not lenient:
+                    raise
+                row = Row(lines.row, lines.line, {}, str(error))
+            if started:
+                yield row
+            elif row.problem:
+                before.append(row)
+            else:
                 started = True
-                yield Row(0, 0, dict.fromkeys(value))
-            yield Row(lines.row, lines.line, value)
+                yield Row(0, 0, dict.fromkeys(row.fields))
+                yield from before
+                yield row
         lines.next_row()
+    if before and not started:
+        raise DataError(before[0].problem)
+
+
+def _json_object(line: str, place: str) -> dict[str, object]:
+    try:
+        value = json.loads(line.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{place} is not a JSON object", received=line.strip()[:60])
+    return value
 
 
 def _explain_undecodable(rows: Iterator[Row], place: str, encoding: str, error: UnicodeDecodeError) -> NoReturn:
@@ -203,6 +244,47 @@ def _explain_undecodable(rows: Iterator[Row], place: str, encoding: str, error: 
 def undecodable_byte(text: str) -> int | None:
     """Give the first byte that `errors="surrogateescape"` has kept in a text, or None."""
     return next((ord(char) - 0xDC00 for char in text if "\udc80" <= char <= "\udcff"), None)
+
+
+def unusable(fields: Mapping[str, object], encoding: str) -> str:
+    """Return why the texts of a row cannot be used, or nothing: NUL, undecodable bytes, halves of surrogate pairs.
+
+    Args:
+        fields: by column; bytes that could not be decoded as `errors="surrogateescape"` keeps them.
+        encoding: what the file was to be in.
+    """
+    for name, value in fields.items():
+        if isinstance(value, str) and "\0" in value:
+            return f"column {name!r} holds NUL bytes"
+        if broken := no_character(name, encoding):
+            return f"the name of a column holds {broken}"
+        texts = (value,) if isinstance(value, str) else _texts(value)
+        if broken := next(filter(None, (no_character(text, encoding) for text in texts)), ""):
+            return f"column {name!r} holds {broken}"
+    return ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts of a JSON value."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+
+
+def no_character(text: str, encoding: str) -> str:
+    """Return what of a text is no character, or nothing."""
+    try:
+        text.isascii() or text.encode("utf-8")
+    except UnicodeEncodeError:
+        byte = undecodable_byte(text)
+        return "half of a surrogate pair" if byte is None else f"a byte that is not {encoding}: 0x{byte:02x}"
+    return ""
 
 
 def check_header(names: Sequence[str], origin: str) -> None:

@@ -230,9 +230,11 @@ def times_of(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        whole = pd.api.types.is_integer_dtype(column.dtype)
         numbers = column.to_numpy(np.float64, na_value=np.nan)
         bad = np.flatnonzero(~np.isfinite(numbers))
-        times = numbers
+        # Whole numbers stay exact: nanoseconds since 1970 are beyond what a float tells apart.
+        times = column.to_numpy(np.int64) if whole and not len(bad) else numbers
     else:
         moments = as_moments(column)
         bad = np.flatnonzero(moments.isna())
@@ -254,10 +256,10 @@ def border_of(value: object, name: str, times: np.ndarray) -> object:
     """
     import pandas as pd
 
-    if times.dtype.kind == "f":
+    if times.dtype.kind in "if":
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise ConfigError(f"{name} is not usable", received=value, allowed="a number, as the time_column has")
-        return float(value)
+        return value
     moment = as_moments(pd.Series([value], dtype=object)).iloc[0] if not isinstance(value, int | float) else pd.NaT
     if moment is pd.NaT or pd.isna(moment):
         raise ConfigError(f"{name} is not usable", received=value, allowed="an ISO date such as 2024-01-31")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlkit.data.table_rows import Quoting, TableRows, check_header
 from tlkit.data.text_files import MAX_FIELD_BYTES, check_table, missing_column
@@ -19,10 +19,12 @@ class StreamedRow(NamedTuple):
     Attributes:
         place: where it stands, for messages: "reviews.csv row 17", where the header is row 1.
         fields: column name -> value; text for CSV and TSV, any JSON or Parquet value otherwise.
+        problem: why the row cannot be used; an empty text where it can.
     """
 
     place: str
     fields: dict[str, object]
+    problem: str = ""
 
 
 class TableStream:
@@ -38,6 +40,7 @@ class TableStream:
     Args:
         file: a .csv, .tsv, .jsonl, .ndjson or .parquet file.
         encoding, quoting, max_field_bytes: as for `tlkit.data.text_files.read_columns`.
+        lenient: give a row that cannot be read with its problem, and go on; as for `TableRows`.
 
     Attributes:
         columns: names of the columns; after `survey`, also those that only later JSON objects have.
@@ -54,10 +57,12 @@ class TableStream:
         encoding: str = "utf-8",
         quoting: Quoting = "auto",
         max_field_bytes: int = MAX_FIELD_BYTES,
+        lenient: bool = False,
     ):
         self.path = check_table(file, encoding, quoting)
         self._name = str(file)
-        self._rows = TableRows(self.path, self._name, encoding, quoting, max_field_bytes)
+        self._lenient = lenient
+        self._rows = TableRows(self.path, self._name, encoding, quoting, max_field_bytes, lenient)
         header = next(self._raw(), None)
         if header is None:
             raise DataError("the table is empty", received=self._name)
@@ -90,7 +95,10 @@ class TableStream:
             raise missing_column(column, self.columns, self._name)
         seen, count = dict.fromkeys(self.columns), 0
         for row in self:
-            if column not in row.fields:
+            if row.problem:
+                count += 1
+                continue
+            if column not in row.fields and not self._lenient:
                 raise missing_column(column, row.fields, row.place)
             if check is not None:
                 check(row.fields[column], row.place)
@@ -107,7 +115,7 @@ class TableStream:
             yield from self._parquet()
             return
         for row in self._rows:
-            yield StreamedRow(f"{self._name} {self._rows.word} {row.number}", row.fields)
+            yield StreamedRow(f"{self._name} {self._rows.word} {row.number}", row.fields, row.problem)
 
     def _parquet(self) -> Iterator[StreamedRow]:
         import pyarrow.parquet as pq
@@ -119,11 +127,35 @@ class TableStream:
                 yield StreamedRow(self._name, dict.fromkeys(names))
                 number = 0
                 for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
-                    for fields in batch.to_pylist():
+                    for fields, problem in rows_of_batch(batch):
                         number += 1
-                        yield StreamedRow(f"{self._name} data row {number}", fields)
+                        place = f"{self._name} data row {number}"
+                        if problem and not self._lenient:
+                            raise DataError(f"{place}: {problem}")
+                        yield StreamedRow(place, fields, problem)
         except (ValueError, OSError) as error:  # pyarrow's parse errors are ValueErrors
             if isinstance(error, DataError):
                 raise
             reason = (str(error).split("\n") or [""])[0]
             raise DataError(f"the table cannot be read: {reason}", received=self._name) from error
+
+
+def rows_of_batch(batch: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the values of each row, and what is wrong with it: Arrow does not check that texts are UTF-8.
+
+    Args:
+        batch: a `pyarrow.RecordBatch`.
+    """
+    try:
+        yield from ((fields, "") for fields in batch.to_pylist())
+        return
+    except UnicodeDecodeError:
+        pass
+    for row in range(batch.num_rows):
+        fields, problem = {}, ""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                fields[name] = column[row].as_py()
+            except UnicodeDecodeError as error:
+                problem = f"column {name!r} holds a byte that is not utf-8: 0x{error.object[error.start]:02x}"
+        yield fields, problem

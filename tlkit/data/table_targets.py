@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MULTI_LABEL_NAME = "labels"  # what the one target is called that several 0/1 columns make
 _MOST_WHOLE_NUMBERS = 20  # whole numbers of which there are more are a measure
+
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d*[1-9]|\.0)?")  # as a table's numbers are written when they are classes
 
 Place = Callable[[np.ndarray], str]
 
@@ -53,6 +56,13 @@ def target_columns(targets: Sequence[Target]) -> list[str]:
         for target in targets
         for column in (target.class_names if target.kind == "multi_label" else (target.name,))
     ]
+
+
+def are_texts(class_names: Sequence[str]) -> bool:
+    """Return whether classes are texts that a file must not make other values of, such as 007 and "1.50"."""
+    if set(class_names) <= {"true", "false"}:
+        return False
+    return not all(_PLAIN_NUMBER.fullmatch(name) for name in class_names)
 
 
 def read_targets(
@@ -270,7 +280,8 @@ def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
 def _classes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class numbers int32 [n], and the names of the classes: numbers in their order, text sorted.
 
-    Text is compared in Unicode's normal form NFC. Whole numbers are written alike (1, not 1.0) whether pandas has them as floats or not.
+    Text is compared in Unicode's normal form NFC.
+    Whole numbers are written alike (1, not 1.0) whether pandas has them as floats or not.
     """
     import pandas as pd
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,14 @@ from tlkit.data.column_kinds import Finding, InferredKinds, infer_kinds
 from tlkit.data.events import event_features, with_earlier_events
 from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where
 from tlkit.data.labelled import ClassWeight
+from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.sampling import Sampling
-from tlkit.data.table_check import Place, check_target_columns, check_values, find_leaks
+from tlkit.data.table_check import Place, check_formats, check_target_columns, check_values, find_leaks, form_findings
 from tlkit.data.table_copies import find_copies, log_copies
 from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
+    are_texts,
     class_words,
     fit_targets,
     read_known_targets,
@@ -31,13 +32,13 @@ from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
 from tlkit.preprocessing.fitting import Scaling, fit_table
+from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FRACTION = re.compile(r"-?\d+\.\d+|-?\d+(\.\d+)?e[+-]?\d+")
 TableLike = Any  # a path, a DataFrame, or a mapping from split to one of them
 
 
@@ -76,6 +77,10 @@ def table_from_file(
     target_specs: Sequence[Target] | None = None,
     separator: str | None = None,
     encoding: str = "utf-8",
+    decimal: str = ".",
+    thousands: str = "",
+    missing: Sequence[str] = (),
+    formats: Mapping[str, NumberForm | Mapping[str, Any]] | None = None,
 ) -> TabularData:
     """Read a table with the columns to predict, split it, and encode its rows.
 
@@ -132,6 +137,13 @@ def table_from_file(
         target_specs: earlier targets, with their classes and scales, in place of `transform` and the like.
         separator: between the fields of a text file, where it is not that of its suffix.
         encoding: of a text file.
+        decimal, thousands: how numbers are written: the decimal mark, `"."` or `","`, and what stands between groups of
+            three digits, `","`, `"."`, `" "` or `"'"`. Where nothing is said, it is inferred column by column, and
+            reported in `findings`.
+        missing: texts that stand for no value in every column. The empty text does in any case, and in columns of
+            numbers, dates and booleans the usual marks do (`USUAL_MISSING`): a category or class NA is none of them.
+        formats: column -> a `NumberForm` or its fields, where a column is written otherwise, such as
+            `{"price": {"unit": "€", "missing": ["-"]}}`. Of a column of text, `missing` alone counts.
 
     Returns:
         A `TabularData`.
@@ -143,8 +155,10 @@ def table_from_file(
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
     names = target_columns(target_specs) if target_specs else [targets] if isinstance(targets, str) else list(targets)
-    text_columns = _text_columns(preprocessing)
-    reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "text_columns": text_columns}
+    fields = reading_of(decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds=kinds)
+    if preprocessing is not None:
+        fields = _reading_of(preprocessing, target_specs or ())
+    reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "reading": fields}
     source = join_tables(read_source(data, **reading), join, **reading)
     check_target_columns(source.frame, names, source.origin)
     for column in (split_column, group_column, time_column, event_group):
@@ -190,7 +204,8 @@ def table_from_file(
             inferred = infer_kinds(part.frame, names, given=given, place=part.place)
             check_values(part.frame, inferred.kinds, part.place)
         leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
-        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic)
+        check_formats(part.frame, fields.formats, {**dict.fromkeys(names, "target"), **inferred.kinds}, part.place)
+        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields)
     else:
         _check_known(part.frame, preprocessing, part.place)
         inferred, leaks = InferredKinds(_kinds_of(preprocessing)), ()
@@ -202,7 +217,12 @@ def table_from_file(
         values=values,
         kinds=inferred.kinds,
         questions=inferred.questions,
-        findings=(*inferred.warnings, *leaks, *_split_findings(options, inferred.kinds, events)),
+        findings=(
+            *inferred.warnings,
+            *form_findings(source, inferred.kinds),
+            *leaks,
+            *_split_findings(options, inferred.kinds, events),
+        ),
         dropped=dropped,
         copies=repeated,
         batch_size=batch_size,
@@ -251,8 +271,11 @@ def table_to_evaluate(
         DataError: the table lacks a column, has one of another type, or a class that the model does not know.
     """
     check_table_options(batch_size, 0, "none", "shuffle", 0.0)
-    text_columns = _text_columns(preprocessing)
-    reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "text_columns": text_columns}
+    reading: dict[str, Any] = {
+        "separator": separator,
+        "encoding": encoding,
+        "reading": _reading_of(preprocessing, targets),
+    }
     source = join_tables(read_source(path, **reading), join, **reading)
     names = target_columns(targets)
     check_target_columns(source.frame, names, source.origin)
@@ -375,6 +398,7 @@ def _fit(
     min_count: int,
     hash_buckets: Mapping[str, int] | None,
     cyclic: Sequence[str],
+    reading: Reading,
 ) -> TablePreprocessing:
     inputs = {name: kind for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")}
     if not inputs:
@@ -388,14 +412,24 @@ def _fit(
                     received=name,
                     allowed=[name for name, own in inputs.items() if own == kind] or f"{kind} columns; there are none",
                 )
-    return fit_table(
+    fitted = fit_table(
         part.frame[list(inputs)].iloc[train],
         inputs,
         scaling=scaling,
         min_count=min_count,
         hash_buckets=hash_buckets or {},
         cyclic=tuple(cyclic),
+        missing=reading.missing,
+        column_missing={name: form.missing for name, form in reading.formats.items() if name in inputs},
     )
+    return dataclasses.replace(fitted, forms=dict(part.source.forms))
+
+
+def _reading_of(preprocessing: TablePreprocessing, targets: Sequence[Target]) -> Reading:
+    """Make the reading of a table whose columns and targets are known."""
+    found = reading_of_fitted(preprocessing.columns, preprocessing.forms, preprocessing.missing)
+    classes = {target.name for target in targets if target.kind == "single_label" and are_texts(target.class_names)}
+    return found.changed(text_columns=found.text_columns | classes)
 
 
 def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
@@ -413,18 +447,6 @@ def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: 
     # A column without any value has no type that could be wrong.
     kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
     check_values(frame, kinds, place)
-
-
-def _text_columns(preprocessing: TablePreprocessing | None) -> list[str]:
-    """Name the columns whose values are texts: a file must not make numbers of them."""
-    columns = preprocessing.columns if preprocessing is not None else ()
-    return [column.name for column in columns if column.dtype == "string" and not _was_read_otherwise(column)]
-
-
-def _was_read_otherwise(column: object) -> bool:
-    """Whether a client's strings stand for what a file holds as true and false, or as numbers with a fraction."""
-    values = column.values if isinstance(column, Categorical) else ()
-    return bool(values) and (set(values) <= {"false", "true"} or all(map(_FRACTION.fullmatch, values)))
 
 
 def _only_date(

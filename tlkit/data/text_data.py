@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.buckets import bucketed
+from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.labelled import ClassWeight, LabelledData, check_options
 from tlkit.data.sampling import EpochOrder, Sampling
 from tlkit.data.splits import ClassWords
@@ -63,6 +64,7 @@ class TextData(LabelledData):
         report: empty texts and copies that were found.
         class_weights: float32 [k], the weight of each class in the loss, or None.
         sampling: how an epoch's texts are chosen, `"shuffle"` or `"balanced"`.
+        dropped: counts of rows that were left out, by reason.
     """
 
     augmentation: Augmentation | None = None
@@ -88,6 +90,7 @@ class TextData(LabelledData):
         self.sampling = sampling
         self.multi_label = listing.multi_label
         self.origin = listing.origin
+        self.dropped = {"missing_label": listing.unlabelled}
         self._listing = listing
         copies = copy_numbers(listing.texts)
         rows, empty = assign_splits(listing, copies, val_fraction, seed)
@@ -212,11 +215,12 @@ class TextData(LabelledData):
         return positions.map(_as_it_is(batch), num_parallel_calls=2, deterministic=True)
 
     def _split(self, rows: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> Split:
-        numbers = {name: number for number, name in enumerate(self.class_names)}
+        names = [composed(name) for name in self.class_names]
+        numbers = {name: number for number, name in enumerate(names)}
         labels = [self._listing.labels[row] for row in rows.tolist()]
         targets: np.ndarray
         if self.multi_label:
-            targets = np.array([[name in label for name in self.class_names] for label in labels], np.float32)
+            targets = np.array([[name in label for name in names] for label in labels], np.float32)
             targets = targets.reshape(len(rows), self.num_classes)
         else:
             targets = np.array([numbers[str(label)] for label in labels], np.int32)
@@ -238,6 +242,9 @@ class TextData(LabelledData):
                 )
 
     def _log_findings(self, on_duplicate: OnDuplicate) -> None:
+        log_near_names(
+            label for labels in self._listing.labels for label in ([labels] if isinstance(labels, str) else labels)
+        )
         found = self.report
         if self._empty:
             shown = ", ".join(found.examples["empty"])

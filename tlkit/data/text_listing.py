@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tlkit.data.class_names import composed
-from tlkit.data.listing import SPLIT_FOLDERS
+from tlkit.data.listing import SPLIT_FOLDERS, class_text
 from tlkit.data.table_rows import Quoting
 from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
 from tlkit.errors import ConfigError, DataError, did_you_mean
@@ -36,6 +36,7 @@ class TextListing:
         origin: where the listing came from, for messages.
         places: where each text stands, for messages: "reviews.csv row 17" (the header is row 1), or its file.
         label_columns: the labels in the order of their columns, where each has a column of its own.
+        unlabelled: how many rows were left out because they have no label.
     """
 
     texts: list[str]
@@ -46,6 +47,7 @@ class TextListing:
     origin: str
     places: list[str]
     label_columns: tuple[str, ...] | None = None
+    unlabelled: int = 0
 
     def __post_init__(self) -> None:
         labels = [
@@ -132,11 +134,13 @@ def list_table(
     encoding: str = "utf-8",
     quoting: Quoting = "auto",
     max_field_bytes: int = MAX_FIELD_BYTES,
+    leave_unlabelled: bool = False,
 ) -> TextListing:
     """List the labelled texts of a table.
 
-    Labels are taken as text: 007, NA and 1.0 keep their spelling (JSON's true becomes True). A text has one class, or
-    a set of labels with `label_separator`, with `label_columns`, or where the column holds lists.
+    Labels are taken as text: the texts 007, NA and 1.0 keep their spelling. JSON's true becomes True, and its numbers 1
+    and 1.0 are one class. A text has one class, or a set of labels with `label_separator`, with `label_columns`, or
+    where the column holds lists.
 
     Example:
         >>> list_table("reviews.csv", label_column="sentiment").class_names
@@ -153,6 +157,7 @@ def list_table(
         split_column: `train`, `val` or `test` for each row.
         time_column: a date or number for each row, for a split by time.
         encoding, quoting, max_field_bytes: as for `tlkit.data.text_files.read_columns`.
+        leave_unlabelled: leave out and count rows without a label instead of refusing the first one.
 
     Returns:
         The texts. Where there are training texts and no validation texts, these are still to be split off.
@@ -179,6 +184,13 @@ def list_table(
             for split, file in tables.items()
         ]
         origin = ", ".join(str(file) for file in tables.values())
+    unlabelled = 0
+    if leave_unlabelled and label_separator is None:
+        before = sum(len(part.places) for _, part in parts)
+        parts = [(split, _labelled(part, label_columns or [label_column])) for split, part in parts]
+        unlabelled = before - sum(len(part.places) for _, part in parts)
+        if before == unlabelled:
+            raise DataError(f"no row of {origin} has a label", received=list(label_columns or [label_column]))
     places = [place for _, part in parts for place in part.places]
 
     def column(name: str) -> list[object]:
@@ -204,7 +216,19 @@ def list_table(
         origin,
         places,
         tuple(label_columns) if label_columns else None,
+        unlabelled,
     )
+
+
+def _labelled(part: Columns, columns: Sequence[str]) -> Columns:
+    """Return the rows that have something in one of the columns."""
+    rows = [
+        row
+        for row in range(len(part.places))
+        if not all(_is_missing(value) or value == "" for value in (part.values[name][row] for name in columns))
+    ]
+    values = {name: [column[row] for row in rows] for name, column in part.values.items()}
+    return Columns(values, [part.places[row] for row in rows])
 
 
 def list_texts(
@@ -351,7 +375,7 @@ def _splits(values: list[object], places: list[str], column: str) -> list[str | 
 
 
 def _filled(value: object, place: str, column: str | None) -> str:
-    text = "" if _is_missing(value) else str(value).strip()
+    text = "" if _is_missing(value) else class_text(value)
     if not text:
         raise DataError(f"{place} has nothing in column {column!r}", fix="fill it in, or remove the row")
     if isinstance(value, dict) or _is_list(value):

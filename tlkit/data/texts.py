@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.data.class_names import composed
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.sampling import Sampling
 from tlkit.data.table_rows import Quoting
@@ -197,7 +198,7 @@ def texts_to_evaluate(
             above.
 
     Returns:
-        A `TextData` whose only split is `test`.
+        A `TextData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
 
     Raises:
         DataError: the texts show a class that the model does not know, have one label where the model gives several or
@@ -216,6 +217,7 @@ def texts_to_evaluate(
             split_column=split_column,
             encoding=encoding,
             quoting=quoting,
+            leave_unlabelled=True,
         )
     if listing.multi_label != multi_label:
         ours, theirs = ("several labels", "one class") if multi_label else ("one class", "a set of labels")
@@ -226,7 +228,7 @@ def texts_to_evaluate(
         )
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
-    known = set(class_names)
+    known = set(map(composed, class_names))
     for row in rows:
         unknown = sorted(listing.seen([row]) - known)
         if unknown:

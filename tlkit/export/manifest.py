@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,10 @@ SCHEMA_VERSION = 2  # 1 knew photos only, and had neither `interface` nor `objec
 MANIFEST_NAME = "manifest.json"
 LABELS_PATH = "assets/labels.txt"
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
-_VERSION_NAME = re.compile(r"[1-9][0-9]{0,17}")
+#: Names under which a SavedModel's graph lies in a version folder.
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_VERSION_NAME = re.compile(r"[0-9]{1,25}")
+_LARGEST_VERSION = 2**63 - 1
 
 
 class TensorInfo(BaseModel):
@@ -185,18 +187,44 @@ def batch_sizes(max_batch: int) -> list[int]:
     return [*(2**power for power in range(max_batch.bit_length()) if 2**power < max_batch), max_batch]
 
 
-def versions(base: str | Path) -> list[int]:
-    """Return the versions under a model's base path, oldest first.
+def version_number(name: str) -> int | None:
+    """Return the version that a folder of this name is: "00000123" is 123, "tmp" is None.
 
-    A version is a folder named by a positive integer without leading zeros; everything else is ignored,
-    as TensorFlow Serving does.
+    TensorFlow Serving takes any name that reads as a whole number of 64 bits, with leading zeros too.
     """
-    return sorted(_version_numbers(Path(base)))
+    if not _VERSION_NAME.fullmatch(name):
+        return None
+    number = int(name)
+    return number if number <= _LARGEST_VERSION else None
 
 
-def is_version_name(name: str) -> bool:
-    """Say whether a folder of this name is a version: a positive integer without leading zeros."""
-    return _VERSION_NAME.fullmatch(name) is not None
+def holds_graph(folder: Path) -> bool:
+    """Return whether a folder holds a SavedModel's graph."""
+    return any((folder / name).is_file() for name in GRAPH_FILES)
+
+
+def version_folders(base: str | Path) -> dict[int, Path]:
+    """Return the versions under a model's base path with their folders, oldest first.
+
+    A version is a folder whose name is a `version_number`; everything else is ignored, as TensorFlow Serving does. Of
+    two folders of one number the one with a graph counts, then the one with the shorter name.
+    """
+    base = Path(base)
+    if not base.is_dir():
+        return {}
+    found: dict[int, Path] = {}
+    for child in sorted(base.iterdir(), key=lambda child: (len(child.name), child.name)):
+        number = version_number(child.name)
+        if number is None or not child.is_dir():
+            continue
+        if number not in found or (holds_graph(child) and not holds_graph(found[number])):
+            found[number] = child
+    return dict(sorted(found.items()))
+
+
+def versions(base: str | Path) -> list[int]:
+    """Return the versions under a model's base path, oldest first; see `version_folders`."""
+    return [*version_folders(base)]
 
 
 def resolve_export(path: str | Path) -> Path:
@@ -220,9 +248,9 @@ def resolve_export(path: str | Path) -> Path:
         return path
     if not path.is_dir():
         raise ExportError(f"there is no export at {path}", fix="make one with `tlkit export`")
-    for version in reversed(versions(path)):
-        if (path / str(version) / "saved_model.pb").is_file():
-            return path / str(version)
+    for folder in reversed(version_folders(path).values()):
+        if (folder / "saved_model.pb").is_file():
+            return folder
     raise ExportError(
         f"{path} holds no SavedModel",
         allowed="a version folder with a saved_model.pb, or a folder of such versions (1, 2, ...)",
@@ -236,13 +264,7 @@ def name_and_version(export: Path) -> tuple[str, int]:
     A folder that is not called like a version is version 1 of a model named as the folder.
     """
     export = export.resolve()
-    if is_version_name(export.name) and export.parent.name:
-        return export.parent.name, int(export.name)
+    number = version_number(export.name)
+    if number is not None and export.parent.name:
+        return export.parent.name, number
     return export.name, 1
-
-
-def _version_numbers(base: Path) -> Iterator[int]:
-    if base.is_dir():
-        for child in base.iterdir():
-            if is_version_name(child.name) and child.is_dir():
-                yield int(child.name)

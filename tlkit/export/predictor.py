@@ -180,5 +180,11 @@ class SavedModelPredictor:
             if len(contents) > 1:  # the error does not say which one it was
                 for content, one in zip(contents, given, strict=True):
                     self._run([content], [one])
-            raise not_answered(*given[0], self.manifest.interface.content) from error
+            raise not_answered(
+                *given[0],
+                self.manifest.interface.content,
+                data=contents[0],
+                max_pixels=self.manifest.preprocessing.get("max_pixels"),
+                said=str(error),
+            ) from error
         return {name: value.numpy() for name, value in answer.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,13 +10,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from tlkit.errors import DataError
+from tlkit.export.short_floats import short_floats
+from tlkit.image_files.formats import MAX_PIXELS, refused
 
 #: What each kind of export answers, for messages.
 ALLOWED = {
-    "image": "JPEG, PNG, BMP, GIF and WebP of up to 40 megapixels",
+    "image": "JPEG, PNG, BMP, GIF and WebP",
     "text": "texts of any length",
     "row": "a value for each column",
 }
+_LIMIT = re.compile(r"the image has more than (\d+) pixels")
 
 
 class Answer(Protocol):
@@ -63,7 +67,7 @@ def records_of(
         ranked = {
             one.target: (
                 [name.decode("utf-8") for name in outputs[one.classes][row][:top]],
-                [float(score) for score in outputs[one.scores][row][:top]],
+                _value(outputs[one.scores][row][:top]),
             )
             for one in answers
             if not one.value
@@ -119,21 +123,50 @@ def text_content(item: object, position: int) -> bytes:
         raise DataError(f"input {position + 1} is not valid Unicode: {error.reason}") from None
 
 
-def not_answered(item: object, position: int, content: str) -> DataError:
+class NotAnsweredError(DataError):
+    """An input that the export, or a server, refused.
+
+    Args:
+        name: the path of an image, or which input it is.
+        reason: why it was refused, one clause that goes on where the name ends.
+        allowed: what is taken.
+
+    Attributes:
+        reason: as given.
+    """
+
+    def __init__(self, name: str, reason: str, allowed: str | None = None):
+        super().__init__(f"{name} {reason}", allowed=allowed)
+        self.reason = reason
+
+
+def not_answered(
+    item: object, position: int, content: str, *, data: bytes = b"", max_pixels: int | None = None, said: str = ""
+) -> NotAnsweredError:
     """Make the error about an input that the graph refused.
 
     Args:
         item: the path or the text; a text is told by its position.
         position: from 0.
         content: "image" or "text".
+        data: the bytes of an image, which show why it was refused.
+        max_pixels: the largest width x height of an image that the export decodes, where it is known.
+        said: how the graph or the server put it.
     """
-    name = f"input {position + 1}" if content == "text" else str(item)
-    what = "a text that the export answers" if content == "text" else "an image that can be decoded"
-    return DataError(f"{name} is not {what}", allowed=ALLOWED[content])
+    if content == "text":
+        reason = f": {said.splitlines()[0]}" if said else ""
+        return NotAnsweredError(
+            f"input {position + 1}", f"is not a text that the export answers{reason}", ALLOWED[content]
+        )
+    limit = _LIMIT.search(said)  # what the graph itself says holds for every export
+    pixels = int(limit[1]) if limit else max_pixels or MAX_PIXELS
+    return NotAnsweredError(str(item), refused(data, max_pixels=pixels, name=str(item)))
 
 
 def _value(item: Any) -> Any:
-    """Give a value, or the values, as Python's own types; strings as text."""
+    """Return a value, or the values, as Python's own types; strings as text, float32 with the fewest digits."""
+    if isinstance(item, np.ndarray | np.float32) and item.dtype == np.float32:
+        return short_floats(np.asarray(item)).tolist()
     if isinstance(item, np.ndarray):
         return [_value(part) for part in item] if item.dtype == object else item.tolist()
     return item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item()

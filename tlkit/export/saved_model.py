@@ -27,7 +27,7 @@ from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.golden import golden_contents, golden_examples
 from tlkit.export.interface import interface_of
-from tlkit.export.manifest import Manifest, is_version_name, sha256_of_files, versions
+from tlkit.export.manifest import Manifest, sha256_of_files, version_folders, version_number, versions
 from tlkit.export.model_name import check_model_name
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
@@ -113,8 +113,8 @@ def _check_arguments(task: Task, base: Path, name: str, version: int | None, max
         raise ExportError("max_batch is out of range", received=max_batch, allowed="1 to 4096")
     if base.exists() and not base.is_dir():
         raise ExportError(f"{base} is a file, not a folder for versions", fix="choose another folder")
-    if version is not None and os.path.lexists(base / str(version)):
-        raise _exists(base / str(version))
+    if version is not None and (there := _occupant(base, version)) is not None:
+        raise _exists(there, version)
     bad = [name for name in task.class_names if not name.strip() or "\n" in name or "\r" in name]
     if bad:
         raise ExportError("a class name is empty or spans lines", received=bad[0], fix="rename the class")
@@ -133,9 +133,16 @@ def _averaged_views(tta: int, beta: float, augmentation: Augmentation | None) ->
     return AveragedViews(tta, beta, augmentation)
 
 
-def _exists(path: Path) -> ExportError:
+def _occupant(base: Path, version: int) -> Path | None:
+    """Return what stands where a version would be written, or is that version under a name with leading zeros."""
+    target = base / str(version)
+    return target if os.path.lexists(target) else version_folders(base).get(version)
+
+
+def _exists(path: Path, version: int) -> ExportError:
+    called = "" if path.name == str(version) else f" as {path.name}"
     return ExportError(
-        f"version {path.name} exists already in {path.parent}",
+        f"version {version} exists already in {path.parent}{called}",
         fix="leave the version out to get the next free number; published versions are never overwritten",
     )
 
@@ -280,8 +287,10 @@ def _verify(tmp: Path) -> None:
 
 def _publish(tmp: Path, base: Path, version: int | None) -> Path:
     while True:
-        target = base / str(version if version is not None else max(versions(base), default=0) + 1)
-        if not os.path.lexists(target):
+        number = version if version is not None else max(versions(base), default=0) + 1
+        target = base / str(number)
+        occupant = _occupant(base, number)
+        if occupant is None:
             try:
                 tmp.rename(target)  # fails if another exporter has just put a version there
             except OSError as error:
@@ -291,8 +300,8 @@ def _publish(tmp: Path, base: Path, version: int | None) -> Path:
                 _sync_folder(base)
                 return target
         if version is not None:
-            raise _exists(target)
-        if not is_version_name(str(int(target.name) + 1)):
+            raise _exists(occupant or target, version)
+        if version_number(str(number + 1)) is None:
             raise ExportError(f"there is no version number left in {base}")
         if target.exists() and not target.is_dir():
             raise ExportError(f"{target} is a file and blocks the next version", fix="move it away")

@@ -10,6 +10,7 @@ import keras
 from tlkit.catalogue.backbones import GROUP_NAMES, build_backbone
 from tlkit.catalogue.image import get
 from tlkit.errors import check_choice
+from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.seeding import follows_seed
@@ -35,6 +36,7 @@ def image_classifier(
     cut: str | None = None,
     precision: Precision = "float32",
     seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Task:
     """Put a new head on a pretrained image network.
 
@@ -62,6 +64,7 @@ def image_classifier(
             `Task.set_precision`.
         seed: of random weights, dropouts and whatever `head` draws. The default head's weights start at zero (as in
             Big Transfer, Kolesnikov et al. 2019, arXiv 1912.11370), so that the first step is taken from even odds.
+        max_pixels: the largest width x height of an image that is decoded, also by the export.
 
     Returns:
         A `Task` whose backbone is frozen.
@@ -79,7 +82,7 @@ def image_classifier(
     if cut is not None:
         check_choice("cut", cut, GROUP_NAMES)
     check_dropout("dropout", dropout)
-    preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize)
+    preprocessing = ImagePreprocessing(size=row.size if size is None else size, resize=resize, max_pixels=max_pixels)
 
     built = build_backbone(backbone, size=preprocessing.size, weights=weights, cut=cut)
     side = preprocessing.size

@@ -38,7 +38,7 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
         begin += target.width
         key = f"predicted_{target.name}"
         if target.kind == "regression":
-            predicted[key] = [float(f"{value:.7g}") for value in part[:, 0]]  # what float32 can tell apart
+            predicted[key] = _plain(part[:, 0])
             continue
         names = target.class_names
         if target.kind == "multi_label":
@@ -49,6 +49,13 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
         for number, name in enumerate(names):
             probabilities[f"probability_{stem}{name}"] = [round(float(value), 6) for value in part[:, number]]
     return {**predicted, **probabilities}
+
+
+def _plain(values: np.ndarray) -> list[float]:
+    """Return numbers with the fewest digits that stand for them."""
+    from tlkit.export.short_floats import short_floats
+
+    return (short_floats(values) if values.dtype.name == "float32" else values).tolist()
 
 
 def number_columns(targets: Sequence[Any]) -> set[str]:

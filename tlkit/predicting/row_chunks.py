@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.errors import DataError
+from tlkit.preprocessing.number_forms import PLAIN, USUAL_MISSING, NumberForm
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tlkit.data.reading import Reading
+
 ROWS = 4096  # that are in memory at once
-_WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _BOOLEANS = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}  # as pandas reads them
 
 
@@ -26,11 +28,13 @@ class Chunk(NamedTuple):
         fields: of each row, by column, as they stand in the file: text for CSV and TSV.
         places: where each stands, for messages.
         begin: how many rows of the file are before them.
+        problems: why rows could not be read, by their place in the chunk, counted from 0; their fields are empty.
     """
 
     fields: list[dict[str, Any]]
     places: list[str]
     begin: int = 0
+    problems: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,36 +45,46 @@ class RowFile:
         path: a .csv, .tsv, .csv.gz, .tsv.gz, .jsonl, .ndjson or .parquet file.
         separator: between the fields of a CSV or TSV; by the suffix when empty.
         encoding: of a text file.
+        lenient: give rows that cannot be read with their problem instead of raising the first one.
 
     Raises:
         DataError: while it is iterated, or asked for its columns: the file is missing, of another kind, or a row of it
-            is wrong.
+            is wrong. With `lenient`, what hides where the next row begins is raised all the same.
     """
 
     path: Path
     separator: str = ""
     encoding: str = "utf-8"
+    lenient: bool = False
 
     def survey(self) -> tuple[list[str], int]:
-        """Read it once; gives the columns and the number of rows."""
+        """Read it once; returns the columns and the number of rows, those that cannot be read included."""
         columns: dict[str, None] = {}
-        count = 0
-        for fields, _ in self._rows():
+        count, bad = 0, ""
+        for fields, place, problem in self._rows():
             columns |= dict.fromkeys(fields)
             count += 1
+            if problem and not bad:
+                bad = problem if problem.startswith(place) else f"{place}: {problem}"
         if not count:
             raise DataError("the table has no rows", received=str(self.path))
+        if not columns:
+            raise DataError(f"no row of the table can be read: {bad}", received=str(self.path))
         return list(columns), count
 
     def __iter__(self) -> Iterator[Chunk]:
         """Give the rows, `ROWS` at a time."""
-        chunk = Chunk([], [])
-        for fields, place in self._rows():
+        problems: dict[int, str] = {}
+        chunk = Chunk([], [], 0, problems)
+        for fields, place, problem in self._rows():
+            if problem:
+                problems[len(chunk.fields)] = problem
             chunk.fields.append(fields)
             chunk.places.append(place)
             if len(chunk.fields) == ROWS:
                 yield chunk
-                chunk = Chunk([], [], chunk.begin + len(chunk.fields))
+                problems = {}
+                chunk = Chunk([], [], chunk.begin + len(chunk.fields), problems)
         if chunk.fields:
             yield chunk
 
@@ -101,22 +115,29 @@ class RowFile:
         suffix = table_suffix(self.path)
         return None if suffix == ".parquet" else suffix
 
-    def _rows(self) -> Iterator[tuple[dict[str, Any], str]]:
+    def _rows(self) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """Yield the fields of each row, its place, and why it cannot be used."""
+        from tlkit.data.table_rows import unusable
+
         if self._suffix is not None:
-            yield from self._separated(self._suffix)
+            for fields, place, problem in self._separated(self._suffix):
+                if self.lenient and not problem:
+                    problem = unusable(fields, self.encoding)
+                yield ({} if problem else fields), place, problem
             return
         from tlkit.data.table_stream import TableStream
 
-        for row in TableStream(self.path, encoding=self.encoding):
-            yield dict(row.fields), row.place
+        for row in TableStream(self.path, encoding=self.encoding, lenient=self.lenient):
+            yield ({} if row.problem else dict(row.fields)), row.place, row.problem
 
-    def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str]]:
-        """Give the rows of a CSV or TSV, as they are read in training."""
+    def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+        """Yield the rows of a CSV or TSV, as they are read in training."""
         import csv
         import gzip
         import zlib
 
         from tlkit.data import frame_files
+        from tlkit.data.table_rows import no_character
         from tlkit.data.text_files import check_encoding, check_table
 
         path, origin = self.path.expanduser(), str(self.path)
@@ -127,16 +148,24 @@ class RowFile:
         separator = self.separator or ("\t" if ".tsv" in suffix else ",")
         number = 0
         try:
-            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding)
-            with frame_files.csv_text(path, self.encoding) as stream:
+            errors = "surrogateescape" if self.lenient else "strict"
+            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding, errors)
+            if broken := no_character("".join(names), self.encoding):
+                raise DataError(f"the header of {origin} holds {broken}")
+            with frame_files.csv_text(path, self.encoding, errors) as stream:
                 rows = frame_files.csv_records(stream, separator, spaced)
                 next(row for row in rows if row)  # the header
                 for number, fields in enumerate(rows, start=2):
+                    place = f"{origin} row {number}"
                     if len(fields) == len(names):
-                        yield dict(zip(names, fields, strict=True)), f"{origin} row {number}"
+                        yield dict(zip(names, fields, strict=True)), place, ""
                     elif fields:  # an empty line is no row
+                        problem = f"{len(fields)} fields where the header has {len(names)}"
+                        if self.lenient:
+                            yield {}, place, problem
+                            continue
                         raise DataError(
-                            f"{origin} row {number} has {len(fields)} fields where the header has {len(names)}",
+                            f"{place} has {problem}",
                             fix=f"a value that holds {separator!r} or a line break must be quoted",
                         )
         except csv.Error as error:
@@ -148,7 +177,11 @@ class RowFile:
 
 
 def typed(
-    chunk: Chunk, columns: Sequence[Any], missing: Sequence[str], problems: dict[int, str] | None = None
+    chunk: Chunk,
+    columns: Sequence[Any],
+    missing: Sequence[str],
+    forms: Mapping[str, NumberForm] | None = None,
+    problems: dict[int, str] | None = None,
 ) -> pd.DataFrame:
     """Make the columns that a network reads of fields as they stand in the file.
 
@@ -158,7 +191,9 @@ def typed(
     Args:
         chunk: the rows.
         columns: of the preprocessing.
-        missing: texts that stand for a missing value.
+        missing: texts that stand for a missing value in every column.
+        forms: column -> how its numbers are written, as the preprocessing has them; None where it was fitted by release
+            0.1.0, which knew plain numbers and `missing` alone.
         problems: gets the reason of each row that cannot be read, by its place in the chunk, counted from 0. What
             such a row holds in the frame means nothing. None raises the first one.
 
@@ -171,10 +206,16 @@ def typed(
 
     found = {}
     for column in columns:
+        form = (forms or {}).get(column.name, PLAIN)
         allowed = {"int64": "whole numbers", "float32": "numbers, finite ones"}.get(column.dtype, "text")
+        if column.dtype != "string" and form != PLAIN:
+            allowed += f" ({form.describe()})"
         if isinstance(column, Date):
             allowed = "dates as 2015-06-19 or 2015-06-19T13:05:00"
-        made = _read(chunk, column.name, _reader(column), allowed, missing, problems)
+        gone = {*missing, *getattr(column, "missing", ())}
+        if forms is not None and (column.dtype != "string" or isinstance(column, Date)):
+            gone |= {*USUAL_MISSING, *form.missing}
+        made = _read(chunk, column.name, _reader(column, form), allowed, gone, problems)
         if isinstance(column, Date):
             _check_dates(made, chunk, column.name, allowed, problems)
         dtype = {"int64": "Int64", "float32": "float64"}.get(column.dtype, "str")
@@ -187,7 +228,7 @@ def _read(
     name: str,
     read: Callable[[Any], Any],
     allowed: str,
-    missing: Sequence[str],
+    missing: Collection[str],
     problems: dict[int, str] | None = None,
 ) -> list[Any]:
     """Read the fields of one column; None is a missing value, or one with a problem."""
@@ -231,14 +272,14 @@ def _check_dates(
             _note(problems, number, _other_type(chunk.places[number], name, text, allowed))
 
 
-def _reader(column: Any) -> Callable[[Any], Any]:
+def _reader(column: Any, form: NumberForm = PLAIN) -> Callable[[Any], Any]:
     """Give a function that turns a field into what its column holds."""
     from tlkit.export.rows import is_number
 
-    if column.dtype == "float32":
-        return _number
     if column.dtype == "int64":
-        return _whole
+        return lambda value: _whole(value, form)
+    if column.dtype != "string":
+        return lambda value: _number(value, form)
     values = set(getattr(column, "values", ()))
     if values and values <= {"true", "false"}:
         return lambda value: _text(value).lower()
@@ -247,22 +288,24 @@ def _reader(column: Any) -> Callable[[Any], Any]:
     return _text
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, form: NumberForm = PLAIN) -> float:
     if isinstance(value, str) and value in _BOOLEANS:
         return _BOOLEANS[value]
-    if isinstance(value, str) and "_" in value:  # which Python reads, and pandas does not
-        raise ValueError(value)
-    number = float(value)
+    read = form.read(value) if isinstance(value, str) else value
+    number = float(read)  # type: ignore[arg-type]
     if not math.isfinite(number):
         raise ValueError(value)
     return number
 
 
-def _whole(value: Any) -> int:
-    if isinstance(value, str) and not _WHOLE.fullmatch(value.strip()):
-        raise ValueError(value)
-    whole = int(value.strip().partition(".")[0]) if isinstance(value, str) else int(value)
-    if (not isinstance(value, str) and whole != value) or not -(2**63) < whole < 2**63:
+def _whole(value: Any, form: NumberForm = PLAIN) -> int:
+    read: Any = value
+    if isinstance(value, str):
+        if "e" in value.lower() and form == PLAIN:  # 1e3 is how a measure is written
+            raise ValueError(value)
+        read = form.read(value)
+    whole = int(read)
+    if whole != read or not -(2**63) < whole < 2**63:
         raise ValueError(value)
     return whole
 
@@ -290,7 +333,7 @@ def joined(
     chunk: Chunk,
     tables: Sequence[tuple[Any, list[str]]],
     lacking: Sequence[str],
-    missing: Sequence[str],
+    reading: Reading,
     problems: dict[int, str] | None = None,
 ) -> pd.DataFrame:
     """Add columns of further tables, as training did.
@@ -300,7 +343,7 @@ def joined(
         chunk: the same rows, for the columns to join on.
         tables: DataFrames, and the columns to join each on.
         lacking: columns that the file does not have.
-        missing: texts that stand for a missing value.
+        reading: how the fields of the project's files are read.
         problems: as for `typed`.
 
     Raises:
@@ -312,22 +355,20 @@ def joined(
         taken = [name for name in lacking if name in other.columns and name not in on]
         if not taken:
             continue
-        keys = pd.DataFrame({name: like(chunk, name, other[name].dtype, missing, problems) for name in on})
+        keys = pd.DataFrame({name: like(chunk, name, other[name].dtype, reading, problems) for name in on})
         found = keys.merge(other[[*on, *taken]], on=on, how="left", validate="m:1")
         frame = frame.assign(**{name: found[name] for name in taken})
     return frame
 
 
-def like(
-    chunk: Chunk, name: str, dtype: Any, missing: Sequence[str], problems: dict[int, str] | None = None
-) -> pd.Series:
+def like(chunk: Chunk, name: str, dtype: Any, reading: Reading, problems: dict[int, str] | None = None) -> pd.Series:
     """Make a column of fields what it is in another table.
 
     Args:
         chunk: the rows.
         name: of the column; where a row lacks it, its value is missing.
         dtype: of the other table's column.
-        missing: texts that stand for a missing value.
+        reading: how the fields of the project's files are read.
         problems: as for `typed`.
 
     Raises:
@@ -336,22 +377,28 @@ def like(
     import pandas as pd
 
     types = pd.api.types
+    form = reading.form_of(name)
+    text = isinstance(dtype, pd.StringDtype) or types.is_object_dtype(dtype)
+    missing = {"", *reading.missing_of(name), *(() if text else (*reading.usual, *form.missing))}
     if types.is_datetime64_any_dtype(dtype):
         from tlkit.data.events import as_moments
 
         allowed = "dates as 2015-06-19"
         made = _read(chunk, name, lambda value: value, allowed, missing, problems)
         moments = as_moments(pd.Series(made, dtype=object))
-        for number in moments.isna().to_numpy().nonzero()[0]:
+        for number in moments.isna().to_numpy().nonzero()[0].tolist():
             if made[number] is not None:
                 _note(problems, number, _other_type(chunk.places[number], name, made[number], allowed))
         return moments.dt.tz_localize(getattr(dtype, "tz", None) and "UTC").astype(dtype)
     if types.is_bool_dtype(dtype):
         return pd.Series(_read(chunk, name, _boolean, "true and false", missing, problems), dtype="boolean")
     if types.is_integer_dtype(dtype):
-        return pd.Series(_read(chunk, name, _whole, "whole numbers", missing, problems), dtype="Int64")
+        whole = _read(chunk, name, lambda value: _whole(value, form), "whole numbers", missing, problems)
+        return pd.Series(whole, dtype="Int64")
     if types.is_float_dtype(dtype):
-        return pd.Series(_read(chunk, name, _number, "numbers, finite ones", missing, problems), dtype="float64")
+        allowed = "numbers, finite ones"
+        numbers = _read(chunk, name, lambda value: _number(value, form), allowed, missing, problems)
+        return pd.Series(numbers, dtype="float64")
     return pd.Series(_read(chunk, name, _text, "text", missing, problems), dtype="str")
 
 

@@ -95,11 +95,24 @@ class TableWriter:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if error[0] is not None:
+            self._pending = []
+        self.close()
+
+    def close(self) -> None:
+        """Write what is held back; the file itself stays open.
+
+        Raises:
+            DataError: the rows do not fit a Parquet file.
+        """
         if self._table is None:
             return
-        if self._pending and error[0] is None:
-            self._flush()
-        self._table.close()
+        try:
+            if self._pending:
+                self._flush()
+        finally:
+            self._pending = []
+            self._table.close()
 
     def write(self, fields: Mapping[str, Any], place: str) -> None:
         """Write a row.

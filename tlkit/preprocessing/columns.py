@@ -66,6 +66,7 @@ class Categorical:
         dtype: what a client sends: `"string"`, or `"int64"` for whole numbers, which `values` hold in decimals.
         values: the known values; the first has code 2.
         hash_buckets: above 0, values are told apart by their fingerprint modulo this number, and `values` is empty.
+        missing: strings that stand for no value in this column, besides those of the whole table.
 
     Raises:
         ConfigError: the values are not usable.
@@ -76,6 +77,7 @@ class Categorical:
     dtype: Dtype
     values: tuple[str, ...] = ()
     hash_buckets: int = 0
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("dtype of a categorical column", self.dtype, ("string", "int64"))
@@ -258,6 +260,8 @@ def column_to_dict(column: Column) -> dict[str, Any]:
     """Give a column as plain values, with its `kind`."""
     kind = next(kind for kind, cls in _KINDS.items() if isinstance(column, cls))
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(column).items()}
+    if not values.get("missing", True):  # as release 0.1.0 wrote it
+        del values["missing"]
     return {"kind": kind, **values}
 
 

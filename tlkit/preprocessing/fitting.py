@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
@@ -24,7 +25,8 @@ from tlkit.preprocessing.columns import (
     argument_names,
 )
 from tlkit.preprocessing.dates import read_dates
-from tlkit.preprocessing.table import MISSING_STRINGS, TablePreprocessing
+from tlkit.preprocessing.number_forms import USUAL_MISSING
+from tlkit.preprocessing.table import TablePreprocessing
 
 Scaling = Literal["standard", "quantile", "robust"]
 MOST_QUANTILES = 1000
@@ -39,7 +41,8 @@ def fit_table(
     hash_buckets: Mapping[str, int] | None = None,
     cyclic: Sequence[str] = (),
     date_parts: Mapping[str, Sequence[DatePart]] | None = None,
-    missing: Sequence[str] = MISSING_STRINGS,
+    missing: Sequence[str] = (),
+    column_missing: Mapping[str, Sequence[str]] | None = None,
 ) -> TablePreprocessing:
     """Fit the preprocessing of a table to its training rows, and to these alone.
 
@@ -60,7 +63,8 @@ def fit_table(
         hash_buckets: number of buckets of the categorical columns to be hashed, by column.
         cyclic: date columns with sines and cosines besides.
         date_parts: what is read from a date column, by column; without it everything, the hour only where it varies.
-        missing: strings that stand for no value.
+        missing: strings that stand for no value; the empty string does in any case.
+        column_missing: column -> further strings that stand for no value in a categorical column of text.
 
     Returns:
         The preprocessing.
@@ -89,11 +93,17 @@ def fit_table(
             columns.append(_continuous(name, argument, series, scaling))
         elif kind == "date":
             columns.append(_date(name, argument, series, date_parts.get(name), name in cyclic, absent))
-        elif name in hash_buckets:
-            columns.append(_hashed(name, argument, series, hash_buckets[name]))
         else:
-            columns.append(_categorical(name, argument, series, kind, min_count, absent))
-    return TablePreprocessing(tuple(columns), tuple(missing))
+            own = tuple((column_missing or {}).get(name, ()))
+            if name in hash_buckets:
+                made = _hashed(name, argument, series, hash_buckets[name])
+            else:
+                gone = absent | {text.strip(frames.ASCII_SPACE) for text in own}
+                made = _categorical(name, argument, series, kind, min_count, gone)
+            if made.values and set(made.values) <= {"false", "true"}:
+                own = (*own, *USUAL_MISSING[1:])
+            columns.append(dataclasses.replace(made, missing=own) if made.dtype == "string" else made)
+    return TablePreprocessing(tuple(columns), tuple(missing), {})
 
 
 def _check_names(option: str, names: Mapping[str, object] | Sequence[str], kinds: Mapping[str, str], kind: str) -> None:

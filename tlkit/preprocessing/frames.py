@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from tlkit.preprocessing.columns import MISSING_INTEGER, Categorical, Column, Co
 from tlkit.preprocessing.table_ops import as_bytes
 
 ASCII_SPACE = " \t\n\v\f\r"
+_HELD_CELLS = 4_000_000  # places of values that are held before they are encoded
+_MEASURES = 8  # measures of which a whole chunk of rows is encoded at once; of more, fewer rows
 _FLOAT = re.compile(r"-?\d+\.\d+|-?\d+(\.\d+)?e[+-]?\d+|-?inf")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 # What pandas.api.types.infer_dtype says of objects, in the words of our messages.
@@ -25,10 +27,6 @@ _INFERRED = {
     "floating": "numbers", "mixed-integer-float": "numbers", "decimal": "numbers", "datetime64": "dates",
     "datetime": "dates", "date": "dates",
 }  # fmt: skip
-
-
-class _Encodes(Protocol):
-    def encode(self, columns: Mapping[str, Any]) -> tf.Tensor: ...
 
 
 def values_of(series: pd.Series) -> str:
@@ -200,33 +198,69 @@ def as_numbers(series: pd.Series) -> np.ndarray:
     return series.to_numpy(np.float64, na_value=np.nan)
 
 
-def encode_column(
-    alone: _Encodes, column: Column, series: pd.Series, encoded: np.ndarray, places: Sequence[int], chunk: int
+def encode_group(
+    group: Any, frame: pd.DataFrame, encoded: np.ndarray, places: Sequence[Sequence[int]], chunk: int
 ) -> None:
-    """Encode one column into its places.
+    """Encode the columns of one kind into their places.
 
     Args:
-        alone: encodes this column and nothing else.
-        column: what it was fitted to be.
-        series: [n] values, checked.
+        group: a `tlkit.preprocessing.table_ops.Group`.
+        frame: [n] rows, checked.
         encoded: float32 [n, D], written to.
-        places: the columns of `encoded` that it becomes.
+        places: for each column the columns of `encoded` that it becomes.
         chunk: how many values go through the graph at once.
     """
-    if isinstance(column, Continuous):
-        values = float32_of(series)
-        for begin in range(0, len(values), chunk):
-            piece = alone.encode({column.argument: values[begin : begin + chunk]})
-            encoded[begin : begin + chunk, places] = piece.numpy()
+    if group.is_measures:
+        _encode_measures(group, frame, encoded, places, chunk)
         return
-    inverse, values = distinct(column, series)
+    held: list[tuple[int, np.ndarray, np.ndarray]] = []  # columns whose values wait to be encoded together
+    values = cells = 0
+    for number, column in enumerate(group.columns):
+        inverse, own = distinct(column, frame[column.name])
+        held.append((number, inverse, own))
+        values, cells = values + len(own), cells + len(inverse)
+        if values >= chunk or cells >= _HELD_CELLS:
+            _encode_values(group, held, encoded, places, chunk)
+            held, values, cells = [], 0, 0
+    if held:
+        _encode_values(group, held, encoded, places, chunk)
+
+
+def _encode_measures(
+    group: Any, frame: pd.DataFrame, encoded: np.ndarray, places: Sequence[Sequence[int]], chunk: int
+) -> None:
+    """Encode some rows of all measures at once: as many as keep the memory of some columns of `chunk` rows."""
+    rows = max(1, chunk * _MEASURES // max(len(group.columns), _MEASURES))
+    outputs = [place for own in places for place in own]
+    order = [row for own in group.rows for row in own]
+    series = [frame[column.name] for column in group.columns]
+    for begin in range(0, len(frame), rows):
+        part = np.stack([float32_of(own.iloc[begin : begin + rows]) for own in series]).astype(np.float64)
+        encoded[begin : begin + rows, outputs] = group.flat(part).numpy()[order].T
+
+
+def _encode_values(
+    group: Any,
+    held: Sequence[tuple[int, np.ndarray, np.ndarray]],
+    encoded: np.ndarray,
+    places: Sequence[Sequence[int]],
+    chunk: int,
+) -> None:
+    """Encode the different values of some columns together, and put them where they stand."""
+    sizes = [len(own) for _, _, own in held]
+    values = np.concatenate([own for _, _, own in held])
+    of_column = np.repeat(np.array([number for number, _, _ in held], np.int32), sizes)
+    dtype = group.columns[0].dtype
     pieces = [
-        alone.encode({column.argument: tf.constant(values[begin : begin + chunk], column.dtype)}).numpy()
+        group.flat(tf.constant(values[begin : begin + chunk], dtype), of_column[begin : begin + chunk]).numpy()
         for begin in range(0, len(values), chunk)
     ]
-    of_value = np.concatenate(pieces)
-    for begin in range(0, len(inverse), chunk):
-        encoded[begin : begin + chunk, places] = of_value[inverse[begin : begin + chunk]]
+    ends = np.cumsum(sizes)
+    parts = np.split(np.concatenate(pieces, axis=1), ends[:-1], axis=1)
+    for (number, inverse, _), part in zip(held, parts, strict=True):
+        of_value = part[list(group.rows[number])].T
+        for begin in range(0, len(inverse), chunk):
+            encoded[begin : begin + chunk, places[number]] = of_value[inverse[begin : begin + chunk]]
 
 
 def example(values: Mapping[str, Any]) -> tf.train.Example:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import tensorflow as tf
 
 from tlkit.errors import ConfigError, check_choice
+from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.preprocessing.header import FORMATS, ImageHeader, bytes_at, number_of, read_header
 
 ResizeMode = Literal["crop", "pad", "squash"]
@@ -42,18 +43,20 @@ class ImagePreprocessing:
         max_pixels: the largest width x height that will be decoded.
 
     Raises:
-        ConfigError: `size` or `resize` is not usable.
+        ConfigError: `size`, `resize` or `max_pixels` is not usable.
     """
 
     size: int = 224
     resize: ResizeMode = "crop"
-    max_pixels: int = 40_000_000
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or not 16 <= self.size <= 2048:
             raise ConfigError(
                 "the image size is not usable", received=self.size, allowed="whole pixels from 16 to 2048"
             )
+        if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or not self.max_pixels > 0:
+            raise ConfigError("max_pixels is not usable", received=self.max_pixels, allowed="a whole number from 1")
         check_choice("resize mode", self.resize, get_args(ResizeMode))
 
     @tf.autograph.experimental.do_not_convert

@@ -47,9 +47,15 @@ class Lookup:
 
     def __call__(self, values: tf.Tensor) -> tf.Tensor:
         """Give the code of each value: int64 [columns, B] -> int32 [columns, B], 0 for unknown values."""
-        keys = values + self._offsets
+        return self._codes_of(values + self._offsets)
+
+    def flat(self, values: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
+        """Give the code of each value: int64 [N] and the number of its column, int32 [N] -> int32 [N]."""
+        return self._codes_of(values + tf.gather(self._offsets[:, 0], of_column))
+
+    def _codes_of(self, keys: tf.Tensor) -> tf.Tensor:
         place = tf.raw_ops.LowerBound(sorted_inputs=self._keys[None], values=tf.reshape(keys, [1, -1]))
-        place = tf.reshape(place, tf.shape(values))
+        place = tf.reshape(place, tf.shape(keys))
         return tf.where(tf.gather(self._keys, place) == keys, tf.gather(self._codes, place), 0)
 
 
@@ -57,9 +63,15 @@ def distinct_modulus(columns: Iterable[Sequence[bytes]]) -> int:
     """Give a modulus under which the fingerprints of the strings differ within each of the columns."""
     columns = list(columns)
     for modulus in itertools.count(_MOST, -1):
-        if all(len(set(fingerprints(list(column), modulus).numpy().tolist())) == len(column) for column in columns):
+        if all(len(np.unique(own)) == len(own) for own in fingerprints_of(columns, modulus)):
             break
     return modulus
+
+
+def fingerprints_of(columns: Sequence[Sequence[bytes]], modulus: int) -> list[np.ndarray]:
+    """Give the fingerprints of the strings of each column, int64, by one operation for all columns."""
+    together = fingerprints([text for own in columns for text in own], modulus).numpy()
+    return np.split(together, np.cumsum([len(own) for own in columns])[:-1])
 
 
 def fingerprints(texts: tf.Tensor | Sequence[bytes], modulus: int) -> tf.Tensor:
@@ -67,4 +79,4 @@ def fingerprints(texts: tf.Tensor | Sequence[bytes], modulus: int) -> tf.Tensor:
 
     Fingerprints stand for their strings: one unknown string in 10**13 has that of one of 100,000 known ones.
     """
-    return tf.strings.to_hash_bucket_fast(texts, modulus)
+    return tf.strings.to_hash_bucket_fast(tf.convert_to_tensor(texts, tf.string), modulus)

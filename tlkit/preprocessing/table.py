@@ -14,7 +14,8 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, did_you_mean
 from tlkit.preprocessing import frames
 from tlkit.preprocessing.columns import MISSING_INTEGER, Code, Column, column_from_dict, column_to_dict
-from tlkit.preprocessing.table_ops import encoder
+from tlkit.preprocessing.number_forms import NumberForm
+from tlkit.preprocessing.table_ops import Group, encoder, groups_of
 
 MISSING_STRINGS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
 
@@ -38,6 +39,9 @@ class TablePreprocessing:
     Args:
         columns: the columns, in the order of their outputs; names and arguments differ.
         missing: strings that stand for no value; the empty string does in any case.
+        forms: column of the table -> how its numbers are written in files. Readers of files use it, the graph does not.
+            None where the preprocessing was fitted by release 0.1.0: numbers are plain ones then, and `missing` is all
+            that stands for no value.
 
     Raises:
         ConfigError: there is no column, two share a name or an argument, or a value is among `missing`.
@@ -45,6 +49,7 @@ class TablePreprocessing:
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...] = MISSING_STRINGS
+    forms: Mapping[str, NumberForm] | None = None
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
     # What a client sends for a value that it does not have.
@@ -60,12 +65,13 @@ class TablePreprocessing:
         blank = frames.ASCII_SPACE
         absent = {text.strip(blank) for text in ("", *self.missing)}
         for column in self.columns:
-            bad = [value for value in getattr(column, "values", ()) if value.strip(blank) != value or value in absent]
+            gone = absent | {text.strip(blank) for text in getattr(column, "missing", ())}
+            bad = [value for value in getattr(column, "values", ()) if value.strip(blank) != value or value in gone]
             if bad:
                 raise ConfigError(
                     f"a value of column {column.name!r} can never be met",
                     received=bad[0],
-                    allowed=f"no white space at the ends, none of {sorted(absent)}",
+                    allowed=f"no white space at the ends, none of {sorted(gone)}",
                 )
 
     # What comes out
@@ -131,7 +137,7 @@ class TablePreprocessing:
         names = [column.argument for column in self.columns]
         specs = [tf.TensorSpec([None], column.dtype) for column in self.columns]
         with tf.init_scope():  # its constants must lie outside of any graph
-            encode = encoder(self.columns, self.missing)
+            encode = encoder(self.columns, self._groups)
 
             def table(*tensors: tf.Tensor) -> tf.Tensor:
                 return tf.ensure_shape(encode(dict(zip(names, tensors, strict=True))), [None, self.width])
@@ -200,24 +206,37 @@ class TablePreprocessing:
         """
         self.check_frame(frame)
         encoded = np.empty([len(frame), self.width], np.float32)
-        code, number = 0, len(self.codes)
-        for column, alone in zip(self.columns, self._alone, strict=True):
-            codes, numbers = len(alone.codes), len(alone.numbers)
-            places = [*range(code, code + codes), *range(number, number + numbers)]
-            frames.encode_column(alone, column, frame[column.name], encoded, places, chunk)
-            code, number = code + codes, number + numbers
+        for group in self._groups:
+            places = [self._places[column.name] for column in group.columns]
+            frames.encode_group(group, frame, encoded, places, chunk)
         return encoded
 
     @cached_property
-    def _alone(self) -> list[TablePreprocessing]:
+    def _groups(self) -> list[Group]:
         # Kept: a file that is read in pieces must not make new graphs for each of them.
-        return [TablePreprocessing((column,), self.missing) for column in self.columns]
+        with tf.init_scope():  # their constants must lie outside of any graph
+            return groups_of(self.columns, self.missing)
+
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """For each column the places of its codes and then of its numbers in an encoded row."""
+        found = {}
+        code, number = 0, len(self.codes)
+        for column in self.columns:
+            codes, numbers = len(column.codes), len(column.numbers)
+            found[column.name] = [*range(code, code + codes), *range(number, number + numbers)]
+            code, number = code + codes, number + numbers
+        return found
 
     # As plain values
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain values, fit for JSON."""
-        return {"columns": [column_to_dict(column) for column in self.columns], "missing": list(self.missing)}
+        plain: dict[str, Any] = {"columns": [column_to_dict(column) for column in self.columns]}
+        plain["missing"] = list(self.missing)
+        if self.forms is not None:
+            plain["forms"] = {name: form.to_dict() for name, form in self.forms.items()}
+        return plain
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TablePreprocessing:
@@ -226,17 +245,23 @@ class TablePreprocessing:
         Raises:
             ConfigError: the values are not those of a `TablePreprocessing`.
         """
-        if set(values) != {"columns", "missing"}:
+        if set(values) - {"forms"} != {"columns", "missing"}:
             raise ConfigError("no preprocessing of a table", received=sorted(values), allowed=("columns", "missing"))
-        return cls(tuple(map(column_from_dict, values["columns"])), tuple(values["missing"]))
+        forms = values.get("forms")
+        return cls(
+            tuple(map(column_from_dict, values["columns"])),
+            tuple(values["missing"]),
+            None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
+        )
 
 
 def _different(names: list[str]) -> list[str]:
-    found: list[str] = []
+    found: dict[str, None] = {}
+    given = set(names)
     for name in names:
         number, tried = 1, name
-        while tried in found or (number > 1 and tried in names):
+        while tried in found or (number > 1 and tried in given):
             number += 1
             tried = f"{name} ({number})"
-        found.append(tried)
-    return found
+        found[tried] = None
+    return list(found)

@@ -1,12 +1,15 @@
 """Columns of a table -> rows of numbers: the TensorFlow operations under `TablePreprocessing`.
 
 Columns of one kind go through each operation together, so that a request of ten columns costs hardly more than one of
-two.
+two, and a table of thousands is traced once for each kind of column. Every kind has two ways in, which share their
+operations: `graph` takes all rows of all its columns, `flat` takes any values with the number of the column of each.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +25,7 @@ from tlkit.preprocessing.columns import (
     Date,
 )
 from tlkit.preprocessing.dates import read_dates
-from tlkit.preprocessing.lookup import Lookup, distinct_modulus, fingerprints
+from tlkit.preprocessing.lookup import Lookup, distinct_modulus, fingerprints, fingerprints_of
 
 FARTHEST = 1e6  # scaled numbers end here: 1e38 in a column of small numbers must not make the answer NaN
 HIGHEST_SCORE = 5.199337582605575  # normal scores end where those of scikit-learn's QuantileTransformer do
@@ -33,42 +36,73 @@ Tensors = Mapping[str, tf.Tensor]
 Encoder = Callable[[Tensors], tf.Tensor]
 
 
-def encoder(columns: Sequence[Column], missing: Sequence[str]) -> Encoder:
-    """Make the function that encodes rows; call it outside of any graph, for it makes constants.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Columns of one kind, and the two functions that encode them.
+
+    Attributes:
+        columns: of the kind; their numbers are their places here.
+        outputs: the column and the name of each output, in the order in which `graph` gives them.
+        rows: for each column the rows of what `flat` gives, in the order of the column's codes and then its numbers.
+        graph: columns by argument, [B] each -> float32 [outputs, B].
+        flat: of measures: float64 [columns, B] -> float32 [outputs, B]. Of all others: values [N] and the number of
+            the column of each, int32 [N] -> float32 [parts, N]; traced once.
+    """
+
+    columns: Sequence[Any]
+    outputs: Sequence[tuple[str, str]]
+    rows: Sequence[Sequence[int]]
+    graph: Encoder
+    flat: Any
+
+    @property
+    def is_measures(self) -> bool:
+        """Whether `flat` takes all rows of all columns."""
+        return isinstance(self.columns[0], Continuous)
+
+
+def groups_of(columns: Sequence[Column], missing: Sequence[str]) -> list[Group]:
+    """Put columns of one kind together; call it outside of any graph, for it makes constants.
 
     Args:
         columns: the columns.
         missing: strings that stand for no value.
-
-    Returns:
-        A function from the columns by argument, [B] each, to float32 [B, D]: the codes of all columns, then the
-        numbers of all columns.
     """
     absent = sorted({as_bytes(text).strip() for text in ("", *missing)})
     texts = [c for c in columns if isinstance(c, Categorical) and c.dtype == "string"]
     integers = [c for c in columns if isinstance(c, Categorical) and c.dtype == "int64"]
     measures = [c for c in columns if isinstance(c, Continuous)]
     dates = [c for c in columns if isinstance(c, Date)]
-    parts: list[Encoder] = []  # each gives float32 [rows, B]
-    names: list[tuple[str, str]] = []  # column and output of each row
+    found = []
+    if texts:
+        found.append(_texts(texts, absent))
+    if integers:
+        found.append(_integers(integers))
+    if measures:
+        found.append(_measures(measures))
+    if dates:
+        found.append(_dates(dates))
+    return found
 
-    def add(group: Sequence[Column], part: Callable[[], Encoder], outputs: Sequence[tuple[str, str]]) -> None:
-        if group:
-            parts.append(part())
-            names.extend(outputs)
 
-    add(texts, lambda: _texts(texts, absent), [(c.name, c.codes[0].name) for c in texts])
-    add(integers, lambda: _integers(integers), [(c.name, c.codes[0].name) for c in integers])
-    flagged = [(c.name, c.numbers[1]) for c in measures if c.flag]
-    add(measures, lambda: _measures(measures), [(c.name, c.numbers[0]) for c in measures] + flagged)
-    named = [[(c.name, code.name) for code in c.codes] + [(c.name, n) for n in c.numbers] for c in dates]
-    add(dates, lambda: _dates(dates), [pair for pairs in named for pair in pairs])
+def encoder(columns: Sequence[Column], groups: Sequence[Group]) -> Encoder:
+    """Make the function that encodes rows.
+
+    Args:
+        columns: the columns.
+        groups: what `groups_of` makes of them.
+
+    Returns:
+        A function from the columns by argument, [B] each, to float32 [B, D]: the codes of all columns, then the
+        numbers of all columns.
+    """
+    places = {output: place for place, output in enumerate(output for group in groups for output in group.outputs)}
     wanted = [(c.name, code.name) for c in columns for code in c.codes]
     wanted += [(c.name, number) for c in columns for number in c.numbers]
-    order = [names.index(output) for output in wanted]
+    order = [places[output] for output in wanted]
 
     def encode(tensors: Tensors) -> tf.Tensor:
-        together = tf.concat([part(tensors) for part in parts], axis=0)
+        together = tf.concat([group.graph(tensors) for group in groups], axis=0)
         return tf.transpose(together if order == sorted(order) else tf.gather(together, order))
 
     return encode
@@ -82,32 +116,59 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _texts(columns: Sequence[Categorical], absent: Sequence[bytes]) -> Encoder:
-    values = [list(map(as_bytes, c.values)) for c in columns]
-    modulus = distinct_modulus([[*known, *absent] for known in values])
-    lookup = Lookup([_codes(fingerprints([*absent, *known], modulus).numpy(), len(absent)) for known in values])
+def _traced(function: Callable[..., tf.Tensor], *specs: tf.TensorSpec) -> Any:
+    return tf.function(function, input_signature=list(specs), autograph=False)
 
-    def part(tensors: Tensors) -> tf.Tensor:
+
+def _values_of(dtype: str) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+    return tf.TensorSpec([None], dtype), tf.TensorSpec([None], tf.int32)
+
+
+def _texts(columns: Sequence[Categorical], absent: Sequence[bytes]) -> Group:
+    values = [list(map(as_bytes, c.values)) for c in columns]
+    gone = [sorted({*absent, *(as_bytes(text).strip() for text in c.missing)}) for c in columns]
+    together = [[*own, *known] for own, known in zip(gone, values, strict=True)]
+    modulus = distinct_modulus(together)
+    found = fingerprints_of(together, modulus)
+    lookup = Lookup([_codes(keys, len(own)) for keys, own in zip(found, gone, strict=True)])
+
+    def graph(tensors: Tensors) -> tf.Tensor:
         # Column by column up to here: to put strings together costs more than to look them up.
         stripped = [tf.strings.strip(tensors[c.argument]) for c in columns]
         codes = lookup(tf.stack([fingerprints(texts, modulus) for texts in stripped]))
         return _with_buckets(columns, stripped, codes)
 
-    return part
+    def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
+        stripped = tf.strings.strip(texts)
+        codes = lookup.flat(fingerprints(stripped, modulus), of_column)
+        return _with_own_buckets(columns, stripped, of_column, codes)
+
+    return _of_codes(columns, graph, _traced(flat, *_values_of("string")))
 
 
-def _integers(columns: Sequence[Categorical]) -> Encoder:
+def _integers(columns: Sequence[Categorical]) -> Group:
     lookup = Lookup([_codes([MISSING_INTEGER, *map(int, c.values)], 1) for c in columns])
 
-    def part(tensors: Tensors) -> tf.Tensor:
+    def graph(tensors: Tensors) -> tf.Tensor:
         values = [tensors[c.argument] for c in columns]
         return _with_buckets(columns, values, lookup(tf.stack(values)))
 
-    return part
+    def flat(values: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
+        return _with_own_buckets(columns, values, of_column, lookup.flat(values, of_column))
+
+    return _of_codes(columns, graph, _traced(flat, *_values_of("int64")))
+
+
+def _of_codes(columns: Sequence[Categorical], graph: Encoder, flat: Any) -> Group:
+    return Group(columns, [(c.name, c.codes[0].name) for c in columns], [(0,)] * len(columns), graph, flat)
 
 
 def _codes(values: Iterable[int], absent: int) -> dict[int, int]:
     return {int(value): max(FIRST + place - absent, MISSING) for place, value in enumerate(values)}
+
+
+def _as_texts(values: tf.Tensor) -> tf.Tensor:
+    return values if values.dtype == tf.string else tf.strings.as_string(values)
 
 
 def _with_buckets(columns: Sequence[Categorical], values: Sequence[tf.Tensor], codes: tf.Tensor) -> tf.Tensor:
@@ -115,14 +176,24 @@ def _with_buckets(columns: Sequence[Categorical], values: Sequence[tf.Tensor], c
         rows = tf.unstack(codes)
         for number, column in enumerate(columns):
             if column.hash_buckets:
-                texts = values[number] if column.dtype == "string" else tf.strings.as_string(values[number])
-                bucket = FIRST + tf.cast(fingerprints(texts, column.hash_buckets), tf.int32)
+                bucket = FIRST + tf.cast(fingerprints(_as_texts(values[number]), column.hash_buckets), tf.int32)
                 rows[number] = tf.where(rows[number] == MISSING, MISSING, bucket)
         codes = tf.stack(rows)
     return tf.cast(codes, tf.float32)
 
 
-def _measures(columns: Sequence[Continuous]) -> Encoder:
+def _with_own_buckets(
+    columns: Sequence[Categorical], values: tf.Tensor, of_column: tf.Tensor, codes: tf.Tensor
+) -> tf.Tensor:
+    buckets = np.array([c.hash_buckets for c in columns], np.int32)
+    for count in np.unique(buckets[buckets > 0]).tolist():
+        bucket = FIRST + tf.cast(fingerprints(_as_texts(values), count), tf.int32)
+        is_hashed = (tf.gather(buckets, of_column) == count) & (codes != MISSING)
+        codes = tf.where(is_hashed, bucket, codes)
+    return tf.cast(codes, tf.float32)[None]
+
+
+def _measures(columns: Sequence[Continuous]) -> Group:
     def of_each(name: str, chosen: Sequence[Continuous]) -> np.ndarray:
         return np.array([[getattr(c, name)] for c in chosen], np.float64)
 
@@ -133,11 +204,10 @@ def _measures(columns: Sequence[Continuous]) -> Encoder:
     back = np.argsort(np.concatenate([linear, ranked]))
     scores = _scores([c.quantiles for c in columns if c.quantiles]) if len(ranked) else None
 
-    def part(tensors: Tensors) -> tf.Tensor:
-        values = tf.stack([tensors[c.argument] for c in columns])
+    def encoded(values: tf.Tensor) -> tf.Tensor:
         given = tf.math.is_finite(values)
         # In float64: 1.7e9 minus its center keeps what digits it has, and 1e38 divided by 1e-3 is still a number.
-        exact = tf.where(given, tf.cast(values, tf.float64), median)
+        exact = tf.where(given, values, median)
         numbers = tf.clip_by_value((exact - center) / scale, -FARTHEST, FARTHEST)
         if scores:
             both = [tf.gather(numbers, linear), scores(tf.gather(exact, ranked))]
@@ -147,7 +217,13 @@ def _measures(columns: Sequence[Continuous]) -> Encoder:
             return numbers
         return tf.concat([numbers, tf.cast(~tf.gather(given, flagged), tf.float32)], axis=0)
 
-    return part
+    def graph(tensors: Tensors) -> tf.Tensor:
+        return encoded(tf.cast(tf.stack([tensors[c.argument] for c in columns]), tf.float64))
+
+    outputs = [(c.name, c.numbers[0]) for c in columns] + [(c.name, c.numbers[1]) for c in columns if c.flag]
+    flags = {int(number): len(columns) + place for place, number in enumerate(flagged)}
+    rows = [(number, *([flags[number]] if number in flags else [])) for number in range(len(columns))]
+    return Group(columns, outputs, rows, graph, _traced(encoded, tf.TensorSpec([len(columns), None], tf.float64)))
 
 
 def _scores(quantiles: Sequence[tuple[float, ...]]) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -189,32 +265,28 @@ def _scores(quantiles: Sequence[tuple[float, ...]]) -> Callable[[tf.Tensor], tf.
     return score
 
 
-def _dates(columns: Sequence[Date]) -> Encoder:
-    """Make the function from ISO strings to codes and numbers, column after column."""
+def _dates(columns: Sequence[Date]) -> Group:
+    """Make what reads ISO strings as codes and numbers."""
     parts = sorted({part for c in columns for part in (*c.code_parts, *c.number_parts)} - {"year", "elapsed"})
     years = np.zeros([len(columns), _YEARS], np.int32)
     for number, column in enumerate(columns):
         years[number, list(column.years)] = FIRST + np.arange(len(column.years))
     year_codes = tf.constant(years.ravel())
-    center, scale = (
-        np.array([[getattr(c, f"elapsed_{name}")] for c in columns], np.float64) for name in ("center", "scale")
+    center, scale, first, last = (
+        np.array([getattr(c, name) for c in columns], np.float64)
+        for name in ("elapsed_center", "elapsed_scale", "first_day", "last_day")
     )
-    first, last = (np.array([[getattr(c, name)] for c in columns], np.float64) for name in ("first_day", "last_day"))
-    rows = ["year", "elapsed", *parts]
-    order = [
-        rows.index(part) * len(columns) + number
-        for number, c in enumerate(columns)
-        for part in (*c.code_parts, *c.number_parts)
-    ]
-    empty = [float(MISSING) if part == "year" or part in CODE_PARTS else 0.0 for part in rows]
+    names = ["year", "elapsed", *parts]
+    rows = [[names.index(part) for part in (*c.code_parts, *c.number_parts)] for c in columns]
+    order = [row * len(columns) + number for number, own in enumerate(rows) for row in own]
+    empty = [float(MISSING) if part == "year" or part in CODE_PARTS else 0.0 for part in names]
 
-    def part(tensors: Tensors) -> tf.Tensor:
-        dates = read_dates(tf.strings.strip(tf.concat([tensors[c.argument] for c in columns], axis=0)))
-        shape = [len(columns), tf.size(dates.year) // len(columns)]
-        of_column = tf.reshape(tf.range(len(columns))[:, None] * _YEARS + tf.reshape(dates.year, shape), [-1])
-        days = tf.clip_by_value(tf.cast(tf.reshape(dates.days, shape), tf.float64), first, last)
-        elapsed = (days - center) / scale
-        found = [tf.gather(year_codes, of_column), tf.reshape(elapsed, [-1])]
+    def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
+        dates = read_dates(tf.strings.strip(texts))
+        days = tf.cast(dates.days, tf.float64)
+        days = tf.clip_by_value(days, tf.gather(first, of_column), tf.gather(last, of_column))
+        elapsed = (days - tf.gather(center, of_column)) / tf.gather(scale, of_column)
+        found = [tf.gather(year_codes, of_column * _YEARS + dates.year), elapsed]
         for name in parts:
             value = dates.part(name)
             if name in CODE_PARTS:
@@ -222,9 +294,14 @@ def _dates(columns: Sequence[Date]) -> Encoder:
             elif name == "day_of_year":
                 value = (tf.cast(value, tf.float32) - MIDDLE_DAY) / SPREAD_OF_DAYS
             found.append(value)
-        stacked = tf.where(
-            dates.valid, tf.stack([tf.cast(row, tf.float32) for row in found]), tf.constant(empty)[:, None]
-        )
-        return tf.gather(tf.reshape(stacked, [len(rows) * len(columns), -1]), order)
+        stacked = tf.stack([tf.cast(row, tf.float32) for row in found])
+        return tf.where(dates.valid, stacked, tf.constant(empty)[:, None])
 
-    return part
+    def graph(tensors: Tensors) -> tf.Tensor:
+        texts = tf.stack([tensors[c.argument] for c in columns])
+        of_column = tf.broadcast_to(tf.range(len(columns))[:, None], tf.shape(texts))
+        found = flat(tf.reshape(texts, [-1]), tf.reshape(of_column, [-1]))
+        return tf.gather(tf.reshape(found, [len(names) * len(columns), -1]), order)
+
+    outputs = [(c.name, name) for c in columns for name in (*(code.name for code in c.codes), *c.numbers)]
+    return Group(columns, outputs, rows, graph, _traced(flat, *_values_of("string")))

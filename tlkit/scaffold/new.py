@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import ProjectError, did_you_mean
+from tlkit.scaffold.origin import AUTO, requirement_for
 
+#: The answer that says what requirements.txt installs.
+REQUIREMENT = "tlkit_requirement"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -112,25 +115,34 @@ def new_project(
         The project's folder.
 
     Raises:
-        ProjectError: the target is not empty, an answer is unknown or unusable, or the template is broken.
+        ProjectError: the target is not empty or cannot be written, an answer is unknown or unusable, or the template is
+            broken.
     """
     chosen = get_template(template) if isinstance(template, str) else template
-    target = Path(target).absolute()
-    check_target(target)
+    check_target(Path(target))
+    given, target = target, Path(target).absolute()
     answers = {"project_name": target.resolve().name, **answers}
+    if answers.get(REQUIREMENT, AUTO) == AUTO and REQUIREMENT in chosen.questions:
+        answers[REQUIREMENT] = requirement_for(target)
     chosen.check(answers)
     place = next(parent for parent in target.parents if parent.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".tlkit-new-", dir=place) as workshop:
-        baked = _bake(chosen, Path(workshop), answers)
-        if finish is not None:
-            finish(baked)
-        check_target(target)
-        if target.is_dir():  # an empty folder that the user made, perhaps the one they stand in
-            for item in baked.iterdir():
-                shutil.move(item, target / item.name)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            baked.rename(target)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".tlkit-new-", dir=place) as workshop:
+            baked = _bake(chosen, Path(workshop), answers)
+            if finish is not None:
+                finish(baked)
+            check_target(target)
+            if target.is_dir():  # an empty folder that the user made, perhaps the one they stand in
+                for item in baked.iterdir():
+                    shutil.move(item, target / item.name)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                baked.rename(target)
+    except OSError as error:
+        raise ProjectError(
+            f"the project {given} cannot be written: {place}: {error.strerror or error}",
+            fix="choose a folder that you may write to and that has room",
+        ) from error
     return target
 
 

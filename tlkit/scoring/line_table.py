@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tlkit.data import frame_files
-from tlkit.data.table_rows import check_header, undecodable_byte
+from tlkit.data.table_rows import check_header, no_character, unusable
 from tlkit.data.text_files import MAX_FIELD_BYTES, check_encoding, check_is_text
 from tlkit.errors import DataError
 from tlkit.scoring.items import Item, Shard, cut
@@ -144,7 +144,7 @@ class LineTable:
             place = f"{self.origin or self.path} {'row' if self.delimiter else 'line'} {before + 1}"
             fields, problem = self._fields(record)
             if not problem:
-                problem = _unusable(fields, self.encoding)
+                problem = unusable(fields, self.encoding)
             content = None
             if self.column and not problem:
                 content = fields.get(self.column)
@@ -215,7 +215,7 @@ class LineTable:
                     raise DataError("the table is empty", received=str(self.path)) from None
                 except csv.Error as error:
                     raise DataError(f"the header of {self.path} cannot be read: {error}") from error
-            if broken := _broken("".join(fields), self.encoding):
+            if broken := no_character("".join(fields), self.encoding):
                 raise DataError(
                     f"the header of {self.path} holds {broken}", fix="name the encoding of the file with --encoding"
                 )
@@ -269,42 +269,6 @@ def _long_fields() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
-
-
-def _unusable(fields: dict[str, Any], encoding: str) -> str:
-    """Say why texts cannot be used, or nothing."""
-    for name, value in fields.items():
-        if isinstance(value, str) and "\0" in value:
-            return f"column {name!r} holds NUL bytes"
-        if broken := _broken(name, encoding):
-            return f"the name of a column holds {broken}"
-        texts = (value,) if isinstance(value, str) else _texts(value)
-        if broken := next(filter(None, (_broken(text, encoding) for text in texts)), ""):
-            return f"column {name!r} holds {broken}"
-    return ""
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Give all texts of a JSON value."""
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            left += [*one, *one.values()]
-        elif isinstance(one, list):
-            left += one
-
-
-def _broken(text: str, encoding: str) -> str:
-    """Say what of a text is no character, or nothing."""
-    try:
-        text.isascii() or text.encode("utf-8")
-    except UnicodeEncodeError:
-        byte = undecodable_byte(text)
-        return "half of a surrogate pair" if byte is None else f"a byte that is not {encoding}: 0x{byte:02x}"
-    return ""
 
 
 @contextlib.contextmanager

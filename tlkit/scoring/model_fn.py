@@ -91,6 +91,8 @@ class ScoreShard(beam.DoFn):
                 if not reason:
                     try:
                         out.write({**item.fields, **scored.answer}, item.place)
+                        if scored.damage:
+                            out.note_damage(item, scored.damage)
                         continue
                     except DataError as error:  # such as a tab, which a .tsv cannot hold
                         reason = str(error)

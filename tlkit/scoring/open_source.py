@@ -7,10 +7,11 @@ from pathlib import Path
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError, did_you_mean
 from tlkit.export.manifest import Manifest
+from tlkit.image_files.formats import ACCEPTED
 from tlkit.scoring.items import Source
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
-from tlkit.scoring.photo_folder import SUFFIXES, PhotoFolder
+from tlkit.scoring.photo_folder import PhotoFolder
 
 _LINES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".ndjson")
 
@@ -77,5 +78,5 @@ def open_source(
 def nothing_in(path: Path, content: str) -> DataError:
     """Make the error that an input holds no item."""
     if content == "image":
-        return DataError("there is no photo in the folder", received=str(path), allowed=SUFFIXES)
+        return DataError("there is no photo in the folder", received=str(path), allowed=ACCEPTED)
     return DataError("the table has no rows" if content == "row" else "there are no texts", received=str(path))

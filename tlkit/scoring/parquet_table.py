@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.data.table_rows import check_header
+from tlkit.data.table_stream import rows_of_batch
 from tlkit.errors import DataError
 from tlkit.scoring.items import Item, Shard, cut
 
@@ -87,7 +88,7 @@ class ParquetTable:
                 wanted = batch.slice(max(shard.row - at, 0), max(end - max(at, shard.row), 0))
                 first = max(at, shard.row)
                 at += batch.num_rows
-                for row, (fields, problem) in enumerate(_rows_of(wanted), first):
+                for row, (fields, problem) in enumerate(rows_of_batch(wanted), first):
                     yield self._item(shard.begin + row - shard.row, row, fields, problem)
                 if at >= end:
                     return
@@ -99,23 +100,6 @@ class ParquetTable:
             if not isinstance(content, str):
                 problem = f"column {self.column!r} holds no text"
         return Item(number, place, None if problem else content, fields, problem)
-
-
-def _rows_of(batch: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Give the values of each row, and what is wrong with it: Arrow does not check that texts are UTF-8."""
-    try:
-        yield from ((fields, "") for fields in batch.to_pylist())
-        return
-    except UnicodeDecodeError:
-        pass
-    for row in range(batch.num_rows):
-        fields, problem = {}, ""
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                fields[name] = column[row].as_py()
-            except UnicodeDecodeError as error:
-                problem = f"column {name!r} holds a byte that is not utf-8: 0x{error.object[error.start]:02x}"
-        yield fields, problem
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from tlkit.scoring.answer_columns import AnswerColumns
 from tlkit.scoring.items import Source, readable
 from tlkit.scoring.open_source import nothing_in, open_source
 from tlkit.scoring.plan import Plan
-from tlkit.scoring.shard_writer import ShardReport
+from tlkit.scoring.shard_writer import DAMAGED_NAMED, ShardReport
 from tlkit.scoring.shards import SUMMARY_NAME, ShardStore
 
 SHARD_ITEMS = {"image": 512, "text": 4096, "row": 32_768}
@@ -103,8 +103,10 @@ def run_scoring(
 
     Returns:
         The summary: output, errors (None where no item failed), items, scored, failed, reused (items of shards that an
-        earlier run had finished), shards (for each its number, read, scored, failed, seconds and whether it is
-        reused), beam (Beam's own counts of this run), seconds, items_per_second (of this run), runner and model.
+        earlier run had finished), damaged (scored items that decode although they are damaged) and damaged_items (the
+        first of them), entries (of a folder: found, used, and left out by reason), shards (for each its number, read,
+        scored, failed, seconds and whether it is reused), beam (Beam's own counts of this run), seconds,
+        items_per_second (of this run), runner and model.
 
     Raises:
         ConfigError: an option is not usable, the output exists, or an unfinished run had other settings.
@@ -179,6 +181,9 @@ def run_scoring(
             "reused": reused,
             "seconds": round(seconds, 3),
             "items_per_second": round(fresh / seconds, 1) if fresh else None,
+            "damaged": sum(report.damaged for report in reports),
+            "damaged_items": [item for report in reports for item in report.damaged_items][:DAMAGED_NAMED],
+            "entries": getattr(source, "counts", None),
             "beam": counts,
             "shards": [
                 {
@@ -208,6 +213,8 @@ def _check_output(options: Options) -> None:
         raise ConfigError("--shards and --shard-size do not go together", fix="leave out one of them")
     if options.input.exists() and out.exists() and out.samefile(options.input):
         raise ConfigError("the output is the input", received=str(out), fix="write another one")
+    if options.input.exists() and options.errors.exists() and options.errors.samefile(options.input):
+        raise ConfigError(f"{options.errors} is where failures of {out} are listed", fix="name another output")
     if options.is_folder:
         if out.is_file():
             raise ConfigError(f"{out} is a file", allowed=f"a folder, or a file with {', '.join(SUFFIXES)}")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from tlkit.errors import DataError
 from tlkit.export.predictor import SavedModelPredictor
+from tlkit.image_files.damaged import find_damaged
+from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.row_chunks import Chunk, typed
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.scoring.answer_columns import AnswerColumns
@@ -20,15 +21,18 @@ from tlkit.scoring.items import Item
 BATCHES = {"image": 32, "text": 32, "row": 4096}  # items that are run together, as `tlkit predict` does
 _TEXT_BATCHES = 8  # that are read at once: the predictor runs texts of similar length together
 _CHARACTERS = 4_000_000  # of texts that are in memory at once
-_SINGLY = 32  # a failed batch of more items is halved first
 
 
 class Scored(NamedTuple):
-    """An item and what became of it: the columns of its answer, or the reason why there is none."""
+    """An item and what became of it: the columns of its answer, or the reason why there is none.
+
+    `damage` says what is wrong with an image that was decoded although it is damaged.
+    """
 
     item: Item
     answer: dict[str, Any]
     reason: str
+    damage: str = ""
 
 
 class Scorer:
@@ -67,10 +71,14 @@ class Scorer:
             items: any number; a few batches are held at once.
         """
         for chunk in self._chunks(items):
-            answers = iter(self._attempt([item for item in chunk if not item.problem]))
-            for item in chunk:
-                answer = item.problem or next(answers)
-                yield Scored(item, {}, answer) if isinstance(answer, str) else Scored(item, answer, "")
+            results = iter(predict_each([item for item in chunk if not item.problem], self._run))
+            scored = [(item, Refusal(item.problem) if item.problem else next(results)) for item in chunk]
+            damaged = self._damaged([item for item, result in scored if not isinstance(result, Refusal)])
+            for item, result in scored:
+                if isinstance(result, Refusal):
+                    yield Scored(item, {}, result.reason)
+                else:
+                    yield Scored(item, result, "", damaged.get(item.number, ""))
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         if self._content != "text":
@@ -88,36 +96,29 @@ class Scorer:
         if chunk:
             yield chunk
 
-    def _attempt(self, items: Sequence[Item]) -> list[dict[str, Any] | str]:
-        """Answer items; those that cannot be answered get a reason."""
-        if not items:
-            return []
-        try:
-            return [*self._run(items)]
-        except (DataError, tf.errors.OpError) as error:
-            if len(items) == 1:
-                return [_reason(error)]
-        if len(items) <= _SINGLY:
-            return [answer for item in items for answer in self._attempt([item])]
-        middle = len(items) // 2
-        return self._attempt(items[:middle]) + self._attempt(items[middle:])
+    def _damaged(self, items: Sequence[Item]) -> dict[int, str]:
+        """Find images that were decoded although they are damaged: number of the item -> what is wrong."""
+        if self._content != "image":
+            return {}
+        found = find_damaged([Path(item.content).read_bytes() for item in items], max_pixels=sys.maxsize)
+        return {items[place].number: problem for place, problem in found.items()}
 
-    def _run(self, items: Sequence[Item]) -> list[dict[str, Any]]:
+    def _run(self, items: Sequence[Item]) -> list[dict[str, Any] | Refusal]:
         if self._table is None:
             answers = self._predictor.predict([item.content for item in items])
             return [_finite(self._columns.of_classes(answer), answer["scores"]) for answer in answers]
+        problems: dict[int, str] = {}
         chunk = Chunk([item.fields for item in items], [item.place for item in items])
-        frame = typed(chunk, self._table.columns, self._table.missing)
-        numbers = self._predictor.predict_frame(frame, rows_at_once=len(items))[self._answers]
-        return [_finite(row, values) for row, values in zip(self._columns.of_rows(numbers), numbers, strict=True)]
+        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms, problems)
+        good = [number for number in range(len(items)) if number not in problems]
+        results: dict[int, Any] = {number: Refusal(reason) for number, reason in problems.items()}
+        if good:
+            part = frame.iloc[good].reset_index(drop=True)
+            numbers = self._predictor.predict_frame(part, rows_at_once=len(items))[self._answers]
+            answered = zip(self._columns.of_rows(numbers), numbers, strict=True)
+            results |= zip(good, (_finite(row, values) for row, values in answered), strict=True)
+        return [results[number] for number in range(len(items))]
 
 
-def _finite(answer: dict[str, Any], numbers: Any) -> dict[str, Any]:
-    if not np.isfinite(numbers).all():
-        raise DataError("the export's answer is not finite")
-    return answer
-
-
-def _reason(error: Exception) -> str:
-    lines = str(getattr(error, "message", None) or error).splitlines() or [type(error).__name__]
-    return lines[0][:500]
+def _finite(answer: dict[str, Any], numbers: Any) -> dict[str, Any] | Refusal:
+    return answer if np.isfinite(numbers).all() else Refusal(NOT_FINITE)

@@ -8,14 +8,16 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import DataError
 from tlkit.predicting.bad_items import BadItem
 from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
-from tlkit.scoring.items import Item, Shard
+from tlkit.scoring.items import Item, Shard, readable
+
+DAMAGED_NAMED = 20  # damaged items, in a report
 
 
 class ShardReport(NamedTuple):
@@ -27,6 +29,8 @@ class ShardReport(NamedTuple):
         read, scored, failed: items.
         data, errors: sha256 of the two files; `errors` is empty where nothing failed.
         seconds: that it took, wall clock.
+        damaged: scored items that decode although they are damaged.
+        damaged_items: the first of them, each with what is wrong.
     """
 
     plan: str
@@ -37,6 +41,8 @@ class ShardReport(NamedTuple):
     data: str
     errors: str
     seconds: float
+    damaged: int = 0
+    damaged_items: Sequence[str] = ()
 
 
 class ShardFiles(NamedTuple):
@@ -69,7 +75,8 @@ class ShardWriter:
         # Beam may run a shard twice, at once and on different machines.
         self._mark = f".tmp-{os.uname().nodename}-{os.getpid()}-{threading.get_ident()}-"
         self._began = time.monotonic()
-        self.scored = self.failed = 0
+        self.scored = self.failed = self.damaged = 0
+        self._damaged_items: list[str] = []
         self._schema = schema
         self._stack = contextlib.ExitStack()
         self._errors: TableWriter | None = None
@@ -91,6 +98,12 @@ class ShardWriter:
         """
         self._data.write(fields, place)
         self.scored += 1
+
+    def note_damage(self, item: Item, damage: str) -> None:
+        """Count an item that was scored and is damaged."""
+        self.damaged += 1
+        if len(self._damaged_items) < DAMAGED_NAMED:
+            self._damaged_items.append(readable(f"{item.place} ({damage})"))
 
     def fail(self, item: Item, reason: str) -> dict[str, Any]:
         """Note an item that was not; returns what was written, a `BadItem` as a dictionary."""
@@ -124,6 +137,8 @@ class ShardWriter:
             _sha256(self._aside(self._files.data)),
             _sha256(self._aside(self._files.errors)),
             round(time.monotonic() - self._began, 3),
+            self.damaged,
+            self._damaged_items,
         )
         self._aside(self._files.report).write_text(json.dumps(report._asdict()) + "\n", encoding="utf-8")
         if not self.failed:

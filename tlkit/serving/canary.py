@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlkit.errors import TlkitError
-from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo, is_version_name, resolve_export
+from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo, resolve_export, version_number
 from tlkit.export.verify import CheckResult
 from tlkit.export.verify_answers import Answers, CheckError, Facts, Fed, apart
 from tlkit.serving import protos
@@ -71,7 +71,7 @@ def verify_server(
     """
     folder = resolve_export(export).resolve()
     manifest = Manifest.read(folder)
-    version = int(folder.name) if is_version_name(folder.name) else None
+    version = version_number(folder.name)
     name = name or manifest.model_name
     with (
         ServingClient(url, name, timeout=timeout, manifest=manifest, **options) as any_version,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tlkit.export.manifest import TensorInfo
+from tlkit.export.short_floats import short_float
 from tlkit.serving.tensor_proto import TensorError, dtype_name
 from tlkit.serving.transport import ClassScore
 
@@ -147,7 +148,7 @@ def values_from_json(results: Any) -> np.ndarray:
 def _class_score(label: Any, score: Any) -> ClassScore:
     if not isinstance(label, str) or isinstance(score, bool) or not isinstance(score, int | float):
         raise ValueError(_shown([label, score]))
-    return ClassScore(label, float(np.float32(score)))
+    return ClassScore(label, short_float(score))
 
 
 def _strings(value: Any) -> np.ndarray:

@@ -113,4 +113,6 @@ class RecordAsker:
             except ServerError as error:
                 if error.code not in _REFUSED:
                     raise
-                raise not_answered(item, at, kind) from error
+                data = contents[place] if kind == "image" else b""
+                known = self._manifest.preprocessing.get("max_pixels") if self._manifest else None
+                raise not_answered(item, at, kind, data=data, max_pixels=known, said=str(error)) from error

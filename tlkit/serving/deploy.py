@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from tlkit.errors import ConfigError, ExportError
 from tlkit.export import model_name
-from tlkit.export.manifest import MANIFEST_NAME, Manifest, batch_sizes, versions
+from tlkit.export.manifest import MANIFEST_NAME, Manifest, batch_sizes, version_folders
 
 if TYPE_CHECKING:
     import jinja2
@@ -200,12 +200,15 @@ def facts(
         ExportError: a version is not there, or its manifest is damaged.
     """
     base, to = base.resolve(), to.resolve()
+    there = version_folders(base)
     for version in (stable, *(() if canary is None else (canary,))):
-        if not (base / str(version) / "saved_model.pb").is_file():
-            there = ", ".join(map(str, versions(base))) or "none"
-            raise ExportError(f"there is no version {version} in {base}", allowed=f"the versions there: {there}")
+        if version not in there or not (there[version] / "saved_model.pb").is_file():
+            raise ExportError(
+                f"there is no version {version} in {base}",
+                allowed=f"the versions there: {', '.join(map(str, there)) or 'none'}",
+            )
     wanted = {stable, *(number for number in (canary, newest) if number is not None)}
-    folders = [base / str(version) for version in sorted(wanted)]
+    folders = [there.get(version, base / str(version)) for version in sorted(wanted)]
     batches = [Manifest.read(folder).max_batch for folder in folders if (folder / MANIFEST_NAME).is_file()]
     return Deployment(
         name=name if name is not None else base.name,

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from tlkit.errors import ConfigError
-from tlkit.export.manifest import is_version_name
+from tlkit.export.manifest import version_number
 from tlkit.export.model_name import check_model_name
 from tlkit.serving import protos
 from tlkit.serving.models_root import local_base_path
@@ -150,9 +150,10 @@ def _of_folder(name: str, folder: Path) -> EngineModel:
     if not (folder / "saved_model.pb").is_file():
         return EngineModel(config, folder, False)
     full = folder.resolve()
-    if not is_version_name(full.name):
+    number = version_number(full.name)
+    if number is None:
         return EngineModel(config, full, True)
-    config.model_version_policy.specific.versions.append(int(full.name))
+    config.model_version_policy.specific.versions.append(number)
     return EngineModel(config, full.parent, False)
 
 

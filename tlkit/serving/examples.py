@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tlkit.export.short_floats import short_floats
 from tlkit.serving.example_results import Classification
 from tlkit.serving.json_document import BadRequestError, Document, Nested, Repeated, shown, type_name
 from tlkit.serving.json_tensor import as_bytes, as_json, is_base64
-from tlkit.serving.short_floats import short_floats
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 

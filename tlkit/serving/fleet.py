@@ -23,6 +23,8 @@ from tlkit.serving.worker_process import WorkerProcess
 
 log = logging.getLogger("tlkit.serving")
 MANIFEST_NAME = "manifest.json"
+#: A body is checked for so long where no model waits for it.
+_CHECK_SECONDS = 10.0
 #: A request with more rows is refused unless the server was told otherwise.
 MAX_ROWS = 10_000
 #: What TensorFlow Serving's batching.config says, by the wire's names; threads are the cores.
@@ -55,6 +57,7 @@ class FleetSettings:
         max_batch: rows of one run; a request with more is run in slices. None takes what each export was verified with,
             0 runs every request as it is.
         max_rows: a request with more rows is refused; None takes any.
+        spare_worker: "ready" keeps a second process for the models, "loaded" one that holds them; see `Supervisor`.
         unload_seconds: a version that is no longer wanted stays callable for so long, for requests that were routed
             to it a moment ago.
     """
@@ -66,6 +69,7 @@ class FleetSettings:
     batching_parameters: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_BATCHING))
     max_batch: int | None = None
     max_rows: int | None = MAX_ROWS
+    spare_worker: str = "none"
     unload_seconds: float = 1.0
 
 
@@ -110,7 +114,12 @@ class Fleet:
         self.in_flight = 0
         self.on_load = on_load
         self.supervisor = Supervisor(
-            spawn=spawn, first=first, on_up=self._worker_up, on_down=self._worker_down, **supervision
+            spawn=spawn,
+            first=first,
+            on_up=self._worker_up,
+            on_down=self._worker_down,
+            spare=self.settings.spare_worker,
+            **supervision,
         )
         self._models: dict[str, ModelState] = {}
         self._work = asyncio.Event()
@@ -167,6 +176,25 @@ class Fleet:
             self._changed.clear()
             await self._changed.wait()
         self._started = True
+
+    async def wait_available(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Wait until each of these models answers or cannot; return name and reason of those that cannot."""
+        failed: list[tuple[str, str]] = []
+        for name in names:
+            while True:
+                model = self._models.get(name)
+                if model is None or not model.asked or model.available():
+                    break
+                if not model.coming:
+                    failed.append((name, next(iter(model.problems()), "")))
+                    break
+                self._changed.clear()
+                await self._changed.wait()
+        return failed
+
+    def configured(self) -> list[str]:
+        """Return the names of the models that are to be served."""
+        return [name for name, model in self._models.items() if model.asked]
 
     def models(self) -> dict[str, list[VersionStatus]]:
         """Return the statuses of every model that is served, or was, by name."""
@@ -307,7 +335,7 @@ class Fleet:
             return
         self.in_flight += 1
         try:
-            header, _ = await self.supervisor.call(Request("", 0, method, "rest", body), timeout)
+            header, _ = await self.supervisor.call(Request("", 0, method, "rest", body), min(timeout, _CHECK_SECONDS))
         except ServingError:
             return
         finally:

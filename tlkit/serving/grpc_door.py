@@ -17,13 +17,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tlkit.serving import metrics as names
 from tlkit.serving import protos
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.draining import Draining
+from tlkit.serving.grpc_reflection_service import MODEL, PREDICTION, reflection_handlers
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.status import MAX_MESSAGE, Code, ServingError
 from tlkit.serving.tls import Tls
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-_PREDICTION = "tensorflow.serving.PredictionService"
-_MODEL = "tensorflow.serving.ModelService"
 _METHODS = {
     "Predict": "predict",
     "Classify": "classify",
@@ -56,8 +56,10 @@ async def grpc_server(
     tls: Tls | None = None,
     metrics: Metrics | None = None,
     access_log: AccessLog | None = None,
+    reload: Callable[[Any], Awaitable[None]] | None = None,
+    draining: Draining | None = None,
 ) -> tuple[grpc.aio.Server, int]:
-    """Start a gRPC server: PredictionService, ModelService and the standard health service.
+    """Start a gRPC server: PredictionService, ModelService, and the standard services for health and reflection.
 
     Example:
         >>> server, port = await grpc_server(fleet, host="127.0.0.1", port=8500, metrics=Metrics())
@@ -72,6 +74,8 @@ async def grpc_server(
         tls: certificate and key; plain text where it is None.
         metrics: what counts requests.
         access_log: where each request is noted; None notes nothing.
+        reload: takes the ModelServerConfig of a HandleReloadConfigRequest; None offers none.
+        draining: says when the server stops.
 
     Returns:
         The server, which answers already, and its port.
@@ -93,9 +97,11 @@ async def grpc_server(
         ],
         maximum_concurrent_rpcs=fleet.max_in_flight + _SPARE_CALLS,
     )
-    door = _Door(fleet, timeout, metrics, access_log)
+    draining = draining or Draining()
+    door = _Door(fleet, timeout, metrics, access_log, draining, reload)
     server.add_generic_rpc_handlers(door.handlers())
-    servicer = _Health(fleet)
+    server.add_generic_rpc_handlers(reflection_handlers())
+    servicer = _Health(fleet, draining)
     await servicer.follow()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -115,21 +121,30 @@ async def grpc_server(
 
 
 class _Door:
-    def __init__(self, fleet: _Fleet, timeout: float, metrics: Metrics | None, access_log: AccessLog | None):
+    def __init__(
+        self,
+        fleet: _Fleet,
+        timeout: float,
+        metrics: Metrics | None,
+        access_log: AccessLog | None,
+        draining: Draining,
+        reload: Callable[[Any], Awaitable[None]] | None = None,
+    ):
         self.fleet, self.timeout, self.metrics, self.access_log = fleet, timeout, metrics, access_log
+        self.draining, self.reload = draining, reload
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the services, whose messages come and go as bytes."""
         prediction = {
-            name: self._handler(_PREDICTION, name, self._prediction(method)) for name, method in _METHODS.items()
+            name: self._handler(PREDICTION, name, self._prediction(method)) for name, method in _METHODS.items()
         }
         model = {
-            "GetModelStatus": self._handler(_MODEL, "GetModelStatus", self._status),
-            "HandleReloadConfigRequest": self._handler(_MODEL, "HandleReloadConfigRequest", self._reload),
+            "GetModelStatus": self._handler(MODEL, "GetModelStatus", self._status),
+            "HandleReloadConfigRequest": self._handler(MODEL, "HandleReloadConfigRequest", self._reload),
         }
         return (
-            grpc.method_handlers_generic_handler(_PREDICTION, prediction),
-            grpc.method_handlers_generic_handler(_MODEL, model),
+            grpc.method_handlers_generic_handler(PREDICTION, prediction),
+            grpc.method_handlers_generic_handler(MODEL, model),
         )
 
     def _handler(self, service: str, name: str, answer: Callable[[bytes, Any, _Seen], Awaitable[bytes]]) -> Any:
@@ -187,10 +202,11 @@ class _Door:
             left = context.time_remaining()
             timeout = self.timeout if left is None else min(left, self.timeout)
             try:
-                async with asyncio.timeout(timeout):
-                    got = await self.fleet.call(
-                        spec.name, version, api="grpc", method=method, body=body, timeout=timeout
-                    )
+                with self.draining.request():
+                    async with asyncio.timeout(timeout):
+                        got = await self.fleet.call(
+                            spec.name, version, api="grpc", method=method, body=body, timeout=timeout
+                        )
             except TimeoutError:
                 message = f"the request was not answered in {timeout:g} seconds"
                 raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
@@ -214,11 +230,27 @@ class _Door:
         return content
 
     async def _reload(self, body: bytes, context: Any, seen: _Seen) -> bytes:
-        raise ServingError(
-            Code.UNIMPLEMENTED,
-            "this server takes its models from its command line and models.config, which it reads again when it "
-            "changes; it is not reconfigured by request",
-        )
+        if self.reload is None:
+            raise ServingError(Code.UNIMPLEMENTED, "this server is not reconfigured by request")
+        self.draining.check()
+        request = _parsed(protos.ReloadConfigRequest, body)
+        before = self._counts(request.metric_names)
+        left = context.time_remaining()
+        try:
+            async with asyncio.timeout(left):
+                await self.reload(request.config)
+        except TimeoutError:
+            message = "the configuration is in force, but not every new model answers yet"
+            raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
+        response = protos.ReloadConfigResponse()
+        response.status.SetInParent()
+        for name, value in self._counts(request.metric_names).items():
+            response.metric.add(name=name, int64_value_increase=value - before[name])
+        content: bytes = response.SerializeToString()
+        return content
+
+    def _counts(self, metrics: Sequence[str]) -> dict[str, int]:
+        return {name: self.metrics.count(name) if self.metrics is not None else 0 for name in metrics}
 
 
 class _Seen:
@@ -233,12 +265,12 @@ class _Health(health.aio.HealthServicer):
     """The standard health service, as of this moment.
 
     A model serves while a version of it is available. "" serves while one model does and none is on its way: a model
-    that cannot be loaded does not take the others out of service.
+    that cannot be loaded does not take the others out of service. Nothing serves any more when the server stops.
     """
 
-    def __init__(self, fleet: _Fleet):
+    def __init__(self, fleet: _Fleet, draining: Draining):
         super().__init__()
-        self._fleet = fleet
+        self._fleet, self._draining = fleet, draining
         self._told: dict[str, int] = {}
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802  (the service's own name)
@@ -253,6 +285,8 @@ class _Health(health.aio.HealthServicer):
         models = {name: "AVAILABLE" in found for name, found in states.items()}
         is_coming = any(found & {"START", "LOADING"} and not models[name] for name, found in states.items())
         serving = {"": any(models.values()) and not is_coming, **models}
+        if self._draining.has_begun:
+            serving = dict.fromkeys(serving, False)
         now = {name: response.SERVING if fine else response.NOT_SERVING for name, fine in serving.items()}
         for name in self._told.keys() - now.keys():
             now[name] = response.SERVICE_UNKNOWN

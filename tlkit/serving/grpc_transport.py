@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 
 from tlkit.export.manifest import SignatureInfo, TensorInfo
+from tlkit.export.short_floats import short_float
 from tlkit.serving import protos
 from tlkit.serving.status import Code
 from tlkit.serving.tensor_proto import TensorError, dtype_name, from_proto, to_proto
@@ -145,7 +146,10 @@ class GrpcTransport:
         """Classify tf.Examples."""
         request = protos.ClassificationRequest(model_spec=self._named(name), input=_input(examples, context))
         response = self._ask("Classify", request, timeout)
-        return [[ClassScore(one.label, one.score) for one in each.classes] for each in response.result.classifications]
+        return [
+            [ClassScore(one.label, short_float(one.score)) for one in each.classes]
+            for each in response.result.classifications
+        ]
 
     def regress(self, name: str, examples: Sequence[Any], context: Any, timeout: float) -> np.ndarray:
         """Give a float32 for each tf.Example."""

@@ -20,6 +20,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.http_access import HttpAccess
 
 _LINGER_BYTES = 16 * 2**20
 #: Where the protocol tells the app in a scope that it has answered itself: status and bytes.
@@ -242,16 +243,19 @@ class _OneWrite:
 
 
 class GuardedApp:
-    """The outermost part of the ASGI app: refuses heads that are too large or ambiguous, and writes the access log.
+    """The outermost part of the ASGI app: refuses heads that are too large or ambiguous, or that come from elsewhere.
+
+    It also writes the access log.
 
     Args:
         app: what answers.
         limits: what is allowed.
         access_log: where each request is noted; None notes nothing.
+        access: which hosts and origins are allowed; None allows all.
     """
 
-    def __init__(self, app: Any, limits: HttpLimits, access_log: AccessLog | None):
-        self.app, self.limits, self.access_log = app, limits, access_log
+    def __init__(self, app: Any, limits: HttpLimits, access_log: AccessLog | None, access: HttpAccess | None = None):
+        self.app, self.limits, self.access_log, self.access = app, limits, access_log, access
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -298,7 +302,27 @@ class GuardedApp:
         elif _head_bytes(scope) > self.limits.head_bytes:
             await _refuse_head(send, f"the request's head is larger than {self.limits.head_bytes} bytes")
         else:
+            await self._admit(scope, receive, send)
+
+    async def _admit(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.access is None:
             await self.app(_origin_form(scope), receive, send)
+            return
+        headers = scope["headers"]
+        # A preflight of a foreign page is answered as TensorFlow Serving does: well, but it allows nothing.
+        refusal = self.access.refusal(headers, scope["raw_path"], preflight=scope["method"] == "OPTIONS")
+        if refusal:
+            await _refuse_head(send, refusal, 403)
+            return
+        scope = _origin_form(scope)
+        more = self.access.response_headers(headers) if scope["raw_path"][:4].lower() == b"/v1/" else []
+
+        async def allowed(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        await self.app(scope, receive, allowed if more else send)
 
 
 def _head_bytes(scope: Any) -> int:

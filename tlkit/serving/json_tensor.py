@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.export.short_floats import short_floats
 from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.json_document import (
     BadRequestError,
@@ -25,7 +26,6 @@ from tlkit.serving.json_document import (
     shown,
     type_name,
 )
-from tlkit.serving.short_floats import short_floats
 from tlkit.serving.status import Code, ServingError
 
 Row = "instances"

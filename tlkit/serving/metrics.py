@@ -114,6 +114,10 @@ class Metrics:
         if error.message.startswith(REFUSED):
             self._count("tlkit_refused_poison_total", ())
 
+    def count(self, name: str) -> int:
+        """Return the sum of a counter over all its labels; 0 for a name that is none."""
+        return sum(self._counters.get(name, {}).values())
+
     def page(self, fleet: _Fleet) -> bytes:
         """Return the text of all metrics, in Prometheus' exposition format 0.0.4."""
         lines: list[str] = []

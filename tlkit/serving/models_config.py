@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +66,20 @@ def parse_models_config(text: str, path: Path, root: Path | None = None) -> list
             f"{path} names no model",
             allowed='model_config_list { config { name: "..." base_path: "..." model_platform: "tensorflow" } }',
         )
+    return served_models(entries, path, root)
+
+
+def served_models(entries: Iterable[Any], path: Path, root: Path | None = None) -> list[ServedModel]:
+    """Return what the entries of a ModelConfigList ask for.
+
+    Args:
+        entries: ModelConfig messages; none is a server without models.
+        path: of the file that they stand in, for messages and relative base paths.
+        root: the folder that stands for /models.
+
+    Raises:
+        ConfigError: one asks for something that cannot be served.
+    """
     models: dict[str, ServedModel] = {}
     for number, entry in enumerate(entries, 1):
         model = _model(entry, f"{path}: config {number}", path, root)

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import ValidationError
 from starlette.routing import Route
 
 from tlkit.export.interface import InputColumn, Interface, Output, images
-from tlkit.serving.short_floats import short_floats
+from tlkit.export.short_floats import short_float
 from tlkit.serving.status import ServingError
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ def _shortest(median: object, dtype: str) -> float | None:
     """Return a number for the form, with the fewest digits that stand for it; None where there is none."""
     if not isinstance(median, int | float) or not math.isfinite(median):
         return None
-    return float(short_floats(np.float32([median]))[0]) if dtype == "float32" else median
+    return short_float(median) if dtype == "float32" else median
 
 
 def _signatures(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from starlette.responses import JSONResponse, Response
 
 from tlkit.serving import metrics as metrics_page
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.draining import Draining
+from tlkit.serving.http_access import HttpAccess
 from tlkit.serving.http_guard import GuardedApp, HttpLimits, guarded_protocol
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.request_body import ClientGoneError, RequestBodies
@@ -65,6 +67,8 @@ def rest_app(
     ui: bool = False,
     metrics_path: str = metrics_page.PATH,
     limits: HttpLimits | None = None,
+    access: HttpAccess | None = None,
+    draining: Draining | None = None,
 ) -> fastapi.FastAPI:
     """Return the app that answers REST requests.
 
@@ -81,6 +85,8 @@ def rest_app(
         ui: also serve the page to try the models at /.
         metrics_path: where the metrics are.
         limits: of heads, times and connections.
+        access: which hosts and origins are allowed; None allows all.
+        draining: says when the server stops.
     """
     limits = limits or HttpLimits()
     app = fastapi.FastAPI(
@@ -90,7 +96,7 @@ def rest_app(
         redirect_slashes=False,
         # FastAPI records and may export spans and exceptions on its own; nothing leaves this server unasked.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        middleware=[Middleware(GuardedApp, limits=limits, access_log=access_log)],
+        middleware=[Middleware(GuardedApp, limits=limits, access_log=access_log, access=access)],
         exception_handlers={HTTPException: _http_exception, Exception: _exception},
     )
     app.state.limits, app.state.access_log = limits, access_log
@@ -101,7 +107,7 @@ def rest_app(
 
         app.add_route(metrics_path, page, methods=["GET"])
     # What no route knows, which is all of /v1/: a route would decode a name's %2F before it matches, and stop at %0A.
-    app.router.default = _Endpoint(fleet, max_body_bytes, timeout, metrics)
+    app.router.default = _Endpoint(fleet, max_body_bytes, timeout, metrics, draining or Draining())
     if ui:
         from tlkit.serving.page import add_page
 
@@ -145,8 +151,8 @@ def uvicorn_config(
 class _Endpoint:
     """A raw ASGI app: no request is parsed twice, and the answer is two messages."""
 
-    def __init__(self, fleet: _Fleet, max_body_bytes: int, timeout: float, metrics: Metrics | None):
-        self.fleet, self.timeout, self.metrics = fleet, timeout, metrics
+    def __init__(self, fleet: _Fleet, max_body_bytes: int, timeout: float, metrics: Metrics | None, draining: Draining):
+        self.fleet, self.timeout, self.metrics, self.draining = fleet, timeout, metrics, draining
         self.bodies = RequestBodies(max_body_bytes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -183,6 +189,8 @@ class _Endpoint:
         if request.method == "OPTIONS":
             headers.append(_ALLOW)
         headers.append((b"content-length", b"%d" % len(content)))
+        if self.draining.has_begun and (b"connection", b"close") not in headers:
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -197,13 +205,15 @@ class _Endpoint:
         request.route()
         name, version = request.name, request.version
         if request.method_of_model:
-            try:
-                found = self.fleet.resolve(name, version, request.label)
-            except ServingError:
-                await self._check_body(request, receive)
-                raise
-            return await self._call(request, found, receive)
+            with self.draining.request():
+                try:
+                    found = self.fleet.resolve(name, version, request.label)
+                except ServingError:
+                    await self._check_body(request, receive)
+                    raise
+                return await self._call(request, found, receive)
         if request.wants_metadata:
+            self.draining.check()  # it is asked for readiness
             return _json(self.fleet.metadata(name, self.fleet.resolve(name, version, request.label)))
         return _json(_statuses(self.fleet.statuses(name, version)))  # a label is ignored here, as there
 

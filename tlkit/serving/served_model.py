@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlkit.errors import ExportError
+from tlkit.export.manifest import holds_graph, version_number
 from tlkit.export.model_name import check_model_name
-
-#: Names under which a SavedModel's graph lies in a version folder.
-GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
-_VERSION_NAME = re.compile(r"[0-9]{1,25}")
-_LARGEST_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -52,22 +47,6 @@ class ServedModel:
         if self.specific:
             return [version for version in newest if version in self.specific]
         return newest[: self.latest] if self.latest else newest
-
-
-def version_number(name: str) -> int | None:
-    """Return the version that a folder of this name is: "00000123" is 123, "tmp" is None.
-
-    TensorFlow Serving takes any name that reads as a whole number of 64 bits, with leading zeros too.
-    """
-    if not _VERSION_NAME.fullmatch(name):
-        return None
-    number = int(name)
-    return number if number <= _LARGEST_VERSION else None
-
-
-def holds_graph(folder: Path) -> bool:
-    """Say whether a folder holds a SavedModel's graph."""
-    return any((folder / name).is_file() for name in GRAPH_FILES)
 
 
 def model_at(path: Path, name: str | None = None) -> ServedModel:

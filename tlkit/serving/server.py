@@ -14,19 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import ConfigError, ExportError, TlkitError
+from tlkit.export.manifest import version_number
 from tlkit.serving.access_log import AccessLog
+from tlkit.serving.draining import Draining
 from tlkit.serving.fleet import Fleet, FleetSettings
+from tlkit.serving.http_access import HttpAccess, is_loopback
 from tlkit.serving.metrics import PATH as METRICS_PATH
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.models_config import check_labels, parse_models_config
-from tlkit.serving.served_model import ServedModel, version_number
+from tlkit.serving.reload_config import ConfigReloader
+from tlkit.serving.served_model import ServedModel
 from tlkit.serving.status import ServingError
 from tlkit.serving.tls import Tls
 from tlkit.serving.worker_process import WorkerProcess
 
 log = logging.getLogger("tlkit.serving")
 #: Requests in flight have so many seconds when the server is told to stop, and the rest so many more.
-STOP_SECONDS = 3.0
+GRACE_SECONDS = 3.0
 _LAST_SECONDS = 2.0
 
 
@@ -43,10 +47,15 @@ class ServerOptions:
         rest_port, grpc_port: TCP ports; 0 takes a free one, and no gRPC is None.
         tls: for both ports.
         timeout: seconds for one request.
+        grace: seconds that requests in flight have when the server is told to stop.
         max_body_bytes: larger requests are refused, also after gunzip.
         access_log: a line for each request; closed with the server.
         metrics_path: where Prometheus asks; None counts nothing.
         ui: serve the page to try models with.
+        allowed_hosts: further names that may stand in a request's Host header; see `HttpAccess.of`.
+        cors_origins: origins whose web pages may use the API; "*" is any.
+        allow_reload_config: let gRPC requests change which models are served; None allows it on loopback addresses
+            unless `settings.trust`.
         config_poll: how often `config` is read, in seconds; 0 for never again.
         settings: how the fleet works.
     """
@@ -60,10 +69,14 @@ class ServerOptions:
     grpc_port: int | None = 8500
     tls: Tls | None = None
     timeout: float = 60.0
+    grace: float = GRACE_SECONDS
     max_body_bytes: int = 64 << 20
     access_log: AccessLog | None = None
     metrics_path: str | None = METRICS_PATH
     ui: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    allow_reload_config: bool | None = None
     config_poll: float = 1.0
     settings: FleetSettings = field(default_factory=FleetSettings)
 
@@ -178,9 +191,16 @@ class Server:
         self._announce = announce
         self._stop = asyncio.Event()
         self._asked = 0
+        self._draining = Draining()
+        self._access = HttpAccess.of(
+            options.host,
+            str(listening.getsockname()[0]),
+            allowed_hosts=options.allowed_hosts,
+            cors_origins=options.cors_origins,
+        )
 
     def stop(self) -> None:
-        """Let `run` end after the requests in flight; asked again, it does not wait for them."""
+        """Let `run` end after the requests in flight, or the grace; asked again, it does not wait for them."""
         self._asked += 1
         self._stop.set()
         if self._asked > 1:  # impatience
@@ -246,6 +266,8 @@ class Server:
             metrics=self._metrics if options.metrics_path is not None else None,
             metrics_path=options.metrics_path or METRICS_PATH,
             ui=options.ui,
+            access=self._access,
+            draining=self._draining,
         )
         rest = Quiet(
             uvicorn_config(
@@ -253,7 +275,7 @@ class Server:
                 host=options.host,
                 port=options.rest_port,
                 tls=options.tls,
-                graceful_seconds=int(STOP_SECONDS + _LAST_SECONDS),
+                graceful_seconds=int(options.grace + 2 * _LAST_SECONDS),
             )
         )
         if options.grpc_port is None:
@@ -270,11 +292,21 @@ class Server:
                 tls=options.tls,
                 metrics=self._metrics,
                 access_log=options.access_log,
+                reload=self._reloader().apply,
+                draining=self._draining,
             )
         except (OSError, RuntimeError) as error:
             taken = OSError(errno.EADDRINUSE, "") if isinstance(error, RuntimeError) else error
             raise cannot_listen(options.host, options.grpc_port, taken, "--grpc-port") from error
         return rest, grpc, port
+
+    def _reloader(self) -> ConfigReloader:
+        options = self._options
+        allowed = options.allow_reload_config
+        if allowed is None:
+            # Whoever can use the port could else let the server run Python of his own.
+            allowed = is_loopback(self._listening.getsockname()[0]) and not options.settings.trust
+        return ConfigReloader(self._fleet, models_root=options.models_root, allowed=allowed)
 
     async def _ready(self) -> bool:
         """Wait until the models are there; return False when the server is told to stop before."""
@@ -314,16 +346,18 @@ class Server:
     async def _close(self, doors: list[Any], tasks: list[asyncio.Task[None]]) -> None:
         """Take no new requests, let those in flight end or end them, and stop the worker."""
         rest, grpc = doors or (None, None)
+        self._draining.begin()
+        is_done = await self._draining.wait(self._options.grace)
         ending: list[asyncio.Future[Any]] = []
         if rest is not None:
             rest.should_exit = True
             ending.append(tasks[0])
         if grpc is not None:
-            ending.append(asyncio.ensure_future(grpc.stop(STOP_SECONDS)))
+            ending.append(asyncio.ensure_future(grpc.stop(_LAST_SECONDS)))
         for task in tasks[1:]:
             task.cancel()
-        if ending:
-            await asyncio.wait(ending, timeout=STOP_SECONDS)
+        if ending and is_done:
+            await asyncio.wait(ending, timeout=_LAST_SECONDS)
         await self._fleet.stop(grace=_LAST_SECONDS if self._fleet.in_flight == 0 else 0.0)
         if ending:  # who still waited was told that the worker is gone
             await asyncio.wait(ending, timeout=_LAST_SECONDS)

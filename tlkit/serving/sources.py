@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlkit.serving.served_model import ServedModel, holds_graph, version_number
+from tlkit.export.manifest import holds_graph, version_number
+from tlkit.serving.served_model import ServedModel
 from tlkit.serving.status import Code
 
 #: Relative path, size in bytes and time of the last change in ns of every file of a folder.

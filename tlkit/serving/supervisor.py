@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from tlkit.serving.spare_keeper import SpareKeeper
+from tlkit.serving.spare_worker import SpareWorker, key_of
 from tlkit.serving.status import Code, ServingError
 from tlkit.serving.suspects import Request, Suspects
-from tlkit.serving.wire import pack, receive_async
+from tlkit.serving.worker_link import WorkerLink
 from tlkit.serving.worker_process import WorkerProcess
-from tlkit.serving.worker_stderr import WorkerStderr
 
 log = logging.getLogger("tlkit.serving")
 #: Seconds before each new start in a row; the last one repeats.
@@ -29,7 +28,6 @@ STEADY_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
 #: However little time a client gives, silence shorter than this is none, and a suspect has so long to prove itself.
 SILENCE_SECONDS = 30.0
-_READ_AHEAD = 1 << 22
 _CLOCK_SLACK = 0.005
 _STOPPING = "the server is stopping"
 
@@ -73,11 +71,14 @@ class Supervisor:
         back_off: seconds before each new start in a row.
         watch_seconds: how often silence is looked for.
         silence_seconds: shorter silence is none, however little time the clients gave.
+        spare: "ready" keeps a second process that has imported TensorFlow and takes the place of one that ends;
+            "loaded" lets it hold the models, too; "none" keeps no such process.
 
     Attributes:
         up: a worker is ready.
         restarts: how often a worker had to be started again.
         suspects: what is known about requests.
+        spare: the spare worker's keeper.
         ready: is done when the first worker is ready; holds a ServingError when it ended before that.
     """
 
@@ -91,6 +92,7 @@ class Supervisor:
         back_off: tuple[float, ...] = BACK_OFF,
         watch_seconds: float = 1.0,
         silence_seconds: float = SILENCE_SECONDS,
+        spare: str = "none",
     ):
         self._spawn, self._worker = spawn, first
         self._on_up, self._on_down = on_up, on_down
@@ -101,7 +103,10 @@ class Supervisor:
         self.tensorflow = ""
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(lambda future: future.exception())  # nobody has to ask
-        self._writer: asyncio.StreamWriter | None = None
+        self._link: WorkerLink | None = None
+        self.spare = SpareKeeper(spawn, spare)
+        self._former: SpareWorker | None = None  # what the worker was before it took another one's place
+        self._loaded: dict[tuple[str, int], dict[str, Any]] = {}  # the frames of what the worker holds
         self._pending: dict[int, _Pending] = {}
         self._next_id = 0
         self._last_reply = 0.0
@@ -112,7 +117,6 @@ class Supervisor:
         self._open.set()
         self._changed = asyncio.Event()  # set whenever something pending or loading has ended
         self._alone = asyncio.Lock()
-        self._stderr: WorkerStderr | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -132,11 +136,12 @@ class Supervisor:
     async def stop(self, grace: float = 2.0) -> None:
         """Let the worker end after what is running, and end it after `grace` seconds in any case."""
         self._stopping = True
+        self.spare.close()
         worker = self._worker
         if worker is not None and worker.process.poll() is None:
-            if self._writer is not None and self.up:
+            if self._link is not None and self.up:
                 with contextlib.suppress(OSError):
-                    self._writer.write(pack({"op": "stop"}))
+                    self._link.send({"op": "stop"})
             else:
                 worker.process.kill()  # it still imports TensorFlow and holds nothing
             deadline = asyncio.get_running_loop().time() + grace
@@ -204,10 +209,17 @@ class Supervisor:
             ServingError: UNAVAILABLE when it had to run alone and the worker did not come to rest.
         """
         frame = {"op": "load", **header}
-        if alone:
+        answer = await self._former.adopt(frame) if self._former is not None else None
+        if answer is not None:
+            pass
+        elif alone:
             async with self._alone, self._quiet(asyncio.get_running_loop().time() + DRAIN_SECONDS):
-                return (await self._exchange(frame, alone=True))[0]
-        return await self._exchange_load(frame)
+                answer = (await self._exchange(frame, alone=True))[0]
+        else:
+            answer = await self._exchange_load(frame)
+        if answer.get("code") == Code.OK and self.up:
+            self._loaded[key_of(frame)] = frame
+        return answer
 
     async def warm(self, name: str, version: int) -> dict[str, Any]:
         """Let the worker run what a load with `"warm": "first"` left of the warm-up requests.
@@ -235,6 +247,7 @@ class Supervisor:
         Raises:
             WorkerDiedError: the worker ended first, and with it the version.
         """
+        self._loaded.pop((name, version), None)
         await self._exchange({"op": "unload", "name": name, "version": version})
 
     async def _call_alone(self, request: Request, deadline: float, standing: str) -> tuple[dict[str, Any], bytes]:
@@ -298,13 +311,13 @@ class Supervisor:
         *,
         alone: bool = False,
     ) -> tuple[dict[str, Any], bytes]:
-        if not self.up or self._writer is None:
+        if not self.up or self._link is None:
             raise WorkerDiedError("the model's process is not running", begun=False)
         self._next_id += 1
         number = self._next_id
         pending = self._pending[number] = _Pending(request, deadline, alone)
         try:
-            self._writer.write(pack({**header, "id": number}, request.body if request else b""))
+            self._link.send({**header, "id": number}, request.body if request else b"")
             return await pending.future
         except asyncio.CancelledError:
             pending.alone = False  # from here on others may run beside it
@@ -312,7 +325,7 @@ class Supervisor:
             over = deadline is None or asyncio.get_running_loop().time() >= deadline - _CLOCK_SLACK
             if not over and self.up:
                 pending.abandoned = True
-                self._writer.write(pack({"op": "cancel", "id": number}))
+                self._link.send({"op": "cancel", "id": number})
             raise
 
     async def _live(self) -> None:
@@ -322,7 +335,9 @@ class Supervisor:
         while not self._stopping:
             began = loop.time()
             try:
-                if self._worker is None:
+                if self._worker is None and (former := self.spare.take()) is not None:
+                    self._former, self._worker = former, former.link.worker
+                elif self._worker is None:
                     self._worker = await asyncio.to_thread(self._spawn)
                 reason = await self._follow(self._worker)
             except OSError as error:
@@ -335,34 +350,32 @@ class Supervisor:
                 self.ready.set_exception(ServingError(Code.UNAVAILABLE, reason))
             row = 1 if loop.time() - began >= STEADY_SECONDS else row + 1
             pause = self._back_off[min(row, len(self._back_off)) - 1]
-            log.warning("%s; starting it again%s", reason, f" in {pause:g} s" if pause else "")
+            again = "a spare one takes its place" if self.spare.has_one else "starting it again"
+            log.warning("%s; %s%s", reason, again, f" in {pause:g} s" if pause else "")
             await asyncio.sleep(pause)
             self.restarts += 1
 
     async def _follow(self, worker: WorkerProcess) -> str:
         """Read what the worker says until it ends; return why it did."""
-        reader, self._writer = await _open_stream(worker.connection)
-        self._stderr = WorkerStderr(worker.process.stderr)
-        try:
-            while (frame := await receive_async(reader)) is not None:
-                self._take(*frame)
-            what = "ended"
-        except (BrokenPipeError, ConnectionResetError):
-            what = "ended"
-        except (OSError, TypeError, ValueError) as error:
-            what = f"broke its connection ({error})"
-        code = await asyncio.to_thread(_last_breath, worker)
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        said = self._stderr.last_words()
-        return f"the model's process {what} ({how})" + (f": {said[:300]}" if said else "")
+        if self._former is not None:
+            self._link = self._former.link
+            self._link.on_frame = self._take
+            if self._former.ready is not None:
+                self._take(self._former.ready, b"")
+        else:
+            self._link = WorkerLink(worker, self._take)
+            await self._link.open()
+        return await self._link.ended()
 
     def _take(self, header: dict[str, Any], payload: bytes) -> None:
         loop = asyncio.get_running_loop()
+        if self._former is not None and self._former.take(header):
+            return
         if header.get("event") == "ready":
             self.tensorflow = str(header.get("tensorflow", ""))
             self.up = True
-            if self._stderr is not None:
-                self._stderr.shown = True
+            if self._link is not None:
+                self._link.stderr.shown = True
             if not self.ready.done():
                 self.ready.set_result(None)
             self._on_up()
@@ -388,11 +401,13 @@ class Supervisor:
                 one.future.set_exception(WorkerDiedError(reason, begun=True))
                 one.future.exception()  # who waited may have gone
         self._changed.set()
-        if self._stderr is not None:
-            self._stderr.close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._former is not None:
+            self._former.fail(WorkerDiedError(reason, begun=True))
+            self._former = None
+        self._loaded.clear()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
         worker.close()
         self._on_down(reason)
 
@@ -401,6 +416,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._watch_seconds)
+            if self.up and not self._loads:
+                await self.spare.tend(self._loaded)
             now = loop.time()
             for number, one in list(self._pending.items()):
                 if one.deadline is None or now < one.sent + max(2 * (one.deadline - one.sent), self._silence_seconds):
@@ -414,18 +431,5 @@ class Supervisor:
                     self.kill()
 
 
-def _last_breath(worker: WorkerProcess) -> int:
-    """Return the exit code of a worker that has closed its connection, killed if it does not end by itself."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        return worker.process.wait(timeout=1)
-    worker.process.kill()
-    return worker.process.wait()
-
-
 def _refusal() -> ServingError:
     return ServingError(Code.INVALID_ARGUMENT, "this request ended the model's process twice and is refused")
-
-
-async def _open_stream(connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    connection.setblocking(False)
-    return await asyncio.open_unix_connection(sock=connection, limit=_READ_AHEAD)

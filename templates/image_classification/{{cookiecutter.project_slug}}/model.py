@@ -26,6 +26,7 @@ def build_task(config: ImageConfig, class_names: tuple[str, ...]) -> tlkit.Task:
         weights=config.weights,
         pooling=config.model.pooling,
         resize=config.model.resize,
+        max_pixels=config.data.max_pixels,
         batch_norm=config.model.batch_norm,
         cut=config.model.cut or None,
         seed=config.data.seed,

@@ -11,20 +11,7 @@ from tlkit.config import ImageConfig, load_config
 
 def load_data(config: ImageConfig) -> tlkit.ImageData:
     """Read the photos that config.toml names: folders of classes, or a table of paths and labels."""
-    options = {
-        "size": config.model.image_size,
-        "resize": config.model.resize,
-        "augment": config.data.augment,
-        "max_zoom": config.data.max_zoom,
-        "mix": config.data.mix,
-        "batch_size": config.data.batch_size,
-        "val_fraction": config.data.val_fraction,
-        "class_weight": config.data.class_weight,
-        "sampling": config.data.sampling,
-        "cache": config.data.cache,
-        "on_error": config.data.on_error,
-        "seed": config.data.seed,
-    }
+    options = {"size": config.model.image_size, "resize": config.model.resize, **config.data.options}
     if config.data_path.suffix.lower() in (".csv", ".parquet"):
         options |= {"path_column": config.data.path_column, "label_column": config.data.label_column}
         options |= {"group_column": config.data.group_column, "split_column": config.data.split_column}

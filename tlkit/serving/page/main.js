@@ -125,7 +125,7 @@ function whyNot(version) {
   }
   if (version.problem) return `${sentence(version.problem)} This page tries again.`;
   if (version.state === "UNLOADING" || !version.message) return "This version is not served any more.";
-  return `This version is not available: ${version.state.toLowerCase()}. ${version.message}`;
+  return `Version ${version.version} could not be loaded: ${version.message}`;
 }
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;

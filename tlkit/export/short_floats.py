@@ -48,5 +48,14 @@ def short_floats(array: np.ndarray) -> np.ndarray:
     return wide.reshape(array.shape)
 
 
+def short_float(number: float) -> float:
+    """Return the number with the fewest decimal digits that is the same float32.
+
+    >>> short_float(57.91999816894531)
+    57.92
+    """
+    return float(str(np.float32(number)))
+
+
 def _through_text(array: np.ndarray) -> np.ndarray:
     return array.astype(str).astype(np.float64)
