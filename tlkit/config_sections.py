@@ -193,6 +193,8 @@ class ImageDataSection(LabelledDataSection):
     """[data]: where the photos are and how they are read."""
 
     path_column: str = "path"
+    separator: Annotated[str, Field(max_length=1)] = ""
+    encoding: Annotated[str, Field(min_length=1)] = "utf-8"
     augment: Literal["none", "side_on", "top_down", "strong"] = "side_on"
     max_zoom: Annotated[float, Field(ge=1, le=4)] = 1.1
     mix: Literal["none", "mixup", "cutmix"] = "none"
@@ -256,6 +258,7 @@ class TextDataSection(LabelledDataSection):
     label_separator: str = ""
     label_columns: list[Annotated[str, Field(min_length=1)]] = []
     time_column: str = ""
+    separator: Annotated[str, Field(max_length=1)] = ""
     encoding: Annotated[str, Field(min_length=1)] = "utf-8"
     quoting: Literal["auto", "minimal", "none"] = "auto"
     strip_html: bool = False
@@ -271,7 +274,7 @@ class TextDataSection(LabelledDataSection):
         """What only tables have: arguments of `texts_from_table`, None where the file says nothing."""
         optional = ("label_separator", "label_columns", "group_column", "split_column", "time_column")
         given = {name: getattr(self, name) or None for name in optional}
-        return given | {name: getattr(self, name) for name in ("text_column", "label_column", "quoting")}
+        return given | {name: getattr(self, name) for name in ("text_column", "label_column", "separator", "quoting")}
 
 
 class TextModelSection(PretrainedModelSection):

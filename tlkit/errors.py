@@ -3,7 +3,41 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
+
+
+class Advice:
+    """What to do about an error, naming an argument that the command line and config.toml call otherwise.
+
+    The words are the same everywhere; `{}` in them stands for how the argument is given. In Python it is passed; the
+    command line puts its own option or the key of config.toml there.
+
+    Example:
+        >>> str(Advice("repair them, or {}", "on_error", "skip"))
+        'repair them, or pass on_error="skip"'
+
+    Args:
+        words: what to do, with `{}` once.
+        name: of the argument in Python.
+        value: that would help; None where the user has to choose it.
+    """
+
+    def __init__(self, words: str, name: str, value: object = None):
+        self.words, self.name, self.value = words, name, value
+
+    def said(self, say: Callable[[str, object], str]) -> str:
+        """Return the advice with the argument as `say` puts it, given its name and value."""
+        return self.words.replace("{}", say(self.name, self.value), 1)
+
+    def __str__(self) -> str:
+        return self.said(_passed)
+
+
+def _passed(name: str, value: object) -> str:
+    if value is None:
+        return f"pass {name}"
+    return f"pass {name}={value!r}" if isinstance(value, bool) else f"pass {name}={json.dumps(value)}"
 
 
 class TlkitError(Exception):
@@ -17,20 +51,30 @@ class TlkitError(Exception):
 
     Attributes:
         exit_code: what the command line exits with: 2 for bad input, 1 for work that found a problem.
+        advice: `fix`, where it names an argument.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, *, received: object = None, allowed: object = None, fix: str | None = None):
+    def __init__(self, what: str, *, received: object = None, allowed: object = None, fix: str | Advice | None = None):
+        self.advice = fix if isinstance(fix, Advice) else None
         parts = [what]
         if received is not None:
             parts.append(f"received: {received!r}")
         if allowed is not None:
             listed = allowed if isinstance(allowed, str) else ", ".join(str(item) for item in _as_iterable(allowed))
             parts.append(f"allowed: {listed}")
-        if fix:
-            parts.append(fix)
+        if fix is not None and str(fix):
+            parts.append(str(fix))
         super().__init__("; ".join(parts))
+
+    def message(self, say: Callable[[str, object], str]) -> str:
+        """Return the message with the argument that it advises as `say` puts it; see `Advice`."""
+        text = str(self)
+        if self.advice is None:
+            return text
+        python = str(self.advice)
+        return text.removesuffix(python) + self.advice.said(say) if text.endswith(python) else text
 
 
 class ConfigError(TlkitError, ValueError):
@@ -91,7 +135,7 @@ class ServerError(TlkitError):
         code: str = "UNKNOWN",
         received: object = None,
         allowed: object = None,
-        fix: str | None = None,
+        fix: str | Advice | None = None,
     ):
         super().__init__(what, received=received, allowed=allowed, fix=fix)
         self.code = code

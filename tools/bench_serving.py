@@ -381,6 +381,21 @@ def faults(models: dict[str, Path], options: argparse.Namespace) -> None:
             stop.set()
 
 
+def at_rest(parent: int, count: int) -> list[Any]:
+    """Wait until a process has so many children, and these have nothing to do: models are loaded and warmed up."""
+    import psutil
+
+    quiet = 0
+    while quiet < 3:
+        children = psutil.Process(parent).children()
+        for child in children:
+            child.cpu_percent()
+        time.sleep(1)
+        is_quiet = len(children) == count and all(child.cpu_percent() < 5 for child in children)
+        quiet = quiet + 1 if is_quiet else 0
+    return children
+
+
 def outage(models: dict[str, Path], options: argparse.Namespace) -> None:
     """Seconds without answers after the worker was killed, without and with a spare one."""
     import psutil
@@ -390,12 +405,13 @@ def outage(models: dict[str, Path], options: argparse.Namespace) -> None:
     for mode in ("none", "ready", "loaded"):
         with Server(str(base), "--spare-worker", mode) as server:
             first = server.worker()
-            time.sleep(options.settle)  # the spare one imports TensorFlow, and loads
-            children = psutil.Process(server.process.pid).children()
+            children = at_rest(server.process.pid, 1 if mode == "none" else 2)
             held = sum(child.memory_info().rss for child in children) / 1e6
             os.kill(first, signal.SIGKILL)
             begun = time.monotonic()
-            time.sleep(0.05)
+            while psutil.pid_exists(first) and psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.001)
+            time.sleep(0.1)  # the server has noticed
             while True:
                 connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
                 connection.request("GET", path)
@@ -552,7 +568,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--settle", type=float, default=20)
     parser.add_argument("--malformed", type=int, default=10_000)
     options = parser.parse_args()
     with exports(options.export, options.parts) as models:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import types
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tlkit.cli.deploy import refresh
 from tlkit.cli.main import run
 from tlkit.cli.project import find_project
 from tlkit.serving import protos
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "release_0_1_0"
 
 
 def version(base: Path, number: int, mib: int = 1) -> Path:
@@ -91,6 +94,45 @@ def test_options_are_remembered(project: Path, base: Path):
     assert run(["deploy", str(other)]) == 0
     assert '"/models/other"' in (serving / "models.config").read_text(), "another model has another name"
     assert "tensorflow/serving:2.20.0" in (serving / "compose.yaml").read_text()
+
+
+def test_monitoring_adds_files_and_is_remembered(project: Path, base: Path):
+    serving = project / "serving"
+    extra = ("alerts.yaml", "k8s/servicemonitor.yaml", "k8s/prometheusrule.yaml")
+    assert run(["deploy"]) == 0
+    assert not any((serving / name).exists() for name in extra)
+    assert run(["deploy", "--monitoring"]) == 0
+    assert all((serving / name).is_file() for name in extra)
+    version(base, 2)
+    assert run(["deploy"]) == 0
+    assert "k8s/prometheusrule.yaml" in (serving / "kustomization.yaml").read_text()
+    assert run(["deploy", "--no-monitoring"]) == 0
+    assert "k8s/prometheusrule.yaml" not in (serving / "kustomization.yaml").read_text()
+
+
+def test_the_measured_memory_decides_where_the_export_says_it(project: Path, base: Path, capsys):
+    serving = project / "serving"
+    kept = json.loads((FIXTURES / "exports" / "houses" / "1" / "manifest.json").read_text())
+    (base / "1" / "manifest.json").write_text(json.dumps(kept))
+    assert run(["deploy", "--cores", "4"]) == 0
+    assert memory(serving) == "1152Mi"  # 2 x 2 + 1024
+    assert "was not measured" in (serving / "compose.yaml").read_text(), "exports of 0.1.0 do not say it"
+    (base / "1" / "manifest.json").write_text(json.dumps(kept | {"memory": {"base_mib": 500, "peak_mib": 1302}}))
+    assert run(["deploy"]) == 0
+    assert memory(serving) == "3712Mi"  # 500 + 2 x 2 + 4 x 800
+    assert f"4 x 800 MiB (a run of {kept['max_batch']} rows" in (serving / "compose.yaml").read_text()
+
+
+@pytest.mark.parametrize("kept", sorted((FIXTURES / "projects").iterdir()), ids=lambda path: path.name)
+def test_a_project_of_version_0_1_0_gets_the_files_of_today(kept: Path, tmp_path: Path, monkeypatch, capsys):
+    project = shutil.copytree(kept, tmp_path / "kept")
+    version(project / "saved_models" / "kept", 1)
+    (project / "serving" / "kserve.yaml").write_text("mine")
+    monkeypatch.chdir(project)
+    assert run(["deploy"]) == 0
+    assert [path.name for path in (project / "serving").rglob("*.new")] == ["kserve.yaml.new"]
+    assert "Docker Compose 2.3" in (project / "serving" / "compose.yaml").read_text()
+    assert (project / "serving" / "kserve.yaml").read_text() == "mine"
 
 
 def test_files_that_were_changed_stay(project: Path, base: Path, capsys):

@@ -14,6 +14,7 @@ from tlkit.cli.main import run
 from tlkit.errors import ConfigError
 from tlkit.models.objective import Objective
 from tlkit.report.metrics import classification_metrics
+from tlkit.walk import Tally
 
 
 class FakeLearner:
@@ -24,6 +25,7 @@ class FakeLearner:
         self.task = types.SimpleNamespace(class_names=("ants", "bees"), objective=Objective())
         self.scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75], [0.8, 0.2]], np.float32)
         self.labels = np.array([0, 1, 1, 0], np.int32)
+        self.data = types.SimpleNamespace(tally=Tally(), damaged=[])
 
     def tta(self, n=4, beta=0.4, split="val"):
         self.asked.append(("tta", n, beta, split))
@@ -55,7 +57,8 @@ def test_evaluate_measures_the_averaged_scores(learner, capsys):
     assert run(["evaluate", "--tta", "4", "--json"]) == 0
     assert learner.asked == [("tta", 4, 0.4, "val")]
     printed = json.loads(capsys.readouterr().out)
-    assert set(printed) == {"metrics", "per_class", "n"}
+    assert set(printed) == {"metrics", "per_class", "n", "entries"}
+    assert printed["entries"] == {"found": 0, "used": 0, "left_out": {}, "damaged": 0}
     assert printed["n"] == 4
     assert printed["metrics"]["accuracy"] == 0.75
     loss = -sum(math.log(p) for p in (0.9, 0.4, 0.75, 0.8)) / 4

@@ -18,6 +18,7 @@ from fake_serving import FakeGrpc, FakeRest, Model, RefusedError, Signature, exp
 from tlkit.cli.main import run
 from tlkit.config import load_config
 from tlkit.export import saved_model
+from tlkit.export.hostile_image import png_bomb
 from tlkit.export.manifest import Manifest
 from tlkit.export.saved_model import export_task
 from tlkit.predicting import row_chunks
@@ -294,13 +295,79 @@ def printed_error(words: list[str], capfd, code: int) -> str:
 def test_a_bad_photo_is_told_as_without_a_server(served, tmp_path, capfd):
     url = served("image")
     (tmp_path / "bad.jpg").write_bytes(b"junk")
-    words = ["predict", "../photos/1.jpg", str(tmp_path / "bad.jpg")]
-    alone = printed_error([*words, "--strict"], capfd, 2)
-    assert printed_error([*words, "--strict", "--server", url], capfd, 2) == alone
-    assert "bad.jpg is not an image" in alone
+    (tmp_path / "cut.jpg").write_bytes(tiny.photos(1)[0][:300])
+    files = [str(tmp_path / name) for name in ("bad.jpg", "cut.jpg")]
+    words = ["predict", "../photos/1.jpg", *files]
     alone = printed_error(words, capfd, 1)
     assert printed_error([*words, "--server", url], capfd, 1) == alone
-    assert "bad.jpg is not an image" in alone
+    assert f"failed: {files[0]} is not an image but text" in alone
+    assert f"failed: {files[1]} is truncated or corrupt (JPEG): the file ends before the image does" in alone
+    for name in files:
+        one = printed_error(["predict", name], capfd, 2)
+        assert printed_error(["predict", name, "--server", url], capfd, 2) == one
+        assert one.startswith(f"error: {name} is ")
+    strict = printed_error([*words, "--strict"], capfd, 2)
+    assert printed_error([*words, "--strict", "--server", url], capfd, 2) == strict
+    assert strict == f"error: {files[0]} is not an image but text (known formats: JPEG, PNG, GIF, BMP, WebP)\n"
+
+
+@pytest.mark.parametrize("protocol", [None, "rest", "grpc"])
+def test_a_folder_is_answered_around_what_cannot_be_used(served, tmp_path, capfd, protocol):
+    url = served("image", protocol or "rest")
+    good = tiny.photos(36)
+    for number, content in enumerate(good):
+        (tmp_path / f"{number:02}").write_bytes(content)
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "cut.png").write_bytes(good[1][:100])
+    (tmp_path / "scan.tif").write_bytes(b"II*\0" + bytes(99))
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "._00.jpg").write_bytes(good[0])
+    (tmp_path / "notes.txt").write_text("notes")
+    words = ["predict", str(tmp_path), *([] if protocol is None else ["--server", url])]
+    assert run([*words, "--json"]) == 1
+    told = capfd.readouterr()
+    answer = json.loads(told.out)
+    assert [Path(one["input"]).name for one in answer["predictions"]] == [f"{number:02}" for number in range(36)]
+    reasons = {Path(one["input"]).name: one["reason"] for one in answer["failed"]}
+    assert reasons == {
+        "empty.jpg": "is empty (0 bytes)",
+        "cut.png": "is truncated or corrupt (PNG): the file ends before the image does",
+        "gone.jpg": "cannot be read: it is a link that leads to no file",
+        "scan.tif": "is TIFF, which the exported model could not decode; convert it first, for example with "
+        "`magick scan.tif scan.jpg`",
+    }
+    assert answer["found"] == 42
+    assert answer["left_out"] == {"files that are no images": 1, "hidden files": 1}
+    assert answer["used"] == answer["answered"] + len(reasons) == 40
+    assert told.err.count("failed: ") == 4
+    assert "found 42 entries: 40 used; left out: 1 files that are no images" in told.err
+    assert run(words) == 1
+    assert capfd.readouterr().out.count("\n") == 36
+
+
+def test_damaged_photos_are_answered_and_named(served, tmp_path, capfd):
+    served("image")
+    whole = tiny.photos(1)[0]
+    (tmp_path / "grey.jpg").write_bytes(whole[:-100] + b"\xff\xd9")
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    assert run(["predict", str(tmp_path), "--json"]) == 0
+    told = capfd.readouterr()
+    predictions = json.loads(told.out)["predictions"]
+    assert [one.get("damaged") for one in predictions] == ["premature end of data segment", None]
+    assert f"warning: {tmp_path / 'grey.jpg'} decodes, but is damaged (premature end of data segment)" in told.err
+    assert "Corrupt JPEG" not in told.err
+
+
+def test_an_export_with_another_limit_of_pixels_names_it(served, tmp_path, capfd, monkeypatch):
+    served("image")
+    from tlkit.export.predictor import SavedModelPredictor
+
+    (tmp_path / "large.png").write_bytes(png_bomb(7000))
+    (tmp_path / "also.png").write_bytes(png_bomb(8000))
+    told = printed_error(["predict", str(tmp_path)], capfd, 1)
+    assert f"failed: {tmp_path / 'large.png'} has 49,000,000 pixels (7000 x 7000); allowed: 40,000,000; " in told
+    assert "has 64,000,000 pixels" in told
+    assert SavedModelPredictor(export_of(Path.cwd())).manifest.preprocessing["max_pixels"] == 40_000_000
 
 
 def refusing(signature: Signature, is_bad) -> Signature:
@@ -401,6 +468,9 @@ def test_photos_and_texts_need_no_project(
     )
     monkeypatch.chdir(projects[kind].parent)
     answers = json.loads(printed(["predict", *inputs, *words], capfd))
+    if kind == "image":  # a folder is named
+        assert answers["failed"] == expected["failed"] == []
+        answers, expected = answers["predictions"], expected["predictions"]
     assert [answer.pop("input") for answer in answers] == [one["input"].removeprefix("../") for one in expected]
     assert answers == [{name: one[name] for name in ("classes", "scores")} for one in expected]
 

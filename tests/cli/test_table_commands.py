@@ -12,7 +12,7 @@ import pytest
 from notebooks import run_notebook
 
 from tlkit.cli.main import run
-from tlkit.cli.table_kind import toml_key
+from tlkit.cli.table_findings import toml_key
 from tlkit.config import load_config
 from tlkit.data.reading import Reading
 from tlkit.predicting import row_chunks
@@ -906,7 +906,7 @@ def test_names_of_columns_survive_toml(name: str):
         (["--data", "mixed.csv", "--target", "price"], "make the project without --data"),
         (["--data", "header.csv", "--target", "price"], "a header and no rows"),
         (["--target", "price", "--set", "epochs=0"], "epochs must be"),
-        (["--target", "price", "--text", "x"], "does not ask for 'text_column'"),
+        (["--target", "price", "--text", "x"], "--text is not for the template tabular-embeddings"),
     ],
 )
 def test_a_table_that_cannot_be_used_leaves_nothing(tmp_path: Path, monkeypatch, capsys, words, expected: str):
@@ -929,4 +929,4 @@ def test_a_table_that_cannot_be_used_leaves_nothing(tmp_path: Path, monkeypatch,
 def test_only_tables_have_a_target_to_name(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(["new", "image-classification", "made", "--target", "price"]) == 2
-    assert "does not ask for 'target'" in capsys.readouterr().err
+    assert "--target is not for the template" in capsys.readouterr().err

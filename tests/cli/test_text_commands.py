@@ -369,7 +369,7 @@ def test_an_export_of_photos_does_not_answer_texts(untrained: Path, capsys, monk
         (["--data", "reviews.csv", "--text", "reviw"], "did you mean 'review'"),
         (["--data", "reviews.xlsx"], "neither a folder nor a table; allowed: .csv, .tsv"),
         (["--data", "split"], "train.tsv has no column 'text'"),
-        (["--data", "latin.csv"], "pass encoding="),
+        (["--data", "latin.csv"], "pass --encoding latin-1"),
         (["--set", "encoding=latin 1"], "encoding must be a codec"),
         (["--set", "max_tokens=3"], "max_tokens must be"),
     ],
@@ -404,8 +404,8 @@ def test_new_takes_columns_encoding_and_folders(tmp_path: Path, monkeypatch, cap
     assert load_config("two/config.toml").data.path == "../texts"
     assert run(["new", "text-sentiment", "three"]) == 0
     assert "put train.csv, or one folder" in capsys.readouterr().out
-    assert run(["new", "image-classification", "four", "--label", "kind"]) == 2
-    assert "does not ask for 'label_column'" in capsys.readouterr().err
+    assert run(["new", "image-classification", "four", "--text", "kind"]) == 2
+    assert "--text is not for the template image-classification" in capsys.readouterr().err
 
 
 def test_there_is_no_report_on_photos(project: Path, capsys):

@@ -196,3 +196,75 @@ def test_unusable_options_are_named(folder, options, message):
 def test_an_unknown_split_is_named(folder):
     with pytest.raises(ConfigError, match="no 'test' split.*allowed: train, val"):
         tlkit.images_from_folder(folder, size=32).ordered("test")
+
+
+def damaged(content: bytes) -> bytes:
+    """Overwrite the end of the image data; it still decodes."""
+    return content[:-150] + bytes(20) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("cache", ["memory", "off"])
+def test_damaged_photos_are_used_and_named_or_refused_when_asked(tmp_path, caplog, capfd, cache):
+    write_folder(tmp_path, {"a": 5, "b": 5}, width=120)
+    for name in ("a/01.jpg", "b/02.jpg"):
+        (tmp_path / name).write_bytes(damaged((tmp_path / name).read_bytes()))
+    options = {"size": 32, "cache": cache}
+    data = tlkit.images_from_folder(tmp_path, **options)
+    assert sorted(path.name for path, *_ in data.damaged) == ["01.jpg", "02.jpg"]
+    assert "2 photos decode, but are damaged, and are used all the same: " in caplog.text
+    assert f"{tmp_path / 'a/01.jpg'} decodes, but is damaged (premature end of data segment)" in caplog.text
+    assert data.summary()["damaged"] == 2
+    assert data.tally.to_dict() == {"found": 10, "used": 10, "left_out": {}}
+    assert sum(len(data.samples(name, 99)) for name in data.splits) == 8  # what an export shows for good is whole
+    with pytest.raises(DataError, match="2 of the photos cannot be used: .*01.jpg decodes, but is damaged"):
+        tlkit.images_from_folder(tmp_path, damaged="refuse", **options)
+    data = tlkit.images_from_folder(tmp_path, damaged="refuse", on_error="skip", **options)
+    assert data.tally.to_dict() == {"found": 10, "used": 8, "left_out": {"damaged images": 2}}
+    assert sum(len(split.labels) for split in data.splits.values()) == 8
+    assert "Corrupt JPEG" not in capfd.readouterr().err
+
+
+def test_the_counts_of_a_folder_add_up(tmp_path, caplog):
+    write_folder(tmp_path, {"a": 4, "b": 4})
+    for name in ("a/._1.jpg", "a/Thumbs.db", "a/notes.txt", "loose.jpg", "b/.x/y.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((tmp_path / "a/01.jpg").read_bytes() if name.endswith("jpg") else b"text")
+    for number in range(3):
+        (tmp_path / "a" / f"gone{number}.jpg").symlink_to("nowhere")
+    (tmp_path / "b" / "cut.jpg").write_bytes((tmp_path / "a/00.jpg").read_bytes()[:400])
+    with pytest.raises(
+        DataError, match="4 of the photos cannot be used: .*gone0.jpg cannot be read: it is a link that"
+    ):
+        tlkit.images_from_folder(tmp_path, size=32)
+    with caplog.at_level(logging.INFO, "tlkit"):
+        data = tlkit.images_from_folder(tmp_path, size=32, on_error="skip")
+    counts = data.summary()["entries"]
+    assert counts["found"] == 17
+    assert counts["used"] == sum(len(split.labels) for split in data.splits.values()) == 8
+    assert counts["left_out"] == {
+        "files that are no images": 1,
+        "hidden files": 2,
+        "images outside of class folders": 1,
+        "images that cannot be decoded": 1,
+        "links that lead to no file": 3,
+        "system files": 1,
+    }
+    assert "left out 4 photos that cannot be used: " in caplog.text
+    assert "found 17 entries: 8 used; left out: " in caplog.text
+
+
+def test_a_split_that_lacks_a_class_is_warned_of(tmp_path, caplog):
+    write_folder(tmp_path / "train", {"a": 2, "b": 2, "c": 2})
+    write_folder(tmp_path / "val", {"a": 1}, width=60)
+    tlkit.images_from_folder(tmp_path, size=32)
+    assert "the val part has no photo of a class: b, c" in caplog.text
+
+
+def test_a_larger_limit_of_pixels_lets_a_large_photo_in(tmp_path):
+    write_folder(tmp_path, {"a": 2, "b": 2}, width=50, height=40)
+    with pytest.raises(DataError, match=r"has 2,000 pixels \(50 x 40\); allowed: 1,999; .*raise max_pixels"):
+        tlkit.images_from_folder(tmp_path, size=32, max_pixels=1999)
+    data = tlkit.images_from_folder(tmp_path, size=32, max_pixels=2000)
+    assert data.preprocessing.to_dict()["max_pixels"] == 2000
+    with pytest.raises(ConfigError, match="max_pixels is not usable; received: 0"):
+        tlkit.images_from_folder(tmp_path, size=32, max_pixels=0)

@@ -25,6 +25,34 @@ def test_photos_in_deeper_folders_count(tmp_path):
     assert list_folder(tmp_path).labels == ["a", "a", "b"]
 
 
+@pytest.mark.parametrize(("direct", "said"), [(0, "all photos lie in folders"), (1, "some photos lie in folders")])
+def test_classes_two_folders_deep_are_remarked_on(tmp_path, direct, said):
+    write_folder(tmp_path, {"animals/cats": 2, "animals/dogs": 1, "plants/roses": 1})
+    for number in range(direct):
+        (tmp_path / "plants" / f"{number}.jpg").write_bytes((tmp_path / "animals/cats/00.jpg").read_bytes())
+    listing = list_folder(tmp_path)
+    assert listing.class_names == ["animals", "plants"]
+    [remark] = listing.remarks
+    assert remark.startswith(
+        f"{said} inside the class folders (4 in 3 folders: animals/cats, animals/dogs, plants/roses)"
+    )
+    assert "the outer folder was taken as the class: animals, plants" in remark
+
+
+def test_a_folder_around_the_classes_is_named(tmp_path):
+    write_folder(tmp_path, {"photos/ants": 1, "photos/bees": 1})
+    with pytest.raises(DataError, match=rf"are its folders the classes \(ants, bees\)\? then name {tmp_path}/photos"):
+        list_folder(tmp_path)
+
+
+def test_a_class_folder_without_images_is_an_error(tmp_path):
+    write_folder(tmp_path, {"a": 2})
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match="a class folder holds no images; received: .*b'"):
+        list_folder(tmp_path)
+
+
 @pytest.mark.parametrize("val", ["val", "valid", "Validation"])
 def test_split_folders(tmp_path, val):
     for split in ("train", val, "test"):

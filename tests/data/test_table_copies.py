@@ -134,7 +134,7 @@ def test_a_class_of_copies_is_named_with_its_counts():
     with pytest.raises(
         DataError,
         match=r"class '5' has 1 row that is no copy of another \(2 rows with copies\); .*2 of each class; add rows.*"
-        r'all classes are numbers: .*kinds = \{ "stars" = "regression" \} under \[target\] of config.toml',
+        r'or predict it as a number: kinds = \{ stars = "regression" \} under \[target\] of config.toml',
     ):
         load(frame, "stars")
     assert load(frame, "stars", target_kinds={"stars": "regression"}).targets[0].kind == "regression"

@@ -3,6 +3,8 @@
 import ast
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from tlkit.errors import ExportError
 from tlkit.export import verify as verify_module
+from tlkit.export.manifest import Manifest
 from tlkit.export.verify import CHECKS, verify_export
 from tlkit.export.verify_answers import Facts
 from tlkit.serving import op_check
@@ -41,6 +44,24 @@ def test_a_copy_elsewhere_passes_every_check_and_the_command_says_so(tmp_path):
     assert [check["name"] for check in answer["checks"]] == list(CHECKS)
     assert all(check["ok"] and check["reason"] for check in answer["checks"]), answer
     assert answer["cannot_catch"]
+
+
+def test_the_memory_of_the_verification_is_in_the_manifest():
+    memory = Manifest.read(tiny.shared_export()).memory
+    assert memory is not None
+    assert 100 < memory.base_mib < memory.peak_mib < 8000
+
+
+def test_memory_is_the_process_s_own_and_not_its_parent_s():
+    held = np.ones(600 * 2**20, np.uint8)  # this process is large, the one that it starts is not
+    assert held[::4096].sum() > 0
+    code = (
+        "import importlib.util as u, sys; s = u.spec_from_file_location('w', sys.argv[1]); m = u.module_from_spec(s); "
+        "s.loader.exec_module(m); print(m.memory_mib(False), m.memory_mib(True))"
+    )
+    command = [sys.executable, "-I", "-c", code, str(verify_module.WORKER)]
+    now, most = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert 0 < now <= most < 600
 
 
 def test_wrong_labels_fail(tmp_path):

@@ -26,9 +26,7 @@ DAMAGED = {
     "random bytes": overwritten(INTACT, 500, np.random.default_rng(3).integers(0, 255, 200, np.uint8).tobytes()),
     "half is missing": INTACT[: len(INTACT) // 2] + b"\xff\xd9",
     "the end is missing": INTACT[:-200] + b"\xff\xd9",
-    "progressive": (lambda whole: whole[: len(whole) // 2] + b"\xff\xd9")(
-        encode(photo(width=300, height=240), "JPEG", progressive=True)
-    ),
+    "progressive": encode(photo(width=300, height=240), "JPEG", progressive=True)[:-60] + b"\xff\xd9",
     "a gif that ends early": encode(photo(), "GIF")[:-400],
 }
 WHOLE = {
@@ -47,7 +45,7 @@ def test_each_damaged_image_is_found_and_no_other(capfd):
     found = find_damaged(contents)
     assert sorted(found) == list(range(len(WHOLE), len(contents))), found
     assert found[len(WHOLE) + 2] == "premature end of data segment"
-    assert capfd.readouterr().err == ""
+    assert "JPEG" not in capfd.readouterr().err
 
 
 def test_images_that_cannot_be_decoded_or_are_too_large_are_not_damaged():
@@ -64,7 +62,12 @@ def test_only_the_lines_of_libjpeg_are_taken(capfd):
         assert damage_of(DAMAGED["200 zeros"], lines)
     os.write(2, b"\nafter it\n")
     told = capfd.readouterr().err
-    assert sorted(told.split("\n")) == ["", "after it", "an unfinished line", "another library", "from Python"]
+    assert sorted(filter(None, told.split("\n"))) == [
+        "after it",
+        "an unfinished line",
+        "another library",
+        "from Python",
+    ]
 
 
 def test_stderr_comes_back_after_an_error(capfd):

@@ -105,8 +105,14 @@ def test_known_values_are_those_of_the_rows_in_their_order():
 def test_booleans_are_false_and_true():
     assert only(pd.Series([True, True]), "boolean").values == ("false", "true")
     assert only(pd.Series([True, None, True], dtype=object), "boolean").values == ("false", "true")
-    assert only(pd.Series(["yes", "no", None]), "boolean").values == ("no", "yes")
-    assert only(pd.Series([0, 1, 1]), "boolean", min_count=5).values == ("0", "1")
+    spellings = [["yes", "no"], [" Y", "n", "NO", None], [0, 1, 1], [1.0, np.nan], ["On", "oFF", "?"], ["1", "0.0"]]
+    for spelled in spellings:
+        column = only(pd.Series(spelled), "boolean", min_count=5)
+        assert (column.values, column.dtype, column.boolean) == (("false", "true"), "string", True)
+    assert only(pd.Series([True, None], dtype=object), "boolean").boolean
+    two = only(pd.Series(["left", "right"]), "boolean")
+    assert (two.values, two.boolean) == (("left", "right"), False)
+    assert only(pd.Series([1, 2, 2]), "boolean").dtype == "int64"
 
 
 def test_rare_values_share_the_code_of_unknown_ones():

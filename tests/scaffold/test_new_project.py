@@ -42,6 +42,18 @@ def test_a_broken_template_writes_nothing(tmp_path: Path, body: str):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_named_in_plain_words(tmp_path: Path, monkeypatch):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / ".tlkit-new-xyz"))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(ProjectError) as caught:
+        new_project("image-classification", "deep/bees", {})
+    assert str(caught.value).startswith(f"the project deep/bees cannot be written: {tmp_path}: Permission denied; ")
+    assert ".tlkit-new" not in str(caught.value)
+
+
 def test_a_bake_that_is_stopped_writes_nothing(tmp_path: Path, monkeypatch):
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt

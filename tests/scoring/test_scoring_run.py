@@ -14,6 +14,7 @@ import tiny_text
 from scoring_exports import export_of
 
 from tlkit.errors import ConfigError, DataError, ExportError, ScoringError
+from tlkit.export.hostile_image import png_bomb
 from tlkit.scoring import pipeline, run
 
 
@@ -69,7 +70,12 @@ def test_photos_are_scored_as_predict_does_and_bad_files_stand_aside(scored, pho
     bad = pd.read_parquet(tmp_path / "s.errors.parquet")
     assert bad["number"].tolist() == [5, 12]
     assert bad["place"].tolist() == [str(photos / "3bad.jpg"), str(photos / "more" / "empty.png")]
-    assert bad["reason"].str.contains("not an image that can be decoded").all()
+    assert bad["reason"].tolist() == [
+        f"{photos / '3bad.jpg'} is not an image but text (known formats: JPEG, PNG, GIF, BMP, WebP)",
+        f"{photos / 'more' / 'empty.png'} is empty (0 bytes)",
+    ]
+    assert summary["entries"] == {"found": 13, "used": 12, "left_out": {"files that are no images": 1}}
+    assert summary["damaged"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "s.errors.parquet", "s.parquet"]
 
 
@@ -209,7 +215,7 @@ def test_photos_whose_names_have_undecodable_bytes_are_read_by_their_true_names(
     assert sorted(bad) == sorted(f"{shown}/{name}" for name in names)
     junk = bad[rf"{shown}/junk\xe9.jpg"]
     assert junk["item"] == junk["place"]
-    assert "not an image that can be decoded" in junk["reason"]
+    assert "is not an image but text" in junk["reason"]
     assert "cannot be read" in bad[f"{shown}/gone.jpg"]["reason"]
 
 
@@ -226,6 +232,22 @@ def test_parquet_keeps_its_types(scored, tmp_path):
     assert {str(got.field(name).type) for name in ("predicted_price", "probability_sold=no")} == {"double"}
     out = pq.read_table(tmp_path / "out.parquet").select(had.names)
     assert out.to_pylist() == pq.read_table(tmp_path / "rows.parquet").to_pylist()
+
+
+def test_each_photo_that_fails_has_its_own_reason_and_damaged_ones_are_named(scored, photos, tmp_path):
+    jpeg = tiny.photos(1)[0]
+    (photos / "cut.jpg").write_bytes(jpeg[:300])
+    (photos / "grey.jpg").write_bytes(jpeg[:-100] + b"\xff\xd9")
+    (photos / "scan.tif").write_bytes(b"II*\0" + bytes(99))
+    (photos / "large").write_bytes(png_bomb(9000))
+    summary = scored(photos, tmp_path / "s.csv", export_of("photos"), shard_size=5)
+    assert counted(summary) == (16, 11, 5)
+    reasons = {item["place"].rpartition("/")[2]: item["reason"] for item in bad_items(tmp_path / "s.errors.csv")}
+    assert "is truncated or corrupt (JPEG): the file ends before the image does" in reasons["cut.jpg"]
+    assert "is TIFF, which the exported model could not decode; convert it first" in reasons["scan.tif"]
+    assert "has 81,000,000 pixels (9000 x 9000); allowed: 40,000,000" in reasons["large"]
+    assert summary["damaged"] == 1
+    assert summary["damaged_items"] == [f"{photos / 'grey.jpg'} (premature end of data segment)"]
 
 
 def test_top_writes_the_best_classes(scored, photos, tmp_path):
@@ -354,7 +376,7 @@ def test_what_cannot_be_scored_is_refused_with_one_clear_line(scored, rows, tmp_
 def test_a_folder_without_photos_a_missing_column_and_empty_texts_are_refused(scored, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("")
-    with pytest.raises(DataError, match="no photo in the folder.*allowed: .jpg"):
+    with pytest.raises(DataError, match="no photo in the folder.*allowed: JPEG"):
         scored(tmp_path / "empty", tmp_path / "out.csv", export_of("photos"))
     with pytest.raises(DataError, match="name their folder"):
         scored(tmp_path / "empty" / "notes.txt", tmp_path / "out.csv", export_of("photos"))

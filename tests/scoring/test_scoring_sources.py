@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import os
+import re
 
 import pandas as pd
 import pyarrow as pa
@@ -149,7 +150,7 @@ def test_a_bad_byte_below_the_header_of_rows_does_not_hide_the_header(tmp_path):
 @pytest.mark.parametrize("column", ["", "text"])
 def test_a_bad_byte_in_a_header_is_refused(tmp_path, column):
     (tmp_path / "t.csv").write_bytes(b"text,caf\xe9\n1,2\n")
-    with pytest.raises(DataError, match=r"header of .*t.csv holds a byte that is not utf-8: 0xe9; .*--encoding"):
+    with pytest.raises(DataError, match=r"header of .*t.csv holds a byte that is not utf-8: 0xe9; .*pass encoding="):
         LineTable.of(tmp_path / "t.csv", column=column)
 
 
@@ -157,9 +158,16 @@ def test_a_bad_byte_in_a_header_is_refused(tmp_path, column):
     ("mark", "told"), [(";", r"--separator ';'"), ("\t", r"--separator \$'\\t', or call it \.tsv")]
 )
 def test_another_separator_is_told_as_the_commands_option(tmp_path, mark, told):
+    from typer.main import get_command
+
+    from tlkit.cli.advice import sayer
+    from tlkit.cli.main import app
+
     (tmp_path / "t.csv").write_text(f"x{mark}y\n1{mark}2\n")
-    with pytest.raises(DataError, match=rf"not by commas.*pass {told}$"):
+    with pytest.raises(DataError, match=r'not by commas.*pass separator="') as raised:
         LineTable.of(tmp_path / "t.csv")
+    said = raised.value.message(sayer(["score", "t.csv", "out.csv"], get_command(app)))
+    assert re.search(rf"not by commas.*pass {told}$", said)
 
 
 def test_a_file_in_utf_16_is_not_told_an_encoding_that_is_refused(tmp_path):
@@ -239,7 +247,12 @@ def test_photos_are_listed_in_the_order_of_sorted_paths_and_as_they_were_in_the_
     source = PhotoFolder(tmp_path / "in").placed(tmp_path / "kept")
     (tmp_path / "in" / "aa.jpg").write_bytes(b"too late")
     found = items_of(source, 2)
-    wanted = sorted(tmp_path / "in" / name for name in names)
+    wanted = sorted(tmp_path / "in" / name for name in names if name != ".h.jpg")
+    assert source.counts == {
+        "found": len(names) + 4,
+        "used": len(wanted),
+        "left_out": {"files that are no images": 3, "hidden files": 1, "linked folders": 1},
+    }
     assert [item.content for item in found] == [str(path) for path in wanted]
     assert PhotoFolder(tmp_path / "in").digest() != before
 
@@ -263,13 +276,20 @@ def test_linked_folders_are_named_in_one_warning_and_links_to_nothing_are_proble
         (folder / name).symlink_to(folder)
     PhotoFolder(folder).digest()
     assert not caplog.records
+    caplog.set_level(logging.INFO, "tlkit")
     found = items_of(PhotoFolder(folder).placed(tmp_path), 2)
     assert [os.path.relpath(item.content, folder) for item in found] == [
         "gone.png", "linked.jpg", "loop.jpg", "sub/good.jpg",
     ]  # fmt: skip
     told = "cannot be read: it is a link that leads to no file"
-    assert [item.problem for item in found] == [f"{folder}/gone.png {told}", "", f"{folder}/loop.jpg {told}", ""]
-    [record] = caplog.records
+    text = "is not an image but text (known formats: JPEG, PNG, GIF, BMP, WebP)"
+    assert [item.problem for item in found] == [
+        f"{folder}/gone.png {told}", f"{folder}/linked.jpg {text}", f"{folder}/loop.jpg {told}",
+        f"{folder}/sub/good.jpg {text}",
+    ]  # fmt: skip
+    counts, record = caplog.records
+    assert "found 8 entries: 4 used; left out: 3 linked folders" in counts.getMessage()
+    assert f"1 links that lead to no file ({folder}/gone.txt)" in counts.getMessage()
     linked = ", ".join(str(folder / name) for name in ("back", "back.jpg", "sub/up"))
     assert record.levelno == logging.WARNING
     assert f"folders that are links are not followed: {linked};" in record.getMessage()
@@ -284,4 +304,6 @@ def test_photos_are_called_as_their_folder_was_named(tmp_path, monkeypatch):
     [item] = items_of(PhotoFolder(Path("in")).placed(tmp_path), 5)
     assert item.fields == {"input": "in/a.jpg"}
     assert item.content == str(tmp_path / "in" / "a.jpg")
-    assert json.loads((tmp_path / "listing.jsonl").read_text()) == "a.jpg"
+    name, size, _, problem = json.loads((tmp_path / "listing.jsonl").read_text())
+    assert (name, size) == ("a.jpg", 1)
+    assert item.problem == f"in/a.jpg {problem}"

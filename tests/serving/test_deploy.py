@@ -19,7 +19,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tlkit.errors import ConfigError, ExportError
-from tlkit.export.manifest import MANIFEST_NAME, Manifest, batch_sizes
+from tlkit.export.manifest import MANIFEST_NAME, Manifest, MemoryUse, batch_sizes
 from tlkit.serving import protos
 from tlkit.serving.deploy import (
     IMAGE,
@@ -33,13 +33,20 @@ from tlkit.serving.deploy import (
 )
 from tlkit.serving.deploy_folder import RECORD, DeployFolder
 from tlkit.serving.models_config import read_batching_config, read_models_config, read_monitoring_config
+from tlkit.serving.status import Code
 
 AWKWARD = '写真 $x\'s "best": #1'
 DEPLOYMENTS = {
     "new": Deployment("bees"),
     "canary": Deployment("bees", stable=3, canary=4, model_bytes=10**9, max_batch=24, measured=True, cores=4),
     "awkward": Deployment(AWKWARD, models_path=f"/srv/{AWKWARD}", export_path=f"/srv/{AWKWARD}"),
-    "digest": Deployment("bees", image=f"registry.example:5000/tf@sha256:{'0' * 64}", measured=True),
+    "digest": Deployment(
+        "bees",
+        image=f"registry.example:5000/tf@sha256:{'0' * 64}",
+        measured=True,
+        memory=MemoryUse(base_mib=500, peak_mib=1300),
+        monitoring=True,
+    ),
 }
 
 
@@ -67,9 +74,10 @@ def parse(text: str, message: Any) -> Any:
 
 
 def test_every_kubernetes_object_fits_its_strict_schema(files: dict[str, str]):
-    names = [name for name in files if name.startswith("k8s/")]
-    assert len(names) == 8
-    for name in names:
+    names = {name for name in files if name.startswith("k8s/")}
+    known = names - {"k8s/servicemonitor.yaml", "k8s/prometheusrule.yaml"}  # kinds of the Prometheus operator
+    assert len(known) == 8
+    for name in known:
         for version in ("1.31", kubernetes_validate.latest_version()):
             kubernetes_validate.validate(read(files[name]), version, strict=True)
 
@@ -177,7 +185,7 @@ def test_probes_tell_ready_from_alive(files: dict[str, str], deployment: Deploym
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 600
 
 
-def test_the_pod_may_do_next_to_nothing(files: dict[str, str]):
+def test_the_pod_may_do_next_to_nothing(files: dict[str, str], deployment: Deployment):
     for spec in (pod_spec(files), read(files["k8s/loader.yaml"])["spec"]):
         assert spec["automountServiceAccountToken"] is False
         assert spec["securityContext"]["runAsNonRoot"] is True
@@ -194,6 +202,14 @@ def test_the_pod_may_do_next_to_nothing(files: dict[str, str]):
     policy = read(files["k8s/networkpolicy.yaml"])["spec"]
     assert policy["egress"] == []
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    callers, prometheus = (rule["from"] for rule in policy["ingress"])
+    label = {f"{deployment.kubernetes_name}-client": "true"}
+    assert callers == [{"podSelector": {"matchLabels": label}}, {"namespaceSelector": {"matchLabels": label}}]
+    assert prometheus == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    (key,) = label
+    assert re.fullmatch(r"[a-z0-9A-Z]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?", key), "a label's name has 63 characters"
+    assert f"kubectl label namespace ingress-nginx {key}=true" in files["k8s/networkpolicy.yaml"]
+    assert f"{key}=true" in files["README.md"]
     models = next(mount for mount in pod_spec(files)["containers"][0]["volumeMounts"] if mount["name"] == "models")
     assert models["readOnly"] is True
 
@@ -204,6 +220,11 @@ def test_compose_is_as_narrow(files: dict[str, str]):
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service["image"].endswith(":latest")
+        assert service["mem_limit"]
+        assert service["cpus"]
+    assert "Docker Compose 2.3 or newer" in files["compose.yaml"].splitlines()[0]
+    command = read(files["compose.yaml"])["services"]["prometheus"]["command"]
+    assert {"--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=2GB"} <= set(command)
     serving = read(files["compose.yaml"])["services"]["serving"]
     assert serving["read_only"] is True
     assert serving["init"] is True
@@ -233,7 +254,7 @@ def test_kserve_has_what_an_inference_service_needs(files: dict[str, str]):
 
 def test_prometheus_asks_where_the_metrics_are(files: dict[str, str]):
     document = read(files["prometheus.yaml"])
-    assert set(document) == {"global", "scrape_configs"}
+    assert set(document) - {"rule_files"} == {"global", "scrape_configs"}
     (job,) = document["scrape_configs"]
     assert job["metrics_path"] == parse(files["monitoring.config"], protos.MonitoringConfig()).prometheus_config.path
     assert job["static_configs"][0]["targets"] == ["serving:8501"]
@@ -245,11 +266,95 @@ def test_the_memory_limit_holds_two_models_and_the_server(files: dict[str, str],
     resources = pod_spec(files)["containers"][0]["resources"]
     limit = resources["limits"]["memory"]
     assert limit == resources["requests"]["memory"] == f"{deployment.memory_mib}Mi"
-    assert deployment.memory_mib * 2**20 >= 2 * deployment.model_bytes + 2**30
-    assert deployment.memory_mib * 2**20 < 2 * deployment.model_bytes + 2**30 + 130 * 2**20
+    if deployment.memory is None:
+        needed = 2 * deployment.model_bytes + 2**30
+        assert "was not measured" in files["k8s/deployment.yaml"] or not deployment.measured
+    else:  # two versions, and a run a core
+        run = deployment.memory.peak_mib * 2**20 - deployment.memory.base_mib * 2**20 - deployment.model_bytes
+        needed = deployment.memory.base_mib * 2**20 + 2 * deployment.model_bytes + deployment.cores * run
+        assert f"{deployment.memory.base_mib} MiB (the server) + " in files["k8s/deployment.yaml"]
+        assert f"{deployment.cores} x {run // 2**20} MiB (a run of 32 rows" in files["k8s/deployment.yaml"]
+    assert needed <= deployment.memory_mib * 2**20 < needed + 130 * 2**20
     assert "cpu" not in resources["limits"], "throttling costs latency"
     assert f"2 x {deployment.model_mib} MiB" in files["k8s/deployment.yaml"]
     assert read(files["compose.yaml"])["services"]["serving"]["mem_limit"] == f"{deployment.memory_mib}m"
+
+
+def test_alerts_and_a_service_monitor_are_there_when_asked_for(files: dict[str, str], deployment: Deployment):
+    extra = {"alerts.yaml", "k8s/servicemonitor.yaml", "k8s/prometheusrule.yaml"}
+    kustomization = read(files["kustomization.yaml"])["resources"]
+    mounted = {volume.get("source") for volume in read(files["compose.yaml"])["services"]["prometheus"]["volumes"]}
+    if not deployment.monitoring:
+        assert not extra & set(files)
+        assert not {"k8s/servicemonitor.yaml", "k8s/prometheusrule.yaml"} & set(kustomization)
+        assert "rule_files" not in read(files["prometheus.yaml"])
+        assert "./alerts.yaml" not in mounted
+        assert "--monitoring" in files["README.md"]
+        return
+    assert extra <= set(files)
+    assert {"k8s/servicemonitor.yaml", "k8s/prometheusrule.yaml"} <= set(kustomization)
+    assert read(files["prometheus.yaml"])["rule_files"] == ["alerts.yaml"]
+    assert "./alerts.yaml" in mounted
+    monitor = read(files["k8s/servicemonitor.yaml"])
+    assert (monitor["apiVersion"], monitor["kind"]) == ("monitoring.coreos.com/v1", "ServiceMonitor")
+    service = read(files["k8s/service.yaml"])
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert endpoint["path"] == "/monitoring/prometheus/metrics"
+    rule = read(files["k8s/prometheusrule.yaml"])
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    for groups, cluster in ((read(files["alerts.yaml"])["groups"], False), (rule["spec"]["groups"], True)):
+        (group,) = groups
+        names = [alert["alert"].removeprefix("TensorFlowServing") for alert in group["rules"]]
+        wanted = ["Down", "ModelNotAvailable", "VersionNotLoaded", "Errors", "QueueFull", "Slow", "Restarts"]
+        assert names == [*wanted, *(["Memory"] if cluster else [])]
+        for alert in group["rules"]:
+            assert set(alert) <= {"alert", "expr", "for", "labels", "annotations"}
+            check_expression(alert["expr"], deployment)
+
+
+#: What TensorFlow Serving, Prometheus, kube-state-metrics and cAdvisor call them.
+METRICS = {
+    ":tensorflow:cc:saved_model:load_attempt_count",
+    ":tensorflow:serving:request_count",
+    ":tensorflow:serving:request_latency_bucket",
+    "up",
+    "kube_pod_container_status_restarts_total",
+    "kube_pod_container_resource_limits",
+    "container_memory_working_set_bytes",
+}
+
+
+def check_expression(expression: str, deployment: Deployment) -> None:
+    """Hold that an expression is about known metrics of this server, and in balance; promtool says the rest."""
+    found = re.findall(r"([:a-z_]+)\{([^}]*(?:\{[0-9]+\}[^}]*)*)\}", expression)
+    assert found, expression
+    for metric, labels in found:
+        assert metric in METRICS, metric
+        own = (
+            f'pod=~"{deployment.kubernetes_name}-'
+            if metric.startswith(("kube", "container"))
+            else (f'job="{deployment.kubernetes_name}"')
+        )
+        assert own in labels, labels
+    for status in re.findall(r"[A-Z_]{5,}", " ".join(re.findall(r'status=~?"([^"]*)"', expression))):
+        assert status in Code.__members__, status
+    for pair in ("()", "[]", "{}"):
+        assert expression.count(pair[0]) == expression.count(pair[1])
+
+
+def test_the_local_server_has_the_metrics_that_alerts_read():
+    from doors import FakeFleet
+
+    from tlkit.serving.metrics import Metrics
+
+    metrics = Metrics()
+    metrics.observe_request("REST", "bees", "predict", Code.OK, 0.1)
+    metrics.observe_load("bees", 1, 0.5, True)
+    text = metrics.page(FakeFleet()).decode()
+    for name in (name for name in METRICS if name.startswith(":tensorflow")):
+        assert f"\n{name}{{" in text
 
 
 def test_awkward_names_arrive_unchanged():
@@ -310,7 +415,19 @@ def test_images_that_are_not_pinned_are_refused(image: str):
 def test_images_that_are_pinned():
     assert check_image(IMAGE) == "2.21.0"
     assert check_image("host:5000/a/serving:2.20.0-gpu") == "2.20.0-gpu"
-    assert check_image(f"tensorflow/serving:latest@sha256:{'a' * 64}") == "latest"
+    digest = f"@sha256:{'a' * 64}"
+    assert check_image(f"tensorflow/serving:latest{digest}") == "latest"
+    assert check_image(f"tensorflow/serving{digest}") == ""
+    for image, said in (
+        (f"tensorflow/serving:2.21.0{digest}", "its digest, which decides; the tag is for readers. Not run by tlkit."),
+        (f"tensorflow/serving{digest}", "its digest. Not run by tlkit."),
+        (IMAGE, "its tag, which its owner can move;"),
+    ):
+        files = render(Deployment("bees", image=image))
+        assert f"# Pinned by {said}" in files["compose.yaml"]
+        assert read(files["compose.yaml"])["services"]["serving"]["image"] == image
+        assert pod_spec(files)["containers"][0]["image"] == image
+        assert ("sha256" in files["kserve.yaml"]) is False, "KServe's runtimes know tags alone"
 
 
 def test_other_values_that_cannot_be():
@@ -368,9 +485,25 @@ def test_facts_come_from_the_disk(base: Path, tmp_path: Path, monkeypatch: pytes
     assert facts(base, stable=1, to=tmp_path / "elsewhere" / "serving").models_path == str(base)
     assert size_of(base / "1") == 3 * 2**20
     (base / "2" / MANIFEST_NAME).write_text("{}")
-    monkeypatch.setattr(Manifest, "read", classmethod(lambda cls, path: Manifest.model_construct(max_batch=12)))
+    monkeypatch.setattr(
+        Manifest, "read", classmethod(lambda cls, path: Manifest.model_construct(max_batch=12, memory=None))
+    )
     assert facts(base, stable=1, to=to).max_batch == 32
     assert facts(base, stable=1, canary=2, to=to).max_batch == 12
+    assert facts(base, stable=2, to=to).memory is None
+    small, large = MemoryUse(base_mib=500, peak_mib=600), MemoryUse(base_mib=500, peak_mib=900)
+    found = {"1": small, "2": large}
+    monkeypatch.setattr(
+        Manifest,
+        "read",
+        classmethod(lambda cls, path: Manifest.model_construct(max_batch=12, memory=found.get(Path(path).name))),
+    )
+    assert facts(base, stable=2, to=to).memory == large
+    assert facts(base, stable=1, canary=2, to=to).memory is None, "version 1 has no manifest"
+    (base / "1" / MANIFEST_NAME).write_text("{}")
+    assert facts(base, stable=1, canary=2, to=to).memory == large
+    del found["2"]
+    assert facts(base, stable=1, canary=2, to=to).memory is None
     with pytest.raises(ExportError, match=r"there is no version 7 .*allowed: the versions there: 1, 2"):
         facts(base, stable=7, to=to)
 

@@ -19,7 +19,7 @@ from tlkit.catalogue.random_weights import random_weights_message
 from tlkit.catalogue.records import ImageBackbone
 from tlkit.catalogue.scaling import IMAGENET_MEAN_RGB, IMAGENET_STDDEV_RGB, PixelScaling
 from tlkit.catalogue.weights import resolve
-from tlkit.errors import ModelError, WeightsError, check_choice
+from tlkit.errors import Advice, ModelError, WeightsError, check_choice
 
 GROUP_NAMES = ("stem", "body", "last_block")
 log = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ def _find_weights(
             log.warning(message)
         return None, "none"
     if not weights:
-        raise WeightsError("no source of weights was given", fix="weights='auto' takes the usual ones")
+        raise WeightsError("no source of weights was given", fix=Advice("for the usual ones, {}", "weights", "auto"))
     sources = None if weights == "auto" else [str(weights)] if isinstance(weights, str | Path) else list(weights)
     found = resolve(row, sources, cache_dir, size=size)
     return found.path, found.source

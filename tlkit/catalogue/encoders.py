@@ -22,7 +22,7 @@ from tlkit.catalogue.random_weights import random_weights_message
 from tlkit.catalogue.sources import ResolvedWeights
 from tlkit.catalogue.text_records import SpecialTokens, TextEncoder
 from tlkit.catalogue.wordpiece import WordPieceSettings
-from tlkit.errors import ModelError, WeightsError
+from tlkit.errors import Advice, ModelError, WeightsError
 
 GROUP_NAMES = ("embeddings", "lower", "middle", "upper")
 # An embedding table may have a few rows more than a SentencePiece model has pieces (DeBERTa-V3: 99 and 898).
@@ -229,7 +229,7 @@ def _find(
     if weights == "none":
         return None
     if not weights:
-        raise WeightsError("no source of weights was given", fix="weights='auto' takes the usual ones")
+        raise WeightsError("no source of weights was given", fix=Advice("for the usual ones, {}", "weights", "auto"))
     sources = None if weights == "auto" else [str(weights)] if isinstance(weights, str | Path) else list(weights)
     return text_weights.resolve(row, sources, cache_dir)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tlkit.catalogue import cache
-from tlkit.errors import WeightsError
+from tlkit.errors import Advice, WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def ask(
     tried = "; ".join(f"{source}: {reason}" for source, reason in reasons.items())
     raise WeightsError(
         f"no weights for {row.name}; tried {tried}",
-        fix=f"set {SOURCES_VARIABLE} or give {hint}; weights='none' starts from random numbers",
+        fix=Advice(f"set {SOURCES_VARIABLE} or give {hint}; to start from random numbers, {{}}", "weights", "none"),
     )
 
 

@@ -26,7 +26,12 @@ def deploy(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Model name in the URL; the folder's name by default.")] = None,
     image: Annotated[
-        str | None, typer.Option(help="The server's image, with a tag.", metavar="NAME:TAG", show_default=False)
+        str | None,
+        typer.Option(
+            help="The server's image, pinned by a tag, a digest or both.",
+            metavar="NAME[:TAG][@sha256:DIGEST]",
+            show_default=False,
+        ),
     ] = None,
     canary: Annotated[
         int | None,
@@ -35,16 +40,25 @@ def deploy(
     cores: Annotated[
         int | None, typer.Option("--cores", min=1, help="Processor cores of one server.", show_default=False)
     ] = None,
+    monitoring: Annotated[
+        bool | None,
+        typer.Option(
+            "--monitoring/--no-monitoring",
+            help="With alert rules, and a ServiceMonitor for the Prometheus operator.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that you changed.")] = False,
 ) -> None:
     """Render Compose, Kubernetes and KServe files, and the server's configurations.
 
     Files that you changed stay; a new rendering is put beside them as NAME.new. What is not given (image, name,
-    cores) stays what it was.
+    cores, monitoring) stays what it was.
 
     Example:  tlkit deploy                                  # the newest export
               tlkit deploy --canary 4                       # version 4 beside the stable one
               tlkit deploy saved_models/bees/4              # version 4 is the stable one now
+              tlkit deploy --monitoring                     # alert rules too
     """
     from tlkit.serving.deploy_folder import DeployFolder
 
@@ -55,7 +69,7 @@ def deploy(
     folder = DeployFolder(target)
     base, given = _base_and_version(export if export is not None else project.export_dir)  # type: ignore[union-attr]
     stable, canary = _versions(base, given, canary, _recorded(folder, base).get("stable"))
-    wanted = {"name": name, "image": image, "cores": cores}
+    wanted = {"name": name, "image": image, "cores": cores, "monitoring": monitoring}
     _render(folder, base, stable, canary, wanted, project, force=force)
     print(target)
 
@@ -115,7 +129,7 @@ def _render(
     from tlkit.serving.deploy import facts, label_moves, render
 
     before = _recorded(folder, base)
-    kept = ("name", "image", "cores") if before else ("image", "cores")  # another model has another name
+    kept = ("image", "cores", "monitoring", *(("name",) if before else ()))  # another model has another name
     chosen = {key: folder.settings[key] for key in kept if folder.settings.get(key) is not None}
     chosen |= {key: value for key, value in wanted.items() if value is not None}
     deployment = facts(base, stable=stable, canary=canary, newest=newest, to=folder.path, **chosen)
@@ -200,12 +214,15 @@ def _pristine(project: Project | None) -> dict[str, str]:
     import tomllib
 
     from tlkit.serving.deploy import Deployment, render
+    from tlkit.serving.released_files import as_released
 
     if project is None:
         return {}
     record = tomllib.loads((project.root / ".tlkit.toml").read_text(encoding="utf-8"))
     slug = record.get("answers", {}).get("project_slug")
-    return render(Deployment(slug)) if isinstance(slug, str) else {}
+    if not isinstance(slug, str):
+        return {}
+    return render(Deployment(slug)) | as_released(project.root / "serving", slug)
 
 
 def _project_or_none() -> Project | None:

@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlkit.cli.column_options import (
+    Encoding,
+    Label,
+    PathColumn,
+    Separator,
+    Target,
+    Text,
+    check_separator,
+    overrides_of,
+)
 from tlkit.errors import ConfigError, DataError, check_choice
 
 if TYPE_CHECKING:
@@ -34,6 +44,12 @@ def evaluate(
         str | None,
         typer.Option("--split", help="Which part of the project's own data: val (the default), test or train."),
     ] = None,
+    text: Text = None,
+    label: Label = None,
+    target: Target = None,
+    path_column: PathColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -53,6 +69,14 @@ def evaluate(
     from tlkit.cli.trained import load_learner, require_trained
 
     project = find_project()
+    options = {"--text": text, "--label": label, "--target": target, "--path-column": path_column}
+    options |= {"--separator": separator, "--encoding": encoding}
+    given = [option for option, value in options.items() if value is not None]
+    if given and data is None:
+        raise ConfigError(f"{given[0]} is for --data", fix="the project's own data are read as config.toml says")
+    check_separator(separator)
+    if given:
+        project = find_project(overrides=overrides_of(options, project.config.data, project.kind.items))
     if data is not None and not data.exists():
         raise DataError(f"there is no {data}", fix=f"--data takes {project.kind.data_forms}")
     if tta is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,18 @@ class ImageKind(Kind):
     has_report = False
 
     def complete(self, answers: dict[str, str], data: Path | None) -> None:
-        """A backbone brings the size that it was trained with; says what is found in a folder of photos."""
+        """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
         from tlkit.catalogue import image
+        from tlkit.data.table_stream import TableStream
+        from tlkit.data.text_files import missing_column
 
+        named = [answers[name] for name in ("path_column", "label_column") if name in answers]
+        if data is not None and data.is_file() and named:
+            encoding, separator = answers.get("encoding", "utf-8"), answers.get("separator", "")
+            columns = TableStream(data, encoding=encoding, separator=separator).columns
+            for column in named:
+                if column not in columns:
+                    raise missing_column(column, columns, str(data))
         if "backbone" in answers:
             answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
         if data is not None and data.is_dir():
@@ -75,6 +85,8 @@ class ImageKind(Kind):
         tally = Tally()
         for word in map(Path, words):
             if not word.is_dir():
+                if len(words) == 1 and not os.path.lexists(word):
+                    raise DataError(f"there is no {word}")
                 entry = look_at(word)
                 tally.add(entry)
                 if entry.use == "image":
@@ -117,8 +129,8 @@ class ImageKind(Kind):
         return str(config.data.path_column)
 
     def table_options(self, config: Any) -> dict[str, Any]:
-        """Tables of photos are in UTF-8."""
-        return {}
+        """Read tables as the training data."""
+        return {"encoding": config.data.encoding, "separator": config.data.separator}
 
     def item(self, value: object, place: str, column: str, folder: Path) -> Path:
         """Give the file that a path, relative to the table, leads to."""
@@ -143,6 +155,7 @@ class ImageKind(Kind):
             on_error=config.data.on_error,
             path_column=config.data.path_column,
             label_column=config.data.label_column,
+            **self.table_options(config),
             augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
             damaged=config.data.damaged,
             trained_on=_training_photos(config),
@@ -194,6 +207,8 @@ def _training_photos(config: Any) -> list[Path]:
                 config.data_path,
                 path_column=data.path_column,
                 label_column=data.label_column,
+                separator=data.separator,
+                encoding=data.encoding,
                 group_column=data.group_column or None,
                 split_column=data.split_column or None,
             )

@@ -83,13 +83,16 @@ def run(arguments: Sequence[str]) -> int:
     set_quiet_environment(debug)
     show_progress_lines()
     own = [word for position, word in enumerate(own) if word != "--debug" or position >= end]
+    command = get_command(app)
     try:
-        result = get_command(app).main(args=own, prog_name="tlkit", standalone_mode=False)
+        result = command.main(args=own, prog_name="tlkit", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except TlkitError as error:
-        return _report(error, error.exit_code, debug)
+        from tlkit.cli.advice import sayer
+
+        return _report(error, error.exit_code, debug, message=error.message(sayer(own, command)))
     except typer.TyperException as error:  # the base of every usage error
         return _usage(error, debug)
     except typer.Abort:
@@ -113,8 +116,10 @@ def _usage(error: typer.TyperException, debug: bool) -> int:
     return _report(Exception(message), 2, debug)
 
 
-def _report(error: BaseException, code: int, debug: bool, kind: str = "", hint: str = "") -> int:
+def _report(
+    error: BaseException, code: int, debug: bool, kind: str = "", hint: str = "", message: str | None = None
+) -> int:
     if debug:
         traceback.print_exception(error)
-    note(f"error: {kind}{' '.join(str(error).split())}{hint}")
+    note(f"error: {kind}{' '.join((message or str(error)).split())}{hint}")
     return code

@@ -10,6 +10,16 @@ from typing import Annotated
 
 import typer
 
+from tlkit.cli.column_options import (
+    Encoding,
+    Label,
+    PathColumn,
+    Separator,
+    Target,
+    Text,
+    answers_of,
+    check_separator,
+)
 from tlkit.cli.kinds import Kind, kind_of
 from tlkit.errors import DataError, ProjectError
 
@@ -21,15 +31,12 @@ def new(
         Path | None,
         typer.Option("--data", help="Folder of photos or texts, or a table.", metavar="PATH"),
     ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="For a table of texts: the column that holds them.", metavar="COLUMN")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option("--label", help="For a table of texts: the column of classes.", metavar="COLUMN")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="For a table: the column to predict.", metavar="COLUMN")
-    ] = None,
+    text: Text = None,
+    label: Label = None,
+    target: Target = None,
+    path_column: PathColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     answers: Annotated[
         list[str] | None, typer.Option("--set", help="An answer to the template.", metavar="KEY=VALUE")
     ] = None,
@@ -37,6 +44,7 @@ def new(
     """Make a project from a template.
 
     Example:  tlkit new text-sentiment reviews --data train.csv --text review --label stars
+              tlkit new image-classification bees --data photos.csv --path-column file --label species
               tlkit new tabular-embeddings houses --data train.csv --target price
     """
     from tlkit.scaffold.new import check_target, get_template, new_project
@@ -44,8 +52,10 @@ def new(
     chosen = get_template(template)
     kind = kind_of(chosen.task)
     given = parse_answers(answers or ())
-    columns = {"text_column": text, "label_column": label, "target": target}
-    given |= {name: value for name, value in columns.items() if value is not None}
+    options = {"--text": text, "--label": label, "--target": target, "--path-column": path_column}
+    options |= {"--separator": separator, "--encoding": encoding}
+    check_separator(separator)
+    given |= answers_of(options, chosen.questions, chosen.name)
     chosen.check(given)
     check_target(directory)
     if data is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlkit.cli.column_options import Encoding, PathColumn, Separator, check_separator
 from tlkit.cli.predict_options import EscapeFormulas, Strict
 from tlkit.cli.server_options import CaFile, ServedName
 from tlkit.errors import ConfigError, ProjectError
@@ -42,10 +43,19 @@ def predict(
         Path | None,
         typer.Option("--out", help="Where to write it with the answers: .csv, .tsv or .jsonl.", metavar="TABLE"),
     ] = None,
-    column: Annotated[
+    text: Annotated[
         str | None,
-        typer.Option("--text-column", "--column", help="The column to read; the training data's when left out."),
+        typer.Option(
+            "--text",
+            "--text-column",
+            "--column",
+            help="For a table of texts: the column that holds them; the training data's when left out.",
+            metavar="COLUMN",
+        ),
     ] = None,
+    path_column: PathColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the table that --out names.")] = False,
     server: Annotated[
         str | None,
@@ -78,11 +88,12 @@ def predict(
     from tlkit.cli.predict_table import predict_table
 
     asked = Server.asked(server, name, ca_file)
+    check_separator(separator)
     project = _project(asked)
     if project is not None and project.kind.has_rows:
-        _refuse_together("rows of a table", {"--top": top, "--text-column": column})
+        _refuse_together("rows of a table", {"--top": top, "--text": text, "--path-column": path_column})
         tables = [*map(Path, inputs or ()), *([file] if file is not None else [])]
-        _predict_rows(project, tables, out, force, as_json, asked, strict, escape_formulas)
+        _predict_rows(project, tables, out, force, as_json, asked, strict, escape_formulas, separator, encoding)
         return
     if file is not None:
         if project is None:
@@ -90,14 +101,29 @@ def predict(
         _refuse_together("--file", {"inputs": inputs, "--top": top})
         if out is None:
             raise ConfigError("--file needs --out, the table to write", fix="for example --out out.csv")
+        is_text = hasattr(project.config.data, "text_column")
+        if path_column is not None and is_text:
+            raise ConfigError("--path-column is for tables of photos", fix="name the column of texts with --text")
+        if text is not None and path_column is not None:
+            raise ConfigError("--text and --path-column do not go together", fix="leave out one of them")
         summary, failures = predict_table(
-            project, file, out, column=column, force=force, server=asked, strict=strict, escape_formulas=escape_formulas
+            project,
+            file,
+            out,
+            column=path_column or text,
+            force=force,
+            server=asked,
+            strict=strict,
+            escape_formulas=escape_formulas,
+            separator=separator,
+            encoding=encoding,
         )
         _end(summary, failures, as_json)
         return
-    if out is not None or column is not None or force or escape_formulas:
-        what = "--out, --text-column, --force and --escape-formulas are for a table"
-        raise ConfigError(what, fix="name it with --file")
+    for_tables = {"--out": out, "--force": force, "--escape-formulas": escape_formulas, "--text": text}
+    for_tables |= {"--path-column": path_column, "--separator": separator, "--encoding": encoding}
+    if given := [option for option, value in for_tables.items() if value]:
+        raise ConfigError(f"{given[0]} is for a table", fix="name it with --file")
     if not inputs:
         example = "INPUT..." if project is None else f"{project.kind.example_input}, or --file TABLE --out TABLE"
         raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}")
@@ -105,13 +131,12 @@ def predict(
         if asked is None:
             stack.enter_context(native_noise_filtered())
         stack.enter_context(stdout_to_stderr(as_json))
-        failures = Failures(strict)
         if project is not None:
             kind = project.kind
             found = kind.gathered(inputs)
-            found.check(strict)
             if asked is None:
                 outputs(project)
+            found.check(strict)
             model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))
@@ -224,6 +249,8 @@ def _predict_rows(
     server: Server | None,
     strict: bool,
     escape_formulas: bool,
+    separator: str | None,
+    encoding: str | None,
 ) -> None:
     from tlkit.cli.output import print_json
     from tlkit.cli.predict_rows import predict_rows, shown
@@ -235,7 +262,15 @@ def _predict_rows(
         if given and out is None:
             raise ConfigError(f"{option} is for --out", fix="leave it out")
     answers, failures, total = predict_rows(
-        project, tables[0], out, force=force, server=server, strict=strict, escape_formulas=escape_formulas
+        project,
+        tables[0],
+        out,
+        force=force,
+        server=server,
+        strict=strict,
+        escape_formulas=escape_formulas,
+        separator=separator,
+        encoding=encoding,
     )
     if isinstance(answers, dict):
         _end(answers, failures, as_json)

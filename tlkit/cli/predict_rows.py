@@ -47,6 +47,8 @@ def predict_rows(
     server: Server | None = None,
     strict: bool = False,
     escape_formulas: bool = False,
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> tuple[list[dict[str, Any]] | dict[str, Any], Failures, int]:
     """Predict the targets of every row of a table.
 
@@ -65,6 +67,7 @@ def predict_rows(
         server: answers in place of the export, whose manifest says what the columns are.
         strict: refuse the table for the first row that is wrong.
         escape_formulas: write text that a spreadsheet would run with a leading apostrophe.
+        separator, encoding: of `file`; those of the training data when left out.
 
     Returns:
         With `out`: `out`, `rows`, `scored`, `failed`, `errors` (the table of failures, or None) and `predicted` (how
@@ -88,7 +91,7 @@ def predict_rows(
     rules = CellRules(escape_formulas=escape_formulas)
     if out is not None:
         rules.check(out.suffix.lower())
-    rows = RowFile(file, config.data.separator, config.data.encoding, lenient=not strict)
+    rows = RowFile(file, separator or config.data.separator, encoding or config.data.encoding, lenient=not strict)
     columns, total = rows.survey()
     if server is not None and project.newest_export() is None:
         raise ExportError("--server needs the export, which says what the columns are", fix="run `tlkit export`")

@@ -36,6 +36,8 @@ def predict_table(
     server: Server | None = None,
     strict: bool = False,
     escape_formulas: bool = False,
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> tuple[dict[str, Any], Failures]:
     """Classify every row of a table.
 
@@ -52,6 +54,7 @@ def predict_table(
         server: answers in place of the export; the classes are those of the export or the training here.
         strict: refuse the table for the first row that is wrong, if possible before TensorFlow loads.
         escape_formulas: write text that a spreadsheet would run with a leading apostrophe.
+        separator, encoding: of `file`; those of the training data when left out.
 
     Returns:
         `out`, `rows`, `scored`, `failed`, `errors` (the table of failures, or None), and `predicted`: how often each
@@ -70,7 +73,8 @@ def predict_table(
     check_out(file, out, force)
     kind, config = project.kind, project.config
     column = column or kind.column(config)
-    options = kind.table_options(config)
+    given = {"separator": separator, "encoding": encoding}
+    options = {**kind.table_options(config), **{name: value for name, value in given.items() if value is not None}}
     stream = TableStream(file, **options, lenient=not strict)
     folder = file.expanduser().parent
     total = stream.survey(column, (lambda value, place: kind.item(value, place, column, folder)) if strict else None)

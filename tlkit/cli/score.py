@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tlkit.cli.column_options import Encoding, Separator, Text, check_separator
 from tlkit.cli.predict_options import EscapeFormulas
 
 
@@ -26,9 +27,7 @@ def score(
     model: Annotated[
         Path | None, typer.Option("--model", help="An export, or its folder of versions; the project's by default.")
     ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="The column of the texts; 'text' when left out.", metavar="COLUMN")
-    ] = None,
+    text: Text = None,
     top: Annotated[
         int | None, typer.Option("--top", help="Write the best N classes instead of a score for each.", min=1)
     ] = None,
@@ -43,10 +42,8 @@ def score(
     form: Annotated[
         str, typer.Option("--format", help="Of the shards of a folder: parquet, csv or jsonl.")
     ] = "parquet",
-    separator: Annotated[
-        str, typer.Option("--separator", help="Between the fields of a CSV or TSV; by the suffix when left out.")
-    ] = "",
-    encoding: Annotated[str, typer.Option("--encoding", help="Of a text file.")] = "utf-8",
+    separator: Separator = None,
+    encoding: Encoding = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -84,16 +81,15 @@ def score(
             "scoring writes files, nothing to stdout", received="-", fix="name one, such as scored.csv, or a folder"
         )
     check_choice("--format", form, ("parquet", "csv", "jsonl"))
-    if separator and len(separator) != 1:
-        raise ConfigError("--separator is one character", received=separator)
+    check_separator(separator)
     options = Options(
         input=input_,
         output=output,
         model=model if model is not None else _project_export_dir(),
         form=form,
         text=text,
-        separator=separator,
-        encoding=encoding,
+        separator=separator or "",
+        encoding=encoding or "utf-8",
         top=top,
         target=target,
         escape_formulas=escape_formulas,

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
-
-import typer
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tlkit.cli.kinds import Kind
-from tlkit.cli.output import note
-from tlkit.errors import ConfigError, DataError, TrainingError
+from tlkit.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from tlkit.cli.project import Code
-    from tlkit.data.column_kinds import Finding
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
 
 SHOWN = 5  # wrong rows
-_COLUMNS = "[columns]\n"
 
 
 class TableKind(Kind):
@@ -41,44 +34,14 @@ class TableKind(Kind):
         """Look at the columns of the table; what each is taken for goes into the project's config.toml."""
         if data is None:
             return None
-        from tlkit.data.column_kinds import infer_kinds
-        from tlkit.data.frame_source import read_source
-        from tlkit.data.table_check import check_target_columns
-        from tlkit.data.text_files import missing_column
+        from tlkit.cli.table_findings import TableFindings, look_at
 
-        target = answers.get("target", "target")
-        separator, encoding = answers.get("separator") or None, answers.get("encoding", "utf-8")
-        source = read_source(data, separator=separator, encoding=encoding)
-        check_target_columns(source.frame, [target], source.origin)
-        for question in ("time_column", "group_column"):
-            if answers.get(question) and answers[question] not in source.frame.columns:
-                raise missing_column(answers[question], source.frame.columns, source.origin)
-        try:
-            found = infer_kinds(source.frame, [target], place=source.place)
-        except DataError as error:
-            fix = "or make the project without --data, and say so under [columns] of its config.toml"
-            raise DataError(str(error), fix=fix) from error
-        kinds: dict[str, str] = {**found.kinds}
         asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-        for finding in found.questions if asks else ():
-            kinds[finding.column] = _ask(finding)
-        notes = {finding.column: finding for finding in (*found.warnings, *found.questions)}
-        group = answers.get("group_column", "")
-        if kinds.get(group) in ("categorical", "continuous"):
-            kinds[group] = "ignore"  # held-out groups are never seen; of a date, month and weekday are
-        for column, finding in notes.items():
-            if not (finding.is_question and asks):
-                note(f"column {column!r}: {finding.why}; taken as {kinds[column]}")
-        if notes:
-            note("correct what columns are under [columns] of config.toml before you train")
-        lines = "".join(_line(column, kind, notes.get(column)) for column, kind in kinds.items())
+        found: TableFindings = look_at(answers, data, asks)
 
         def finish(project: Path) -> None:
             config = project / "config.toml"
-            text = config.read_text(encoding="utf-8")
-            if not text.endswith(_COLUMNS):
-                raise ConfigError(f"the template's config.toml must end with {_COLUMNS.strip()}")
-            config.write_text(text + lines, encoding="utf-8")
+            config.write_text(found.into(config.read_text(encoding="utf-8")), encoding="utf-8")
 
         return finish
 
@@ -116,6 +79,9 @@ class TableKind(Kind):
     def check_data(self, trained: Mapping[str, Any], data: Any) -> None:
         """Refuse a table whose columns are encoded otherwise than in the training."""
         now, before = data.preprocessing.to_dict(), trained["preprocessing"]
+        if "forms" not in before:  # release 0.1.0 did not know them, and had one list of missing marks
+            now = {**now, "missing": before["missing"]}
+            del now["forms"]
         if now == before:
             return
         columns = [{column["name"]: column for column in side["columns"]} for side in (now, before)]
@@ -123,7 +89,7 @@ class TableKind(Kind):
         other = [name for name in names if columns[0].get(name) != columns[1].get(name)]
         raise TrainingError(
             "the network was trained on a table that was encoded in another way",
-            received=f"column {other[0]!r} differs" if other else "other texts stand for missing values",
+            received=f"column {other[0]!r} differs" if other else "numbers or missing values are read in another way",
             fix="restore data and config.toml, or run `tlkit train` again; --data measures on other rows",
         )
 
@@ -200,33 +166,3 @@ def name_of_target(kind: str, config: Any) -> str:
     from tlkit.data.table_targets import MULTI_LABEL_NAME
 
     return MULTI_LABEL_NAME if kind == "multi_label" else str(config.targets[0])
-
-
-def _ask(finding: Finding) -> str:
-    from tlkit.preprocessing.columns import ColumnKind
-
-    while True:
-        said = str(typer.prompt(f"{finding.column}: {finding.why}", default=finding.guess, err=True)).strip()
-        if said in get_args(ColumnKind):
-            return said
-        note(f"one of: {', '.join(get_args(ColumnKind))}")
-
-
-def _line(column: str, kind: str, finding: Finding | None) -> str:
-    """Write one column of config.toml, what was noticed about it behind it."""
-    entry = f"{toml_key(column)} = {json.dumps(kind)}"
-    if finding is None:
-        return f"{entry}\n"
-    words = " ".join("".join(letter if letter.isprintable() else " " for letter in finding.comment()).split())
-    return f"{entry:<29} # {words}\n"
-
-
-def toml_key(name: str) -> str:
-    """Write a name as a key of TOML, quoted where it must be.
-
-    >>> toml_key("wind_speed"), toml_key("wind.speed")
-    ('wind_speed', '"wind.speed"')
-    """
-    if re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        return name
-    return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -36,7 +36,8 @@ class TextKind(Kind):
         if data is not None and data.is_dir():
             files = [file for file in sorted(data.glob("train*")) if file.suffix.lower() in self.suffixes]
         for file in files:
-            columns = TableStream(file, encoding=answers.get("encoding", "utf-8")).columns
+            encoding, separator = answers.get("encoding", "utf-8"), answers.get("separator", "")
+            columns = TableStream(file, encoding=encoding, separator=separator).columns
             for column in (answers.get("text_column", "text"), answers.get("label_column", "label")):
                 if column not in columns:
                     raise missing_column(column, columns, str(file))
@@ -95,7 +96,8 @@ class TextKind(Kind):
 
     def table_options(self, config: Any) -> dict[str, Any]:
         """Read tables as the training data."""
-        return {"encoding": config.data.encoding, "quoting": config.data.quoting}
+        data = config.data
+        return {"encoding": data.encoding, "quoting": data.quoting, "separator": data.separator}
 
     def item(self, value: object, place: str, column: str, folder: Path) -> str:
         """Give the text, which may be empty."""
@@ -110,7 +112,7 @@ class TextKind(Kind):
         from tlkit.data.texts import texts_to_evaluate
 
         columns = config.data.columns
-        own = {"text_column", "label_column", "label_separator", "label_columns", "quoting"}
+        own = {"text_column", "label_column", "label_separator", "label_columns", "separator", "quoting"}
         reading = {name: value for name, value in columns.items() if name in own}
         if columns["split_column"] and path.is_file():
             there = TableStream(path, **self.table_options(config)).columns

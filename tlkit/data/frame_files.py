@@ -16,9 +16,9 @@ import numpy as np
 
 from tlkit.data.number_inference import Zeros
 from tlkit.data.reading import Reading
-from tlkit.data.table_rows import check_header, text_codec
+from tlkit.data.table_rows import OTHER_ENCODING, check_header, text_codec
 from tlkit.data.text_files import check_encoding, check_is_text
-from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,12 @@ _BYTE_CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a separator is one b
 _CHUNK_ROWS = 100_000
 _BLOCK = 1 << 22  # bytes
 _LONGEST_MARK = 64  # bytes of a field that are looked at again at the border of two blocks
+
+
+class OtherSeparatorError(DataError):
+    """The fields of a table are separated by another character, `separator`."""
+
+    separator = ""
 
 
 class FrameFile(NamedTuple):
@@ -266,11 +272,13 @@ def _check_separator(lines: list[str], names: list[str], separator: str, origin:
         if other != separator and len(counts) == 1 and counts.pop() >= max(len(names), 1):
             if len(names) > 1 and len({line.count(separator) for line in lines}) == 1:
                 continue
-            raise DataError(
+            error = OtherSeparatorError(
                 f"the fields of {origin} are separated by {word}, not by {SEPARATORS.get(separator, repr(separator))}",
                 received=lines[0].strip()[:60],
-                fix=f'pass separator="{other}"' if other != "\t" else r'pass separator="\t", or call it .tsv',
+                fix=Advice("{}" if other != "\t" else "{}, or call it .tsv", "separator", other),
             )
+            error.separator = other
+            raise error
 
 
 def _check_rows(path: Path, origin: str, separator: str, encoding: str, width: int, spaced: bool) -> np.ndarray | None:
@@ -322,7 +330,7 @@ def _plainly_even(path: Path, separator: str, width: int) -> bool:
 
 def undecodable(path: Path, origin: str, encoding: str) -> DataError:
     """Give the error that names the line and byte which are not in this encoding."""
-    fix = 'pass encoding="latin-1", "cp1252" or what the file was written in'
+    fix = OTHER_ENCODING
     with _open(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:

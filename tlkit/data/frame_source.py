@@ -239,7 +239,8 @@ def _tidy_objects(column: pd.Series) -> pd.Series:
     if found == "boolean":
         return column.astype("boolean") if column.isna().any() else column.astype(bool)
     if found == "decimal" and (column.dropna() % 1 == 0).all() and column.notna().any():
-        column, found = column.map(int, na_action="ignore"), "integer"
+        whole = [None if missing else int(value) for value, missing in zip(column, column.isna(), strict=True)]
+        column, found = pd.Series(np.array(whole, object), index=column.index, name=column.name), "integer"
     if found in ("floating", "mixed-integer-float", "decimal", "empty"):
         return column.astype(float)
     if found == "integer":

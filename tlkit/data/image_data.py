@@ -23,7 +23,7 @@ from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
 from tlkit.data.sampling import EpochOrder, Sampling
 from tlkit.data.text_report import without_copies
-from tlkit.errors import DataError, check_choice
+from tlkit.errors import Advice, DataError, check_choice
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.preprocessing.header import read_header
 from tlkit.preprocessing.images import ImagePreprocessing
@@ -288,7 +288,7 @@ class ImageData(LabelledData):
             more = f"; and {len(self.skipped) - _NAMED} more" if len(self.skipped) > _NAMED else ""
             raise DataError(
                 f"{len(self.skipped)} of the photos cannot be used: {listed}{more}",
-                fix='repair or remove them, or leave them out with on_error = "skip" (in [data] of config.toml)',
+                fix=Advice("repair or remove them; or, to leave them out, {}", "on_error", "skip"),
             )
         if "train" in self.splits:
             absent = np.setdiff1d(np.arange(self.num_classes), self.splits["train"].labels)

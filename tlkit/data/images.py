@@ -108,6 +108,8 @@ def images_from_table(
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
+    separator: str = "",
+    encoding: str = "utf-8",
     size: int = 224,
     resize: ResizeMode = "crop",
     augment: Preset = "none",
@@ -136,6 +138,8 @@ def images_from_table(
         group_column: rows with the same value (patient, scene, camera) never straddle training and validation.
         split_column: `train`, `val` or `test` for each row.
         root: folder that relative paths start from; the table's own folder when left out.
+        separator: between the fields of a CSV; a comma when empty.
+        encoding: of a CSV, any codec that Python has.
         size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight, sampling,
             on_duplicate, damaged, max_pixels: as in `images_from_folder`.
 
@@ -155,6 +159,8 @@ def images_from_table(
         group_column=group_column,
         split_column=split_column,
         root=root,
+        separator=separator,
+        encoding=encoding,
     )
     return ImageData(
         listing,
@@ -182,6 +188,8 @@ def images_to_evaluate(
     path_column: str = "path",
     label_column: str = "label",
     root: str | Path | None = None,
+    separator: str = "",
+    encoding: str = "utf-8",
     augmentation: Augmentation | None = None,
     damaged: OnDamage = "keep",
     trained_on: Sequence[Path] = (),
@@ -193,7 +201,7 @@ def images_to_evaluate(
             are taken, or else the validation photos.
         class_names: the classes of the model, in its order; the photos may show fewer of them.
         preprocessing: that of the model.
-        batch_size, on_error, path_column, label_column, root: as above.
+        batch_size, on_error, path_column, label_column, root, separator, encoding: as above.
         augmentation: what the views of test-time augmentation are drawn from; none when left out.
         damaged: as above.
         trained_on: the training photos; how many of the photos are copies of them is said in a warning.
@@ -208,7 +216,15 @@ def images_to_evaluate(
         DataError: the photos show a class that the model does not know, or cannot be used.
     """
     if Path(path).suffix.lower() in (".csv", ".parquet"):
-        listing = list_table(path, path_column=path_column, label_column=label_column, root=root, leave_unlabelled=True)
+        listing = list_table(
+            path,
+            path_column=path_column,
+            label_column=label_column,
+            root=root,
+            separator=separator,
+            encoding=encoding,
+            leave_unlabelled=True,
+        )
     else:
         listing = list_folder(path)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)

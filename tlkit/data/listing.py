@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.data.class_names import composed
+from tlkit.data.table_rows import OTHER_ENCODING, text_codec
+from tlkit.data.text_files import check_encoding, missing_column
 from tlkit.errors import DataError, did_you_mean
 from tlkit.walk import OUTSIDE, Entry, Tally, is_class_folder, look_at, shown, walk
 
@@ -209,6 +211,8 @@ def list_table(
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
+    separator: str = "",
+    encoding: str = "utf-8",
     leave_unlabelled: bool = False,
 ) -> Listing:
     """List the photos of a CSV or Parquet file or a DataFrame.
@@ -220,6 +224,8 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row; split by tlkit when left out.
         root: folder that relative paths start from; the table's own folder when left out.
+        separator: between the fields of a CSV; a comma when empty.
+        encoding: of a CSV, any codec that Python has.
         leave_unlabelled: leave out and count rows without a label instead of refusing them.
 
     Raises:
@@ -231,7 +237,7 @@ def list_table(
         frame, origin, start = table, "the table", Path(root or ".")
     else:
         file = Path(table).expanduser()
-        frame, origin, start = _read_table(file), str(table), Path(root) if root else file.parent
+        frame, origin, start = _read_table(file, separator, encoding), str(table), Path(root) if root else file.parent
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
     unlabelled = 0
@@ -244,7 +250,7 @@ def list_table(
     for column in wanted:
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
-            raise DataError(f"the table has no column {column!r}", allowed=have, fix=did_you_mean(column, have) or None)
+            raise missing_column(column, have, origin)
         empty = _empty(frame[column])
         if any(empty):
             raise DataError(
@@ -300,7 +306,7 @@ def class_text(value: object) -> str:
     return str(value).strip()
 
 
-def _read_table(file: Path) -> pd.DataFrame:
+def _read_table(file: Path, separator: str, encoding: str) -> pd.DataFrame:
     import pandas as pd
 
     if not file.is_file():
@@ -308,10 +314,13 @@ def _read_table(file: Path) -> pd.DataFrame:
     suffix = file.suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise DataError("unknown kind of table", received=str(file), allowed=".csv, .parquet")
+    check_encoding(encoding)
     try:
         if suffix == ".parquet":
             return pd.read_parquet(file)
         # Everything is text: a class called NA, 007 or 1.0 keeps its name.
-        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return pd.read_csv(file, sep=separator or ",", dtype=str, keep_default_na=False, encoding=text_codec(encoding))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not {encoding}: {error.reason}", fix=OTHER_ENCODING) from error
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
         raise DataError(f"the table cannot be read: {str(error).splitlines()[0]}", received=str(file)) from error

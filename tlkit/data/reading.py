@@ -149,7 +149,8 @@ class FormNote:
         why: what was seen, one line.
         other: another form that reads all values, as other numbers; a question then.
         sample: a value that the two forms read as different numbers, or else any.
-        rows: how many values are missing marks.
+        marks: missing marks that were met, with their counts.
+        example: a number, as it is written.
     """
 
     column: str
@@ -158,6 +159,7 @@ class FormNote:
     other: NumberForm | None = None
     sample: str = ""
     marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    example: str = ""
 
     def readings(self) -> tuple[float, float] | None:
         """Return what the sample is by either form."""
@@ -232,7 +234,7 @@ def settle(
         form, note, is_code = None, None, False
         if name not in reading.text_columns:
             form, note, is_code = _form_of(name, column, found.get(name), reading, name in raw or name in doubtful)
-        values = column.numbers(form) if form is not None else None
+        values = column.numbers(form, refused=set(USUAL_MISSING) - {*reading.usual, *form.missing}) if form else None
         if is_code:
             kept.append(name)
         if values is not None and form is not None:
@@ -250,6 +252,8 @@ def settle(
         own = column.without(gone)
         if own is not None:
             changed[name] = own
+        if name in reading.formats and reading.formats[name].missing:
+            forms[name] = NumberForm(missing=reading.formats[name].missing)
         if not dates and (usual := {t: n for t, n in column.counts.items() if t in reading.usual and t not in gone}):
             marks[name] = usual
     for name in frame.columns:  # so that a later file is read in the same way, whatever stands in this one
@@ -286,7 +290,9 @@ def _form_of(
     why = _why(found, shown)
     other = None if said or found.other is None else dataclasses.replace(found.other, missing=form.missing)
     written = dataclasses.replace(form, missing=found.form.missing)
-    note = FormNote(name, written, why, other, column.sample_of(form, other), found.marks) if why or other else None
+    note = None
+    if why or other:
+        note = FormNote(name, written, why, other, column.sample_of(form, other), found.marks, found.sample)
     return form, note, False
 
 
@@ -311,10 +317,12 @@ class _Column:
         often = np.bincount(self._codes[self._codes >= 0], minlength=len(self.texts))
         self.counts = dict(zip(self.texts, often.tolist(), strict=True))
 
-    def numbers(self, form: NumberForm) -> pd.Series | None:
-        """Read all values, exactly; None where one is no number, or a whole number is beyond int64."""
+    def numbers(self, form: NumberForm, refused: Collection[str] = ()) -> pd.Series | None:
+        """Read all values, exactly; None where one is no number or `refused`, or a whole number is beyond int64."""
         import pandas as pd
 
+        if any(text.strip() in refused for text in self.texts if refused):
+            return None
         try:
             values = [form.read(text) for text in self.texts]
         except ValueError:

@@ -43,7 +43,7 @@ class ClassWords:
     def advice(self, classes: np.ndarray, usual: str) -> str:
         """Return the usual advice, and more where all classes are numbers."""
         numbers = len(classes) > 2 and all(_NUMBER.fullmatch(self.name(label)) for label in classes)
-        return f"{usual}; {self.on_numbers}" if numbers else usual
+        return f"{usual}; {self.on_numbers}" if numbers and self.on_numbers else usual
 
 
 def train_val_split(

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, NoReturn
 
-from tlkit.errors import DataError
+from tlkit.errors import Advice, DataError
 
 Quoting = Literal["auto", "minimal", "none"]
+OTHER_ENCODING = Advice('{}, or "cp1252", or what the file was written in', "encoding", "latin-1")
 
 
 class Row(NamedTuple):
@@ -49,6 +50,7 @@ class TableRows:
         max_field_bytes: a row with more than this (in UTF-8) is refused before it is read to its end.
         lenient: give a row that is wrong with its problem and without fields, and go on. What hides where the next
             row begins, such as a quote that is never closed, is raised all the same.
+        separator: between the fields of a CSV or TSV; by the suffix when empty.
 
     Raises:
         DataError: while it is iterated: bytes that cannot be decoded, or a row that is wrong.
@@ -60,11 +62,13 @@ class TableRows:
     quoting: Quoting
     max_field_bytes: int
     lenient: bool = False
+    separator: str = ""
 
     @property
     def delimiter(self) -> str | None:
         """What stands between fields; None for JSON."""
-        return {".csv": ",", ".tsv": "\t"}.get(self.path.suffix.lower())
+        usual = {".csv": ",", ".tsv": "\t"}.get(self.path.suffix.lower())
+        return usual and (self.separator or usual)
 
     @property
     def word(self) -> str:
@@ -93,7 +97,7 @@ class TableRows:
             if self.delimiter is None:
                 yield from _json_objects(lines, self.lenient)
                 return
-            plain = self.quoting == "none" or (self.quoting == "auto" and self.delimiter == "\t")
+            plain = self.quoting == "none" or (self.quoting == "auto" and self.path.suffix.lower() == ".tsv")
             yield from _separated(lines, self.delimiter, csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, self.lenient)
 
 
@@ -122,7 +126,10 @@ class _Lines:
             fix = "is the quote that it opens ever closed?" if self.line > self._first else None
             raise DataError(f"{self.place} is longer than {self._limit:,} bytes", allowed="shorter texts", fix=fix)
         if "\0" in piece and not self._lenient:
-            raise DataError(f"{self.place} holds NUL bytes: the file is not text", fix="or is it UTF-16? pass encoding")
+            raise DataError(
+                f"{self.place} holds NUL bytes: the file is not text",
+                fix=Advice("if it is UTF-16, {}", "encoding", "utf-16"),
+            )
         return piece
 
     @property
@@ -163,7 +170,11 @@ def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3], lenient: b
                 raise DataError(f"the quote that {lines.place} opens is never closed") from error
             raise DataError(
                 f"{lines.place} cannot be read: {error}",
-                fix='a quote inside a quoted field is written twice (""); quoting="none" takes quotes as they are',
+                fix=Advice(
+                    'a quote inside a quoted field is written twice (""); to take quotes as they are, {}',
+                    "quoting",
+                    "none",
+                ),
             ) from error
         if not header:
             if fields:
@@ -224,7 +235,7 @@ def _json_object(line: str, place: str) -> dict[str, object]:
 
 def _explain_undecodable(rows: Iterator[Row], place: str, encoding: str, error: UnicodeDecodeError) -> NoReturn:
     """Read once more, undecodable bytes as lone surrogates, to say in which row the first of them is."""
-    fix = 'pass encoding="latin-1", "cp1252" or what the file was written in'
+    fix = OTHER_ENCODING
     try:
         for row in rows:
             for value in (*row.fields, *row.fields.values()):

@@ -11,11 +11,14 @@ import numpy as np
 
 from tlkit.data.events import as_moments
 from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
+from tlkit.data.target_kinds import or_regression
 from tlkit.data.text_listing import SPLIT_NAMES
 from tlkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tlkit.data.table_targets import TargetValues
 
 _BINS = 10  # a regression's values are stratified by these many quantiles
 
@@ -79,7 +82,7 @@ def split_rows(
     seed: int,
     place: Callable[[np.ndarray], str],
     copies: np.ndarray | None = None,
-    words: ClassWords | None = None,
+    target: TargetValues | None = None,
 ) -> dict[str, np.ndarray]:
     """Give every row its split.
 
@@ -96,7 +99,7 @@ def split_rows(
         seed: the same seed gives the same split.
         place: says where rows stand, for messages.
         copies: int64 [n]; rows that share a number stay on one side where rows are divided at random.
-        words: how messages speak of the classes in `labels`.
+        target: what `labels` are of, for messages.
 
     Returns:
         Split -> row numbers, int64, ascending; always with `"train"`.
@@ -122,7 +125,7 @@ def split_rows(
             return rows
         rest = rows.pop("train")
 
-    divide = _divider(frame, options, labels, values, seed, place, copies, words or ClassWords(item="row"))
+    divide = _divider(frame, options, labels, values, seed, place, copies, target)
     test_fraction = 0.0 if "test" in rows else options.test_fraction
     if test_fraction:
         rest, rows["test"] = divide(rest, test_fraction)
@@ -140,8 +143,11 @@ def _divider(
     seed: int,
     place: Callable[[np.ndarray], str],
     copies: np.ndarray | None,
-    words: ClassWords,
+    target: TargetValues | None,
 ) -> Divide:
+    words = ClassWords(item="row")
+    if target is not None and target.class_names:
+        words = ClassWords(target.class_names, "row", or_regression(target.name, target.class_names).lstrip("; "))
     if options.by_time:
         times = times_of(frame[options.time_column], str(options.time_column), place)
         return lambda rows, part: _pick(rows, _newest(times[rows], part))
@@ -168,6 +174,16 @@ def _divider(
             raise DataError(f"there are too few {what} to split", received=len(items), allowed="2 or more")
         if values is not None and np.unique(strata[items], return_counts=True)[1].min() < 2:
             own = np.zeros(len(rows), np.int64)
+        classes, counts = np.unique(own, return_counts=True)
+        if target is not None and target.class_names and values is None and counts.min() < 2:
+            row = rows[own == classes[counts.argmin()]]
+            label = target.class_names[int(strata[row[0]])]
+            raise DataError(
+                f"{place(row)}: a class of {target.name!r} has a single row: it cannot be in training and validation",
+                received=f"{label!r}: 1 row; {len(counts)} classes in {len(rows)} rows",
+                fix="add rows of it, remove it, or bring a validation set of your own"
+                + or_regression(target.name, target.class_names),
+            )
         if copies is None:
             return _pick(rows, train_val_split(own, part, seed, words=words))
         return _pick(rows, split_with_copies(own, copies[rows], part, seed, words=words))

@@ -39,7 +39,7 @@ class TableStream:
 
     Args:
         file: a .csv, .tsv, .jsonl, .ndjson or .parquet file.
-        encoding, quoting, max_field_bytes: as for `tlkit.data.text_files.read_columns`.
+        encoding, quoting, max_field_bytes, separator: as for `tlkit.data.text_files.read_columns`.
         lenient: give a row that cannot be read with its problem, and go on; as for `TableRows`.
 
     Attributes:
@@ -58,11 +58,12 @@ class TableStream:
         quoting: Quoting = "auto",
         max_field_bytes: int = MAX_FIELD_BYTES,
         lenient: bool = False,
+        separator: str = "",
     ):
         self.path = check_table(file, encoding, quoting)
         self._name = str(file)
         self._lenient = lenient
-        self._rows = TableRows(self.path, self._name, encoding, quoting, max_field_bytes, lenient)
+        self._rows = TableRows(self.path, self._name, encoding, quoting, max_field_bytes, lenient, separator)
         header = next(self._raw(), None)
         if header is None:
             raise DataError("the table is empty", received=self._name)

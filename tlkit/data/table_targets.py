@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,8 +10,8 @@ import numpy as np
 
 from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.column_kinds import mixed_types
-from tlkit.data.splits import ClassWords
 from tlkit.data.table_check import check_finite
+from tlkit.data.target_kinds import classes_of, guess_target, or_regression
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.targets import Target, TargetKind, Transform, fit_target
 
@@ -21,9 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MULTI_LABEL_NAME = "labels"  # what the one target is called that several 0/1 columns make
-_MOST_WHOLE_NUMBERS = 20  # whole numbers of which there are more are a measure
 
-_PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d*[1-9]|\.0)?")  # as a table's numbers are written when they are classes
 
 Place = Callable[[np.ndarray], str]
 
@@ -56,13 +52,6 @@ def target_columns(targets: Sequence[Target]) -> list[str]:
         for target in targets
         for column in (target.class_names if target.kind == "multi_label" else (target.name,))
     ]
-
-
-def are_texts(class_names: Sequence[str]) -> bool:
-    """Return whether classes are texts that a file must not make other values of, such as 007 and "1.50"."""
-    if set(class_names) <= {"true", "false"}:
-        return False
-    return not all(_PLAIN_NUMBER.fullmatch(name) for name in class_names)
 
 
 def read_targets(
@@ -108,7 +97,7 @@ def read_targets(
     found = []
     for name in columns:
         column = frame[name]
-        kind = kinds.get(name) or _kind_of(column, name, place)
+        kind = kinds.get(name) or guess_target(column, name, place).kind
         if column.nunique() < 2:
             raise DataError(
                 f"the target {name!r} is constant: there is nothing to learn", received=str(column.iloc[0])[:60]
@@ -116,7 +105,7 @@ def read_targets(
         if kind == "regression":
             found.append(TargetValues(name, kind, _numbers(column, name, place), ()))
         else:
-            codes, names = _classes(column)
+            codes, names = classes_of(column)
             log_near_names(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
             found.append(TargetValues(name, kind, codes, names))
     return found
@@ -135,7 +124,7 @@ def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Pl
         elif target.kind == "regression":
             values = _numbers(frame[target.name], target.name, place)
         else:
-            own, names = _classes(frame[target.name])
+            own, names = classes_of(frame[target.name])
             numbers = {composed(name): number for number, name in enumerate(target.class_names)}
             of_class = np.array([numbers.get(name, -1) for name in names], np.int32)
             values = of_class[own]
@@ -148,17 +137,6 @@ def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Pl
                 )
         found.append(TargetValues(target.name, target.kind, values, target.class_names))
     return found
-
-
-def class_words(target: TargetValues) -> ClassWords:
-    """Return how messages speak of the classes of a target."""
-    key = json.dumps(target.name, ensure_ascii=False)
-    return ClassWords(
-        target.class_names,
-        "row",
-        f'all classes are numbers: to predict them as numbers, say kinds = {{ {key} = "regression" }} under [target] '
-        "of config.toml (in Python: target_kinds)",
-    )
 
 
 def fit_targets(
@@ -207,17 +185,15 @@ def fit_targets(
                 )
             )
             continue
-        words = class_words(target)
-        counts, everywhere = (
-            part.sum(0) if target.kind == "multi_label" else np.bincount(part, minlength=len(target.class_names))
-            for part in (own, target.values)
-        )
-        for label, count, rows_of_it in zip(target.class_names, counts, everywhere, strict=True):
+        counts = own.sum(0) if target.kind == "multi_label" else np.bincount(own, minlength=len(target.class_names))
+        for label, count in zip(target.class_names, counts, strict=True):
             if not count:
-                held_out = words.count(int(rows_of_it))
+                rows_of = int(np.sum(target.values[:, target.class_names.index(label)]) if target.kind == "multi_label"
+                              else np.sum(target.values == target.class_names.index(label)))  # fmt: skip
                 raise DataError(
-                    f"no training row has class {label!r} of {target.name!r}: {held_out}, all held out",
-                    fix=words.advice(np.arange(len(target.class_names)), "split in another way, or remove its rows"),
+                    f"no training row has this class of {target.name!r}",
+                    received=f"{label} ({rows_of} row{'s' * (rows_of != 1)} in all)",
+                    fix=f"split in another way, or remove its rows{or_regression(target.name, target.class_names)}",
                 )
         found.append(Target(target.name, target.kind, target.class_names, weight=weight))
     return tuple(found)
@@ -236,32 +212,6 @@ def _per_target(option: str, value: Any, names: Sequence[str], is_set: bool) -> 
     return dict(value)
 
 
-def _kind_of(column: pd.Series, name: str, place: Place) -> TargetKind:
-    import pandas as pd
-
-    types = pd.api.types
-    if column.dtype == object:
-        raise mixed_types(column, name, place)
-    if types.is_bool_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype):
-        return "single_label"
-    if types.is_integer_dtype(column.dtype) or _all_whole(column):
-        return "regression" if column.nunique() > _MOST_WHOLE_NUMBERS else "single_label"
-    if types.is_float_dtype(column.dtype):
-        return "regression"
-    raise DataError(f"the target {name!r} is neither a number nor a class", received=str(column.dtype))
-
-
-def _all_whole(column: pd.Series) -> bool:
-    """Whether floats are whole numbers: pandas makes floats of them in a column with gaps."""
-    import pandas as pd
-
-    return pd.api.types.is_float_dtype(column.dtype) and bool(_is_whole(column.to_numpy(np.float64)).all())
-
-
-def _is_whole(values: np.ndarray) -> np.ndarray:
-    return (values == np.floor(values)) & (np.abs(values) < 2**53)
-
-
 def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
     import pandas as pd
 
@@ -275,28 +225,6 @@ def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
         )
     check_finite(column, name, place)
     return column.to_numpy(np.float64)
-
-
-def _classes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class numbers int32 [n], and the names of the classes: numbers in their order, text sorted.
-
-    Text is compared in Unicode's normal form NFC.
-    Whole numbers are written alike (1, not 1.0) whether pandas has them as floats or not.
-    """
-    import pandas as pd
-
-    codes, values = pd.factorize(column, sort=True)
-    if pd.api.types.is_bool_dtype(column.dtype):
-        names = [str(bool(value)).lower() for value in values]
-    elif pd.api.types.is_integer_dtype(column.dtype):
-        names = [str(int(value)) for value in values]
-    elif pd.api.types.is_float_dtype(column.dtype):
-        names = [str(int(value)) if _is_whole(value) else str(value) for value in values]
-    else:
-        # Texts that differ only by Unicode normal form are one class.
-        own, values = pd.factorize(np.array([composed(str(value)) for value in values], object), sort=True)
-        codes, names = own[codes], [str(value) for value in values]
-    return codes.astype(np.int32), tuple(names)
 
 
 def _zero_one(column: pd.Series, name: str, place: Place) -> np.ndarray:

@@ -20,16 +20,15 @@ from tlkit.data.table_copies import find_copies, log_copies
 from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
-    are_texts,
-    class_words,
     fit_targets,
     read_known_targets,
     read_targets,
     target_columns,
 )
 from tlkit.data.tabular_data import TabularData, check_table_options
+from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Advice, ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
 from tlkit.preprocessing.fitting import Scaling, fit_table
 from tlkit.preprocessing.number_forms import NumberForm
@@ -124,7 +123,8 @@ def table_from_file(
         transform: of regression targets: `"none"`, `"log"` or `"yeo_johnson"`, or target -> transform.
         y_range: lowest and highest answer of a regression, or target -> range.
         target_kinds: target -> `"regression"`, `"single_label"` or `"multi_label"`, in place of what is inferred:
-            numbers with a fraction and whole numbers with more than 20 values are regressions, all else is classes.
+            numbers with a fraction and whole numbers with more than 20 values are regressions, all else is classes;
+            3 to 50 whole numbers are reported in `questions`.
             Two or more columns of 0 and 1 that are all `"multi_label"` make one target, `labels`.
         loss_weights: target -> weight of its loss.
         batch_size: rows a step.
@@ -155,7 +155,10 @@ def table_from_file(
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
     names = target_columns(target_specs) if target_specs else [targets] if isinstance(targets, str) else list(targets)
-    fields = reading_of(decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds=kinds)
+    numbers = {name: "continuous" for name, kind in (target_kinds or {}).items() if kind == "regression"}
+    fields = reading_of(
+        decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds={**(kinds or {}), **numbers}
+    )
     if preprocessing is not None:
         fields = _reading_of(preprocessing, target_specs or ())
     reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "reading": fields}
@@ -178,14 +181,21 @@ def table_from_file(
         inferred = infer_kinds(part.frame, names, given=present, place=part.place)
         check_values(part.frame, inferred.kinds, part.place)
     copies = find_copies(part.frame, _compared(part, inferred, preprocessing), names)
+    found_of_targets: list[Finding] = []
+    if not target_specs:
+        marks = {name: source.marks[name] for name in names if name in source.marks}
+        found_of_targets = target_findings(part.frame, names, marks, part.place, target_kinds)
+    strata = _strata(values)
+    classes = next((target for target in values if target.kind != "regression"), None)
     rows = split_rows(
         part.frame,
         options,
-        **_strata(values),
+        **strata,
         given=part.splits,
         seed=seed,
         place=part.place,
         copies=copies.to_keep_together,
+        target=classes,
     )
     repeated = log_copies(copies, rows, part.place)
     if events:
@@ -197,7 +207,9 @@ def table_from_file(
         part = _Part(source, kept)
     specs = tuple(target_specs or ())
     if not specs:
-        specs = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
+        fitted = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
+        units = {name: form.unit for name, form in source.forms.items()}
+        specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
     if preprocessing is None:
         if inferred is None or events:  # whose features are columns, too
             given = _given(source, names, kinds, select, options)
@@ -216,7 +228,7 @@ def table_from_file(
         targets=specs,
         values=values,
         kinds=inferred.kinds,
-        questions=inferred.questions,
+        questions=(*inferred.questions, *found_of_targets),
         findings=(
             *inferred.warnings,
             *form_findings(source, inferred.kinds),
@@ -341,11 +353,11 @@ def _kept_rows(source: FrameSource, where: Sequence[str], targets: Sequence[str]
     return kept, dropped
 
 
-def _strata(values: Sequence[TargetValues]) -> dict[str, Any]:
+def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
     """Give what a random split is stratified by: the first classes there are, or else the first number."""
     for target in values:
         if target.kind != "regression":
-            return {"labels": target.values, "values": None, "words": class_words(target)}
+            return {"labels": target.values, "values": None}
     return {"labels": None, "values": values[0].values}
 
 
@@ -463,7 +475,11 @@ def _only_date(
         found = infer_kinds(source.frame[rest], targets, place=source.place)
         dates = [name for name, kind in found.kinds.items() if kind == "date"]
     if len(dates) != 1:
-        raise ConfigError("events need to know the column of their days", received=dates, fix="name it as time_column")
+        raise ConfigError(
+            "events need to know the column of their days",
+            received=dates,
+            fix=Advice("{}", "time_column", dates[0] if dates else None),
+        )
     return dates[0]
 
 

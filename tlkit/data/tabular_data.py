@@ -316,6 +316,8 @@ class TabularData(LabelledData):
         plain: dict[str, Any] = {"kind": target.kind, "weight": target.weight}
         if target.kind == "regression":
             plain["transform"] = target.transform
+            if target.unit:
+                plain["unit"] = target.unit
             plain["values"] = {name: _statistics(split.labels[:, number]) for name, split in self.splits.items()}
         else:
             plain["classes"] = list(target.class_names)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from tlkit.data.table_rows import Quoting, Row, TableRows, check_header
-from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
+from tlkit.errors import Advice, ConfigError, DataError, check_choice, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +51,7 @@ def read_columns(
     encoding: str = "utf-8",
     quoting: Quoting = "auto",
     max_field_bytes: int = MAX_FIELD_BYTES,
+    separator: str = "",
 ) -> Columns:
     r"""Read some columns of a .csv, .tsv, .jsonl, .ndjson or .parquet file.
 
@@ -68,6 +69,7 @@ def read_columns(
         quoting: `"minimal"` reads "…" as one field, `"none"` leaves quotes as they are, `"auto"` is `"minimal"` for
             CSV and `"none"` for TSV, whose texts often hold single quotes of their own.
         max_field_bytes: a row with more than this (in UTF-8) is refused before it is read to its end.
+        separator: between the fields of a CSV or TSV; by the suffix when empty.
 
     Returns:
         The columns, one value a row.
@@ -79,7 +81,7 @@ def read_columns(
     path = check_table(file, encoding, quoting)
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path, wanted)
-    rows = TableRows(path, str(file), encoding, quoting, max_field_bytes)
+    rows = TableRows(path, str(file), encoding, quoting, max_field_bytes, separator=separator)
     return _collect(iter(rows), wanted, str(file), rows.word)
 
 
@@ -105,8 +107,13 @@ def check_table(file: str | Path, encoding: str, quoting: Quoting) -> Path:
     return path
 
 
-def check_is_text(path: Path, encoding: str) -> None:
+def check_is_text(path: Path, encoding: str, *, single_bytes: bool = False) -> None:
     """Refuse a file that begins as an image, an archive or a spreadsheet does, or in another Unicode encoding.
+
+    Args:
+        path: the file.
+        encoding: what it is to be in.
+        single_bytes: whether its reader takes only encodings in which a line break is one byte.
 
     Raises:
         DataError: the file is not text in this encoding.
@@ -118,18 +125,17 @@ def check_is_text(path: Path, encoding: str) -> None:
             raise DataError(f"the file is not text: it is {name}", received=str(path), allowed=SUFFIXES)
     for mark, name in _MARKS:
         if start.startswith(mark) and not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
-            raise DataError(
-                f"the file is in {name}, not in {encoding}", received=str(path), fix=f'pass encoding="{name}"'
-            )
+            fix = "write it in UTF-8" if single_bytes else Advice("{}", "encoding", name)
+            raise DataError(f"the file is in {name}, not in {encoding}", received=str(path), fix=fix)
 
 
 def missing_column(column: str, have: Iterable[object], origin: str) -> DataError:
     """Make the error that says which columns there are."""
     names = [str(name) for name in have]
-    fix = did_you_mean(column, names) or None
-    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+    fix: str | Advice | None = did_you_mean(column, names) or None
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
         if len(names) == 1 and mark in names[0]:
-            fix = f"its fields are separated by {name}: write it with commas, or with tabs as .tsv"
+            fix = Advice(f"its fields are separated by {name}: {{}}", "separator", mark)
     return DataError(f"{origin} has no column {column!r}", allowed=names, fix=fix)
 
 

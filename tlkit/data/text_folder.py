@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from tlkit.data.table_rows import text_codec
+from tlkit.data.table_rows import OTHER_ENCODING, text_codec
 from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, check_encoding, check_is_text
 from tlkit.data.text_listing import SPLIT_NAMES, TextListing, leave_to_split
-from tlkit.errors import DataError, did_you_mean
+from tlkit.errors import Advice, DataError, did_you_mean
 
 _UNLABELLED = {"unsup", "unsupervised", "unlabelled", "unlabeled"}
 _log = logging.getLogger("tlkit")
@@ -102,10 +102,12 @@ def _read(file: Path, encoding: str, most: int) -> str:
         raise DataError(
             f"{file} holds a byte that is not {encoding} in line {line}, at byte {error.start + 1}",
             received=f"0x{content[error.start]:02x}",
-            fix='pass encoding="latin-1", "cp1252" or what the file was written in',
+            fix=OTHER_ENCODING,
         ) from error
     if "\0" in text:
-        raise DataError(f"{file} holds NUL bytes: the file is not text", fix="or is it UTF-16? pass encoding")
+        raise DataError(
+            f"{file} holds NUL bytes: the file is not text", fix=Advice("if it is UTF-16, {}", "encoding", "utf-16")
+        )
     return text
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tlkit.data.class_names import composed
 from tlkit.data.listing import SPLIT_FOLDERS, class_text
 from tlkit.data.table_rows import Quoting
 from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
-from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,9 @@ class TextListing:
             if name not in trained:
                 raise DataError("no training text has this label", received=name)
         if len(names) < 2:
-            fix = "name the column as label_column for a yes or no" if self.multi_label else None
+            fix = (
+                Advice("for a yes or no, {}", "label_column", names[0] if names else None) if self.multi_label else None
+            )
             raise DataError("a classifier needs at least two classes", received=names, fix=fix)
 
 
@@ -135,6 +137,7 @@ def list_table(
     quoting: Quoting = "auto",
     max_field_bytes: int = MAX_FIELD_BYTES,
     leave_unlabelled: bool = False,
+    separator: str = "",
 ) -> TextListing:
     """List the labelled texts of a table.
 
@@ -156,7 +159,7 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row.
         time_column: a date or number for each row, for a split by time.
-        encoding, quoting, max_field_bytes: as for `tlkit.data.text_files.read_columns`.
+        encoding, quoting, max_field_bytes, separator: as for `tlkit.data.text_files.read_columns`.
         leave_unlabelled: leave out and count rows without a label instead of refusing the first one.
 
     Returns:
@@ -179,10 +182,9 @@ def list_table(
         tables = split_files(table)
         if split_column and None not in tables:
             raise ConfigError("there are a file for each split and a split_column", received=split_column)
-        parts = [
-            (split, read_columns(file, wanted, encoding=encoding, quoting=quoting, max_field_bytes=max_field_bytes))
-            for split, file in tables.items()
-        ]
+        reading: dict[str, Any] = {"encoding": encoding, "quoting": quoting, "separator": separator}
+        reading["max_field_bytes"] = max_field_bytes
+        parts = [(split, read_columns(file, wanted, **reading)) for split, file in tables.items()]
         origin = ", ".join(str(file) for file in tables.values())
     unlabelled = 0
     if leave_unlabelled and label_separator is None:

@@ -13,7 +13,7 @@ from tlkit.data.table_rows import Quoting
 from tlkit.data.text_data import OnDuplicate, TextData, check_text_options
 from tlkit.data.text_folder import list_folder
 from tlkit.data.text_listing import list_table
-from tlkit.errors import DataError
+from tlkit.errors import Advice, DataError
 from tlkit.preprocessing.text import LongTexts, TextPreprocessing
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def texts_from_table(
     split_column: str | None = None,
     time_column: str | None = None,
     encoding: str = "utf-8",
+    separator: str = "",
     quoting: Quoting = "auto",
     strip_html: bool = False,
     max_tokens: int = 128,
@@ -69,6 +70,7 @@ def texts_from_table(
         split_column: `train`, `val` or `test` for each row.
         time_column: a date or number for each row; the newest become the validation part.
         encoding: of the file, any codec that Python has.
+        separator: between the fields of a CSV or TSV; by the suffix when empty.
         quoting: `"minimal"` reads "…" as one field, `"none"` takes quotes as they are, `"auto"` is `"minimal"` for
             CSV and `"none"` for TSV.
         strip_html: take out tags and comments, here and in the exported model.
@@ -103,6 +105,7 @@ def texts_from_table(
         split_column=split_column,
         time_column=time_column,
         encoding=encoding,
+        separator=separator,
         quoting=quoting,
     )
     listing.check_trainable()
@@ -184,6 +187,7 @@ def texts_to_evaluate(
     label_columns: Sequence[str] | None = None,
     split_column: str | None = None,
     encoding: str = "utf-8",
+    separator: str = "",
     quoting: Quoting = "auto",
 ) -> TextData:
     """Read labelled texts only to measure a model on them; they become the `test` split.
@@ -194,8 +198,8 @@ def texts_to_evaluate(
         class_names: the classes of the model, in its order; the texts may show fewer of them.
         preprocessing: that of the model.
         multi_label: whether the model gives a text any number of labels.
-        batch_size, text_column, label_column, label_separator, label_columns, split_column, encoding, quoting: as
-            above.
+        batch_size, text_column, label_column, label_separator, label_columns, split_column, encoding, separator,
+            quoting: as above.
 
     Returns:
         A `TextData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
@@ -216,6 +220,7 @@ def texts_to_evaluate(
             label_columns=label_columns,
             split_column=split_column,
             encoding=encoding,
+            separator=separator,
             quoting=quoting,
             leave_unlabelled=True,
         )
@@ -224,7 +229,7 @@ def texts_to_evaluate(
         raise DataError(
             f"the model gives a text {ours}, the data has {theirs} for each",
             received=listing.origin,
-            fix="name label_separator or label_columns" if multi_label else None,
+            fix=Advice("{}, or name label_columns", "label_separator", "|") if multi_label else None,
         )
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]

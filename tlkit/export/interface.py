@@ -34,6 +34,8 @@ class InputColumn(BaseModel):
         dtype: "string", "int64" or "float32".
         kind: "categorical", "continuous" or "date".
         absent: what stands for a missing value: "", the float NaN (written "NaN"), or the smallest int64.
+        form: how its numbers are written in files, as `tlkit.preprocessing.number_forms.NumberForm.to_dict` gives it;
+            empty for plain numbers and text. Clients send numbers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +44,7 @@ class InputColumn(BaseModel):
     dtype: str
     kind: str
     absent: str | int
+    form: dict[str, Any] = {}
 
     @property
     def absent_value(self) -> bytes | float | int:
@@ -58,6 +61,7 @@ class Output(BaseModel):
         class_names: the classes; empty for a regression.
         value: the float32 [B] output of a regression.
         classes, scores: the outputs of a classification, string and float32 [B, k], best first.
+        unit: of a regression's values, as the training's files wrote it, such as "€"; empty for plain numbers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +71,7 @@ class Output(BaseModel):
     value: str = ""
     classes: str = ""
     scores: str = ""
+    unit: str = ""
 
     @property
     def width(self) -> int:
@@ -185,6 +190,7 @@ def _of_texts(task: Task) -> Interface:
 
 def _of_rows(task: Task) -> Interface:
     preprocessing: Any = task.preprocessing
+    forms = preprocessing.forms or {}
     columns = tuple(
         InputColumn(
             name=column.name,
@@ -192,6 +198,7 @@ def _of_rows(task: Task) -> Interface:
             dtype=column.dtype,
             kind=type(column).__name__.lower(),
             absent=ABSENT[column.dtype],
+            form=forms[column.name].to_dict() if column.name in forms and column.dtype != "string" else {},
         )
         for column in preprocessing.columns
     )
@@ -235,7 +242,11 @@ def _outputs(task: Task) -> tuple[Output, ...]:
                 break
             number += 1
         taken.update(names.values())
-        outputs.append(Output(target=target.name, kind=target.kind, class_names=tuple(target.class_names), **names))
+        outputs.append(
+            Output(
+                target=target.name, kind=target.kind, class_names=tuple(target.class_names), unit=target.unit, **names
+            )
+        )
     return tuple(outputs)
 
 

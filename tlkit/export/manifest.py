@@ -59,6 +59,20 @@ class GoldenExample(BaseModel):
         return base64.b64decode(self.content)
 
 
+class MemoryUse(BaseModel):
+    """What the process of the verification held, in MiB.
+
+    Args:
+        base_mib: with TensorFlow and without the export.
+        peak_mib: the most while all checks ran, warm-up requests of `max_batch` rows and the largest accepted inputs
+            among them. The checks load the export twice, so this is an upper bound.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    base_mib: int
+    peak_mib: int
+
+
 class Manifest(BaseModel):
     """The content of manifest.json in a version folder.
 
@@ -84,6 +98,7 @@ class Manifest(BaseModel):
         tolerance: the largest accepted difference of a score from the Keras model's.
         golden: photos or texts with their expected answers.
         tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
+        memory: what the verification of the export took; None where it was not measured.
         files: sha256 in hexadecimal of every other file of the export, by relative path.
     """
 
@@ -106,6 +121,7 @@ class Manifest(BaseModel):
     tolerance: float
     golden: list[GoldenExample]
     tta: dict[str, Any] | None = None
+    memory: MemoryUse | None = None
     files: dict[str, str]
 
     @classmethod

@@ -27,7 +27,14 @@ from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.golden import golden_contents, golden_examples
 from tlkit.export.interface import interface_of
-from tlkit.export.manifest import Manifest, sha256_of_files, version_folders, version_number, versions
+from tlkit.export.manifest import (
+    Manifest,
+    MemoryUse,
+    sha256_of_files,
+    version_folders,
+    version_number,
+    versions,
+)
 from tlkit.export.model_name import check_model_name
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
@@ -276,13 +283,20 @@ def _plain(value: Any) -> Any:
 
 
 def _verify(tmp: Path) -> None:
-    failed = [check for check in verify_export(tmp) if not check.ok]
+    """Refuse an export that fails a check; write what its verification took into the manifest."""
+    checks = verify_export(tmp)
+    failed = [check for check in checks if not check.ok]
     if failed:
         raise VerificationError(
             "the export was not published, "
             + ("a check failed: " if len(failed) == 1 else f"{len(failed)} checks failed: ")
             + "; ".join(f"{check.name} ({check.reason})" for check in failed[:3])
         )
+    found = next((check.memory for check in checks if check.memory), None)
+    if found is not None:
+        manifest = Manifest.read(tmp)
+        manifest.model_copy(update={"memory": MemoryUse(**found)}).write(tmp)
+        _sync(tmp)
 
 
 def _publish(tmp: Path, base: Path, version: int | None) -> Path:

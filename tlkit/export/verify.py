@@ -42,12 +42,17 @@ CANNOT_CATCH = (
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one named check; `seconds` is what it took."""
+    """The outcome of one named check; `seconds` is what it took.
+
+    `memory` is set by the last check alone: `base_mib`, what the process held before it loaded the export, and
+    `peak_mib`, the most that it held until the warm-up had been replayed.
+    """
 
     name: str
     ok: bool
     reason: str
     seconds: float = 0.0
+    memory: dict[str, int] | None = None
 
 
 def verify_export(path: str | Path, *, timeout: float = 600.0) -> list[CheckResult]:

@@ -1,7 +1,8 @@
 """The checks of `tlkit verify`, run by path in a fresh process: `python -I verify_worker.py EXPORT`.
 
 Standalone on purpose: it imports TensorFlow and the standard library only, and blocks keras and tlkit first.
-Writes one JSON object a line to stdout: {"start": name}, then {"name", "ok", "reason", "seconds"}.
+Writes one JSON object a line to stdout: {"start": name}, then {"name", "ok", "reason", "seconds"}, at the end with
+"memory", which holds "base_mib" and "peak_mib".
 """
 
 from __future__ import annotations
@@ -319,6 +320,22 @@ def _say(message: dict) -> None:
     print(json.dumps(message), flush=True)
 
 
+def memory_mib(peak: bool) -> int | None:
+    """Return the memory that this process holds, or has held at most, in MiB; None where nothing says it."""
+    # Not ru_maxrss where /proc is there: Linux hands that of the process that started this one down.
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        name = "VmHWM:" if peak else "VmRSS:"
+        return int(next(line for line in lines if line.startswith(name)).split()[1]) // 1024
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 1024)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, CheckError):
         return str(error)
@@ -331,8 +348,11 @@ def main(export: Path) -> None:
     """Run every check on a version folder."""
     checks = Checks(export)
     failed: set[str] = set()
+    base = None
     for name in ORDER:
         _say({"start": name})
+        if name == "loads_v2":  # TensorFlow is loaded, the model is not
+            base = memory_mib(peak=False)
         began = time.perf_counter()
         try:
             for need in NEEDS.get(name, ()):
@@ -344,7 +364,10 @@ def main(export: Path) -> None:
             traceback.print_exc()
             failed.add(name)
             reason, ok = _reason(error), False
-        _say({"name": name, "ok": ok, "reason": reason, "seconds": round(time.perf_counter() - began, 3)})
+        result = {"name": name, "ok": ok, "reason": reason, "seconds": round(time.perf_counter() - began, 3)}
+        if name == "warmup_replay" and ok and base is not None:
+            result["memory"] = {"base_mib": base, "peak_mib": memory_mib(peak=True)}
+        _say(result)
 
 
 if __name__ == "__main__":

@@ -92,10 +92,13 @@ class LibjpegLines:
         found = []
         for line in lines:
             text = line.decode("utf-8", "replace")
-            if LIBJPEG.match(text):
-                found.append(text)
-            else:
+            match = LIBJPEG.search(text)  # it may follow on a line that another library has not ended
+            if match is None:
                 self._pass_on(line + b"\n")
+                continue
+            found.append(text[match.start() :])
+            if match.start():
+                self._pass_on(text[: match.start()].encode() + b"\n")
         return found
 
     def _pass_on(self, line: bytes) -> None:

@@ -212,7 +212,7 @@ def typed(
             allowed += f" ({form.describe()})"
         if isinstance(column, Date):
             allowed = "dates as 2015-06-19 or 2015-06-19T13:05:00"
-        gone = {*missing, *getattr(column, "missing", ())}
+        gone = {"", *missing, *getattr(column, "missing", ())}
         if forms is not None and (column.dtype != "string" or isinstance(column, Date)):
             gone |= {*USUAL_MISSING, *form.missing}
         made = _read(chunk, column.name, _reader(column, form), allowed, gone, problems)

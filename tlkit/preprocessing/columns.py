@@ -14,9 +14,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 from tlkit.errors import ConfigError, check_choice
+from tlkit.preprocessing.date_form import EPOCHS, check_date_form
 
 ColumnKind = Literal["categorical", "continuous", "date", "boolean", "id", "ignore"]
-Dtype = Literal["string", "int64", "float32"]
+Dtype = Literal["string", "int64", "float32", "float64"]
+Unreadable = Literal["error", "missing"]
 DatePart = Literal[
     "year", "month", "week", "day", "day_of_week", "hour", "day_of_year",
     "month_start", "month_end", "quarter_start", "quarter_end", "year_start", "year_end", "elapsed",
@@ -32,6 +34,10 @@ CODE_PARTS: dict[str, tuple[int, int]] = {
 }  # fmt: skip
 CYCLIC_PARTS = ("month", "day", "day_of_week", "hour", "day_of_year")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+# What booleans may look like, in any case and with white space around; the first of each is the category.
+FALSE_SPELLINGS = ("false", "f", "no", "n", "off", "0", "0.0")
+TRUE_SPELLINGS = ("true", "t", "yes", "y", "on", "1", "1.0")
+BOOLEANS = (FALSE_SPELLINGS[0], TRUE_SPELLINGS[0])
 _RESERVED = ("self", "inputs", "name", "context", *keyword.kwlist)
 
 
@@ -67,6 +73,7 @@ class Categorical:
         values: the known values; the first has code 2.
         hash_buckets: above 0, values are told apart by their fingerprint modulo this number, and `values` is empty.
         missing: strings that stand for no value in this column, besides those of the whole table.
+        boolean: the values are `"false"` and `"true"`, and are read in any of `FALSE_SPELLINGS` and `TRUE_SPELLINGS`.
 
     Raises:
         ConfigError: the values are not usable.
@@ -78,6 +85,7 @@ class Categorical:
     values: tuple[str, ...] = ()
     hash_buckets: int = 0
     missing: tuple[str, ...] = ()
+    boolean: bool = False
 
     def __post_init__(self) -> None:
         check_choice("dtype of a categorical column", self.dtype, ("string", "int64"))
@@ -85,6 +93,8 @@ class Categorical:
             raise ConfigError(
                 f"column {self.name!r} cannot have {self.size - FIRST} codes", allowed=f"0 to {MOST_CODES - FIRST}"
             )
+        if self.boolean and (self.dtype, self.values) != ("string", BOOLEANS):
+            raise ConfigError(f"column {self.name!r} is no boolean", received=self.values[:3], allowed=BOOLEANS)
         if self.hash_buckets and self.values:
             raise ConfigError(f"column {self.name!r} is hashed and so has no list of values", received=self.values[:3])
         if len(set(self.values)) < len(self.values):
@@ -113,8 +123,7 @@ class Categorical:
 class Continuous:
     """A column of measures.
 
-    With float32 at the client, a value keeps seven digits: seconds since 1970 are off by up to a minute, so give such
-    a column as a date.
+    A float32 keeps seven digits. A column that needs more, such as seconds since 1970, travels as float64.
 
     Example:
         >>> Continuous("area", "area", median=80.0, center=92.5, scale=31.0, flag=True).numbers
@@ -123,7 +132,7 @@ class Continuous:
     Args:
         name: the table's column.
         argument: its name in signatures and in tf.Examples.
-        dtype: `"float32"`.
+        dtype: `"float32"` or `"float64"`.
         median: in its own unit; stands in for a missing value.
         center: in its own unit; subtracted.
         scale: in its own unit, above 0; divided by.
@@ -145,7 +154,7 @@ class Continuous:
     flag: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("dtype of a continuous column", self.dtype, ("float32",))
+        check_choice("dtype of a continuous column", self.dtype, ("float32", "float64"))
         if not all(map(math.isfinite, (self.median, self.center, self.scale, *self.quantiles))) or self.scale <= 0:
             raise ConfigError(
                 f"the statistics of column {self.name!r} are not usable",
@@ -168,12 +177,12 @@ class Continuous:
 
 @dataclasses.dataclass(frozen=True)
 class Date:
-    """A column of days or of moments, sent as ISO 8601 strings.
+    """A column of days or of moments, sent as strings, or as whole numbers since 1970.
 
-    The date and the hour count as they are written; an offset from UTC is read and left aside, since it is the local
-    day and hour that shops, flights and people go by. What is no date counts as missing: its codes are 1, its numbers
-    0. Years that were not seen in training have code 0. Days before the first or after the last of training count as
-    that one in `elapsed`, as they do for trees: a network that draws a trend on beyond what it saw answers wildly.
+    The date and the hour count as they are written; an offset from UTC is read and left aside, since it is the
+    local day and hour that shops, flights and people go by. Of a missing date the codes are 1, the numbers 0. Years
+    that were not seen in training have code 0. Days before the first or after the last of training count as that
+    one in `elapsed`, as they do for trees: a network that draws a trend on beyond what it saw answers wildly.
 
     Example:
         >>> date = Date("day", "day", parts=("year", "month", "elapsed"), years=(2013, 2014), elapsed_scale=211.0)
@@ -183,7 +192,7 @@ class Date:
     Args:
         name: the table's column.
         argument: its name in signatures and in tf.Examples.
-        dtype: `"string"`.
+        dtype: `"string"`; `"int64"` for seconds and milliseconds since 1970.
         parts: what is read from it. Year, month, (ISO) week, day, day of week and hour are codes; the day of the year,
             the starts and ends of month, quarter and year (0 or 1) and the elapsed days are numbers.
         cyclic: add sine and cosine of month, day, day of week, hour and day of year, as far as they are among `parts`.
@@ -191,9 +200,12 @@ class Date:
         elapsed_scale: days, above 0; `elapsed` is divided by it.
         first_day, last_day: days since 1970-01-01 between which `elapsed` is kept.
         years: the years of the training rows, rising.
+        form: how dates are written: `""` for ISO 8601, a format of `strptime` such as `"%m/%d/%Y"`, `"epoch seconds"`
+            or `"epoch milliseconds"`. Other forms than ISO count the time of day in `elapsed`.
+        missing: strings that stand for no date in this column, besides those of the whole table.
 
     Raises:
-        ConfigError: parts, years or scale are not usable.
+        ConfigError: parts, years, scale or form are not usable.
     """
 
     name: str
@@ -203,12 +215,15 @@ class Date:
     cyclic: bool = False
     elapsed_center: float = 0.0
     elapsed_scale: float = 1.0
-    first_day: int = -(10**7)
-    last_day: int = 10**7
+    first_day: float = -(10**7)
+    last_day: float = 10**7
     years: tuple[int, ...] = ()
+    form: str = ""
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_choice("dtype of a date column", self.dtype, ("string",))
+        check_date_form(self.form)
+        check_choice("dtype of a date column", self.dtype, ("int64",) if self.form in EPOCHS else ("string",))
         for part in self.parts:
             check_choice(f"part of date column {self.name!r}", part, get_args(DatePart))
         if not self.parts or len(set(self.parts)) < len(self.parts):
@@ -260,8 +275,9 @@ def column_to_dict(column: Column) -> dict[str, Any]:
     """Give a column as plain values, with its `kind`."""
     kind = next(kind for kind, cls in _KINDS.items() if isinstance(column, cls))
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(column).items()}
-    if not values.get("missing", True):  # as release 0.1.0 wrote it
-        del values["missing"]
+    for key in ("missing", "boolean", "form"):  # as release 0.1.0 wrote it, which did not have them
+        if not values.get(key, True):
+            del values[key]
     return {"kind": kind, **values}
 
 

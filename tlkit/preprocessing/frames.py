@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,9 @@ import tensorflow as tf
 from pandas.api import types
 
 from tlkit.errors import DataError, did_you_mean
-from tlkit.preprocessing.columns import MISSING_INTEGER, Categorical, Column, Continuous
-from tlkit.preprocessing.table_ops import as_bytes
+from tlkit.preprocessing.columns import MISSING_INTEGER, Column, Continuous, Date
+from tlkit.preprocessing.date_form import EPOCHS
+from tlkit.preprocessing.table_ops import SHOWN, allowed_values, as_bytes, unreadable
 
 ASCII_SPACE = " \t\n\v\f\r"
 _HELD_CELLS = 4_000_000  # places of values that are held before they are encoded
@@ -78,8 +79,12 @@ def check_frame(columns: Sequence[Column], frame: pd.DataFrame) -> None:
 def _accepted(column: Column) -> tuple[str, ...]:
     if isinstance(column, Continuous):
         return ("numbers", "whole numbers", "true/false")
-    if not isinstance(column, Categorical):
-        return ("dates", "text")
+    if isinstance(column, Date):
+        # Digits alone, as 20140623 and 1403481600: files hold them as numbers.
+        digits = ("whole numbers",) if column.form else ()
+        return ("dates", *digits, "numbers") if column.dtype == "int64" else ("dates", "text", *digits)
+    if column.boolean:
+        return ("true/false", "text", "whole numbers", "numbers")
     if column.dtype == "int64":
         return ("whole numbers", "numbers")
     if column.hash_buckets or not column.values:
@@ -124,6 +129,8 @@ def distinct(column: Column, series: pd.Series) -> tuple[np.ndarray, np.ndarray]
         inverse, uniques = pd.factorize(series)
         found = pd.Series(uniques)
     if column.dtype == "int64":
+        if isinstance(column, Date) and values_of(found) == "dates":
+            found = pd.Series(_moments(found).astype(np.int64) * EPOCHS[column.form])
         return inverse, np.append(_int64(column.name, found), np.int64(MISSING_INTEGER))
     texts = np.empty(len(found) + 1, object)
     texts[:-1] = [as_bytes(text) if isinstance(text, str) else text for text in _texts(column, found)]
@@ -136,7 +143,9 @@ def _texts(column: Column, found: pd.Series) -> Sequence[str | bytes]:
     if kind == "nothing":
         return [""] * len(found)
     if kind == "dates":
-        return iso(found)
+        return iso(found) if not getattr(column, "form", "") else _formatted(found, column.form)  # type: ignore[union-attr]
+    if kind == "whole numbers" and isinstance(column, Date):
+        return [str(int(value)) for value in found.array]
     if kind == "true/false":
         return ["true" if value else "false" for value in found]
     if kind in ("numbers", "whole numbers"):
@@ -155,6 +164,15 @@ def iso(moments: pd.Series) -> list[str]:
     values = moments.to_numpy().astype("M8[s]")
     days = values.astype("M8[D]")
     return np.datetime_as_string(days if (days == values).all() else values).tolist()
+
+
+def _moments(dates: pd.Series) -> np.ndarray:
+    """Give dates of any dtype as datetime64[s], in local time."""
+    return np.array(iso(dates), "M8[s]")
+
+
+def _formatted(dates: pd.Series, form: str) -> list[str]:
+    return [moment.strftime(form) for moment in _moments(dates).astype(object)]
 
 
 def _int64(name: str, found: pd.Series) -> np.ndarray:
@@ -247,20 +265,55 @@ def _encode_values(
     chunk: int,
 ) -> None:
     """Encode the different values of some columns together, and put them where they stand."""
+    for (number, inverse, own), (part, bad) in zip(held, _read_values(group, held, chunk), strict=True):
+        if bad.any():
+            column, rows = group.columns[number], np.flatnonzero(bad[inverse])
+            raise DataError(unreadable(column, rows[0] + 1, _shown(own[inverse[rows[0]]])) + _more(len(rows)))
+        of_value = part[list(group.rows[number])].T
+        for begin in range(0, len(inverse), chunk):
+            encoded[begin : begin + chunk, places[number]] = of_value[inverse[begin : begin + chunk]]
+
+
+def _read_values(
+    group: Any, held: Sequence[tuple[int, np.ndarray, np.ndarray]], chunk: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Send the different values of some columns through the graph: for each float32 [parts, u + 1], bool [u + 1]."""
     sizes = [len(own) for _, _, own in held]
     values = np.concatenate([own for _, _, own in held])
     of_column = np.repeat(np.array([number for number, _, _ in held], np.int32), sizes)
     dtype = group.columns[0].dtype
-    pieces = [
-        group.flat(tf.constant(values[begin : begin + chunk], dtype), of_column[begin : begin + chunk]).numpy()
-        for begin in range(0, len(values), chunk)
-    ]
-    ends = np.cumsum(sizes)
-    parts = np.split(np.concatenate(pieces, axis=1), ends[:-1], axis=1)
-    for (number, inverse, _), part in zip(held, parts, strict=True):
-        of_value = part[list(group.rows[number])].T
-        for begin in range(0, len(inverse), chunk):
-            encoded[begin : begin + chunk, places[number]] = of_value[inverse[begin : begin + chunk]]
+    pieces = []
+    for begin in range(0, len(values), chunk):
+        rows, bad = group.flat(tf.constant(values[begin : begin + chunk], dtype), of_column[begin : begin + chunk])
+        pieces.append((rows.numpy(), bad.numpy()))
+    ends = np.cumsum(sizes)[:-1]
+    parts = np.split(np.concatenate([rows for rows, _ in pieces], axis=1), ends, axis=1)
+    return list(zip(parts, np.split(np.concatenate([bad for _, bad in pieces]), ends), strict=True))
+
+
+class Unread(NamedTuple):
+    """A value that cannot be read, the name of its column, and what can be read in its place."""
+
+    column: str
+    value: str
+    allowed: str
+
+
+def unread_of_group(group: Any, frame: pd.DataFrame, chunk: int) -> Iterator[tuple[int, Unread]]:
+    """Give the positions of rows with values that the columns of a group cannot read, column by column."""
+    for number, column in enumerate(group.columns):
+        inverse, own = distinct(column, frame[column.name])
+        ((_, bad),) = _read_values(group, [(number, inverse, own)], chunk)
+        for row in np.flatnonzero(bad[inverse]).tolist():
+            yield row, Unread(column.name, _shown(own[inverse[row]]), allowed_values(column))
+
+
+def _shown(value: bytes | np.integer) -> str:
+    return value[:SHOWN].decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _more(count: int) -> str:
+    return f" ({count} such rows)" if count > 1 else ""
 
 
 def example(values: Mapping[str, Any]) -> tf.train.Example:

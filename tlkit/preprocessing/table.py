@@ -5,15 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tlkit.errors import ConfigError, did_you_mean
+from tlkit.errors import ConfigError, check_choice, did_you_mean
 from tlkit.preprocessing import frames
-from tlkit.preprocessing.columns import MISSING_INTEGER, Code, Column, column_from_dict, column_to_dict
+from tlkit.preprocessing.columns import (
+    MISSING_INTEGER,
+    Code,
+    Column,
+    Unreadable,
+    column_from_dict,
+    column_to_dict,
+)
+from tlkit.preprocessing.frames import Unread
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table_ops import Group, encoder, groups_of
 
@@ -26,6 +34,7 @@ class TablePreprocessing:
 
     Make it with `tlkit.preprocessing.fitting.fit_table` from the training rows. Strings are compared as they are, after
     white space (of ASCII) was taken off both ends; what a column does not know has code 0, what is missing code 1.
+    Booleans and dates are read, in every way in by the same operations.
 
     Example:
         >>> carrier = Categorical("carrier", "carrier", "string", ("AA", "UA"))
@@ -38,10 +47,12 @@ class TablePreprocessing:
 
     Args:
         columns: the columns, in the order of their outputs; names and arguments differ.
-        missing: strings that stand for no value; the empty string does in any case.
+        missing: strings that stand for no value; the empty string does in any case. In booleans and dates they count
+            in upper and in lower case, and so do the usual ones.
         forms: column of the table -> how its numbers are written in files. Readers of files use it, the graph does not.
             None where the preprocessing was fitted by release 0.1.0: numbers are plain ones then, and `missing` is all
             that stands for no value.
+        unreadable: what a value is that stands for no boolean or date of its column: `"error"`, or `"missing"`.
 
     Raises:
         ConfigError: there is no column, two share a name or an argument, or a value is among `missing`.
@@ -50,12 +61,14 @@ class TablePreprocessing:
     columns: tuple[Column, ...]
     missing: tuple[str, ...] = MISSING_STRINGS
     forms: Mapping[str, NumberForm] | None = None
+    unreadable: Unreadable = "missing"
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
     # What a client sends for a value that it does not have.
     sentinels: ClassVar[Mapping[str, Any]] = {"string": b"", "int64": MISSING_INTEGER, "float32": float("nan")}
 
     def __post_init__(self) -> None:
+        check_choice("unreadable", self.unreadable, get_args(Unreadable))
         if not self.columns:
             raise ConfigError("a table needs a column to learn from")
         for what in ("name", "argument"):
@@ -107,6 +120,8 @@ class TablePreprocessing:
 
         Raises:
             ConfigError: an argument is missing or unknown.
+            tf.errors.InvalidArgumentError: when run, if a boolean or date cannot be read and `unreadable` is
+                `"error"`; it names the column, the row (from 1) and the value.
         """
         wanted = {column.argument: column.dtype for column in self.columns}
         for name in (*(wanted.keys() - columns.keys()), *(columns.keys() - wanted.keys())):
@@ -202,7 +217,7 @@ class TablePreprocessing:
             float32 [n, D], what `encode(to_arguments(frame))` gives.
 
         Raises:
-            DataError: as `to_arguments`.
+            DataError: as `to_arguments`; or a boolean or date cannot be read, and `unreadable` is `"error"`.
         """
         self.check_frame(frame)
         encoded = np.empty([len(frame), self.width], np.float32)
@@ -211,11 +226,32 @@ class TablePreprocessing:
             frames.encode_group(group, frame, encoded, places, chunk)
         return encoded
 
+    def unreadable_values(self, frame: pd.DataFrame, chunk: int = 65_536) -> dict[int, Unread]:
+        """Find what `encode_frame` would refuse.
+
+        Args:
+            frame: rows as they were read.
+            chunk: how many values go through the graph at once.
+
+        Returns:
+            By the position of the row its first value that cannot be read; empty with `unreadable="missing"`.
+
+        Raises:
+            DataError: as `to_arguments`.
+        """
+        self.check_frame(frame)
+        found: dict[int, Unread] = {}
+        for group in self._groups:
+            if group.checked:
+                for row, unread in frames.unread_of_group(group, frame, chunk):
+                    found.setdefault(row, unread)
+        return dict(sorted(found.items()))
+
     @cached_property
     def _groups(self) -> list[Group]:
         # Kept: a file that is read in pieces must not make new graphs for each of them.
         with tf.init_scope():  # their constants must lie outside of any graph
-            return groups_of(self.columns, self.missing)
+            return groups_of(self.columns, self.missing, self.unreadable == "error")
 
     @cached_property
     def _places(self) -> dict[str, list[int]]:
@@ -236,6 +272,8 @@ class TablePreprocessing:
         plain["missing"] = list(self.missing)
         if self.forms is not None:
             plain["forms"] = {name: form.to_dict() for name, form in self.forms.items()}
+        if self.unreadable != "missing":  # as release 0.1.0 had it, and wrote nothing
+            plain["unreadable"] = self.unreadable
         return plain
 
     @classmethod
@@ -245,13 +283,14 @@ class TablePreprocessing:
         Raises:
             ConfigError: the values are not those of a `TablePreprocessing`.
         """
-        if set(values) - {"forms"} != {"columns", "missing"}:
+        if set(values) - {"forms", "unreadable"} != {"columns", "missing"}:
             raise ConfigError("no preprocessing of a table", received=sorted(values), allowed=("columns", "missing"))
         forms = values.get("forms")
         return cls(
             tuple(map(column_from_dict, values["columns"])),
             tuple(values["missing"]),
             None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
+            values.get("unreadable", "missing"),
         )
 
 

@@ -16,20 +16,28 @@ import tensorflow as tf
 
 from tlkit.preprocessing.columns import (
     CODE_PARTS,
+    FALSE_SPELLINGS,
     FIRST,
     MISSING,
     MISSING_INTEGER,
+    TRUE_SPELLINGS,
+    UNKNOWN,
     Categorical,
     Column,
     Continuous,
     Date,
 )
+from tlkit.preprocessing.date_form import shown_form
 from tlkit.preprocessing.dates import read_dates
 from tlkit.preprocessing.lookup import Lookup, distinct_modulus, fingerprints, fingerprints_of
+from tlkit.preprocessing.number_forms import USUAL_MISSING
 
 FARTHEST = 1e6  # scaled numbers end here: 1e38 in a column of small numbers must not make the answer NaN
 HIGHEST_SCORE = 5.199337582605575  # normal scores end where those of scikit-learn's QuantileTransformer do
 MIDDLE_DAY, SPREAD_OF_DAYS = 183.5, 105.65  # mean and standard deviation of the days of a year
+SPELLINGS = (FALSE_SPELLINGS, TRUE_SPELLINGS)
+SHOWN_BOOLEANS = ", ".join(f"{no}/{yes}" for no, yes in zip(*SPELLINGS, strict=True))
+SHOWN = 60  # bytes of a value in a message
 _YEARS = 10_000
 
 Tensors = Mapping[str, tf.Tensor]
@@ -44,16 +52,19 @@ class Group:
         columns: of the kind; their numbers are their places here.
         outputs: the column and the name of each output, in the order in which `graph` gives them.
         rows: for each column the rows of what `flat` gives, in the order of the column's codes and then its numbers.
-        graph: columns by argument, [B] each -> float32 [outputs, B].
+        graph: columns by argument, [B] each -> float32 [outputs, B], and bool [columns, B] where a value cannot be
+            read, or None where every value can.
         flat: of measures: float64 [columns, B] -> float32 [outputs, B]. Of all others: values [N] and the number of
-            the column of each, int32 [N] -> float32 [parts, N]; traced once.
+            the column of each, int32 [N] -> float32 [parts, N], and bool [N] where a value cannot be read; traced once.
+        checked: whether there are values that it cannot read.
     """
 
     columns: Sequence[Any]
     outputs: Sequence[tuple[str, str]]
     rows: Sequence[Sequence[int]]
-    graph: Encoder
+    graph: Callable[[Tensors], tuple[tf.Tensor, tf.Tensor | None]]
     flat: Any
+    checked: bool = False
 
     @property
     def is_measures(self) -> bool:
@@ -61,27 +72,31 @@ class Group:
         return isinstance(self.columns[0], Continuous)
 
 
-def groups_of(columns: Sequence[Column], missing: Sequence[str]) -> list[Group]:
+def groups_of(columns: Sequence[Column], missing: Sequence[str], refuse: bool = False) -> list[Group]:
     """Put columns of one kind together; call it outside of any graph, for it makes constants.
 
     Args:
         columns: the columns.
-        missing: strings that stand for no value.
+        missing: strings that stand for no value; in booleans and dates in any case.
+        refuse: say which booleans and dates cannot be read, instead of taking them for missing.
     """
     absent = sorted({as_bytes(text).strip() for text in ("", *missing)})
-    texts = [c for c in columns if isinstance(c, Categorical) and c.dtype == "string"]
+    texts = [c for c in columns if isinstance(c, Categorical) and c.dtype == "string" and not c.boolean]
+    booleans = [c for c in columns if isinstance(c, Categorical) and c.boolean]
     integers = [c for c in columns if isinstance(c, Categorical) and c.dtype == "int64"]
     measures = [c for c in columns if isinstance(c, Continuous)]
     dates = [c for c in columns if isinstance(c, Date)]
     found = []
     if texts:
         found.append(_texts(texts, absent))
+    if booleans:
+        found.append(_booleans(booleans, absent, refuse))
     if integers:
         found.append(_integers(integers))
     if measures:
         found.append(_measures(measures))
-    if dates:
-        found.append(_dates(dates))
+    for form in dict.fromkeys(c.form for c in dates):
+        found.append(_dates([c for c in dates if c.form == form], absent, refuse))
     return found
 
 
@@ -94,7 +109,7 @@ def encoder(columns: Sequence[Column], groups: Sequence[Group]) -> Encoder:
 
     Returns:
         A function from the columns by argument, [B] each, to float32 [B, D]: the codes of all columns, then the
-        numbers of all columns.
+        numbers of all columns. It fails where a value cannot be read, with its column, row and value.
     """
     places = {output: place for place, output in enumerate(output for group in groups for output in group.outputs)}
     wanted = [(c.name, code.name) for c in columns for code in c.codes]
@@ -102,10 +117,49 @@ def encoder(columns: Sequence[Column], groups: Sequence[Group]) -> Encoder:
     order = [places[output] for output in wanted]
 
     def encode(tensors: Tensors) -> tf.Tensor:
-        together = tf.concat([group.graph(tensors) for group in groups], axis=0)
+        found = [group.graph(tensors) for group in groups]
+        together = tf.concat([rows for rows, _ in found], axis=0)
+        bad = [(group, where) for group, (_, where) in zip(groups, found, strict=True) if where is not None]
+        if bad:
+            with tf.control_dependencies([_refuse(tensors, bad)]):
+                together = tf.identity(together)
         return tf.transpose(together if order == sorted(order) else tf.gather(together, order))
 
     return encode
+
+
+def _refuse(tensors: Tensors, bad: Sequence[tuple[Group, tf.Tensor]]) -> tf.Tensor:
+    """Fail with the first row that has a value that cannot be read; what is said is put together only then."""
+    columns = [column for group, _ in bad for column in group.columns]
+    where = tf.concat([own for _, own in bad], axis=0)
+    fine = ~tf.reduce_any(where)
+
+    def fail() -> tf.Tensor:
+        row = tf.argmax(tf.cast(tf.reduce_any(where, axis=0), tf.int32))
+        number = tf.argmax(tf.cast(where[:, row], tf.int32))
+        values = tf.stack([_as_texts(tensors[c.argument]) for c in columns])
+        # Cut, and without bytes that are no text: errors travel as UTF-8.
+        value = tf.strings.unicode_transcode(
+            tf.strings.substr(values[number, row], 0, SHOWN), "UTF-8", "UTF-8", replace_control_characters=True
+        )
+        said = [unreadable(c, "\0", "\1").replace("\1", "\0").split("\0") for c in columns]
+        parts = [tf.constant([as_bytes(part[place]) for part in said])[number] for place in range(3)]
+        message = tf.strings.join([parts[0], tf.strings.as_string(row + 1), parts[1], value, parts[2]])
+        check = tf.raw_ops.Assert(condition=fine, data=[message], summarize=1)
+        with tf.control_dependencies([check]):
+            return tf.identity(fine)
+
+    return tf.cond(fine, lambda: tf.identity(fine), fail)
+
+
+def unreadable(column: Categorical | Date, row: object, value: object) -> str:
+    """Say which value cannot be read, and what can."""
+    return f"column {column.name!r}, row {row}: '{value}' cannot be read; allowed: {allowed_values(column)}"
+
+
+def allowed_values(column: Categorical | Date) -> str:
+    """Say what a boolean or date column can read."""
+    return shown_form(column.form) if isinstance(column, Date) else SHOWN_BOOLEANS
 
 
 def as_bytes(text: str) -> bytes:
@@ -132,35 +186,68 @@ def _texts(columns: Sequence[Categorical], absent: Sequence[bytes]) -> Group:
     found = fingerprints_of(together, modulus)
     lookup = Lookup([_codes(keys, len(own)) for keys, own in zip(found, gone, strict=True)])
 
-    def graph(tensors: Tensors) -> tf.Tensor:
+    def graph(tensors: Tensors) -> tuple[tf.Tensor, None]:
         # Column by column up to here: to put strings together costs more than to look them up.
         stripped = [tf.strings.strip(tensors[c.argument]) for c in columns]
         codes = lookup(tf.stack([fingerprints(texts, modulus) for texts in stripped]))
-        return _with_buckets(columns, stripped, codes)
+        return _with_buckets(columns, stripped, codes), None
 
-    def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
+    def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stripped = tf.strings.strip(texts)
         codes = lookup.flat(fingerprints(stripped, modulus), of_column)
-        return _with_own_buckets(columns, stripped, of_column, codes)
+        return _with_own_buckets(columns, stripped, of_column, codes), tf.zeros_like(codes, tf.bool)
 
     return _of_codes(columns, graph, _traced(flat, *_values_of("string")))
+
+
+def _any_case(absent: Sequence[bytes], column: Categorical | Date) -> list[bytes]:
+    """Give what stands for no value in a column of booleans or dates, in lower case: their values are never that."""
+    own = [as_bytes(text).strip() for text in (*USUAL_MISSING, *column.missing)]
+    return sorted({text.lower() for text in (*absent, *own)})
+
+
+def _booleans(columns: Sequence[Categorical], absent: Sequence[bytes], refuse: bool) -> Group:
+    """Make what reads booleans in any of their spellings: all columns share one table."""
+    spelled = {as_bytes(text): FIRST + place for place, own in enumerate(SPELLINGS) for text in own}
+    known = [{**dict.fromkeys(_any_case(absent, c), MISSING), **spelled} for c in columns]
+    modulus = distinct_modulus([list(own) for own in known])
+    keys = fingerprints_of([list(own) for own in known], modulus)
+    lookup = Lookup([dict(zip(own.tolist(), of.values(), strict=True)) for own, of in zip(keys, known, strict=True)])
+
+    def prints(texts: tf.Tensor) -> tf.Tensor:
+        return fingerprints(tf.strings.lower(tf.strings.strip(texts)), modulus)
+
+    def read(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        bad = codes == UNKNOWN
+        return tf.cast(tf.where(bad, MISSING, codes), tf.float32), bad
+
+    def graph(tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor | None]:
+        codes, bad = read(lookup(tf.stack([prints(tensors[c.argument]) for c in columns])))
+        return codes, bad if refuse else None
+
+    def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        codes, bad = read(lookup.flat(prints(texts), of_column))
+        return codes[None], bad & refuse
+
+    return _of_codes(columns, graph, _traced(flat, *_values_of("string")), checked=refuse)
 
 
 def _integers(columns: Sequence[Categorical]) -> Group:
     lookup = Lookup([_codes([MISSING_INTEGER, *map(int, c.values)], 1) for c in columns])
 
-    def graph(tensors: Tensors) -> tf.Tensor:
+    def graph(tensors: Tensors) -> tuple[tf.Tensor, None]:
         values = [tensors[c.argument] for c in columns]
-        return _with_buckets(columns, values, lookup(tf.stack(values)))
+        return _with_buckets(columns, values, lookup(tf.stack(values))), None
 
-    def flat(values: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
-        return _with_own_buckets(columns, values, of_column, lookup.flat(values, of_column))
+    def flat(values: tf.Tensor, of_column: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        codes = lookup.flat(values, of_column)
+        return _with_own_buckets(columns, values, of_column, codes), tf.zeros_like(codes, tf.bool)
 
     return _of_codes(columns, graph, _traced(flat, *_values_of("int64")))
 
 
-def _of_codes(columns: Sequence[Categorical], graph: Encoder, flat: Any) -> Group:
-    return Group(columns, [(c.name, c.codes[0].name) for c in columns], [(0,)] * len(columns), graph, flat)
+def _of_codes(columns: Sequence[Categorical], graph: Any, flat: Any, checked: bool = False) -> Group:
+    return Group(columns, [(c.name, c.codes[0].name) for c in columns], [(0,)] * len(columns), graph, flat, checked)
 
 
 def _codes(values: Iterable[int], absent: int) -> dict[int, int]:
@@ -217,8 +304,8 @@ def _measures(columns: Sequence[Continuous]) -> Group:
             return numbers
         return tf.concat([numbers, tf.cast(~tf.gather(given, flagged), tf.float32)], axis=0)
 
-    def graph(tensors: Tensors) -> tf.Tensor:
-        return encoded(tf.cast(tf.stack([tensors[c.argument] for c in columns]), tf.float64))
+    def graph(tensors: Tensors) -> tuple[tf.Tensor, None]:
+        return encoded(tf.stack([tf.cast(tensors[c.argument], tf.float64) for c in columns])), None
 
     outputs = [(c.name, c.numbers[0]) for c in columns] + [(c.name, c.numbers[1]) for c in columns if c.flag]
     flags = {int(number): len(columns) + place for place, number in enumerate(flagged)}
@@ -265,8 +352,12 @@ def _scores(quantiles: Sequence[tuple[float, ...]]) -> Callable[[tf.Tensor], tf.
     return score
 
 
-def _dates(columns: Sequence[Date]) -> Group:
-    """Make what reads ISO strings as codes and numbers."""
+def _dates(columns: Sequence[Date], absent: Sequence[bytes], refuse: bool) -> Group:
+    """Make what reads dates of one form as codes and numbers."""
+    form, dtype = columns[0].form, columns[0].dtype
+    no_dates = [_any_case(absent, c) for c in columns]
+    modulus = distinct_modulus(no_dates)
+    lookup = Lookup([dict.fromkeys(own.tolist(), 1) for own in fingerprints_of(no_dates, modulus)])
     parts = sorted({part for c in columns for part in (*c.code_parts, *c.number_parts)} - {"year", "elapsed"})
     years = np.zeros([len(columns), _YEARS], np.int32)
     for number, column in enumerate(columns):
@@ -281,10 +372,15 @@ def _dates(columns: Sequence[Date]) -> Group:
     order = [row * len(columns) + number for number, own in enumerate(rows) for row in own]
     empty = [float(MISSING) if part == "year" or part in CODE_PARTS else 0.0 for part in names]
 
-    def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
-        dates = read_dates(tf.strings.strip(texts))
-        days = tf.cast(dates.days, tf.float64)
-        days = tf.clip_by_value(days, tf.gather(first, of_column), tf.gather(last, of_column))
+    def is_absent(values: tf.Tensor, of_column: tf.Tensor) -> tf.Tensor:
+        if values.dtype != tf.string:
+            return values == MISSING_INTEGER
+        return lookup.flat(fingerprints(tf.strings.lower(values), modulus), of_column) > 0
+
+    def flat(texts: tf.Tensor, of_column: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        texts = tf.strings.strip(texts) if dtype == "string" else texts
+        dates = read_dates(texts, form)
+        days = tf.clip_by_value(dates.elapsed, tf.gather(first, of_column), tf.gather(last, of_column))
         elapsed = (days - tf.gather(center, of_column)) / tf.gather(scale, of_column)
         found = [tf.gather(year_codes, of_column * _YEARS + dates.year), elapsed]
         for name in parts:
@@ -295,13 +391,15 @@ def _dates(columns: Sequence[Date]) -> Group:
                 value = (tf.cast(value, tf.float32) - MIDDLE_DAY) / SPREAD_OF_DAYS
             found.append(value)
         stacked = tf.stack([tf.cast(row, tf.float32) for row in found])
-        return tf.where(dates.valid, stacked, tf.constant(empty)[:, None])
+        bad = ~dates.valid & ~is_absent(texts, of_column) if refuse else tf.zeros_like(dates.valid)
+        return tf.where(dates.valid, stacked, tf.constant(empty)[:, None]), bad
 
-    def graph(tensors: Tensors) -> tf.Tensor:
+    def graph(tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor | None]:
         texts = tf.stack([tensors[c.argument] for c in columns])
         of_column = tf.broadcast_to(tf.range(len(columns))[:, None], tf.shape(texts))
-        found = flat(tf.reshape(texts, [-1]), tf.reshape(of_column, [-1]))
-        return tf.gather(tf.reshape(found, [len(names) * len(columns), -1]), order)
+        found, bad = flat(tf.reshape(texts, [-1]), tf.reshape(of_column, [-1]))
+        rows = tf.gather(tf.reshape(found, [len(names) * len(columns), -1]), order)
+        return rows, tf.reshape(bad, tf.shape(texts)) if refuse else None
 
     outputs = [(c.name, name) for c in columns for name in (*(code.name for code in c.codes), *c.numbers)]
-    return Group(columns, outputs, rows, graph, _traced(flat, *_values_of("string")))
+    return Group(columns, outputs, rows, graph, _traced(flat, *_values_of(dtype)), checked=refuse)

@@ -38,6 +38,7 @@ class Target:
         power: of the Yeo-Johnson transform.
         center, scale: of the transformed training values.
         low, high: bounds of the answers, in the target's own unit; both or neither.
+        unit: of a regression, as the training's files write it, such as "€"; empty for plain numbers.
 
     Raises:
         ConfigError: an argument is not usable.
@@ -53,6 +54,7 @@ class Target:
     scale: float = 1.0
     low: float | None = None
     high: float | None = None
+    unit: str = ""
 
     def __post_init__(self) -> None:
         check_choice("target kind", self.kind, get_args(TargetKind))
@@ -118,7 +120,10 @@ class Target:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the target as plain values."""
-        return {**dataclasses.asdict(self), "class_names": list(self.class_names)}
+        plain = {**dataclasses.asdict(self), "class_names": list(self.class_names)}
+        if not self.unit:  # as release 0.1.0 wrote it
+            del plain["unit"]
+        return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Target:

@@ -266,7 +266,9 @@ class _Raw:
     def fit(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         for column in self.columns:
             if isinstance(column, Categorical):
-                numbers, texts = cell_texts(frame[column.name], dtype=column.dtype, missing=self.missing)
+                numbers, texts = cell_texts(
+                    frame[column.name], dtype=column.dtype, missing=self.missing.union(column.missing)
+                )
                 counts = np.bincount(numbers[numbers >= 0], minlength=len(texts))
                 # The last code is for all others, also for those that come later.
                 often = np.argsort(-counts, kind="stable")[: _MOST - 1]
@@ -280,7 +282,7 @@ class _Raw:
             cells = frame[column.name]
             if isinstance(column, Categorical):
                 known = self.known[column.name]
-                numbers, texts = cell_texts(cells, dtype=column.dtype, missing=self.missing)
+                numbers, texts = cell_texts(cells, dtype=column.dtype, missing=self.missing.union(column.missing))
                 codes = np.array([*(known.get(text, len(known)) for text in texts), np.nan], np.float64)
                 parts.append(codes[numbers][:, None])
             elif isinstance(column, Date):

@@ -99,7 +99,7 @@ def write_table_report(
     page = render_page(
         "table_report.html.j2",
         title=title,
-        parts=[_part(name, part) for name, part in parts.items()],
+        parts=[_part(name, part, _unit_of(plain, name)) for name, part in parts.items()],
         several=len(parts) > 1,
         comparison=None if comparison is None else _compared(comparison),
         comparison_note=comparison_note,
@@ -140,7 +140,11 @@ class _Part:
     zeros: int
 
 
-def _part(name: str, metrics: Any) -> _Part:
+def _unit_of(summary: Mapping[str, Any], target: str) -> str:
+    return str((summary.get("targets") or {}).get(target, {}).get("unit", ""))
+
+
+def _part(name: str, metrics: Any, unit: str = "") -> _Part:
     figures = [
         (FIGURE_HEADINGS[key], figure(value)) for key, value in metrics.to_dict()["metrics"].items() if key != "loss"
     ]
@@ -149,7 +153,7 @@ def _part(name: str, metrics: Any) -> _Part:
     rows = metrics.to_dict()["per_class"]
     return _Part(
         name=name,
-        figures=[*figures, ("rows", f"{metrics.n:,}")],
+        figures=[*figures, *([("unit", unit)] if unit else []), ("rows", f"{metrics.n:,}")],
         metrics=metrics,
         headings=[(key, HEADINGS[key]) for key in next(iter(rows.values()), {}) if key != "n"],
         matrix=confusion_cells(metrics) if classes else [],

@@ -9,14 +9,13 @@ import dataclasses
 import gzip
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from tlkit.data import frame_files
-from tlkit.data.table_rows import check_header, no_character, unusable
+from tlkit.data.table_rows import OTHER_ENCODING, check_header, no_character, unusable
 from tlkit.data.text_files import MAX_FIELD_BYTES, check_encoding, check_is_text
 from tlkit.errors import DataError
 from tlkit.scoring.items import Item, Shard, cut
@@ -74,8 +73,7 @@ class LineTable:
         suffixes = path.name.lower()
         is_packed = suffixes.endswith(".gz")
         if not is_packed:
-            with _reworded():
-                check_is_text(path, encoding)
+            check_is_text(path, encoding, single_bytes=True)
         kind = next((kind for kind in ("csv", "tsv", "txt") if f".{kind}" in suffixes.removesuffix(".gz")[-4:]), "json")
         delimiter = {"csv": separator or ",", "tsv": separator or "\t"}.get(kind, "")
         table = cls(path, column, delimiter, kind == "csv" or not column, False, encoding)
@@ -199,7 +197,7 @@ class LineTable:
         names: list[str] = []
         fields: list[str] = []
         if not self.column:  # as the table was read in training
-            with self._explained(), _reworded():  # rows below the header may hold what cannot be decoded
+            with self._explained():  # rows below the header may hold what cannot be decoded
                 names, spaced = frame_files.csv_header(
                     self.path, str(self.path), self.delimiter, self.encoding, errors="replace"
                 )
@@ -216,9 +214,7 @@ class LineTable:
                 except csv.Error as error:
                     raise DataError(f"the header of {self.path} cannot be read: {error}") from error
             if broken := no_character("".join(fields), self.encoding):
-                raise DataError(
-                    f"the header of {self.path} holds {broken}", fix="name the encoding of the file with --encoding"
-                )
+                raise DataError(f"the header of {self.path} holds {broken}", fix=OTHER_ENCODING)
             if self.column:
                 names = fields
             check_header(names, str(self.path))
@@ -269,14 +265,3 @@ def _long_fields() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
-
-
-@contextlib.contextmanager
-def _reworded() -> Iterator[None]:
-    """Say of arguments of Python how the command is told them."""
-    try:
-        yield
-    except DataError as error:
-        said = re.sub(r'pass separator="(.)"', r"pass --separator '\1'", str(error))
-        said = said.replace(r'pass separator="\t"', r"pass --separator $'\t'")
-        raise DataError(re.sub(r'pass encoding="utf-\d+"', "write it in UTF-8", said)) from error

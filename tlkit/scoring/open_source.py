@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlkit.data.text_files import missing_column
-from tlkit.errors import ConfigError, DataError, did_you_mean
+from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
 from tlkit.export.manifest import Manifest
 from tlkit.image_files.formats import ACCEPTED
 from tlkit.scoring.items import Source
@@ -63,7 +63,9 @@ def open_source(
         raise DataError("the table has no rows", received=str(path))
     if column and column not in table.columns:
         error = missing_column(column, table.columns, str(path))
-        raise error if text is not None else DataError(f"{error}; or name the column of the texts with --text")
+        if text is not None or error.advice is not None:
+            raise error
+        raise DataError(str(error), fix=Advice("or, to name the column of the texts, {}", "text", "COLUMN"))
     lacking = [one.name for one in manifest.interface.columns if one.name not in table.columns]
     if lacking:
         raise DataError(

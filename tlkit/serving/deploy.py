@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from tlkit.errors import ConfigError, ExportError
 from tlkit.export import model_name
-from tlkit.export.manifest import MANIFEST_NAME, Manifest, batch_sizes, version_folders
+from tlkit.export.manifest import MANIFEST_NAME, Manifest, MemoryUse, batch_sizes, version_folders
 
 if TYPE_CHECKING:
     import jinja2
@@ -47,7 +47,11 @@ _FLAGS = (
 )
 
 
-_DERIVED = ("served", "kubernetes_name", "model_mib", "memory_mib", "storage_gib")
+_DERIVED = ("served", "kubernetes_name", "model_mib", "memory_mib", "memory_formula", "storage_gib")
+#: What only belongs to the files with monitoring=True.
+_MONITORING = ("alerts.yaml", "k8s/prometheusrule.yaml", "k8s/servicemonitor.yaml")
+#: Status of a request that the server is to blame for, as in :tensorflow:serving:request_count.
+_SERVER_ERRORS = ("ABORTED", "DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNKNOWN")
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,13 @@ class Deployment:
         model_bytes: size of the largest version on disk, in bytes.
         max_batch: the largest batch that the export was verified with, in rows.
         measured: the two numbers are an export's; otherwise they are assumed.
-        image: the server's image, with a tag.
+        memory: what the verification of the export took; None where an export does not say it.
+        image: the server's image, with a tag, a digest or both.
         cores: processor cores of one server.
         models_path: the model's folder of versions, as seen from the folder of the files.
         export_path: the same, as seen from where the user stands.
         folder: what the folder of the files is called there.
+        monitoring: with alert rules, and a ServiceMonitor for the Prometheus operator.
 
     Raises:
         ConfigError: a value that no server could use.
@@ -80,11 +86,13 @@ class Deployment:
     model_bytes: int = ASSUMED_BYTES
     max_batch: int = ASSUMED_MAX_BATCH
     measured: bool = False
+    memory: MemoryUse | None = None
     image: str = IMAGE
     cores: int = 2
     models_path: str = ""
     export_path: str = ""
     folder: str = "serving"
+    monitoring: bool = False
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
@@ -119,8 +127,33 @@ class Deployment:
 
     @property
     def memory_mib(self) -> int:
-        """Memory limit of one server: two versions live at once (a reload, a canary), and the server itself."""
-        return -(-(2 * self.model_mib + BASE_MIB) // 128) * 128
+        """Memory request and limit of one server: itself, and two versions at once (a reload, a canary).
+
+        As many batches run at once as there are cores, each with `run_mib` of its own.
+        """
+        if self.memory is None:
+            return _rounded(2 * self.model_mib + BASE_MIB)
+        return _rounded(self.memory.base_mib + 2 * self.model_mib + self.cores * self.run_mib)
+
+    @property
+    def run_mib(self) -> int:
+        """What a run of the largest batch takes beside the server and the model, in MiB; 0 where it is not known."""
+        if self.memory is None:
+            return 0
+        return max(0, self.memory.peak_mib - self.memory.base_mib - self.model_mib)
+
+    @property
+    def memory_formula(self) -> str:
+        """How `memory_mib` comes about, in words."""
+        size = "size on disk" if self.measured else "assumed until there is an export"
+        models = f"2 x {self.model_mib} MiB ({size}; two versions live at once)"
+        if self.memory is None:
+            old = "; its need was not measured: export it again with this tlkit" if self.measured else ""
+            return f"{models} + {BASE_MIB} MiB (the server), rounded up to 128{old}"
+        return (
+            f"{self.memory.base_mib} MiB (the server) + {models} + {self.cores} x {self.run_mib} MiB (a run of"
+            f" {self.max_batch} rows, as measured when the export was verified; one a core), rounded up to 128"
+        )
 
     @property
     def storage_gib(self) -> int:
@@ -150,12 +183,22 @@ def check_image(image: str) -> str:
     Raises:
         ConfigError: there is no tag or digest, or it is `latest`.
     """
-    tag = re.fullmatch(r"[\w.:/-]*?[\w.-]+(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?", image)
+    tag = _image(image)
     if tag is None or (not tag["digest"] and tag["tag"] in (None, "latest")):
         raise ConfigError(
-            "the image must be pinned by a tag or a digest", received=image, allowed=f"such as {IMAGE}, never latest"
+            "the image must be pinned by a tag or a digest",
+            received=image,
+            allowed=f"such as {IMAGE}, never latest, or NAME[:TAG]@sha256: and the 64 digits of its digest",
         )
     return tag["tag"] or ""
+
+
+def _image(image: str) -> re.Match[str] | None:
+    return re.fullmatch(r"[\w.:/-]*?[\w.-]+(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?", image)
+
+
+def _rounded(mib: int) -> int:
+    return -(-mib // 128) * 128
 
 
 def kubernetes_name(name: str) -> str:
@@ -179,6 +222,7 @@ def facts(
     name: str | None = None,
     image: str = IMAGE,
     cores: int = 2,
+    monitoring: bool = False,
     to: Path,
 ) -> Deployment:
     """Read the facts of versions on disk.
@@ -190,6 +234,7 @@ def facts(
         name: the model's name; the folder's by default.
         image: the server's image.
         cores: processor cores of one server.
+        monitoring: with alert rules and a ServiceMonitor.
         to: the folder that receives the files.
 
     Returns:
@@ -209,19 +254,24 @@ def facts(
             )
     wanted = {stable, *(number for number in (canary, newest) if number is not None)}
     folders = [there.get(version, base / str(version)) for version in sorted(wanted)]
-    batches = [Manifest.read(folder).max_batch for folder in folders if (folder / MANIFEST_NAME).is_file()]
+    manifests = [Manifest.read(folder) for folder in folders if (folder / MANIFEST_NAME).is_file()]
+    memories = [manifest.memory for manifest in manifests]
+    known = [memory for memory in memories if memory is not None]
     return Deployment(
         name=name if name is not None else base.name,
         stable=stable,
         canary=canary,
         model_bytes=max(size_of(folder) for folder in folders),
-        max_batch=min(batches, default=ASSUMED_MAX_BATCH),
+        max_batch=min((manifest.max_batch for manifest in manifests), default=ASSUMED_MAX_BATCH),
         measured=True,
+        # Of several versions the hungriest; where one does not say it, the others say nothing about it.
+        memory=max(known, key=lambda memory: memory.peak_mib) if len(known) == len(folders) else None,
         image=image,
         cores=cores,
         models_path=_seen_from(base, to, to.parent),
         export_path=_seen_from(base, to.parent, to.parent),
         folder=to.name,
+        monitoring=monitoring,
     )
 
 
@@ -239,28 +289,28 @@ def render(deployment: Deployment) -> dict[str, str]:
     Returns:
         Relative path -> content, in the order of the paths.
     """
-    source = "size on disk" if deployment.measured else "assumed until there is an export"
     values: dict[str, Any] = {
         **{name: getattr(deployment, name) for name in (*deployment.__dataclass_fields__, *_DERIVED)},
         "url_name": quote(deployment.name, safe=""),
         # Selectors cannot be changed afterwards, so they hold the name alone.
         "labels": f"{{ app.kubernetes.io/name: {_quoted(deployment.kubernetes_name)} }}",
         "image_tag": check_image(deployment.image),
+        "image_digest": "@" in deployment.image,
+        "client_label": f"{deployment.kubernetes_name}-client",
+        "server_errors": "|".join(_SERVER_ERRORS),
         "models_root": Path(deployment.export_path).parent.as_posix(),
         "same_name": Path(deployment.export_path).name == deployment.name,
         "batch_sizes": batch_sizes(deployment.max_batch),
-        "memory_formula": (
-            f"2 x {deployment.model_mib} MiB ({source}; two versions live at once) + {BASE_MIB} MiB (the server),"
-            " rounded up to 128"
-        ),
         "flags": lambda models, server=None: [
             flag.format(models=models, server=server or models, cores=deployment.cores) for flag in _FLAGS
         ],
     }
     environment = _environment()
+    names = (name.removesuffix(".j2") for name in sorted(environment.list_templates(extensions=["j2"])))
     return {
-        name.removesuffix(".j2"): environment.get_template(name).render(values)
-        for name in sorted(environment.list_templates(extensions=["j2"]))
+        name: environment.get_template(f"{name}.j2").render(values)
+        for name in names
+        if not name.startswith("_") and (deployment.monitoring or name not in _MONITORING)
     }
 
 

@@ -371,8 +371,10 @@ class Fleet:
             for model, meant, sighting in zip(models, served, sightings, strict=True):
                 if model.served is meant:  # else the configuration has changed meanwhile
                     self._take(model, sighting)
+            # Not wait_for: until Python 3.12 that loses a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poll_now.wait(), self.settings.poll_seconds)
+                async with asyncio.timeout(self.settings.poll_seconds):
+                    await self._poll_now.wait()
 
     def _take(self, model: ModelState, sighting: Sighting) -> None:
         """Compare what is wanted with what is there, and set loads and unloads going."""

@@ -1,0 +1,268 @@
+"""What `tlkit new` finds out about a table, asks, says, and writes into the project's config.toml."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import typer
+
+from tlkit.cli.output import note
+from tlkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tlkit.data.column_kinds import Finding
+    from tlkit.data.frame_source import FrameSource
+    from tlkit.data.reading import FormNote
+    from tlkit.data.target_kinds import TargetGuess
+    from tlkit.preprocessing.number_forms import NumberForm
+
+_COLUMNS = "[columns]\n"
+_FORMATS = "[formats]\n"
+_AT_ONCE = 8  # columns that one line names
+
+
+@dataclasses.dataclass(frozen=True)
+class TableFindings:
+    """What goes into config.toml.
+
+    Attributes:
+        columns: the lines of [columns].
+        formats: the lines of [formats].
+        decimal: the decimal mark of the table.
+        target_kinds: the value and the comment of `kinds` in [target]; empty to leave it.
+    """
+
+    columns: str
+    formats: str = ""
+    decimal: str = "."
+    target_kinds: str = ""
+
+    def into(self, config: str) -> str:
+        """Return the text of a config.toml with what was found.
+
+        Raises:
+            ConfigError: the template lacks a place for it.
+        """
+        if not config.endswith(_COLUMNS) or config.count(f"\n{_FORMATS}") != 1:
+            raise ConfigError(
+                f"the template's config.toml must have {_FORMATS.strip()}, and end with {_COLUMNS.strip()}"
+            )
+        config = config.replace(f"\n{_FORMATS}", f"\n{_FORMATS}{self.formats}")
+        if self.decimal != ".":
+            config = re.sub(r'^decimal = "\."', 'decimal = ","', config, count=1, flags=re.MULTILINE)
+        if self.target_kinds:
+            config = re.sub(r"^kinds = \{\}.*$", lambda _: self.target_kinds, config, count=1, flags=re.MULTILINE)
+        return config + self.columns
+
+
+def look_at(answers: dict[str, str], data: Path, asks: bool) -> TableFindings:
+    """Read a table and find out how numbers are written, what columns are and what the target is.
+
+    Args:
+        answers: to the template: target, separator, encoding, time_column and group_column. A separator that was not
+            given is added where it is not that of the file's suffix.
+        data: the table.
+        asks: whether there is somebody to ask; otherwise what is open is said.
+
+    Raises:
+        DataError: the table, a column or the target cannot be used.
+    """
+    from tlkit.data.column_kinds import infer_kinds
+    from tlkit.data.frame_files import OtherSeparatorError
+    from tlkit.data.frame_source import read_source
+    from tlkit.data.table_check import check_target_columns
+    from tlkit.data.text_files import missing_column
+
+    target = answers.get("target", "target")
+    options: dict[str, Any] = {
+        "separator": answers.get("separator") or None,
+        "encoding": answers.get("encoding", "utf-8"),
+    }
+    try:
+        source = read_source(data, **options)
+    except OtherSeparatorError as error:
+        if options["separator"]:
+            raise
+        answers["separator"] = options["separator"] = error.separator
+        note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
+        source = read_source(data, **options)
+    check_target_columns(source.frame, [target], source.origin)
+    for question in ("time_column", "group_column"):
+        if answers.get(question) and answers[question] not in source.frame.columns:
+            raise missing_column(answers[question], source.frame.columns, source.origin)
+    forms = {found.column: found for found in source.form_notes}
+    source, chosen = _choose_forms(source, forms, asks, data, options)
+    try:
+        found = infer_kinds(source.frame, [target], place=source.place)
+    except DataError as error:
+        fix = "or make the project without --data, and say so under [columns] of its config.toml"
+        raise DataError(str(error), fix=fix) from error
+    kinds: dict[str, str] = {**found.kinds}
+    for finding in found.questions if asks else ():
+        kinds[finding.column] = _ask(f"{finding.column}: {finding.why}", finding.guess, _kinds())
+    notes = {finding.column: finding for finding in (*found.warnings, *found.questions)}
+    group = answers.get("group_column", "")
+    if kinds.get(group) in ("categorical", "continuous"):
+        kinds[group] = "ignore"  # held-out groups are never seen; of a date, month and weekday are
+    decimal = _decimal_of(source, chosen)
+    _say_forms(forms, chosen, decimal, asks)
+    for column, finding in notes.items():
+        if not (finding.is_question and asks):
+            note(f"column {column!r}: {finding.why}; taken as {kinds[column]}")
+    _say_marks(source, target, kinds)
+    if notes:
+        note("correct what columns are under [columns] of config.toml before you train")
+    lines = "".join(_line(column, kind, notes.get(column)) for column, kind in kinds.items())
+    formats = "".join(_format_line(form, decimal, forms[column]) for column, form in chosen.items())
+    return TableFindings(lines, formats, decimal, _target(source, target, asks))
+
+
+def _choose_forms(
+    source: FrameSource, forms: dict[str, FormNote], asks: bool, data: Path, options: Mapping[str, Any]
+) -> tuple[FrameSource, dict[str, NumberForm]]:
+    """Ask which of two forms a column has where its values do not say; read the table again where it is the second."""
+    from tlkit.data.frame_source import read_source
+    from tlkit.data.reading import Reading
+
+    chosen = {column: found.form for column, found in forms.items()}
+    other = {}
+    for column, found in forms.items() if asks else ():
+        readings = found.readings()
+        if found.other is not None and readings is not None:
+            words = [f"{value:.12g}" for value in readings]
+            if _ask(f"{column}: is {found.sample} the number", words[0], words) == words[1]:
+                other[column] = found.other
+    if other:
+        chosen |= other
+        source = read_source(data, **options, reading=Reading(formats=other))
+    return source, chosen
+
+
+def _decimal_of(source: FrameSource, chosen: Mapping[str, NumberForm]) -> str:
+    """Return the decimal mark of the whole table: a comma where some column has it and no other has a point."""
+    commas = {column for column, form in chosen.items() if form.decimal == ","}
+    points = [name for name in source.frame.columns if source.frame[name].dtype.kind == "f" and name not in commas]
+    return "," if commas and not points else "."
+
+
+def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], decimal: str, asks: bool) -> None:
+    """Say how numbers were read, columns of one form in one line."""
+    from tlkit.data.table_check import form_words
+
+    groups: dict[tuple[str, str], list[FormNote]] = {}
+    for column, found in forms.items():
+        if found.other is not None and asks:
+            continue
+        into = "[formats]" if _format_line(chosen[column], decimal, found) else f"[data] decimal = {decimal!r}"
+        words = form_words(found) if found.other is not None else dataclasses.replace(found.form, missing=()).describe()
+        groups.setdefault((words, into), []).append(found)
+    for (words, into), found_in in groups.items():
+        columns = [found.column for found in found_in]
+        counts: dict[str, int] = {}
+        for mark, count in (item for found in found_in for item in found.marks.items()):
+            counts[mark] = counts.get(mark, 0) + count
+        parts = [f"{words}, as in {found_in[0].example!r}" if words and found_in[0].other is None else words]
+        if counts and found_in[0].other is None:
+            parts.append(f"missing: {', '.join(f'{count} x {mark!r}' for mark, count in counts.items())}")
+        many = f"columns {_listed(columns)}" if len(columns) > 1 else f"column {columns[0]!r}"
+        note(f"{many}: {'; '.join(filter(None, parts))}; written into {into} of config.toml")
+
+
+def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> None:
+    """Say in one line which columns of text hold usual missing marks as values."""
+    shown = [
+        f"{column} ({', '.join(f'{count} x {mark!r}' for mark, count in marks.items())})"
+        for column, marks in source.marks.items()
+        if column != target and kinds.get(column) not in ("id", "ignore")
+    ]
+    if shown:
+        more = f" and {len(shown) - _AT_ONCE} more" if len(shown) > _AT_ONCE else ""
+        note(
+            f"these values of text columns are categories, not missing: {', '.join(shown[:_AT_ONCE])}{more}; "
+            "missing = [...] under [data] of config.toml lists what is missing"
+        )
+
+
+def _target(source: FrameSource, name: str, asks: bool) -> str:
+    """Say what the target is taken for, or ask; returns the line for [target] where the values leave it open."""
+    from tlkit.data.target_kinds import class_called_missing, describe_target, guess_target
+
+    column = source.frame[name]
+    guess: TargetGuess = guess_target(column, name, source.place)
+    kind: str = guess.kind
+    if guess.is_question and asks:
+        kind = _ask(f"the target {name}: {guess.why}", guess.kind, ["regression", "single_label"])
+    unit = source.forms[name].unit if name in source.forms else ""
+    described = describe_target(column, kind, unit)  # type: ignore[arg-type]
+    question = f" ({guess.why} `kinds` in [target] of config.toml says it)" if guess.is_question and not asks else ""
+    note(f"target {name!r}: {described}{question}")
+    for mark, count in source.marks.get(name, {}).items():
+        note(f"target {class_called_missing(name, mark, count, len(column))}, under [data] of config.toml")
+    if not guess.is_question:
+        return ""
+    entry = f"kinds = {{ {toml_key(name)} = {json.dumps(kind)} }}"
+    return f"{entry:<29} # {_printable(guess.why)}"
+
+
+def _ask(question: str, default: str, allowed: Sequence[str]) -> str:
+    while True:
+        said = str(typer.prompt(question, default=default, err=True)).strip()
+        if said in allowed:
+            return said
+        note(f"one of: {', '.join(allowed)}")
+
+
+def _kinds() -> tuple[str, ...]:
+    from tlkit.preprocessing.columns import ColumnKind
+
+    return get_args(ColumnKind)
+
+
+def _listed(columns: Sequence[str]) -> str:
+    shown = ", ".join(repr(column) for column in columns[:_AT_ONCE])
+    return shown + (f" and {len(columns) - _AT_ONCE} more" if len(columns) > _AT_ONCE else "")
+
+
+def _format_line(form: NumberForm, decimal: str, found: FormNote) -> str:
+    """Write one column of [formats]: what differs from the rest of the table, and what was seen behind it."""
+    plain = form.to_dict()
+    plain.pop("decimal", None)
+    if form.decimal != decimal:
+        plain = {"decimal": form.decimal, **plain}
+    if not plain:
+        return ""
+    values = ", ".join(f"{key} = {_toml(value)}" for key, value in plain.items())
+    entry = f"{toml_key(found.column)} = {{ {values} }}"
+    return f"{entry:<29} # {_printable(found.why)}\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _line(column: str, kind: str, finding: Finding | None) -> str:
+    """Write one column of [columns], what was noticed about it behind it."""
+    entry = f"{toml_key(column)} = {json.dumps(kind)}"
+    return f"{entry}\n" if finding is None else f"{entry:<29} # {_printable(finding.comment())}\n"
+
+
+def _printable(text: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def toml_key(name: str) -> str:
+    """Write a name as a key of TOML, quoted where it must be.
+
+    >>> toml_key("wind_speed"), toml_key("wind.speed")
+    ('wind_speed', '"wind.speed"')
+    """
+    if re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        return name
+    return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
