@@ -25,6 +25,7 @@ from tlkit.data.table_check import (
     find_leaks,
     form_findings,
 )
+from tlkit.data.table_copies import find_copies, log_copies
 from tlkit.data.table_splits import SplitOptions, border_of, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
@@ -95,7 +96,9 @@ def table_from_file(
     """Read a table with the columns to predict, split it, and encode its rows.
 
     What is fitted (vocabularies, medians, scales, target transforms) is fitted on the training rows alone. Rows without
-    a target are counted and left out. A column that is the target in other words is refused.
+    a target are counted and left out. A column that is the target in other words is refused. Rows that are exact copies
+    of others stay with them in one split, unless the split is by time, group or column; they are counted in `copies`
+    and logged, as are rows with the same inputs and other targets.
 
     Example:
         >>> data = table_from_file(
@@ -191,13 +194,38 @@ def table_from_file(
         if target_specs
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
     )
+
+    def infer(
+        part: _Part, given: Mapping[str, ColumnKind]
+    ) -> tuple[InferredKinds, dict[str, str], tuple[Finding, ...]]:
+        own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
+        found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own)
+        forms = {**found.date_formats, **own}
+        return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable)
+
+    inferred = None
+    if preprocessing is None:
+        given = _given(source, names, kinds, select, options)
+        present = {name: kind for name, kind in given.items() if name in part.frame.columns or not events}
+        inferred, forms, unread = infer(part, present)
+    copies = find_copies(part.frame, _compared(part, inferred, preprocessing), names)
     found_of_targets: list[Finding] = []
     if not target_specs:
         marks = {name: source.marks[name] for name in names if name in source.marks}
         found_of_targets = target_findings(part.frame, names, marks, part.place, target_kinds)
     strata = _strata(values)
     classes = next((target for target in values if target.kind != "regression"), None)
-    rows = split_rows(part.frame, options, **strata, given=part.splits, seed=seed, place=part.place, target=classes)
+    rows = split_rows(
+        part.frame,
+        options,
+        **strata,
+        given=part.splits,
+        seed=seed,
+        place=part.place,
+        copies=copies.to_keep_together,
+        target=classes,
+    )
+    repeated = log_copies(copies, rows, part.place)
     if events:
         date = time_column or _only_date(source, names, kinds, preprocessing)
         form = _date_form(source, date, written, kinds, preprocessing)
@@ -211,14 +239,11 @@ def table_from_file(
         units = {name: form.unit for name, form in source.forms.items()}
         specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
     if preprocessing is None:
-        given = _given(source, names, kinds, select, options)
-        own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
-        inferred = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own)
-        written = {**inferred.date_formats, **own}
-        unread = check_values(part.frame, inferred.kinds, part.place, written, unreadable)
-        leaks = find_leaks(part.frame, inferred.kinds, names, allow)
+        if inferred is None or events:  # whose features are columns, too
+            inferred, forms, unread = infer(part, _given(source, names, kinds, select, options))
+        leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
         check_formats(part.frame, fields.formats, {**dict.fromkeys(names, "target"), **inferred.kinds}, part.place)
-        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, written)
+        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, forms)
         preprocessing = dataclasses.replace(preprocessing, unreadable=unreadable)
     else:
         unread = _check_known(part.frame, preprocessing, part.place)
@@ -239,6 +264,7 @@ def table_from_file(
             *_split_findings(options, inferred.kinds, events),
         ),
         dropped=dropped,
+        copies=repeated,
         batch_size=batch_size,
         seed=seed,
         class_weight=class_weight,
@@ -365,6 +391,14 @@ def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
         if target.kind != "regression":
             return {"labels": target.values, "values": None}
     return {"labels": None, "values": values[0].values}
+
+
+def _compared(part: _Part, inferred: InferredKinds | None, preprocessing: TablePreprocessing | None) -> list[str]:
+    """Name the input columns whose values make rows copies of each other."""
+    if inferred is not None:
+        return [name for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")]
+    columns = preprocessing.columns if preprocessing is not None else ()
+    return [column.name for column in columns if column.name in part.frame.columns]
 
 
 def _given(
