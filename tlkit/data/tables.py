@@ -41,6 +41,7 @@ from tlkit.errors import Advice, ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
+from tlkit.preprocessing.float_digits import lost_digits
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
@@ -260,6 +261,7 @@ def table_from_file(
             *inferred.warnings,
             *form_findings(source, inferred.kinds),
             *unread,
+            *digit_findings(part.frame, preprocessing, specs),
             *leaks,
             *_split_findings(options, inferred.kinds, events),
         ),
@@ -399,6 +401,16 @@ def _compared(part: _Part, inferred: InferredKinds | None, preprocessing: TableP
         return [name for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")]
     columns = preprocessing.columns if preprocessing is not None else ()
     return [column.name for column in columns if column.name in part.frame.columns]
+
+
+def digit_findings(
+    frame: pd.DataFrame, preprocessing: TablePreprocessing, targets: Sequence[Target]
+) -> Iterator[Finding]:
+    """Report columns and targets whose values need more digits than float32 has."""
+    names = [column.name for column in preprocessing.columns if column.dtype == "float64"]
+    for name in [*names, *(target.name for target in targets if target.dtype == "float64")]:
+        numbers = frame[name].to_numpy(np.float64, na_value=np.nan)
+        yield Finding(name, "continuous", lost_digits(numbers))
 
 
 def _given(

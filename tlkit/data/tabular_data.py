@@ -163,7 +163,7 @@ class TabularData(LabelledData):
 
         Returns:
             Class numbers int32 [n] of a single target with classes; 0/1 labels float32 [n, k] of a multi-label target;
-            otherwise float32 [n, T], a column a target: its value, or its class number.
+            otherwise float64 [n, T], a column a target: its value, or its class number.
         """
         return self._get(split).labels
 
@@ -270,7 +270,7 @@ class TabularData(LabelledData):
         ]
         labels = own[0]
         if len(own) > 1 or self.targets[0].kind == "regression":
-            labels = np.stack(own, axis=1).astype(np.float32)
+            labels = np.stack(own, axis=1).astype(np.float64)
         with tf.device("CPU"):
             return EncodedSplit(rows, tf.constant(inputs), tf.constant(np.concatenate(learned, axis=1)), labels)
 
