@@ -219,6 +219,7 @@ def test_columns_that_are_not_named_are_none(write):
         "group_column": "film",
         "split_column": None,
         "time_column": None,
+        "separator": "",
         "quoting": "none",
     }
     assert not load_config(path).data.multi_label
