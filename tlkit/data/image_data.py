@@ -267,7 +267,7 @@ class ImageData(LabelledData):
     ) -> dict[str, np.ndarray]:
         usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
         if not len(usable):
-            self._judge_unreadable("fail")
+            self._judge_unreadable(listing, "fail")
         try:
             return assign_splits(listing, copies, val_fraction, self.seed, usable)
         except DataError:  # too few of a class are left: what is wrong with the others says more
