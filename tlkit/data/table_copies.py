@@ -150,8 +150,9 @@ def _hashes(column: pd.Series, number: int) -> Hashes:
     import pandas as pd
 
     hashes = pd.util.hash_pandas_object(column, index=False).to_numpy(np.uint64)
-    mixed: Hashes = (hashes + np.uint64(number)) * np.uint64(0x9E3779B97F4A7C15 + 2 * number)
-    return mixed ^ (mixed >> np.uint64(29))
+    mixed: Any = (hashes + np.uint64(number)) * np.uint64(0x9E3779B97F4A7C15 + 2 * number)
+    folded: Hashes = mixed ^ (mixed >> np.uint64(29))
+    return folded
 
 
 def _sum(hashes: Sequence[Hashes], count: int) -> Hashes:

@@ -231,8 +231,10 @@ def table_from_file(
         date = time_column or _only_date(source, names, kinds, preprocessing)
         form = _date_form(source, date, written, kinds, preprocessing)
         borders = _borders(part, date, rows, options, form)
-        marks_of = {"date": date, "events": list(events), "group": event_group, "date_format": form}
-        source = source.replaced(event_features(source.frame, known_from=borders, **marks_of))
+        marked = event_features(
+            source.frame, date=date, events=events, group=event_group, known_from=borders, date_format=form
+        )
+        source = source.replaced(marked)
         part = _Part(source, kept)
     specs = tuple(target_specs or ())
     if not specs:

@@ -187,8 +187,8 @@ def classes_of(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
         names = [str(int(value)) if _is_whole(value) else str(value) for value in values]
     else:
         # Texts that differ only by Unicode normal form are one class.
-        own, values = pd.factorize(np.array([composed(str(value)) for value in values], object), sort=True)
-        codes, names = np.where(codes < 0, -1, own[codes]), [str(value) for value in values]
+        own, texts = pd.factorize(np.array([composed(str(value)) for value in values], object), sort=True)
+        codes, names = np.where(codes < 0, -1, own[codes]), [str(text) for text in texts]
     return codes.astype(np.int32), tuple(names)
 
 

@@ -251,7 +251,7 @@ def _outputs(task: Task) -> tuple[Output, ...]:
         stem, number = arguments[target.name], 1
         while True:
             base = stem if number == 1 else f"{stem}_{number}"
-            names = {part: base if part == "value" else f"{base}_{part}" for part in parts}
+            names: dict[str, Any] = {part: base if part == "value" else f"{base}_{part}" for part in parts}
             if taken.isdisjoint(names.values()):
                 break
             number += 1
