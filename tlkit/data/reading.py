@@ -347,9 +347,10 @@ class _Column:
 
     def sample_of(self, form: NumberForm, other: NumberForm | None) -> str:
         """Return a value that two forms read as different numbers."""
-        for text in self.texts if other is not None else ():
-            if form.read(text) != other.read(text):
-                return text.strip()
+        if other is not None:
+            for text in self.texts:
+                if form.read(text) != other.read(text):
+                    return text.strip()
         return ""
 
     def booleans(self, reading: Reading) -> pd.Series | None:

@@ -93,7 +93,7 @@ def _reads(form: NumberForm, value: object) -> bool:
 def form_findings(source: FrameSource, kinds: Mapping[str, str]) -> tuple[Finding, ...]:
     """Report how numbers were found to be written, in columns that are used."""
     return tuple(
-        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)  # type: ignore[arg-type]
+        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)
         for note in source.form_notes
         if kinds.get(note.column) not in ("id", "ignore")
     )
