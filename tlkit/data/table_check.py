@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import FEW_VALUES, Finding, check_dates, mixed_types
+from tlkit.data.column_kinds import FEW_VALUES, Finding, UnreadableError, check_dates, mixed_types
 from tlkit.data.frame_source import FrameSource
 from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
-from tlkit.preprocessing.columns import ColumnKind
-from tlkit.preprocessing.number_forms import NumberForm
+from tlkit.preprocessing.columns import FALSE_SPELLINGS, TRUE_SPELLINGS, ColumnKind, Unreadable
+from tlkit.preprocessing.number_forms import USUAL_MISSING, NumberForm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,24 +56,31 @@ def check_formats(
         ConfigError: a format is of a column that the table lacks.
         DataError: with the column, its rows and the value.
     """
-    import pandas as pd
-
     for name, form in formats.items():
         if name not in frame.columns:
             raise ConfigError("formats names what is no column", received=name, allowed=list(map(str, frame.columns)))
         of_text = form.missing and form == NumberForm(form.decimal, form.thousands, missing=form.missing)
         if of_text or kinds.get(name) in ("id", "ignore", "categorical"):
             continue
-        column = frame[name]
-        if isinstance(column.dtype, pd.StringDtype):
-            bad = np.flatnonzero([not _reads(form, value) for value in column])
-            if len(bad):
-                raise DataError(
-                    f"{place(bad)}: column {name!r} holds what is no number of its format",
-                    received=str(column.iloc[bad[0]])[:60],
-                    allowed=f"numbers ({form.describe() or 'plain ones'})",
-                    fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
-                )
+        check_numbers(frame[name], name, form, place)
+
+
+def check_numbers(column: pd.Series, name: str, form: NumberForm, place: Place) -> None:
+    """Refuse a column of numbers that stayed text because of some of its values.
+
+    Raises:
+        DataError: with the column, its rows and the value.
+    """
+    import pandas as pd
+
+    bad = np.flatnonzero([isinstance(column.dtype, pd.StringDtype) and not _reads(form, value) for value in column])
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: column {name!r} holds what is no number of its format",
+            received=str(column.iloc[bad[0]])[:60],
+            allowed=f"numbers ({form.describe() or 'plain ones'})",
+            fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
+        )
 
 
 def _reads(form: NumberForm, value: object) -> bool:
@@ -100,14 +107,31 @@ def form_words(note: FormNote) -> str:
     return f"numbers ({note.why}); {note.sample} is read as {readings[0]:.12g}, and could be {readings[1]:.12g}"
 
 
-def check_values(frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], place: Place) -> None:
-    """Refuse infinities, dates that are none, and columns whose values do not fit the kind that the user gave.
+def check_values(
+    frame: pd.DataFrame,
+    kinds: Mapping[str, ColumnKind],
+    place: Place,
+    date_formats: Mapping[str, str] | None = None,
+    unreadable: Unreadable = "error",
+) -> tuple[Finding, ...]:
+    """Refuse infinities, dates and booleans that are none, and columns whose values do not fit the kind that they have.
+
+    Args:
+        frame: the rows.
+        kinds: of the columns.
+        place: says where rows stand, for messages.
+        date_formats: how dates are written, where not as ISO 8601.
+        unreadable: with `"missing"`, dates and booleans that cannot be read are counted instead.
+
+    Returns:
+        How many values count as missing because they cannot be read.
 
     Raises:
         DataError: with the column and its rows.
     """
     import pandas as pd
 
+    found: list[Finding] = []
     for name, kind in kinds.items():
         if kind in ("id", "ignore"):
             continue
@@ -120,16 +144,55 @@ def check_values(frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], place: Pl
                 raise _not_numbers(column, name, place)
             if not numeric:
                 raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
-        if kind == "date":
-            if numeric:
-                raise DataError(
-                    f"column {name!r} holds numbers, not dates",
-                    received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
-                    allowed="ISO dates such as 2015-12-31",
-                )
-            check_dates(column, name, place)
+        form = (date_formats or {}).get(name, "")
+        if kind in ("date", "boolean"):
+            try:
+                check_booleans(column, name, place) if kind == "boolean" else None
+                check_dates(column, name, place, form) if kind == "date" and (form or not numeric) else None
+            except UnreadableError as error:
+                if unreadable == "error":
+                    raise
+                found.append(Finding(name, kind, f"{error.count} values count as missing, such as {error.value!r}"))
+        if kind == "date" and numeric and not form:
+            raise DataError(
+                f"column {name!r} holds numbers, not dates",
+                received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
+                allowed="ISO dates such as 2015-12-31",
+            )
         if numeric and not pd.api.types.is_bool_dtype(column.dtype):
             check_finite(column, name, place)
+    return tuple(found)
+
+
+def check_booleans(column: pd.Series, name: str, place: Place) -> None:
+    """Refuse a column of true and false, in any of their spellings, in which some values are neither.
+
+    A column of two other values passes: they are categories.
+
+    Raises:
+        UnreadableError: with the rows.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return
+    codes, values = pd.factorize(column)
+    texts = [str(value).strip().lower() for value in values]
+    known = {*FALSE_SPELLINGS, *TRUE_SPELLINGS}
+    read = np.array([text in known for text in texts], bool)
+    gone = {text.lower() for text in USUAL_MISSING}
+    counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+    if counts[read].sum() <= counts.sum() / 2:
+        return
+    bad = np.flatnonzero(np.append(~read & [text not in gone for text in texts], False)[codes])
+    if len(bad):
+        raise UnreadableError(
+            f"{place(bad)}: column {name!r} has what is neither true nor false",
+            count=len(bad),
+            value=str(column.iloc[bad[0]])[:60],
+            allowed=", ".join(f"{no}/{yes}" for no, yes in zip(FALSE_SPELLINGS, TRUE_SPELLINGS, strict=True)),
+            fix=f'correct these rows, or say {name} = "categorical"; unreadable = "missing" takes them for missing',
+        )
 
 
 def check_finite(column: pd.Series, name: str, place: Place) -> None:

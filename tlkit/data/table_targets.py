@@ -188,11 +188,13 @@ def fit_targets(
         counts = own.sum(0) if target.kind == "multi_label" else np.bincount(own, minlength=len(target.class_names))
         for label, count in zip(target.class_names, counts, strict=True):
             if not count:
-                rows_of = int(np.sum(target.values[:, target.class_names.index(label)]) if target.kind == "multi_label"
-                              else np.sum(target.values == target.class_names.index(label)))  # fmt: skip
+                place = target.class_names.index(label)
+                marked = target.values[:, place] if target.kind == "multi_label" else target.values == place
+                others = int(np.sum(marked))
+                rows_have = f"{others} other row{' has' if others == 1 else 's have'}"
                 raise DataError(
-                    f"no training row has this class of {target.name!r}",
-                    received=f"{label} ({rows_of} row{'s' * (rows_of != 1)} in all)",
+                    f"no training row has this class of {target.name!r}, which {rows_have}",
+                    received=label,
                     fix=f"split in another way, or remove its rows{or_regression(target.name, target.class_names)}",
                 )
         found.append(Target(target.name, target.kind, target.class_names, weight=weight))

@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.data.column_kinds import Finding, InferredKinds, infer_kinds
+from tlkit.data.date_forms import find_date_form
 from tlkit.data.events import event_features, with_earlier_events
 from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.sampling import Sampling
-from tlkit.data.table_check import Place, check_formats, check_target_columns, check_values, find_leaks, form_findings
+from tlkit.data.table_check import (
+    Place,
+    check_formats,
+    check_numbers,
+    check_target_columns,
+    check_values,
+    find_leaks,
+    form_findings,
+)
 from tlkit.data.table_copies import find_copies, log_copies
-from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
+from tlkit.data.table_splits import SplitOptions, border_of, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
     fit_targets,
@@ -29,9 +38,10 @@ from tlkit.data.tabular_data import TabularData, check_table_options
 from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
 from tlkit.errors import Advice, ConfigError, DataError
-from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
+from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
+from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
-from tlkit.preprocessing.number_forms import NumberForm
+from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
 
@@ -80,6 +90,8 @@ def table_from_file(
     thousands: str = "",
     missing: Sequence[str] = (),
     formats: Mapping[str, NumberForm | Mapping[str, Any]] | None = None,
+    date_formats: Mapping[str, str] | None = None,
+    unreadable: Unreadable = "error",
 ) -> TabularData:
     """Read a table with the columns to predict, split it, and encode its rows.
 
@@ -144,6 +156,11 @@ def table_from_file(
             numbers, dates and booleans the usual marks do (`USUAL_MISSING`): a category or class NA is none of them.
         formats: column -> a `NumberForm` or its fields, where a column is written otherwise, such as
             `{"price": {"unit": "€", "missing": ["-"]}}`. Of a column of text, `missing` alone counts.
+        date_formats: how the dates of a column are written: a format of `strptime` such as `"%m/%d/%Y"`, `"epoch
+            seconds"` or `"epoch milliseconds"`. Other columns are looked at: ISO 8601, or what all values have in
+            common. It also says how `time_column`, `val_from` and `test_from` are written.
+        unreadable: what a date or boolean is that cannot be read, here and in the export: `"error"` refuses it,
+            `"missing"` takes it for a missing value.
 
     Returns:
         A `TabularData`.
@@ -153,6 +170,7 @@ def table_from_file(
         DataError: the table, a column or a row cannot be used.
     """
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
+    written = {name: check_date_form(form) for name, form in (date_formats or {}).items()}
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
     names = target_columns(target_specs) if target_specs else [targets] if isinstance(targets, str) else list(targets)
     numbers = {name: "continuous" for name, kind in (target_kinds or {}).items() if kind == "regression"}
@@ -164,9 +182,11 @@ def table_from_file(
     reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "reading": fields}
     source = join_tables(read_source(data, **reading), join, **reading)
     check_target_columns(source.frame, names, source.origin)
-    for column in (split_column, group_column, time_column, event_group):
+    for column in (split_column, group_column, time_column, event_group, *written):
         if column and column not in source.frame.columns:
             raise missing_column(column, source.frame.columns, source.origin)
+    if time_column:
+        options = dataclasses.replace(options, time_form=_date_form(source, time_column, written, kinds, preprocessing))
     kept, dropped = _kept_rows(source, where, names)
     part = _Part(source, kept)
     values = (
@@ -174,13 +194,19 @@ def table_from_file(
         if target_specs
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
     )
-    inferred = None
-    if preprocessing is None:
+
+    def look(later: bool = False) -> tuple[InferredKinds, dict[str, str], tuple[Finding, ...]]:
+        """Infer what the columns are, and check their values; `later` more of them will be made."""
         given = _given(source, names, kinds, select, options)
-        present = {name: kind for name, kind in given.items() if name in part.frame.columns or not events}
-        inferred = infer_kinds(part.frame, names, given=present, place=part.place)
-        check_values(part.frame, inferred.kinds, part.place)
-    copies = find_copies(part.frame, _compared(part, inferred, preprocessing), names)
+        if later:
+            given = {name: kind for name, kind in given.items() if name in part.frame.columns}
+        own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
+        found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own)
+        forms = {**found.date_formats, **own}
+        return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable)
+
+    looked = look(later=bool(events)) if preprocessing is None else None
+    copies = find_copies(part.frame, _compared(part, None if looked is None else looked[0], preprocessing), names)
     found_of_targets: list[Finding] = []
     if not target_specs:
         marks = {name: source.marks[name] for name in names if name in source.marks}
@@ -200,10 +226,10 @@ def table_from_file(
     repeated = log_copies(copies, rows, part.place)
     if events:
         date = time_column or _only_date(source, names, kinds, preprocessing)
-        borders = _borders(part, date, rows, options)
-        source = source.replaced(
-            event_features(source.frame, date=date, events=list(events), group=event_group, known_from=borders)
-        )
+        form = _date_form(source, date, written, kinds, preprocessing)
+        borders = _borders(part, date, rows, options, form)
+        marks_of = {"date": date, "events": list(events), "group": event_group, "date_format": form}
+        source = source.replaced(event_features(source.frame, known_from=borders, **marks_of))
         part = _Part(source, kept)
     specs = tuple(target_specs or ())
     if not specs:
@@ -211,15 +237,14 @@ def table_from_file(
         units = {name: form.unit for name, form in source.forms.items()}
         specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
     if preprocessing is None:
-        if inferred is None or events:  # whose features are columns, too
-            given = _given(source, names, kinds, select, options)
-            inferred = infer_kinds(part.frame, names, given=given, place=part.place)
-            check_values(part.frame, inferred.kinds, part.place)
+        # The features of events are columns, too.
+        inferred, written, unread = look() if events or looked is None else looked
         leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
         check_formats(part.frame, fields.formats, {**dict.fromkeys(names, "target"), **inferred.kinds}, part.place)
-        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields)
+        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, written)
+        preprocessing = dataclasses.replace(preprocessing, unreadable=unreadable)
     else:
-        _check_known(part.frame, preprocessing, part.place)
+        unread = _check_known(part.frame, preprocessing, part.place)
         inferred, leaks = InferredKinds(_kinds_of(preprocessing)), ()
     return TabularData(
         part.source,
@@ -232,6 +257,7 @@ def table_from_file(
         findings=(
             *inferred.warnings,
             *form_findings(source, inferred.kinds),
+            *unread,
             *leaks,
             *_split_findings(options, inferred.kinds, events),
         ),
@@ -259,6 +285,7 @@ def table_to_evaluate(
     batch_size: int = 256,
     separator: str | None = None,
     encoding: str = "utf-8",
+    date_formats: Mapping[str, str] | None = None,
 ) -> TabularData:
     """Read a table only to measure a model on it; its rows become the `test` split.
 
@@ -272,6 +299,7 @@ def table_to_evaluate(
         preprocessing: that of the model.
         targets: those of the model.
         history: rows before these, which events may be looked up in; joined as `path` is, not measured on.
+        date_formats: as for `table_from_file`, of columns that the model does not read.
         join, where, time_column, events, event_group, batch_size, separator, encoding: as for
             `table_from_file`.
 
@@ -300,14 +328,15 @@ def table_to_evaluate(
     if events:
         date = time_column or _only_date(source, names, None, preprocessing)
         earlier = join_tables(read_source(history, **reading), join, **reading).frame if history is not None else None
-        frame = with_earlier_events(source.frame, earlier, date, events, event_group)
+        form = _date_form(source, date, date_formats or {}, None, preprocessing)
+        frame = with_earlier_events(source.frame, earlier, date, events, event_group, form)
         source = source.replaced(frame)
         part = _Part(source, kept)
 
     def place(rows: np.ndarray) -> str:
         return part.place(held_out[rows])
 
-    _check_known(part.frame.iloc[held_out], preprocessing, place)
+    unread = _check_known(part.frame.iloc[held_out], preprocessing, place)
     values = read_known_targets(part.frame.iloc[held_out], targets, place)
     whole = [_spread(target, held_out, len(part.frame)) for target in values]
     return TabularData(
@@ -317,6 +346,7 @@ def table_to_evaluate(
         targets=targets,
         values=whole,
         kinds=_kinds_of(preprocessing),
+        findings=unread,
         dropped=dropped,
         batch_size=batch_size,
         unknown_rate=0.0,
@@ -411,6 +441,7 @@ def _fit(
     hash_buckets: Mapping[str, int] | None,
     cyclic: Sequence[str],
     reading: Reading,
+    date_formats: Mapping[str, str],
 ) -> TablePreprocessing:
     inputs = {name: kind for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")}
     if not inputs:
@@ -433,6 +464,7 @@ def _fit(
         cyclic=tuple(cyclic),
         missing=reading.missing,
         column_missing={name: form.missing for name, form in reading.formats.items() if name in inputs},
+        date_formats={name: form for name, form in date_formats.items() if inputs.get(name) == "date"},
     )
     return dataclasses.replace(fitted, forms=dict(part.source.forms))
 
@@ -446,19 +478,44 @@ def _reading_of(preprocessing: TablePreprocessing, targets: Sequence[Target]) ->
 
 def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
     def kind(column: object) -> ColumnKind:
-        return (
-            "categorical" if isinstance(column, Categorical) else "date" if isinstance(column, Date) else "continuous"
-        )
+        if isinstance(column, Categorical):
+            return "boolean" if column.boolean else "categorical"
+        return "date" if isinstance(column, Date) else "continuous"
 
     return {column.name: kind(column) for column in preprocessing.columns}
 
 
-def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> None:
-    """Refuse rows that a preprocessing would not read as they are meant: it takes what it cannot read for missing."""
+def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> tuple[Finding, ...]:
+    """Refuse rows that a preprocessing would not read as they are meant; report what it takes for missing."""
+    number_forms = preprocessing.forms
+    for column in preprocessing.columns if number_forms is not None else ():
+        if column.dtype != "string" and column.name in frame.columns:
+            check_numbers(frame[column.name], column.name, (number_forms or {}).get(column.name, PLAIN), place)
     preprocessing.check_frame(frame)
     # A column without any value has no type that could be wrong.
     kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
-    check_values(frame, kinds, place)
+    forms = {column.name: column.form for column in preprocessing.columns if isinstance(column, Date) and column.form}
+    return check_values(frame, kinds, place, forms, preprocessing.unreadable or "error")
+
+
+def _date_form(
+    source: FrameSource,
+    name: str,
+    written: Mapping[str, str],
+    kinds: Mapping[str, ColumnKind] | None,
+    preprocessing: TablePreprocessing | None,
+) -> str:
+    """Say how the dates of a column are written: as was said, as the model reads it, or as its values say."""
+    import pandas as pd
+
+    fitted = preprocessing.columns if preprocessing is not None else ()
+    known = {column.name: column.form for column in fitted if isinstance(column, Date)} | dict(written)
+    column = source.frame[name]
+    is_text = not pd.api.types.is_numeric_dtype(column.dtype)
+    if name in known or not (is_text or (kinds or {}).get(name) == "date"):
+        return known.get(name, "")
+    guess = find_date_form(column, name, source.place)
+    return guess.form if guess is not None else ""
 
 
 def _only_date(
@@ -483,10 +540,15 @@ def _only_date(
     return dates[0]
 
 
-def _borders(part: _Part, date: str, rows: Mapping[str, np.ndarray], options: SplitOptions) -> list[object]:
+def _borders(part: _Part, date: str, rows: Mapping[str, np.ndarray], options: SplitOptions, form: str) -> list[object]:
     """Give the first days that training, and then validation, must not see: as they were said, or as rows fell."""
     said = {"val": options.val_from, "test": options.test_from}
-    firsts = first_moments(part.frame, date, rows)
+    if form:  # events know ISO dates
+        times = np.zeros(0, "M8[us]")
+        said = {
+            name: None if day is None else border_of(day, f"{name}_from", times, form) for name, day in said.items()
+        }
+    firsts = first_moments(part.frame, date, rows, form)
     held_out = [name for name in rows if name != "train"]
     # A day that was said counts even where `where` took away all its rows.
     return [said[name] if said[name] is not None else first for name, first in zip(held_out, firsts, strict=False)]

@@ -52,7 +52,9 @@ class TablePreprocessing:
         forms: column of the table -> how its numbers are written in files. Readers of files use it, the graph does not.
             None where the preprocessing was fitted by release 0.1.0: numbers are plain ones then, and `missing` is all
             that stands for no value.
-        unreadable: what a value is that stands for no boolean or date of its column: `"error"`, or `"missing"`.
+        unreadable: what a value is that stands for no boolean or date of its column: `"error"`, or `"missing"`. None
+            where the preprocessing was fitted by release 0.1.0: its graph takes it for missing, readers of files do
+            not.
 
     Raises:
         ConfigError: there is no column, two share a name or an argument, or a value is among `missing`.
@@ -61,14 +63,15 @@ class TablePreprocessing:
     columns: tuple[Column, ...]
     missing: tuple[str, ...] = MISSING_STRINGS
     forms: Mapping[str, NumberForm] | None = None
-    unreadable: Unreadable = "missing"
+    unreadable: Unreadable | None = None
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
     # What a client sends for a value that it does not have.
     sentinels: ClassVar[Mapping[str, Any]] = {"string": b"", "int64": MISSING_INTEGER, "float32": float("nan")}
 
     def __post_init__(self) -> None:
-        check_choice("unreadable", self.unreadable, get_args(Unreadable))
+        if self.unreadable is not None:
+            check_choice("unreadable", self.unreadable, get_args(Unreadable))
         if not self.columns:
             raise ConfigError("a table needs a column to learn from")
         for what in ("name", "argument"):
@@ -272,7 +275,7 @@ class TablePreprocessing:
         plain["missing"] = list(self.missing)
         if self.forms is not None:
             plain["forms"] = {name: form.to_dict() for name, form in self.forms.items()}
-        if self.unreadable != "missing":  # as release 0.1.0 had it, and wrote nothing
+        if self.unreadable is not None:
             plain["unreadable"] = self.unreadable
         return plain
 
@@ -290,7 +293,7 @@ class TablePreprocessing:
             tuple(map(column_from_dict, values["columns"])),
             tuple(values["missing"]),
             None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
-            values.get("unreadable", "missing"),
+            values.get("unreadable"),
         )
 
 
