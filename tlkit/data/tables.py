@@ -196,20 +196,18 @@ def table_from_file(
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
     )
 
-    def infer(
-        part: _Part, given: Mapping[str, ColumnKind]
-    ) -> tuple[InferredKinds, dict[str, str], tuple[Finding, ...]]:
+    def look(later: bool = False) -> tuple[InferredKinds, dict[str, str], tuple[Finding, ...]]:
+        """Infer what the columns are, and check their values; `later` more of them will be made."""
+        given = _given(source, names, kinds, select, options)
+        if later:
+            given = {name: kind for name, kind in given.items() if name in part.frame.columns}
         own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
         found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own)
         forms = {**found.date_formats, **own}
         return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable)
 
-    inferred = None
-    if preprocessing is None:
-        given = _given(source, names, kinds, select, options)
-        present = {name: kind for name, kind in given.items() if name in part.frame.columns or not events}
-        inferred, forms, unread = infer(part, present)
-    copies = find_copies(part.frame, _compared(part, inferred, preprocessing), names)
+    looked = look(later=bool(events)) if preprocessing is None else None
+    copies = find_copies(part.frame, _compared(part, None if looked is None else looked[0], preprocessing), names)
     found_of_targets: list[Finding] = []
     if not target_specs:
         marks = {name: source.marks[name] for name in names if name in source.marks}
@@ -242,11 +240,11 @@ def table_from_file(
         units = {name: form.unit for name, form in source.forms.items()}
         specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
     if preprocessing is None:
-        if inferred is None or events:  # whose features are columns, too
-            inferred, forms, unread = infer(part, _given(source, names, kinds, select, options))
+        # The features of events are columns, too.
+        inferred, written, unread = look() if events or looked is None else looked
         leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
         check_formats(part.frame, fields.formats, {**dict.fromkeys(names, "target"), **inferred.kinds}, part.place)
-        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, forms)
+        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, written)
         preprocessing = dataclasses.replace(preprocessing, unreadable=unreadable)
     else:
         unread = _check_known(part.frame, preprocessing, part.place)
