@@ -85,6 +85,22 @@ Decimal = Literal[".", ","]
 Thousands = Literal["", ",", ".", " ", "'"]
 
 
+def _date_format(value: object) -> object:
+    """Accept what dates of a column can be read with."""
+    from tlkit.errors import ConfigError
+    from tlkit.preprocessing.date_form import check_date_form
+
+    if not isinstance(value, str) or not value:
+        raise ValueError('a date format is a string such as "%m/%d/%Y"; ISO 8601 needs none')
+    try:
+        return check_date_form(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+DateFormat = Annotated[str, BeforeValidator(_date_format)]
+
+
 class TabularProjectSection(ProjectSection):
     """[project] where values or classes of a table's rows are predicted."""
 
@@ -100,6 +116,7 @@ class TabularDataSection(DataSection):
     decimal: Decimal = "."
     thousands: Thousands = ""
     missing: list[str] = []
+    unreadable: Literal["error", "missing"] = "error"
     where: list[Annotated[str, Field(min_length=1)]] = []
     join: dict[str, Annotated[str | list[str], BeforeValidator(_names)]] = {}
     time_column: str = ""
@@ -212,6 +229,7 @@ class TabularConfig(ProjectConfig):
     data: TabularDataSection
     columns: dict[str, Literal["categorical", "continuous", "date", "boolean", "id", "ignore"]] = {}
     formats: dict[str, FormatSection] = {}
+    dates: dict[str, DateFormat] = {}
     target: TabularTargetSection = TabularTargetSection()
     model: TabularModelSection = TabularModelSection()
     train: TabularTrainSection = TabularTrainSection()
@@ -235,6 +253,7 @@ class TabularConfig(ProjectConfig):
             "batch_size": self.data.batch_size,
             "separator": self.data.separator or None,
             "encoding": self.data.encoding,
+            "date_formats": self.dates,
         }
 
     @property
@@ -258,6 +277,7 @@ class TabularConfig(ProjectConfig):
             | self.field_options
             | {
                 "kinds": self.columns,
+                "unreadable": data.unreadable,
                 "split_column": data.split_column or None,
                 "group_column": data.group_column or None,
                 "val_fraction": data.val_fraction,

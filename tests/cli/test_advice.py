@@ -65,7 +65,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["new", "tabular-embeddings", "p", "--data", "semi.csv", "--target", "n"], "pass --separator ';'"),
+        (
+            ["new", "tabular-embeddings", "p", "--data", "semi.csv", "--target", "n", "--separator", ","],
+            "separated by semicolons, not by commas; received: 'n;label;text'; pass --separator ';'",
+        ),
         (["new", "text-sentiment", "p", "--data", "semi.csv"], "separated by semicolons: pass --separator ';'"),
         (["new", "text-sentiment", "p", "--data", "latin.csv"], 'pass --encoding latin-1, or "cp1252", or what'),
         (["new", "text-sentiment", "p", "--data", "semi.csv", "--separator", "ab"], "--separator is one character"),

@@ -102,7 +102,7 @@ def test_predict_export_and_predict_again_agree(trained: Path, photos: Path, cap
     assert run(["predict", str(photos), "--json", "--top", "1"]) == 0
     after = capfd.readouterr()
     assert "checkpoint" not in after.err
-    old, new = json.loads(before.out), json.loads(after.out)
+    old, new = (json.loads(told.out)["predictions"] for told in (before, after))
     assert [row["input"] for row in old] == [row["input"] for row in new]
     assert len(new) == 20
     for one, other in zip(old, new, strict=True):

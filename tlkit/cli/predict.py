@@ -128,8 +128,7 @@ def predict(
         example = "INPUT..." if project is None else f"{project.kind.example_input}, or --file TABLE --out TABLE"
         raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}")
     with contextlib.ExitStack() as stack:
-        if asked is None:
-            stack.enter_context(native_noise_filtered())
+        stack.enter_context(native_noise_filtered())
         stack.enter_context(stdout_to_stderr(as_json))
         if project is not None:
             kind = project.kind

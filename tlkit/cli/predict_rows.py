@@ -241,8 +241,10 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     undated: dict[int, str] = {}  # rows of the file about which no events can be made
     events = _events(config, preprocessing, rows, names, keys, tables, undated)[made] if made else None
 
+    unread = None if preprocessing.unreadable is None else preprocessing.unreadable_values
+
     def frame_of(chunk: Chunk, problems: dict[int, str] | None = None) -> Any:
-        frame = typed(chunk, preprocessing.columns, preprocessing.missing, preprocessing.forms, problems)
+        frame = typed(chunk, preprocessing.columns, preprocessing.missing, preprocessing.forms, problems, unread)
         if lacking:
             frame = joined(frame, chunk, tables, lacking, reading, problems)
         if problems is not None:
@@ -312,12 +314,13 @@ def _events(
         if name not in history.columns:
             raise missing_column(name, history.columns, str(config.data_path))
     history = history[list(keys)]
-    history = history.assign(**{date: as_moments(history[date])})
+    form = _form_of(date, config, preprocessing, history[date])
+    history = history.assign(**{date: as_moments(history[date], form)})
     parts = []
     for chunk in rows:
         problems = dict(chunk.problems) if rows.lenient else None
         types = {name: history[name].dtype for name in keys}
-        part = pd.DataFrame({name: like(chunk, name, dtype, fields, problems) for name, dtype in types.items()})
+        part = pd.DataFrame({name: like(chunk, name, dtype, fields, problems, form) for name, dtype in types.items()})
         further = [name for name in keys if name not in names]
         part = joined(part, chunk, tables, further, fields, problems)
         part[date] = as_moments(part[date])
@@ -338,6 +341,20 @@ def _events(
     return made.set_index(dated.index).reindex(whole.index)
 
 
+def _form_of(date: str, config: Any, preprocessing: Any, known: pd.Series) -> str:
+    """Say how the days of events are written: as the model reads them, as config.toml says, or as the values say."""
+    from tlkit.data.date_forms import find_date_form
+    from tlkit.preprocessing.columns import Date
+
+    for column in preprocessing.columns:
+        if column.name == date and isinstance(column, Date):
+            return column.form
+    if date in config.dates:
+        return str(config.dates[date])
+    guess = find_date_form(known, date, lambda rows: f"row {rows[0] + 1}")
+    return guess.form if guess is not None and guess.kind == "date" else ""
+
+
 class _Columns:
     """What the manifest of an export says about its columns and targets."""
 
@@ -350,7 +367,8 @@ class _Columns:
         self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)
         outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
         self.targets = [
-            Target(out.target or name_of_target(out.kind, config), out.kind, out.class_names) for out in outputs
+            Target(out.target or name_of_target(out.kind, config), out.kind, out.class_names, dtype=out.dtype)
+            for out in outputs
         ]
 
 

@@ -16,6 +16,7 @@ from tlkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tlkit.data.column_kinds import Finding
+    from tlkit.data.date_forms import DateGuess
     from tlkit.data.frame_source import FrameSource
     from tlkit.data.reading import FormNote
     from tlkit.data.target_kinds import TargetGuess
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = "[columns]\n"
 _FORMATS = "[formats]\n"
+_DATES = "[dates]\n"
 _AT_ONCE = 8  # columns that one line names
 
 
@@ -33,12 +35,14 @@ class TableFindings:
     Attributes:
         columns: the lines of [columns].
         formats: the lines of [formats].
+        dates: the lines of [dates].
         decimal: the decimal mark of the table.
         target_kinds: the value and the comment of `kinds` in [target]; empty to leave it.
     """
 
     columns: str
     formats: str = ""
+    dates: str = ""
     decimal: str = "."
     target_kinds: str = ""
 
@@ -48,11 +52,14 @@ class TableFindings:
         Raises:
             ConfigError: the template lacks a place for it.
         """
-        if not config.endswith(_COLUMNS) or config.count(f"\n{_FORMATS}") != 1:
+        sections = {_FORMATS: self.formats, _DATES: self.dates}
+        if not config.endswith(_COLUMNS) or any(config.count(f"\n{section}") != 1 for section in sections):
             raise ConfigError(
-                f"the template's config.toml must have {_FORMATS.strip()}, and end with {_COLUMNS.strip()}"
+                f"the template's config.toml must have {' and '.join(section.strip() for section in sections)}, "
+                f"and end with {_COLUMNS.strip()}"
             )
-        config = config.replace(f"\n{_FORMATS}", f"\n{_FORMATS}{self.formats}")
+        for section, lines in sections.items():
+            config = config.replace(f"\n{section}", f"\n{section}{lines}")
         if self.decimal != ".":
             config = re.sub(r'^decimal = "\."', 'decimal = ","', config, count=1, flags=re.MULTILINE)
         if self.target_kinds:
@@ -103,7 +110,9 @@ def look_at(answers: dict[str, str], data: Path, asks: bool) -> TableFindings:
         fix = "or make the project without --data, and say so under [columns] of its config.toml"
         raise DataError(str(error), fix=fix) from error
     kinds: dict[str, str] = {**found.kinds}
-    for finding in found.questions if asks else ():
+    dates = _choose_dates(found.dates, asks)
+    open_kinds = [finding for finding in found.questions if not _is_of_form(finding, found.dates)]
+    for finding in open_kinds if asks else ():
         kinds[finding.column] = _ask(f"{finding.column}: {finding.why}", finding.guess, _kinds())
     notes = {finding.column: finding for finding in (*found.warnings, *found.questions)}
     group = answers.get("group_column", "")
@@ -119,7 +128,31 @@ def look_at(answers: dict[str, str], data: Path, asks: bool) -> TableFindings:
         note("correct what columns are under [columns] of config.toml before you train")
     lines = "".join(_line(column, kind, notes.get(column)) for column, kind in kinds.items())
     formats = "".join(_format_line(form, decimal, forms[column]) for column, form in chosen.items())
-    return TableFindings(lines, formats, decimal, _target(source, target, asks))
+    used = [column for column in dates if kinds[column] == "date" or column == answers.get("time_column")]
+    written = "".join(_date_line(column, dates[column], found.dates[column].why) for column in used)
+    return TableFindings(lines, formats, written, decimal, _target(source, target, asks))
+
+
+def _is_of_form(finding: Finding, dates: Mapping[str, DateGuess]) -> bool:
+    """Return whether a question is how dates are written, and not whether they are dates."""
+    return finding.column in dates and bool(dates[finding.column].other)
+
+
+def _choose_dates(dates: Mapping[str, DateGuess], asks: bool) -> dict[str, str]:
+    """Ask how dates are written where day and month cannot be told apart."""
+    chosen = {}
+    for column, guess in dates.items():
+        chosen[column] = guess.form
+        if guess.other and asks:
+            days = guess.readings()
+            if _ask(f"{column}: {guess.sample} is the day", days[0], days) == days[1]:
+                chosen[column] = guess.other
+    return chosen
+
+
+def _date_line(column: str, form: str, why: str) -> str:
+    entry = f"{toml_key(column)} = {json.dumps(form, ensure_ascii=False)}"
+    return f"{entry:<29} # {_printable(why)}\n"
 
 
 def _choose_forms(

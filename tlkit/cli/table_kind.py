@@ -82,6 +82,9 @@ class TableKind(Kind):
         if "forms" not in before:  # release 0.1.0 did not know them, and had one list of missing marks
             now = {**now, "missing": before["missing"]}
             del now["forms"]
+        if "unreadable" not in before:  # it compared booleans as they stood
+            now = {**now, "columns": [_as_before(column, before["columns"]) for column in now["columns"]]}
+            del now["unreadable"]
         if now == before:
             return
         columns = [{column["name"]: column for column in side["columns"]} for side in (now, before)]
@@ -148,6 +151,17 @@ class TableKind(Kind):
             for row, place in zip(wrong, places, strict=True)
         ]
         return learn.measure(outputs, split), errors
+
+
+def _as_before(column: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Describe a boolean column as release 0.1.0 did: false and true had the same codes, in their own spelling."""
+    from tlkit.preprocessing.columns import FALSE_SPELLINGS, TRUE_SPELLINGS
+
+    old = next((one for one in trained if one["name"] == column["name"]), {})
+    values = old.get("values", [])
+    if not column.get("boolean") or len(values) != 2:
+        return column
+    return old if values[0] in FALSE_SPELLINGS and values[1] in TRUE_SPELLINGS else column
 
 
 def targets_of(task: Task, config: Any) -> tuple[Any, ...]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from tlkit.data.events import as_moments
+from tlkit.data.date_forms import DateGuess, find_date_form
 from tlkit.data.near_unique import describe_near_unique
 from tlkit.data.number_inference import find_form
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind
-from tlkit.preprocessing.date_form import DATE_FORM
+from tlkit.preprocessing.date_form import read_moments, shown_form
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 FEW_VALUES = 50  # whole numbers of which there are at most so many may well be categories
 _ID_ROWS = 20  # below this, "a different value in each row" says nothing
 _ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
-_OTHER_DATES = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T]\d.*)?|\d{4}[./]\d{1,2}[./]\d{1,2}([ T]\d.*)?"
 _DATE_SHARE = 0.5  # of the values; the others are then mistakes
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 
@@ -55,12 +54,19 @@ class InferredKinds:
     Attributes:
         kinds: column -> kind, in the order of the table, without targets.
         questions: columns whose kind was a guess between two.
-        warnings: columns that are left out, and why.
+        warnings: columns that are left out, and why; and how dates are written, where not as ISO 8601.
+        dates: for columns whose values are dates in another form than ISO 8601, or may be, what was found.
     """
 
     kinds: dict[str, ColumnKind]
     questions: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
+    dates: Mapping[str, DateGuess] = dataclasses.field(default_factory=dict)
+
+    @property
+    def date_formats(self) -> dict[str, str]:
+        """How the dates of a column are written, where not as ISO 8601."""
+        return {name: guess.form for name, guess in self.dates.items() if self.kinds.get(name) == "date"}
 
 
 def infer_kinds(
@@ -69,6 +75,7 @@ def infer_kinds(
     *,
     given: Mapping[str, ColumnKind] | None = None,
     place: Callable[[np.ndarray], str] | None = None,
+    date_formats: Mapping[str, str] | None = None,
 ) -> InferredKinds:
     """Say of each column what kind it is.
 
@@ -77,7 +84,9 @@ def infer_kinds(
     | true and false | boolean |
     | text that repeats | categorical |
     | text with almost one value a row | id, with a warning that says why (see `describe_near_unique`) |
-    | ISO dates (half of the values; all must then be) | date |
+    | dates (half of the values; all must then be, in one form) | date |
+    | whole numbers that are all days, as 20140623 | date, asked |
+    | whole numbers that may be seconds since 1970 | asked: date where the name says so, else continuous |
     | numbers with a fraction, many whole numbers | continuous |
     | 3 to 50 whole numbers, or codes without gaps that come equally often | asked, with a guess |
     | whole numbers of which none comes twice | continuous, asked: they may be the numbers of customers |
@@ -97,14 +106,15 @@ def infer_kinds(
         targets: columns that are to be predicted, and so no inputs.
         given: kinds that are known; these columns are not looked at.
         place: says where rows stand, for messages.
+        date_formats: how the dates of a column are written, where that is known; these columns are dates.
 
     Returns:
         The kinds.
 
     Raises:
         ConfigError: a kind in `given` does not exist.
-        DataError: `given` names a column that is not there, or a column holds values of several types, dates that are
-            not ISO 8601, or what no column can hold.
+        DataError: `given` names a column that is not there, or a column holds values of several types, dates in several
+            forms, or what no column can hold.
     """
     given = dict(given or {})
     names = [str(name) for name in frame.columns]
@@ -118,14 +128,28 @@ def infer_kinds(
                 allowed=names,
                 fix=did_you_mean(name, names) or "correct the file, or take the column out of the config",
             )
+    known = dict(date_formats or {})
     kinds: dict[str, ColumnKind] = {}
     notes: list[Finding] = []
     where = place or (lambda rows: f"data row{'s' * (len(rows) > 1)} {', '.join(str(row + 1) for row in rows[:3])}")
+    dates: dict[str, DateGuess] = {}
     for name in names:
         if name in targets:
             continue
+        if name in known:
+            kinds[name] = given.get(name, "date")
+            continue
+        dated = None
+        if given.get(name, "date") == "date" and (name in given or frame[name].nunique() > 1):
+            dated = find_date_form(frame[name], name, where)
+        if dated is not None:
+            dates[name] = dated
         if name in given:
             kinds[name] = given[name]
+            continue
+        if dated is not None:
+            kinds[name] = dated.kind
+            notes.append(Finding(name, dated.kind, dated.why, dated.is_question))
             continue
         guess, why, asked = _infer(frame[name], name, where)
         kinds[name] = guess
@@ -135,6 +159,7 @@ def infer_kinds(
         kinds,
         tuple(note for note in notes if note.is_question),
         tuple(note for note in notes if not note.is_question),
+        dates,
     )
 
 
@@ -220,13 +245,6 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     if share(_ISO) >= _DATE_SHARE:
         check_dates(column, name, place)
         return ("date", "", False) if k > 1 else _constant(present)
-    if share(_OTHER_DATES) >= _DATE_SHARE:
-        raise DataError(
-            f"column {name!r} holds dates that are not written as ISO 8601",
-            received=str(texts[texts.str.fullmatch(_OTHER_DATES)].iloc[0]),
-            allowed="2015-12-31, or 2015-12-31T18:30",
-            fix=f'convert to ISO: pandas.to_datetime(..., dayfirst=...), or say {name} = "ignore"',
-        )
     if k == 1:
         return _constant(present)
     numeric = float(counts[number_like(counts)].sum()) / len(present)
@@ -267,26 +285,45 @@ def number_like(counts: pd.Series) -> np.ndarray:
     return np.array([reads(text) for text in texts], bool)
 
 
-def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> None:
+class UnreadableError(DataError):
+    """Values of a column cannot be read as what the column is.
+
+    Attributes:
+        count: how many rows there are.
+        value: the first of them.
+    """
+
+    def __init__(self, message: str, *, count: int, value: str, allowed: str, fix: str):
+        super().__init__(message, received=value, allowed=allowed, fix=fix)
+        self.count, self.value = count, value
+
+
+def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str], form: str = "") -> None:
     """Refuse a column of dates in which some are none, or are written as the exported graph does not read them.
 
+    Args:
+        column: the dates.
+        name: of the column.
+        place: says where rows stand.
+        form: how they are written; see `tlkit.preprocessing.columns.Date.form`.
+
     Raises:
-        DataError: with the rows.
+        UnreadableError: with the rows.
     """
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return
     codes, values = pd.factorize(column)  # dates repeat: look at each once
-    texts = pd.Series(values, dtype="str").str.strip()
-    is_date = (as_moments(texts).notna() & texts.str.fullmatch(DATE_FORM)).to_numpy(bool)
+    is_date = ~np.isnat(read_moments(values, form))
     bad = np.flatnonzero(np.append(~is_date, False)[codes])
     if len(bad):
-        raise DataError(
+        raise UnreadableError(
             f"{place(bad)}: column {name!r} has what is no date",
-            received=str(column.iloc[bad[0]]),
-            allowed="ISO dates such as 2015-12-31 and 2015-12-31T18:30",
-            fix=f'correct these rows, or say {name} = "categorical"',
+            count=len(bad),
+            value=str(column.iloc[bad[0]])[:60],
+            allowed=shown_form(form),
+            fix=f'correct these rows, or say {name} = "categorical"; unreadable = "missing" takes them for missing',
         )
 
 

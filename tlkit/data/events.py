@@ -10,6 +10,7 @@ import numpy as np
 from tlkit.data.frame_source import tidy
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
+from tlkit.preprocessing.date_form import read_moments, shown_form
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ def event_features(
     events: Sequence[str],
     group: str | None = None,
     known_from: Sequence[object] = (),
+    date_format: str = "",
 ) -> pd.DataFrame:
     """Add, for each event column, days since the last event and until the next, and running counts.
 
@@ -43,10 +45,11 @@ def event_features(
 
     Args:
         frame: the rows, in any order.
-        date: column of dates: datetimes, or ISO 8601 text.
+        date: column of dates: datetimes, or text.
         events: columns that say whether there is an event, or which.
         group: column whose values (such as stores) have events of their own.
-        known_from: borders, dates as `date` has them.
+        known_from: borders, ISO dates or datetimes.
+        date_format: how `date` is written where not as ISO 8601, such as `"%m/%d/%Y"`.
 
     Returns:
         A copy of the frame with `<event> days since`, `<event> days until`, `<event> last 7 days` and
@@ -63,7 +66,7 @@ def event_features(
     for column in (date, *events, *([group] if group else [])):
         if column not in frame.columns:
             raise missing_column(column, frame.columns, "the table")
-    moments = _moments(frame[date], date)
+    moments = _moments(frame[date], date, date_format)
     days = moments.astype("datetime64[D]").astype(np.int64)
     borders = np.sort(_borders(known_from))
     groups = np.zeros(len(frame), np.int64)
@@ -93,22 +96,28 @@ def event_features(
 
 
 def with_earlier_events(
-    frame: pd.DataFrame, earlier: pd.DataFrame | None, date: str, events: Sequence[str], group: str | None
+    frame: pd.DataFrame,
+    earlier: pd.DataFrame | None,
+    date: str,
+    events: Sequence[str],
+    group: str | None,
+    date_format: str = "",
 ) -> pd.DataFrame:
     """Add event columns to rows, which may look back into earlier ones."""
     import pandas as pd
 
     if earlier is None:
-        return event_features(frame, date=date, events=list(events), group=group)
+        return event_features(frame, date=date, events=list(events), group=group, date_format=date_format)
     columns = [date, *events, *([group] if group else [])]
     for column in columns:
         for side, name in ((earlier, "the history"), (frame, "the table")):
             if column not in side.columns:
                 raise missing_column(column, side.columns, name)
-    first = as_moments(frame[date]).min()
-    earlier = earlier[(as_moments(earlier[date]) < first).to_numpy(bool)]
+    first = as_moments(frame[date], date_format).min()
+    earlier = earlier[(as_moments(earlier[date], date_format) < first).to_numpy(bool)]
     both = tidy(pd.concat([earlier[columns], frame[columns]], ignore_index=True))
-    added = event_features(both, date=date, events=list(events), group=group).iloc[len(earlier) :]
+    added = event_features(both, date=date, events=list(events), group=group, date_format=date_format)
+    added = added.iloc[len(earlier) :]
     return pd.concat([frame, added.drop(columns=columns).reset_index(drop=True)], axis=1)
 
 
@@ -143,25 +152,33 @@ def is_event(column: pd.Series) -> np.ndarray:
     return np.append(marks, False)[codes]  # code -1, missing, is none
 
 
-def _moments(column: pd.Series, name: str) -> np.ndarray:
-    moments = as_moments(column)
+def _moments(column: pd.Series, name: str, form: str) -> np.ndarray:
+    moments = as_moments(column, form)
     bad = np.flatnonzero(moments.isna())
     if len(bad):
         raise DataError(
             f"column {name!r} has no usable date in data row {bad[0] + 1} ({len(bad)} such rows)",
             received=str(column.iloc[bad[0]]),
-            allowed="ISO dates such as 2024-01-31",
+            allowed=shown_form(form) if form else "ISO dates such as 2024-01-31",
         )
     return moments.to_numpy("datetime64[us]")
 
 
-def as_moments(column: pd.Series) -> pd.Series:
-    """Read a column of datetimes or ISO 8601 text: datetimes without time zone (UTC), NaT where there is none."""
+def as_moments(column: pd.Series, form: str = "") -> pd.Series:
+    """Read a column of datetimes or dates: datetimes without time zone, NaT where there is none.
+
+    Args:
+        column: datetimes, or dates as `form` says.
+        form: `""` for ISO 8601, whose offsets are taken into account; otherwise see
+            `tlkit.preprocessing.columns.Date.form`, whose offsets are left aside, as in the exported graph.
+    """
     import pandas as pd
 
     codes, values = pd.factorize(column)  # dates repeat: read each once
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         moments = pd.Series(values)
+    elif form:
+        moments = pd.Series(read_moments(values, form))
     else:
         moments = pd.to_datetime(pd.Series(values, dtype=object), errors="coerce", utc=True, format="ISO8601")
     if getattr(moments.dt, "tz", None) is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import check_dates, infer_kinds
+from tlkit.data.column_kinds import infer_kinds
 from tlkit.data.frame_source import tidy
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.row_group_data import RowGroupData
@@ -21,7 +21,8 @@ from tlkit.data.table_targets import fit_targets, read_targets
 from tlkit.data.tabular_data import check_table_options
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
-from tlkit.preprocessing.columns import Column, ColumnKind, Continuous, argument_names
+from tlkit.preprocessing.columns import Column, ColumnKind, Continuous, Unreadable, argument_names
+from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import TargetKind, Transform
@@ -51,12 +52,14 @@ def table_from_row_groups(
     allow: Collection[str] = (),
     sample_rows: int = 200_000,
     missing: Sequence[str] = (),
+    date_formats: Mapping[str, str] | None = None,
+    unreadable: Unreadable = "error",
 ) -> RowGroupData:
     """Prepare a Parquet file for training that memory cannot hold; only its targets are kept in memory.
 
     Two passes: the first draws a sample of the training rows and reads the targets; the second counts the values of
     the categories, exactly. Kinds, likeness to a target, medians and scales are those of the sample. Validation rows
-    are drawn at random, not stratified.
+    are drawn at random, not stratified. Rows that are copies of others are not looked for.
 
     Example:
         >>> data = table_from_row_groups("sales.parquet", "amount", batch_size=1024)
@@ -68,6 +71,7 @@ def table_from_row_groups(
             embedding of what is unknown here.
         sample_rows: about how many training rows the sample has.
         missing: texts that stand for no value in columns of text; the empty text does in any case.
+        date_formats, unreadable: as for `tlkit.data.tables.table_from_file`.
         kinds, select, val_fraction, scaling, hash_buckets, cyclic, transform, y_range, target_kinds,
             loss_weights, batch_size, seed, class_weight, allow: as for `tlkit.data.tables.table_from_file`.
 
@@ -123,8 +127,11 @@ def table_from_row_groups(
     ignored: dict[str, ColumnKind] = {}
     if select is not None:
         ignored = {name: "ignore" for name in groups.columns if name not in select and name not in names}
-    found = infer_kinds(sample, names, given={**ignored, **(kinds or {})}, place=in_the_sample)
-    check_values(sample, found.kinds, in_the_sample)
+    written = {name: check_date_form(form) for name, form in (date_formats or {}).items()}
+    given_kinds = {**ignored, **(kinds or {})}
+    found = infer_kinds(sample, names, given=given_kinds, place=in_the_sample, date_formats=written)
+    written = {**found.date_formats, **{name: form for name, form in written.items() if found.kinds[name] == "date"}}
+    unread = check_values(sample, found.kinds, in_the_sample, written, unreadable)
     leaks = find_leaks(sample, found.kinds, names, allow)
     inputs = {name: kind for name, kind in found.kinds.items() if kind not in ("id", "ignore")}
     if not inputs:
@@ -135,6 +142,8 @@ def table_from_row_groups(
         "hash_buckets": hash_buckets or {},
         "cyclic": cyclic,
         "missing": tuple(missing),
+        "date_formats": written,
+        "unreadable": unreadable,
     }
     preprocessing, fingerprint = _fit(groups, sample, inputs, ~in_val, options, place)
     return RowGroupData(
@@ -145,7 +154,7 @@ def table_from_row_groups(
         values=values,
         kinds=found.kinds,
         questions=found.questions,
-        findings=(*found.warnings, *leaks),
+        findings=(*found.warnings, *unread, *leaks),
         batch_size=batch_size,
         seed=seed,
         class_weight=class_weight,
@@ -184,8 +193,9 @@ def _fit(
         for name, kind in inputs.items():
             if kind == "continuous":
                 check_finite(frame[name], name, in_the_group)
-            elif kind == "date" and frame[name].notna().any():
-                check_dates(frame[name], name, in_the_group)
+            elif options["unreadable"] == "error" and frame[name].notna().any():
+                form = options["date_formats"].get(name, "")
+                check_values(frame[[name]], {name: kind}, in_the_group, {name: form} if form else {})
         frame = frame[in_train[starts[number] : starts[number + 1]]]
         gaps |= {name for name in inputs if frame[name].isna().any()}
         for name in listed:
@@ -200,6 +210,7 @@ def _fit(
             values = often.index.repeat(often)
             one = {column.name: inputs[column.name]}
             chosen = {**options, "hash_buckets": {}, "cyclic": [name for name in options["cyclic"] if name in one]}
+            chosen["date_formats"] = {name: form for name, form in options["date_formats"].items() if name in one}
             whole = fit_table(pd.DataFrame({column.name: values}), one, **chosen).columns[0]
             columns.append(dataclasses.replace(whole, argument=arguments[column.name]))
         elif isinstance(column, Continuous):

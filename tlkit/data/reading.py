@@ -104,6 +104,8 @@ def reading_of_fitted(
 
 def was_read_otherwise(column: Any) -> bool:
     """Return whether a client's strings stand for what a file holds as true and false, or as floats."""
+    if getattr(column, "boolean", False):
+        return False  # the graph reads them, in any of their spellings
     values = getattr(column, "values", ())
     return bool(values) and (set(values) <= {"false", "true"} or all(map(_FRACTION.fullmatch, values)))
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import Finding, check_dates, mixed_types
+from tlkit.data.column_kinds import FEW_VALUES, Finding, UnreadableError, check_dates, mixed_types
 from tlkit.data.frame_source import FrameSource
 from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
-from tlkit.preprocessing.columns import ColumnKind
-from tlkit.preprocessing.number_forms import NumberForm
+from tlkit.preprocessing.columns import FALSE_SPELLINGS, TRUE_SPELLINGS, ColumnKind, Unreadable
+from tlkit.preprocessing.number_forms import USUAL_MISSING, NumberForm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,14 +107,31 @@ def form_words(note: FormNote) -> str:
     return f"numbers ({note.why}); {note.sample} is read as {readings[0]:.12g}, and could be {readings[1]:.12g}"
 
 
-def check_values(frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], place: Place) -> None:
-    """Refuse infinities, dates that are none, and columns whose values do not fit the kind that the user gave.
+def check_values(
+    frame: pd.DataFrame,
+    kinds: Mapping[str, ColumnKind],
+    place: Place,
+    date_formats: Mapping[str, str] | None = None,
+    unreadable: Unreadable = "error",
+) -> tuple[Finding, ...]:
+    """Refuse infinities, dates and booleans that are none, and columns whose values do not fit the kind that they have.
+
+    Args:
+        frame: the rows.
+        kinds: of the columns.
+        place: says where rows stand, for messages.
+        date_formats: how dates are written, where not as ISO 8601.
+        unreadable: with `"missing"`, dates and booleans that cannot be read are counted instead.
+
+    Returns:
+        How many values count as missing because they cannot be read.
 
     Raises:
         DataError: with the column and its rows.
     """
     import pandas as pd
 
+    found: list[Finding] = []
     for name, kind in kinds.items():
         if kind in ("id", "ignore"):
             continue
@@ -127,16 +144,55 @@ def check_values(frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], place: Pl
                 raise _not_numbers(column, name, place)
             if not numeric:
                 raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
-        if kind == "date":
-            if numeric:
-                raise DataError(
-                    f"column {name!r} holds numbers, not dates",
-                    received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
-                    allowed="ISO dates such as 2015-12-31",
-                )
-            check_dates(column, name, place)
+        form = (date_formats or {}).get(name, "")
+        if kind in ("date", "boolean"):
+            try:
+                check_booleans(column, name, place) if kind == "boolean" else None
+                check_dates(column, name, place, form) if kind == "date" and (form or not numeric) else None
+            except UnreadableError as error:
+                if unreadable == "error":
+                    raise
+                found.append(Finding(name, kind, f"{error.count} values count as missing, such as {error.value!r}"))
+        if kind == "date" and numeric and not form:
+            raise DataError(
+                f"column {name!r} holds numbers, not dates",
+                received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
+                allowed="ISO dates such as 2015-12-31",
+            )
         if numeric and not pd.api.types.is_bool_dtype(column.dtype):
             check_finite(column, name, place)
+    return tuple(found)
+
+
+def check_booleans(column: pd.Series, name: str, place: Place) -> None:
+    """Refuse a column of true and false, in any of their spellings, in which some values are neither.
+
+    A column of two other values passes: they are categories.
+
+    Raises:
+        UnreadableError: with the rows.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return
+    codes, values = pd.factorize(column)
+    texts = [str(value).strip().lower() for value in values]
+    known = {*FALSE_SPELLINGS, *TRUE_SPELLINGS}
+    read = np.array([text in known for text in texts], bool)
+    gone = {text.lower() for text in USUAL_MISSING}
+    counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+    if counts[read].sum() <= counts.sum() / 2:
+        return
+    bad = np.flatnonzero(np.append(~read & [text not in gone for text in texts], False)[codes])
+    if len(bad):
+        raise UnreadableError(
+            f"{place(bad)}: column {name!r} has what is neither true nor false",
+            count=len(bad),
+            value=str(column.iloc[bad[0]])[:60],
+            allowed=", ".join(f"{no}/{yes}" for no, yes in zip(FALSE_SPELLINGS, TRUE_SPELLINGS, strict=True)),
+            fix=f'correct these rows, or say {name} = "categorical"; unreadable = "missing" takes them for missing',
+        )
 
 
 def check_finite(column: pd.Series, name: str, place: Place) -> None:
@@ -173,7 +229,11 @@ def _not_numbers(column: pd.Series, name: str, place: Place) -> DataError:
 
 
 def find_leaks(
-    frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], targets: Sequence[str], allow: Collection[str]
+    frame: pd.DataFrame,
+    kinds: Mapping[str, ColumnKind],
+    targets: Sequence[str],
+    allow: Collection[str],
+    copies: np.ndarray | None = None,
 ) -> tuple[Finding, ...]:
     """Refuse input columns that are a target in other words, and report those that determine one.
 
@@ -187,6 +247,8 @@ def find_leaks(
         kinds: of the inputs; `id` and `ignore` columns are none.
         targets: their columns.
         allow: columns that may be inputs all the same.
+        copies: int64 [n], a number for each row that its exact copies share; a value that comes again only in copies
+            says nothing. All rows count where it is left out.
 
     Returns:
         What is reported, with the columns that were allowed.
@@ -200,10 +262,13 @@ def find_leaks(
         if name not in inputs:
             raise ConfigError("allow names a column that is no input", received=name, allowed=inputs)
     found = []
+    is_first = np.ones(len(frame), bool)
+    if copies is not None:
+        is_first = copies == np.arange(len(frame))
     for target in targets:
         aim, memo = frame[target], _Memo()
         for name in inputs:
-            why, is_leak = _likeness(frame[name], aim, memo)
+            why, is_leak = _likeness(frame[name], aim, memo, is_first)
             if why and is_leak and name not in allow:
                 raise DataError(
                     f"column {name!r} {why} the target {target!r}: the model would only copy it",
@@ -229,7 +294,7 @@ class _Memo:
         return self._found[key]
 
 
-def _likeness(column: pd.Series, target: pd.Series, memo: _Memo) -> tuple[str, bool]:
+def _likeness(column: pd.Series, target: pd.Series, memo: _Memo, is_first: np.ndarray) -> tuple[str, bool]:
     """Say how a column is like a target, and whether that is a leak."""
     import pandas as pd
 
@@ -244,6 +309,8 @@ def _likeness(column: pd.Series, target: pd.Series, memo: _Memo) -> tuple[str, b
     rows, k, m = len(column), len(values), len(labels)
     if k < 2 or m < 2:
         return "", False
+    if m > FEW_VALUES or rows < 5 * m:  # a few classes repeat in any table
+        rows = int(is_first[both].sum())
     repeats = m <= rows / 2  # else any column of different values "names" a target of different values
     if k == m and (repeats or _same_numbers(values, labels)):
         pairs = len(np.unique(own.astype(np.int64) * m + other))

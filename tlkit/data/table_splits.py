@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.data.events import as_moments
-from tlkit.data.splits import multi_label_split, time_split, train_val_split
+from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
 from tlkit.data.target_kinds import or_regression
 from tlkit.data.text_listing import SPLIT_NAMES
 from tlkit.errors import ConfigError, DataError
+from tlkit.preprocessing.date_form import shown_form
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ class SplitOptions:
     test_fraction: float = 0.0
     val_from: object = None
     test_from: object = None
+    time_form: str = ""  # how the dates of time_column are written, where not as ISO 8601
 
     def __post_init__(self) -> None:
         named = {
@@ -81,6 +83,7 @@ def split_rows(
     given: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    copies: np.ndarray | None = None,
     target: TargetValues | None = None,
 ) -> dict[str, np.ndarray]:
     """Give every row its split.
@@ -97,6 +100,7 @@ def split_rows(
         given: object [n], the part that each row came in; or None.
         seed: the same seed gives the same split.
         place: says where rows stand, for messages.
+        copies: int64 [n]; rows that share a number stay on one side where rows are divided at random.
         target: what `labels` are of, for messages.
 
     Returns:
@@ -123,7 +127,7 @@ def split_rows(
             return rows
         rest = rows.pop("train")
 
-    divide = _divider(frame, options, labels, values, seed, place, target)
+    divide = _divider(frame, options, labels, values, seed, place, copies, target)
     test_fraction = 0.0 if "test" in rows else options.test_fraction
     if test_fraction:
         rest, rows["test"] = divide(rest, test_fraction)
@@ -140,10 +144,14 @@ def _divider(
     values: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    copies: np.ndarray | None,
     target: TargetValues | None,
 ) -> Divide:
+    words = ClassWords(item="row")
+    if target is not None and target.class_names:
+        words = ClassWords(target.class_names, "row", or_regression(target.name, target.class_names).lstrip("; "))
     if options.by_time:
-        times = times_of(frame[options.time_column], str(options.time_column), place)
+        times = times_of(frame[options.time_column], str(options.time_column), place, options.time_form)
         return lambda rows, part: _pick(rows, _newest(times[rows], part))
     if options.group_column:
         import pandas as pd
@@ -153,20 +161,24 @@ def _divider(
             return lambda rows, part: _pick(rows, _whole_groups(groups[rows], part, seed))
         if labels.ndim == 2:
             return lambda rows, part: _pick(rows, multi_label_split(labels[rows], part, seed, groups[rows]))
-        return lambda rows, part: _pick(rows, train_val_split(labels[rows], part, seed, groups[rows]))
+        return lambda rows, part: _pick(rows, train_val_split(labels[rows], part, seed, groups[rows], words=words))
     if labels is not None and labels.ndim == 2:
-        return lambda rows, part: _pick(rows, multi_label_split(labels[rows], part, seed))
+        return lambda rows, part: _pick(
+            rows, multi_label_split(labels[rows], part, seed, None if copies is None else copies[rows])
+        )
     strata = _bins(values, len(frame)) if labels is None else labels
 
     def at_random(rows: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
         own = strata[rows]
-        _, own, counts = np.unique(own, return_inverse=True, return_counts=True)
-        if values is not None and counts.min() < 2:
+        items = rows if copies is None else rows[np.unique(copies[rows], return_index=True)[1]]
+        if len(items) < 2:
+            what = "rows" if copies is None else "different rows"
+            raise DataError(f"there are too few {what} to split", received=len(items), allowed="2 or more")
+        if values is not None and np.unique(strata[items], return_counts=True)[1].min() < 2:
             own = np.zeros(len(rows), np.int64)
-        if len(rows) < 2:
-            raise DataError("there are too few rows to split", received=len(rows), allowed="2 or more")
+        classes, counts = np.unique(own, return_counts=True)
         if target is not None and target.class_names and values is None and counts.min() < 2:
-            row = rows[own == int(counts.argmin())]
+            row = rows[own == classes[counts.argmin()]]
             label = target.class_names[int(strata[row[0]])]
             raise DataError(
                 f"{place(row)}: a class of {target.name!r} has a single row: it cannot be in training and validation",
@@ -174,7 +186,9 @@ def _divider(
                 fix="add rows of it, remove it, or bring a validation set of your own"
                 + or_regression(target.name, target.class_names),
             )
-        return _pick(rows, train_val_split(own, part, seed))
+        if copies is None:
+            return _pick(rows, train_val_split(own, part, seed, words=words))
+        return _pick(rows, split_with_copies(own, copies[rows], part, seed, words=words))
 
     return at_random
 
@@ -225,35 +239,41 @@ def _named_splits(column: pd.Series, name: str, place: Callable[[np.ndarray], st
     return splits
 
 
-def times_of(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> np.ndarray:
+def times_of(column: pd.Series, name: str, place: Callable[[np.ndarray], str], form: str = "") -> np.ndarray:
     """Read a column of times: numbers as they are, dates as datetime64.
+
+    Args:
+        column: the times.
+        name: of the column.
+        place: says where rows stand.
+        form: how dates are written, where not as ISO 8601; numbers are then dates too.
 
     Raises:
         DataError: a time is missing or cannot be read.
     """
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+    if not form and pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         whole = pd.api.types.is_integer_dtype(column.dtype)
         numbers = column.to_numpy(np.float64, na_value=np.nan)
         bad = np.flatnonzero(~np.isfinite(numbers))
         # Whole numbers stay exact: nanoseconds since 1970 are beyond what a float tells apart.
         times = column.to_numpy(np.int64) if whole and not len(bad) else numbers
     else:
-        moments = as_moments(column)
+        moments = as_moments(column, form)
         bad = np.flatnonzero(moments.isna())
         times = moments.to_numpy()
     if len(bad):
         raise DataError(
             f"{place(bad)}: column {name!r} has a time that is missing or cannot be read",
             received=str(column.iloc[bad[0]]),
-            allowed="numbers, or ISO dates such as 2024-01-31",
+            allowed=shown_form(form) if form else "numbers, or ISO dates such as 2024-01-31",
         )
     return times
 
 
-def border_of(value: object, name: str, times: np.ndarray) -> object:
-    """Read `val_from` or `test_from` in the type of the times.
+def border_of(value: object, name: str, times: np.ndarray, form: str = "") -> object:
+    """Read `val_from` or `test_from` in the type of the times: an ISO date, or as the column is written.
 
     Raises:
         ConfigError: it is of another type.
@@ -265,15 +285,21 @@ def border_of(value: object, name: str, times: np.ndarray) -> object:
             raise ConfigError(f"{name} is not usable", received=value, allowed="a number, as the time_column has")
         return value
     moment = as_moments(pd.Series([value], dtype=object)).iloc[0] if not isinstance(value, int | float) else pd.NaT
+    if pd.isna(moment) and form:
+        moment = as_moments(pd.Series([value], dtype=object), form).iloc[0]
     if moment is pd.NaT or pd.isna(moment):
-        raise ConfigError(f"{name} is not usable", received=value, allowed="an ISO date such as 2024-01-31")
+        raise ConfigError(f"{name} is not usable", received=value, allowed=_allowed_border(form))
     return np.datetime64(moment.to_pydatetime(), "us")
 
 
+def _allowed_border(form: str) -> str:
+    return "an ISO date such as 2024-01-31" + (f", or {shown_form(form)}" if form else "")
+
+
 def _by_date(column: pd.Series, options: SplitOptions, place: Callable[[np.ndarray], str]) -> dict[str, np.ndarray]:
-    times = times_of(column, str(options.time_column), place)
+    times = times_of(column, str(options.time_column), place, options.time_form)
     borders: list[tuple[str, object]] = [
-        (name, border_of(value, f"{name}_from", times))
+        (name, border_of(value, f"{name}_from", times, options.time_form))
         for name, value in (("val", options.val_from), ("test", options.test_from))
         if value is not None
     ]
@@ -297,9 +323,9 @@ def _by_date(column: pd.Series, options: SplitOptions, place: Callable[[np.ndarr
     return rows
 
 
-def first_moments(frame: pd.DataFrame, column: str, rows: Mapping[str, np.ndarray]) -> Sequence[object]:
+def first_moments(frame: pd.DataFrame, column: str, rows: Mapping[str, np.ndarray], form: str = "") -> Sequence[object]:
     """Give the borders between the splits, earliest first; none where the splits lie across each other in time."""
-    moments = as_moments(frame[column])
+    moments = as_moments(frame[column], form)
     spans = [(moments.iloc[own].min(), moments.iloc[own].max()) for own in rows.values() if len(own)]
     if any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans)):
         return []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.data.column_kinds import Finding, InferredKinds, infer_kinds
+from tlkit.data.date_forms import find_date_form
 from tlkit.data.events import event_features, with_earlier_events
 from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where
 from tlkit.data.labelled import ClassWeight
@@ -24,7 +25,8 @@ from tlkit.data.table_check import (
     find_leaks,
     form_findings,
 )
-from tlkit.data.table_splits import SplitOptions, first_moments, split_rows
+from tlkit.data.table_copies import find_copies, log_copies
+from tlkit.data.table_splits import SplitOptions, border_of, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
     fit_targets,
@@ -36,8 +38,10 @@ from tlkit.data.tabular_data import TabularData, check_table_options
 from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
 from tlkit.errors import Advice, ConfigError, DataError
-from tlkit.preprocessing.columns import Categorical, ColumnKind, Date
+from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
+from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
+from tlkit.preprocessing.float_digits import lost_digits
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
@@ -87,11 +91,15 @@ def table_from_file(
     thousands: str = "",
     missing: Sequence[str] = (),
     formats: Mapping[str, NumberForm | Mapping[str, Any]] | None = None,
+    date_formats: Mapping[str, str] | None = None,
+    unreadable: Unreadable = "error",
 ) -> TabularData:
     """Read a table with the columns to predict, split it, and encode its rows.
 
     What is fitted (vocabularies, medians, scales, target transforms) is fitted on the training rows alone. Rows without
-    a target are counted and left out. A column that is the target in other words is refused.
+    a target are counted and left out. A column that is the target in other words is refused. Rows that are exact copies
+    of others stay with them in one split, unless the split is by time, group or column; they are counted in `copies`
+    and logged, as are rows with the same inputs and other targets.
 
     Example:
         >>> data = table_from_file(
@@ -149,6 +157,11 @@ def table_from_file(
             numbers, dates and booleans the usual marks do (`USUAL_MISSING`): a category or class NA is none of them.
         formats: column -> a `NumberForm` or its fields, where a column is written otherwise, such as
             `{"price": {"unit": "€", "missing": ["-"]}}`. Of a column of text, `missing` alone counts.
+        date_formats: how the dates of a column are written: a format of `strptime` such as `"%m/%d/%Y"`, `"epoch
+            seconds"` or `"epoch milliseconds"`. Other columns are looked at: ISO 8601, or what all values have in
+            common. It also says how `time_column`, `val_from` and `test_from` are written.
+        unreadable: what a date or boolean is that cannot be read, here and in the export: `"error"` refuses it,
+            `"missing"` takes it for a missing value.
 
     Returns:
         A `TabularData`.
@@ -158,6 +171,7 @@ def table_from_file(
         DataError: the table, a column or a row cannot be used.
     """
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
+    written = {name: check_date_form(form) for name, form in (date_formats or {}).items()}
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
     names = target_columns(target_specs) if target_specs else [targets] if isinstance(targets, str) else list(targets)
     numbers = {name: "continuous" for name, kind in (target_kinds or {}).items() if kind == "regression"}
@@ -169,9 +183,11 @@ def table_from_file(
     reading: dict[str, Any] = {"separator": separator, "encoding": encoding, "reading": fields}
     source = join_tables(read_source(data, **reading), join, **reading)
     check_target_columns(source.frame, names, source.origin)
-    for column in (split_column, group_column, time_column, event_group):
+    for column in (split_column, group_column, time_column, event_group, *written):
         if column and column not in source.frame.columns:
             raise missing_column(column, source.frame.columns, source.origin)
+    if time_column:
+        options = dataclasses.replace(options, time_form=_date_form(source, time_column, written, kinds, preprocessing))
     kept, dropped = _kept_rows(source, where, names)
     part = _Part(source, kept)
     values = (
@@ -179,19 +195,44 @@ def table_from_file(
         if target_specs
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
     )
+
+    def look(later: bool = False) -> tuple[InferredKinds, dict[str, str], tuple[Finding, ...]]:
+        """Infer what the columns are, and check their values; `later` more of them will be made."""
+        given = _given(source, names, kinds, select, options)
+        if later:
+            given = {name: kind for name, kind in given.items() if name in part.frame.columns}
+        own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
+        found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own)
+        forms = {**found.date_formats, **own}
+        return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable)
+
+    looked = look(later=bool(events)) if preprocessing is None else None
+    copies = find_copies(part.frame, _compared(part, None if looked is None else looked[0], preprocessing), names)
     found_of_targets: list[Finding] = []
     if not target_specs:
         marks = {name: source.marks[name] for name in names if name in source.marks}
         found_of_targets = target_findings(part.frame, names, marks, part.place, target_kinds)
     strata = _strata(values)
     classes = next((target for target in values if target.kind != "regression"), None)
-    rows = split_rows(part.frame, options, **strata, given=part.splits, seed=seed, place=part.place, target=classes)
+    rows = split_rows(
+        part.frame,
+        options,
+        **strata,
+        given=part.splits,
+        seed=seed,
+        place=part.place,
+        copies=copies.to_keep_together,
+        target=classes,
+    )
+    repeated = log_copies(copies, rows, part.place)
     if events:
         date = time_column or _only_date(source, names, kinds, preprocessing)
-        borders = _borders(part, date, rows, options)
-        source = source.replaced(
-            event_features(source.frame, date=date, events=list(events), group=event_group, known_from=borders)
+        form = _date_form(source, date, written, kinds, preprocessing)
+        borders = _borders(part, date, rows, options, form)
+        marked = event_features(
+            source.frame, date=date, events=events, group=event_group, known_from=borders, date_format=form
         )
+        source = source.replaced(marked)
         part = _Part(source, kept)
     specs = tuple(target_specs or ())
     if not specs:
@@ -199,14 +240,14 @@ def table_from_file(
         units = {name: form.unit for name, form in source.forms.items()}
         specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
     if preprocessing is None:
-        given = _given(source, names, kinds, select, options)
-        inferred = infer_kinds(part.frame, names, given=given, place=part.place)
-        check_values(part.frame, inferred.kinds, part.place)
-        leaks = find_leaks(part.frame, inferred.kinds, names, allow)
+        # The features of events are columns, too.
+        inferred, written, unread = look() if events or looked is None else looked
+        leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
         check_formats(part.frame, fields.formats, {**dict.fromkeys(names, "target"), **inferred.kinds}, part.place)
-        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields)
+        preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, written)
+        preprocessing = dataclasses.replace(preprocessing, unreadable=unreadable)
     else:
-        _check_known(part.frame, preprocessing, part.place)
+        unread = _check_known(part.frame, preprocessing, part.place)
         inferred, leaks = InferredKinds(_kinds_of(preprocessing)), ()
     return TabularData(
         part.source,
@@ -219,10 +260,13 @@ def table_from_file(
         findings=(
             *inferred.warnings,
             *form_findings(source, inferred.kinds),
+            *unread,
+            *digit_findings(part.frame, preprocessing, specs),
             *leaks,
             *_split_findings(options, inferred.kinds, events),
         ),
         dropped=dropped,
+        copies=repeated,
         batch_size=batch_size,
         seed=seed,
         class_weight=class_weight,
@@ -245,6 +289,7 @@ def table_to_evaluate(
     batch_size: int = 256,
     separator: str | None = None,
     encoding: str = "utf-8",
+    date_formats: Mapping[str, str] | None = None,
 ) -> TabularData:
     """Read a table only to measure a model on it; its rows become the `test` split.
 
@@ -258,6 +303,7 @@ def table_to_evaluate(
         preprocessing: that of the model.
         targets: those of the model.
         history: rows before these, which events may be looked up in; joined as `path` is, not measured on.
+        date_formats: as for `table_from_file`, of columns that the model does not read.
         join, where, time_column, events, event_group, batch_size, separator, encoding: as for
             `table_from_file`.
 
@@ -286,14 +332,15 @@ def table_to_evaluate(
     if events:
         date = time_column or _only_date(source, names, None, preprocessing)
         earlier = join_tables(read_source(history, **reading), join, **reading).frame if history is not None else None
-        frame = with_earlier_events(source.frame, earlier, date, events, event_group)
+        form = _date_form(source, date, date_formats or {}, None, preprocessing)
+        frame = with_earlier_events(source.frame, earlier, date, events, event_group, form)
         source = source.replaced(frame)
         part = _Part(source, kept)
 
     def place(rows: np.ndarray) -> str:
         return part.place(held_out[rows])
 
-    _check_known(part.frame.iloc[held_out], preprocessing, place)
+    unread = _check_known(part.frame.iloc[held_out], preprocessing, place)
     values = read_known_targets(part.frame.iloc[held_out], targets, place)
     whole = [_spread(target, held_out, len(part.frame)) for target in values]
     return TabularData(
@@ -303,6 +350,7 @@ def table_to_evaluate(
         targets=targets,
         values=whole,
         kinds=_kinds_of(preprocessing),
+        findings=unread,
         dropped=dropped,
         batch_size=batch_size,
         unknown_rate=0.0,
@@ -347,6 +395,24 @@ def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
     return {"labels": None, "values": values[0].values}
 
 
+def _compared(part: _Part, inferred: InferredKinds | None, preprocessing: TablePreprocessing | None) -> list[str]:
+    """Name the input columns whose values make rows copies of each other."""
+    if inferred is not None:
+        return [name for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")]
+    columns = preprocessing.columns if preprocessing is not None else ()
+    return [column.name for column in columns if column.name in part.frame.columns]
+
+
+def digit_findings(
+    frame: pd.DataFrame, preprocessing: TablePreprocessing, targets: Sequence[Target]
+) -> Iterator[Finding]:
+    """Report columns and targets whose values need more digits than float32 has."""
+    names = [column.name for column in preprocessing.columns if column.dtype == "float64"]
+    for name in [*names, *(target.name for target in targets if target.dtype == "float64")]:
+        numbers = frame[name].to_numpy(np.float64, na_value=np.nan)
+        yield Finding(name, "continuous", lost_digits(numbers))
+
+
 def _given(
     source: FrameSource,
     targets: Sequence[str],
@@ -389,6 +455,7 @@ def _fit(
     hash_buckets: Mapping[str, int] | None,
     cyclic: Sequence[str],
     reading: Reading,
+    date_formats: Mapping[str, str],
 ) -> TablePreprocessing:
     inputs = {name: kind for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")}
     if not inputs:
@@ -411,6 +478,7 @@ def _fit(
         cyclic=tuple(cyclic),
         missing=reading.missing,
         column_missing={name: form.missing for name, form in reading.formats.items() if name in inputs},
+        date_formats={name: form for name, form in date_formats.items() if inputs.get(name) == "date"},
     )
     return dataclasses.replace(fitted, forms=dict(part.source.forms))
 
@@ -424,23 +492,44 @@ def _reading_of(preprocessing: TablePreprocessing, targets: Sequence[Target]) ->
 
 def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
     def kind(column: object) -> ColumnKind:
-        return (
-            "categorical" if isinstance(column, Categorical) else "date" if isinstance(column, Date) else "continuous"
-        )
+        if isinstance(column, Categorical):
+            return "boolean" if column.boolean else "categorical"
+        return "date" if isinstance(column, Date) else "continuous"
 
     return {column.name: kind(column) for column in preprocessing.columns}
 
 
-def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> None:
-    """Refuse rows that a preprocessing would not read as they are meant: it takes what it cannot read for missing."""
-    forms = preprocessing.forms
-    for column in preprocessing.columns if forms is not None else ():
+def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> tuple[Finding, ...]:
+    """Refuse rows that a preprocessing would not read as they are meant; report what it takes for missing."""
+    number_forms = preprocessing.forms
+    for column in preprocessing.columns if number_forms is not None else ():
         if column.dtype != "string" and column.name in frame.columns:
-            check_numbers(frame[column.name], column.name, (forms or {}).get(column.name, PLAIN), place)
+            check_numbers(frame[column.name], column.name, (number_forms or {}).get(column.name, PLAIN), place)
     preprocessing.check_frame(frame)
     # A column without any value has no type that could be wrong.
     kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
-    check_values(frame, kinds, place)
+    forms = {column.name: column.form for column in preprocessing.columns if isinstance(column, Date) and column.form}
+    return check_values(frame, kinds, place, forms, preprocessing.unreadable or "error")
+
+
+def _date_form(
+    source: FrameSource,
+    name: str,
+    written: Mapping[str, str],
+    kinds: Mapping[str, ColumnKind] | None,
+    preprocessing: TablePreprocessing | None,
+) -> str:
+    """Say how the dates of a column are written: as was said, as the model reads it, or as its values say."""
+    import pandas as pd
+
+    fitted = preprocessing.columns if preprocessing is not None else ()
+    known = {column.name: column.form for column in fitted if isinstance(column, Date)} | dict(written)
+    column = source.frame[name]
+    is_text = not pd.api.types.is_numeric_dtype(column.dtype)
+    if name in known or not (is_text or (kinds or {}).get(name) == "date"):
+        return known.get(name, "")
+    guess = find_date_form(column, name, source.place)
+    return guess.form if guess is not None else ""
 
 
 def _only_date(
@@ -465,10 +554,15 @@ def _only_date(
     return dates[0]
 
 
-def _borders(part: _Part, date: str, rows: Mapping[str, np.ndarray], options: SplitOptions) -> list[object]:
+def _borders(part: _Part, date: str, rows: Mapping[str, np.ndarray], options: SplitOptions, form: str) -> list[object]:
     """Give the first days that training, and then validation, must not see: as they were said, or as rows fell."""
     said = {"val": options.val_from, "test": options.test_from}
-    firsts = first_moments(part.frame, date, rows)
+    if form:  # events know ISO dates
+        times = np.zeros(0, "M8[us]")
+        said = {
+            name: None if day is None else border_of(day, f"{name}_from", times, form) for name, day in said.items()
+        }
+    firsts = first_moments(part.frame, date, rows, form)
     held_out = [name for name in rows if name != "train"]
     # A day that was said counts even where `where` took away all its rows.
     return [said[name] if said[name] is not None else first for name, first in zip(held_out, firsts, strict=False)]

@@ -115,9 +115,9 @@ class SavedModelPredictor:
             rows_at_once: rows that are run together; what is needed beside the frame grows with it.
 
         Returns:
-            Arrays by name as serving_default gives them: a regression's values float32 [n] under the name of its
+            Arrays by name as serving_default gives them: a regression's values [n] under the name of its
             target; classes (str, dtype object) and scores float32 [n, k], best first. And under the name of
-            `manifest.interface.answers` all numbers float32 [n, K] in the order of the labels.
+            `manifest.interface.answers` all numbers [n, K] in the order of the labels.
 
         Raises:
             DataError: the export takes no rows, a column is missing, or a column holds values of another type.
@@ -139,8 +139,9 @@ class SavedModelPredictor:
             part = answers[:, first : first + output.width]
             first += output.width
             if output.value:
-                named[output.value] = part[:, 0]
+                named[output.value] = part[:, 0].astype(output.dtype, copy=False)
                 continue
+            part = part.astype(np.float32, copy=False)
             order = np.argsort(-part, axis=1, kind="stable")
             named[output.classes] = np.array(output.class_names, object)[order]
             named[output.scores] = np.take_along_axis(part, order, axis=1)

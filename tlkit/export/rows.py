@@ -11,18 +11,20 @@ import numpy as np
 
 from tlkit.errors import DataError, did_you_mean
 from tlkit.preprocessing.columns import Categorical, Column, Date
+from tlkit.preprocessing.date_form import EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _TRUE_OR_FALSE = ("false", "true")
 _ALLOWED = {
-    "date": "an ISO 8601 string, a date or None",
-    "boolean": "true, false or None",
+    "date": "a string, a date or None",
+    "boolean": "true, false, a string such as yes, or None",
     "string": "a string or None",
     "category": "a string, a number or None",
     "int64": "a whole number from -2**63 to 2**63 - 1, or None",
     "float32": "a number or None",
+    "float64": "a number or None",
 }
 
 
@@ -53,7 +55,7 @@ def frame_of_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) 
     found = {
         column.name: pd.Series(
             [checked_value(row.get(column.name), column, number) for number, row in enumerate(rows, 1)],
-            dtype={"int64": "Int64", "float32": "float64"}.get(column.dtype, "object"),
+            dtype={"int64": "Int64", "float32": "float64", "float64": "float64"}.get(column.dtype, "object"),
         )
         for column in columns
     }
@@ -99,12 +101,18 @@ def checked_value(value: Any, column: Column, row: int) -> Any:
         return None
     if isinstance(value, bytes):
         raise _wrong(value, column, row, kind)
+    if isinstance(column, Date) and column.form and isinstance(value, datetime.date):
+        return _as_written(value, column.form)
     if column.dtype == "string" and kind != "boolean" and isinstance(value, datetime.date):
         return value.isoformat().removesuffix("T00:00:00")
     if kind == "boolean" and isinstance(value, bool):
         return _TRUE_OR_FALSE[value]
+    if isinstance(column, Categorical) and column.boolean and value in (0, 1):
+        return _TRUE_OR_FALSE[int(value)]
+    if isinstance(column, Date) and column.dtype == "string" and column.form and type(value) is int:
+        return str(value)  # such as 20140623
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == "float32" and is_number:
+    if kind in ("float32", "float64") and is_number:
         return _float(value)
     if kind == "int64" and is_number and math.isfinite(value) and value == int(value) and -(2**63) <= value < 2**63:
         return int(value)
@@ -119,8 +127,15 @@ def checked_value(value: Any, column: Column, row: int) -> Any:
     raise _wrong(value, column, row, kind)
 
 
+def _as_written(value: datetime.date, form: str) -> str | int:
+    if form not in EPOCHS:
+        return value.strftime(form)
+    moment = np.datetime64(datetime.datetime(*value.timetuple()[:6]), "s")
+    return int(moment.astype(np.int64)) * EPOCHS[form]
+
+
 def _kind(column: Column) -> str:
-    if isinstance(column, Date):
+    if isinstance(column, Date) and column.dtype == "string":
         return "date"
     if isinstance(column, Categorical) and column.dtype == "string":
         if column.values and set(column.values) <= set(_TRUE_OR_FALSE):

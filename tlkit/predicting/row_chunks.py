@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.errors import DataError
+from tlkit.preprocessing.date_form import shown_form
 from tlkit.preprocessing.number_forms import PLAIN, USUAL_MISSING, NumberForm
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from tlkit.data.reading import Reading
 
+_ALLOWED = {"int64": "whole numbers", "float32": "numbers, finite ones", "float64": "numbers, finite ones"}
 ROWS = 4096  # that are in memory at once
 _BOOLEANS = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}  # as pandas reads them
 
@@ -182,6 +185,7 @@ def typed(
     missing: Sequence[str],
     forms: Mapping[str, NumberForm] | None = None,
     problems: dict[int, str] | None = None,
+    unread: Callable[[pd.DataFrame], Mapping[int, Any]] | None = None,
 ) -> pd.DataFrame:
     """Make the columns that a network reads of fields as they stand in the file.
 
@@ -196,6 +200,8 @@ def typed(
             0.1.0, which knew plain numbers and `missing` alone.
         problems: gets the reason of each row that cannot be read, by its place in the chunk, counted from 0. What
             such a row holds in the frame means nothing. None raises the first one.
+        unread: finds booleans and dates that cannot be read, `TablePreprocessing.unreadable_values`; None where the
+            preprocessing was fitted by release 0.1.0, whose graph takes such dates for missing.
 
     Raises:
         DataError: a field is not of the type that its column had in training; names row, column, value and type.
@@ -207,20 +213,25 @@ def typed(
     found = {}
     for column in columns:
         form = (forms or {}).get(column.name, PLAIN)
-        allowed = {"int64": "whole numbers", "float32": "numbers, finite ones"}.get(column.dtype, "text")
+        allowed = _ALLOWED.get(column.dtype, "text")
         if column.dtype != "string" and form != PLAIN:
             allowed += f" ({form.describe()})"
         if isinstance(column, Date):
-            allowed = "dates as 2015-06-19 or 2015-06-19T13:05:00"
+            allowed = shown_form(column.form)
         gone = {"", *missing, *getattr(column, "missing", ())}
         if forms is not None and (column.dtype != "string" or isinstance(column, Date)):
             gone |= {*USUAL_MISSING, *form.missing}
         made = _read(chunk, column.name, _reader(column, form), allowed, gone, problems)
-        if isinstance(column, Date):
+        if isinstance(column, Date) and unread is None:
             _check_dates(made, chunk, column.name, allowed, problems)
-        dtype = {"int64": "Int64", "float32": "float64"}.get(column.dtype, "str")
+        dtype = {"int64": "Int64", "float32": "float64", "float64": "float64"}.get(column.dtype, "str")
         found[column.name] = pd.Series(made, dtype=dtype)
-    return pd.DataFrame(found)
+    frame = pd.DataFrame(found)
+    for number, wrong in (unread(frame) if unread is not None else {}).items():
+        error = _other_type(chunk.places[number], wrong.column, wrong.value, wrong.allowed)
+        if problems is None or number not in problems:
+            _note(problems, number, error)
+    return frame
 
 
 def _read(
@@ -275,17 +286,29 @@ def _check_dates(
 def _reader(column: Any, form: NumberForm = PLAIN) -> Callable[[Any], Any]:
     """Give a function that turns a field into what its column holds."""
     from tlkit.export.rows import is_number
+    from tlkit.preprocessing.columns import Date
 
     if column.dtype == "int64":
         return lambda value: _whole(value, form)
     if column.dtype != "string":
         return lambda value: _number(value, form)
+    if isinstance(column, Date):
+        return lambda value: _as_written(value, column.form)
+    if column.boolean:
+        return lambda value: str(value).lower() if isinstance(value, bool) else _text(value)
     values = set(getattr(column, "values", ()))
     if values and values <= {"true", "false"}:
         return lambda value: _text(value).lower()
     if any(map(is_number, values)):
         return lambda value: _as_known(value, values)
     return _text
+
+
+def _as_written(value: Any, form: str) -> str:
+    """Write a date as its column has it; files of JSON and Parquet may hold numbers and dates."""
+    if isinstance(value, datetime.date):
+        return value.strftime(form) if form else value.isoformat().removesuffix("T00:00:00")
+    return _text(value)
 
 
 def _number(value: Any, form: NumberForm = PLAIN) -> float:
@@ -361,7 +384,14 @@ def joined(
     return frame
 
 
-def like(chunk: Chunk, name: str, dtype: Any, reading: Reading, problems: dict[int, str] | None = None) -> pd.Series:
+def like(
+    chunk: Chunk,
+    name: str,
+    dtype: Any,
+    reading: Reading,
+    problems: dict[int, str] | None = None,
+    date_form: str = "",
+) -> pd.Series:
     """Make a column of fields what it is in another table.
 
     Args:
@@ -370,6 +400,7 @@ def like(chunk: Chunk, name: str, dtype: Any, reading: Reading, problems: dict[i
         dtype: of the other table's column.
         reading: how the fields of the project's files are read.
         problems: as for `typed`.
+        date_form: how dates are written in the file, where the other column holds dates.
 
     Raises:
         DataError: a field does not go into that type; names row, column and value.
@@ -383,9 +414,9 @@ def like(chunk: Chunk, name: str, dtype: Any, reading: Reading, problems: dict[i
     if types.is_datetime64_any_dtype(dtype):
         from tlkit.data.events import as_moments
 
-        allowed = "dates as 2015-06-19"
+        allowed = shown_form(date_form) if date_form else "dates as 2015-06-19"
         made = _read(chunk, name, lambda value: value, allowed, missing, problems)
-        moments = as_moments(pd.Series(made, dtype=object))
+        moments = as_moments(pd.Series(made, dtype=object), date_form)
         for number in moments.isna().to_numpy().nonzero()[0].tolist():
             if made[number] is not None:
                 _note(problems, number, _other_type(chunk.places[number], name, made[number], allowed))

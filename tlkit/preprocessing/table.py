@@ -25,6 +25,9 @@ from tlkit.preprocessing.frames import Unread
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table_ops import Group, encoder, groups_of
 
+_NAN = float("nan")
+# Numbers that travel as text in tf.Examples, whose floats are float32.
+_DECIMALS = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(?i:inf|infinity|nan)"
 MISSING_STRINGS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
 
 
@@ -52,7 +55,9 @@ class TablePreprocessing:
         forms: column of the table -> how its numbers are written in files. Readers of files use it, the graph does not.
             None where the preprocessing was fitted by release 0.1.0: numbers are plain ones then, and `missing` is all
             that stands for no value.
-        unreadable: what a value is that stands for no boolean or date of its column: `"error"`, or `"missing"`.
+        unreadable: what a value is that stands for no boolean or date of its column: `"error"`, or `"missing"`. None
+            where the preprocessing was fitted by release 0.1.0: its graph takes it for missing, readers of files do
+            not.
 
     Raises:
         ConfigError: there is no column, two share a name or an argument, or a value is among `missing`.
@@ -61,14 +66,15 @@ class TablePreprocessing:
     columns: tuple[Column, ...]
     missing: tuple[str, ...] = MISSING_STRINGS
     forms: Mapping[str, NumberForm] | None = None
-    unreadable: Unreadable = "missing"
+    unreadable: Unreadable | None = None
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
     # What a client sends for a value that it does not have.
-    sentinels: ClassVar[Mapping[str, Any]] = {"string": b"", "int64": MISSING_INTEGER, "float32": float("nan")}
+    sentinels: ClassVar[Mapping[str, Any]] = {"string": b"", "int64": MISSING_INTEGER, "float32": _NAN, "float64": _NAN}
 
     def __post_init__(self) -> None:
-        check_choice("unreadable", self.unreadable, get_args(Unreadable))
+        if self.unreadable is not None:
+            check_choice("unreadable", self.unreadable, get_args(Unreadable))
         if not self.columns:
             raise ConfigError("a table needs a column to learn from")
         for what in ("name", "argument"):
@@ -112,8 +118,8 @@ class TablePreprocessing:
         """Encode rows, by TensorFlow's core operations alone.
 
         Args:
-            columns: for every column's argument [B] values of its dtype (string, int64 or float32); `sentinels` where a
-                value is missing. Infinities count as missing.
+            columns: for every column's argument [B] values of its dtype (string, int64, float32 or float64);
+                `sentinels` where a value is missing. Infinities count as missing.
 
         Returns:
             float32 [B, D]: the codes in the order of `codes`, the numbers in the order of `numbers`.
@@ -134,17 +140,26 @@ class TablePreprocessing:
     def batch(self, contents: tf.Tensor) -> tf.Tensor:
         """Encode rows given as serialized tf.Examples, with one value under each argument; absent means missing.
 
+        A value of a float64 column is written in decimals, as bytes: a tf.Example's floats are float32.
+
         Args:
             contents: string [B].
 
         Returns:
             float32 [B, D].
+
+        Raises:
+            tf.errors.InvalidArgumentError: when run, if a feature is of another type, or as `encode`.
         """
+        wide = [column for column in self.columns if column.dtype == "float64"]
         features = {
             column.argument: tf.io.FixedLenFeature([], column.dtype, self.sentinels[column.dtype])
             for column in self.columns
-        }
-        return self.encode(tf.io.parse_example(contents, features))
+        } | {column.argument: tf.io.FixedLenFeature([], tf.string, b"") for column in wide}
+        parsed = tf.io.parse_example(contents, features)
+        return self.encode(
+            parsed | {column.argument: _decimals(parsed[column.argument], column.name) for column in wide}
+        )
 
     @cached_property
     def _in_graph(self) -> Callable[..., tf.Tensor]:
@@ -180,7 +195,7 @@ class TablePreprocessing:
             frame: rows as they were read.
 
         Returns:
-            For every argument [n]: bytes (as objects), int64 or float32, `sentinels` where a value is missing.
+            For every argument [n]: bytes (as objects), int64, float32 or float64, `sentinels` where a value is missing.
 
         Raises:
             DataError: as `check_frame`; or a whole number is none or does not fit int64.
@@ -272,7 +287,7 @@ class TablePreprocessing:
         plain["missing"] = list(self.missing)
         if self.forms is not None:
             plain["forms"] = {name: form.to_dict() for name, form in self.forms.items()}
-        if self.unreadable != "missing":  # as release 0.1.0 had it, and wrote nothing
+        if self.unreadable is not None:
             plain["unreadable"] = self.unreadable
         return plain
 
@@ -290,8 +305,20 @@ class TablePreprocessing:
             tuple(map(column_from_dict, values["columns"])),
             tuple(values["missing"]),
             None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
-            values.get("unreadable", "missing"),
+            values.get("unreadable"),
         )
+
+
+def _decimals(texts: tf.Tensor, name: str) -> tf.Tensor:
+    """Read numbers in decimals: string [B] -> float64 [B], NaN where the text is empty."""
+    texts = tf.strings.strip(texts)
+    texts = tf.where(texts == "", "nan", texts)
+    is_number = tf.strings.regex_full_match(texts, _DECIMALS)
+    check = tf.debugging.Assert(
+        tf.reduce_all(is_number), [f"column {name!r} holds numbers in decimals", tf.boolean_mask(texts, ~is_number)], 1
+    )
+    with tf.control_dependencies([check]):
+        return tf.strings.to_number(tf.where(is_number, texts, "nan"), tf.float64)
 
 
 def _different(names: list[str]) -> list[str]:

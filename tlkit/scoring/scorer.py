@@ -63,6 +63,8 @@ class Scorer:
         self._answers = manifest.interface.answers
         self._columns = AnswerColumns(manifest, top=top, target=target)
         self._table = TablePreprocessing.from_dict(manifest.preprocessing) if self._content == "row" else None
+        refuses = self._table is not None and self._table.unreadable is not None
+        self._unread = self._table.unreadable_values if self._table is not None and refuses else None
 
     def score(self, items: Iterable[Item]) -> Iterator[Scored]:
         """Answer about items, in their order.
@@ -109,7 +111,7 @@ class Scorer:
             return [_finite(self._columns.of_classes(answer), answer["scores"]) for answer in answers]
         problems: dict[int, str] = {}
         chunk = Chunk([item.fields for item in items], [item.place for item in items])
-        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms, problems)
+        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms, problems, self._unread)
         good = [number for number in range(len(items)) if number not in problems]
         results: dict[int, Any] = {number: Refusal(reason) for number, reason in problems.items()}
         if good:
