@@ -120,7 +120,8 @@ class SavedModelPredictor:
             `manifest.interface.answers` all numbers [n, K] in the order of the labels.
 
         Raises:
-            DataError: the export takes no rows, a column is missing, or a column holds values of another type.
+            DataError: the export takes no rows, a column is missing, or holds values of another type; or a date or
+                boolean cannot be read.
         """
         interface = self.manifest.interface
         if not interface.columns:
@@ -130,9 +131,8 @@ class SavedModelPredictor:
         signature = self._model.signatures[interface.answers]
         found = [np.zeros([0, len(self.manifest.labels)], np.float32)]
         for start in range(0, len(frame), rows_at_once):
-            columns = self._table.to_arguments(frame.iloc[start : start + rows_at_once])
-            with graph_errors():
-                found.append(signature(**self._tensors(columns))[interface.answers].numpy())
+            part = frame.iloc[start : start + rows_at_once]
+            found.append(self._answer(signature, part, start)[interface.answers])
         answers = np.concatenate(found)
         named, first = {interface.answers: answers}, 0
         for output in interface.outputs:
@@ -155,11 +155,25 @@ class SavedModelPredictor:
         answers: list[dict[str, Any]] = []
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
-            columns = self._table.to_arguments(frame.iloc[start : start + self.batch_size])
-            with graph_errors():
-                found = {key: value.numpy() for key, value in self._signature(**self._tensors(columns)).items()}
+            found = self._answer(self._signature, frame.iloc[start : start + self.batch_size], start)
             answers += records_of([dict(row) for row in part], found, outputs, top)
         return answers
+
+    def _answer(self, signature: Any, frame: pd.DataFrame, begin: int) -> dict[str, np.ndarray]:
+        """Run a signature on rows that `begin` others come before."""
+        columns = self._tensors(self._table.to_arguments(frame))
+        try:
+            with graph_errors():
+                answer = signature(**columns)
+        except tf.errors.InvalidArgumentError as error:
+            for row, unread in self._table.unreadable_values(frame).items():
+                raise DataError(
+                    f"row {begin + row + 1}, column {unread.column!r} has a value that cannot be read",
+                    received=unread.value,
+                    allowed=unread.allowed,
+                ) from error
+            raise
+        return {key: value.numpy() for key, value in answer.items()}
 
     @cached_property
     def _table(self) -> TablePreprocessing:

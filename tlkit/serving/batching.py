@@ -244,9 +244,8 @@ class Batcher:
             try:
                 outputs = self._execute(feeds, call.fetches)
             except tf.errors.InvalidArgumentError as error:  # which counts the rows of the slice
-                raise ServingError(
-                    Code.INVALID_ARGUMENT, shifted_row(as_serving_error(error).message, start)
-                ) from error
+                told = as_serving_error(error)
+                raise ServingError(told.code, shifted_row(told.message, start)) from error
             fits = all(output.ndim and len(output) == size for output in outputs)
             if not fits or (parts and [one.shape[1:] for one in outputs] != [one.shape[1:] for one in parts[0]]):
                 self._inseparable.add(call.fetches)
