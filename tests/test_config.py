@@ -317,3 +317,14 @@ def test_embeddings_to_start_from_are_a_folder_or_what_a_project_exported(write,
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.toml").touch()
     assert load_config(path, ["model.start_from=other"]).start_from == tmp_path.resolve() / "other" / "embeddings"
+
+
+def test_the_options_of_photos_are_what_the_reader_of_folders_takes():
+    import inspect
+
+    from tlkit.config_sections import ImageDataSection
+    from tlkit.data.images import images_from_folder
+
+    options = ImageDataSection(path="photos", max_pixels=50_000_000, damaged="refuse").options
+    assert options.keys() <= inspect.signature(images_from_folder).parameters.keys()
+    assert (options["max_pixels"], options["damaged"], options["on_duplicate"]) == (50_000_000, "refuse", "report")
