@@ -118,8 +118,7 @@ class ImageKind(Kind):
         for at, file in enumerate(items):
             content = file_content(file)
             try:
-                # Through tf.data: an eager switch_case would run a decoder for each format.
-                pixels += list(tf.data.Dataset.from_tensors(content).map(preprocessing))
+                pixels.append(preprocessing(tf.constant(content)))
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 raise not_answered(file, at, "image", data=content, max_pixels=preprocessing.max_pixels) from None
         return tf.cast(tf.stack(pixels), tf.float32)
@@ -211,6 +210,8 @@ def _training_photos(config: Any) -> list[Path]:
                 encoding=data.encoding,
                 group_column=data.group_column or None,
                 split_column=data.split_column or None,
+                separator=data.separator,
+                encoding=data.encoding,
             )
         else:
             listing = list_folder(config.data_path)
