@@ -161,7 +161,7 @@ def test_a_regression():
     assert (target.name, target.kind, target.transform) == ("price", "regression", "log")
     assert data.class_names == ["price"]
     assert not data.multi_label
-    assert data.labels("val").dtype == np.float32
+    assert data.labels("val").dtype == np.float64
     assert data.labels("val").shape == (24, 1)
     np.testing.assert_allclose(data.labels("val")[:, 0], data.frame("val")["price"], rtol=1e-6)
     learned = np.concatenate([batch[1] for batch in collect(data.ordered("train"))])
@@ -194,7 +194,7 @@ def test_several_targets():
     assert [target.weight for target in data.targets] == [1.0, 2.0, 1.0]
     assert data.class_names == ["sold=no", "sold=yes", "price", "a=0", "a=1"]
     labels = data.labels("val")
-    assert (labels.dtype, labels.shape) == (np.float32, (24, 3))
+    assert (labels.dtype, labels.shape) == (np.float64, (24, 3))
     frame = data.frame("val")
     np.testing.assert_array_equal(labels[:, 0], (frame["sold"] == "yes").astype(float))
     np.testing.assert_allclose(labels[:, 1], frame["price"], rtol=1e-6)

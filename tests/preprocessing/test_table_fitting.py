@@ -82,10 +82,24 @@ def test_where_the_middle_half_is_one_value_robust_takes_the_standard_deviation(
 
 
 def test_the_statistics_are_those_of_what_a_client_can_send():
-    seconds = pd.Series([1_700_000_000, 1_700_000_010, 1_700_086_400])
+    seconds = pd.Series([1_700_000_000, 1_700_000_010, 1_704_086_400])
     sent = seconds.to_numpy().astype(np.float32).astype(np.float64)
     column = only(seconds, "continuous")
     assert (column.center, column.scale) == (pytest.approx(sent.mean(), abs=1e-3), pytest.approx(sent.std()))
+    assert column.dtype == "float32"
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile"])
+def test_a_column_that_needs_more_digits_travels_as_float64(scaling):
+    seconds = pd.Series(1_700_000_000 + np.arange(60.0))
+    column = only(seconds, "continuous", scaling=scaling)
+    assert column.dtype == "float64"
+    found = encoded(seconds, scaling=scaling)[:, 0]
+    assert (np.diff(found) > 0).all()
+    if scaling == "standard":
+        np.testing.assert_allclose(found, (np.arange(60.0) - 29.5) / np.arange(60.0).std(), rtol=1e-5)
+    with_one_far = pd.concat([seconds, pd.Series([0.0])], ignore_index=True)
+    assert only(with_one_far, "continuous").dtype == "float64"
 
 
 def test_known_values_are_those_of_the_rows_in_their_order():

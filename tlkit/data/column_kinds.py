@@ -139,9 +139,9 @@ def infer_kinds(
         if name in known:
             kinds[name] = given.get(name, "date")
             continue
-        dated = None
-        if given.get(name, "date") == "date" and (name in given or frame[name].nunique() > 1):
-            dated = find_date_form(frame[name], name, where)
+        dated = find_date_form(frame[name], name, where) if given.get(name, "date") == "date" else None
+        if dated is not None and name not in given and frame[name].nunique() < 2:
+            dated = None  # always one day: nothing to learn from
         if dated is not None:
             dates[name] = dated
         if name in given:
