@@ -967,9 +967,10 @@ def test_names_of_columns_survive_toml(name: str):
         (["--data", "empty", "--target", "price"], "is empty"),
         (["--data", "semi.csv", "--target", "price"], "separated by semicolons"),
         (["--data", "mixed.csv", "--target", "price"], "mixes types"),
-        (["--data", "mixed.csv", "--target", "price"], "make the project without --data"),
+        (["--data", "mixed.csv", "--target", "price"], "or make the project all the same with --force-columns"),
         (["--data", "header.csv", "--target", "price"], "a header and no rows"),
         (["--target", "price", "--set", "epochs=0"], "epochs must be"),
+        (["--target", "price", "--force-columns"], "--force-columns is for the columns of a table"),
         (["--target", "price", "--text", "x"], "--text is not for the template tabular-embeddings"),
     ],
 )

@@ -32,7 +32,7 @@ class ImageKind(Kind):
     has_views = True
     has_report = False
 
-    def complete(self, answers: dict[str, str], data: Path | None) -> None:
+    def complete(self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
         from tlkit.catalogue import image
         from tlkit.data.table_stream import TableStream

@@ -9,6 +9,7 @@ import numpy as np
 
 from tlkit.data.column_kinds import FEW_VALUES, Finding, UnreadableError, check_dates, mixed_types
 from tlkit.data.frame_source import FrameSource
+from tlkit.data.problems import Problems
 from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
@@ -113,6 +114,7 @@ def check_values(
     place: Place,
     date_formats: Mapping[str, str] | None = None,
     unreadable: Unreadable = "error",
+    problems: Problems | None = None,
 ) -> tuple[Finding, ...]:
     """Refuse infinities, dates and booleans that are none, and columns whose values do not fit the kind that they have.
 
@@ -122,6 +124,7 @@ def check_values(
         place: says where rows stand, for messages.
         date_formats: how dates are written, where not as ISO 8601.
         unreadable: with `"missing"`, dates and booleans that cannot be read are counted instead.
+        problems: collects what is wrong; all of it is raised together where it is left out.
 
     Returns:
         How many values count as missing because they cannot be read.
@@ -132,35 +135,39 @@ def check_values(
     import pandas as pd
 
     found: list[Finding] = []
+    wrong = Problems() if problems is None else problems
     for name, kind in kinds.items():
         if kind in ("id", "ignore"):
             continue
-        column = frame[name]
-        if column.dtype == object:
-            raise mixed_types(column, name, place)
-        numeric = pd.api.types.is_numeric_dtype(column.dtype)
-        if kind == "continuous":
-            if isinstance(column.dtype, pd.StringDtype):
-                raise _not_numbers(column, name, place)
-            if not numeric:
-                raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
-        form = (date_formats or {}).get(name, "")
-        if kind in ("date", "boolean"):
-            try:
-                check_booleans(column, name, place) if kind == "boolean" else None
-                check_dates(column, name, place, form) if kind == "date" and (form or not numeric) else None
-            except UnreadableError as error:
-                if unreadable == "error":
-                    raise
-                found.append(Finding(name, kind, f"{error.count} values count as missing, such as {error.value!r}"))
-        if kind == "date" and numeric and not form:
-            raise DataError(
-                f"column {name!r} holds numbers, not dates",
-                received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
-                allowed="ISO dates such as 2015-12-31",
-            )
-        if numeric and not pd.api.types.is_bool_dtype(column.dtype):
-            check_finite(column, name, place)
+        with wrong.of(name):
+            column = frame[name]
+            if column.dtype == object:
+                raise mixed_types(column, name, place)
+            numeric = pd.api.types.is_numeric_dtype(column.dtype)
+            if kind == "continuous":
+                if isinstance(column.dtype, pd.StringDtype):
+                    raise _not_numbers(column, name, place)
+                if not numeric:
+                    raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
+            form = (date_formats or {}).get(name, "")
+            if kind in ("date", "boolean"):
+                try:
+                    check_booleans(column, name, place) if kind == "boolean" else None
+                    check_dates(column, name, place, form) if kind == "date" and (form or not numeric) else None
+                except UnreadableError as error:
+                    if unreadable == "error":
+                        raise
+                    found.append(Finding(name, kind, f"{error.count} values count as missing, such as {error.value!r}"))
+            if kind == "date" and numeric and not form:
+                raise DataError(
+                    f"column {name!r} holds numbers, not dates",
+                    received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
+                    allowed="ISO dates such as 2015-12-31",
+                )
+            if numeric and not pd.api.types.is_bool_dtype(column.dtype):
+                check_finite(column, name, place)
+    if problems is None:
+        wrong.raise_all()
     return tuple(found)
 
 
@@ -234,6 +241,7 @@ def find_leaks(
     targets: Sequence[str],
     allow: Collection[str],
     copies: np.ndarray | None = None,
+    problems: Problems | None = None,
 ) -> tuple[Finding, ...]:
     """Refuse input columns that are a target in other words, and report those that determine one.
 
@@ -249,6 +257,7 @@ def find_leaks(
         allow: columns that may be inputs all the same.
         copies: int64 [n], a number for each row that its exact copies share; a value that comes again only in copies
             says nothing. All rows count where it is left out.
+        problems: collects columns that are a target; all of them are raised together where it is left out.
 
     Returns:
         What is reported, with the columns that were allowed.
@@ -262,6 +271,7 @@ def find_leaks(
         if name not in inputs:
             raise ConfigError("allow names a column that is no input", received=name, allowed=inputs)
     found = []
+    wrong = Problems() if problems is None else problems
     is_first = np.ones(len(frame), bool)
     if copies is not None:
         is_first = copies == np.arange(len(frame))
@@ -270,12 +280,15 @@ def find_leaks(
         for name in inputs:
             why, is_leak = _likeness(frame[name], aim, memo, is_first)
             if why and is_leak and name not in allow:
-                raise DataError(
-                    f"column {name!r} {why} the target {target!r}: the model would only copy it",
-                    fix=f'leave it out ({name} = "ignore"), or allow = ["{name}"] if it is known at prediction time',
-                )
-            if why:
+                fix = f'leave it out ({name} = "ignore"), or allow = ["{name}"] if it is known at prediction time'
+                with wrong.of(name):
+                    raise DataError(
+                        f"column {name!r} {why} the target {target!r}: the model would only copy it", fix=fix
+                    )
+            elif why:
                 found.append(Finding(name, kinds[name], f"{why} the target {target}", False))
+    if problems is None:
+        wrong.raise_all()
     return tuple(found)
 
 

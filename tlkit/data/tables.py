@@ -14,6 +14,7 @@ from tlkit.data.date_forms import find_date_form
 from tlkit.data.events import event_features, with_earlier_events
 from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where
 from tlkit.data.labelled import ClassWeight
+from tlkit.data.problems import Problems
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.sampling import Sampling
 from tlkit.data.table_check import (
@@ -37,7 +38,7 @@ from tlkit.data.table_targets import (
 from tlkit.data.tabular_data import TabularData, check_table_options
 from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
-from tlkit.errors import Advice, ConfigError, DataError
+from tlkit.errors import Advice, ConfigError, DataError, TlkitError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
@@ -49,6 +50,7 @@ from tlkit.preprocessing.targets import Target, TargetKind, Transform
 if TYPE_CHECKING:
     import pandas as pd
 
+_USED = ("categorical", "continuous", "date", "boolean")
 TableLike = Any  # a path, a DataFrame, or a mapping from split to one of them
 
 
@@ -190,10 +192,11 @@ def table_from_file(
         options = dataclasses.replace(options, time_form=_date_form(source, time_column, written, kinds, preprocessing))
     kept, dropped = _kept_rows(source, where, names)
     part = _Part(source, kept)
+    problems = Problems()
     values = (
         read_known_targets(part.frame, target_specs, part.place)
         if target_specs
-        else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
+        else read_targets(part.frame, names, part.place, target_kinds=target_kinds, problems=problems)
     )
 
     def look(later: bool = False) -> tuple[InferredKinds, dict[str, str], tuple[Finding, ...]]:
@@ -202,11 +205,20 @@ def table_from_file(
         if later:
             given = {name: kind for name, kind in given.items() if name in part.frame.columns}
         own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
-        found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own)
+        found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own, problems=problems)
         forms = {**found.date_formats, **own}
-        return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable)
+        return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable, problems)
 
-    looked = look(later=bool(events)) if preprocessing is None else None
+    try:
+        looked = look(later=bool(events)) if preprocessing is None else None
+    except TlkitError:
+        problems.raise_all()  # about the targets
+        raise
+    if problems.found and looked is not None:  # columns that are a target are raised with the others
+        good = {name: kind for name, kind in looked[0].kinds.items() if name not in problems.found}
+        rest = [name for name in names if name not in problems.found]
+        find_leaks(part.frame, good, rest, [name for name in allow if good.get(name) in _USED], problems=problems)
+    problems.raise_all()
     copies = find_copies(part.frame, _compared(part, None if looked is None else looked[0], preprocessing), names)
     found_of_targets: list[Finding] = []
     if not target_specs:
@@ -242,6 +254,7 @@ def table_from_file(
     if preprocessing is None:
         # The features of events are columns, too.
         inferred, written, unread = look() if events or looked is None else looked
+        problems.raise_all()
         leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
         check_formats(part.frame, fields.formats, {**dict.fromkeys(names, "target"), **inferred.kinds}, part.place)
         preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, written)
