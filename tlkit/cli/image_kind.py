@@ -210,8 +210,6 @@ def _training_photos(config: Any) -> list[Path]:
                 encoding=data.encoding,
                 group_column=data.group_column or None,
                 split_column=data.split_column or None,
-                separator=data.separator,
-                encoding=data.encoding,
             )
         else:
             listing = list_folder(config.data_path)
