@@ -48,6 +48,12 @@ def test_defaults_fill_what_is_left_out(write):
     assert (config.train.frozen_epochs, config.train.finetune_epochs) == (10, 3)
 
 
+def test_a_byte_order_mark_is_passed_over(write, tmp_path: Path):
+    file = write(f"{SMALLEST}[train]\nfrozen_epochs = 7\n")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load_config(file).train.frozen_epochs == 7
+
+
 def test_relative_paths_start_at_the_file_and_full_ones_stay(write, tmp_path: Path):
     path = write(SMALLEST)
     config = load_config(path)

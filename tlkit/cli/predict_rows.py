@@ -367,7 +367,8 @@ class _Columns:
         self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)
         outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
         self.targets = [
-            Target(out.target or name_of_target(out.kind, config), out.kind, out.class_names) for out in outputs
+            Target(out.target or name_of_target(out.kind, config), out.kind, out.class_names, dtype=out.dtype)
+            for out in outputs
         ]
 
 

@@ -187,14 +187,14 @@ def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], 
     """Say how numbers were read, columns of one form in one line."""
     from tlkit.data.table_check import form_words
 
-    groups: dict[tuple[str, str], list[FormNote]] = {}
+    groups: dict[tuple[str, ...], list[FormNote]] = {}
     for column, found in forms.items():
         if found.other is not None and asks:
             continue
         into = "[formats]" if _format_line(chosen[column], decimal, found) else f"[data] decimal = {decimal!r}"
         words = form_words(found) if found.other is not None else dataclasses.replace(found.form, missing=()).describe()
-        groups.setdefault((words, into), []).append(found)
-    for (words, into), found_in in groups.items():
+        groups.setdefault((words, into, *sorted(found.marks)), []).append(found)
+    for (words, into, *_), found_in in groups.items():
         columns = [found.column for found in found_in]
         counts: dict[str, int] = {}
         for mark, count in (item for found in found_in for item in found.marks.items()):

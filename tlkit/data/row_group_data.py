@@ -73,7 +73,7 @@ class RowGroupData(LabelledData):
         self._learned: dict[str, np.ndarray] = {}
         for name, (_, places) in rows.items():
             own_values = [target.values[places] for target in values]
-            self._labels[name] = np.stack(own_values, axis=1).astype(np.float32) if several else own_values[0]
+            self._labels[name] = np.stack(own_values, axis=1).astype(np.float64) if several else own_values[0]
             learned = [target.forward(own) for target, own in zip(self.targets, own_values, strict=True)]
             self._learned[name] = np.concatenate(learned, axis=1)
         self.class_weights = self._weights_of_classes(class_weight)

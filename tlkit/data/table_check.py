@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import Finding, UnreadableError, check_dates, mixed_types
+from tlkit.data.column_kinds import FEW_VALUES, Finding, UnreadableError, check_dates, mixed_types
 from tlkit.data.frame_source import FrameSource
 from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column
@@ -93,7 +93,7 @@ def _reads(form: NumberForm, value: object) -> bool:
 def form_findings(source: FrameSource, kinds: Mapping[str, str]) -> tuple[Finding, ...]:
     """Report how numbers were found to be written, in columns that are used."""
     return tuple(
-        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)  # type: ignore[arg-type]
+        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)
         for note in source.form_notes
         if kinds.get(note.column) not in ("id", "ignore")
     )
@@ -229,7 +229,11 @@ def _not_numbers(column: pd.Series, name: str, place: Place) -> DataError:
 
 
 def find_leaks(
-    frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], targets: Sequence[str], allow: Collection[str]
+    frame: pd.DataFrame,
+    kinds: Mapping[str, ColumnKind],
+    targets: Sequence[str],
+    allow: Collection[str],
+    copies: np.ndarray | None = None,
 ) -> tuple[Finding, ...]:
     """Refuse input columns that are a target in other words, and report those that determine one.
 
@@ -243,6 +247,8 @@ def find_leaks(
         kinds: of the inputs; `id` and `ignore` columns are none.
         targets: their columns.
         allow: columns that may be inputs all the same.
+        copies: int64 [n], a number for each row that its exact copies share; a value that comes again only in copies
+            says nothing. All rows count where it is left out.
 
     Returns:
         What is reported, with the columns that were allowed.
@@ -256,10 +262,13 @@ def find_leaks(
         if name not in inputs:
             raise ConfigError("allow names a column that is no input", received=name, allowed=inputs)
     found = []
+    is_first = np.ones(len(frame), bool)
+    if copies is not None:
+        is_first = copies == np.arange(len(frame))
     for target in targets:
         aim, memo = frame[target], _Memo()
         for name in inputs:
-            why, is_leak = _likeness(frame[name], aim, memo)
+            why, is_leak = _likeness(frame[name], aim, memo, is_first)
             if why and is_leak and name not in allow:
                 raise DataError(
                     f"column {name!r} {why} the target {target!r}: the model would only copy it",
@@ -285,7 +294,7 @@ class _Memo:
         return self._found[key]
 
 
-def _likeness(column: pd.Series, target: pd.Series, memo: _Memo) -> tuple[str, bool]:
+def _likeness(column: pd.Series, target: pd.Series, memo: _Memo, is_first: np.ndarray) -> tuple[str, bool]:
     """Say how a column is like a target, and whether that is a leak."""
     import pandas as pd
 
@@ -300,6 +309,8 @@ def _likeness(column: pd.Series, target: pd.Series, memo: _Memo) -> tuple[str, b
     rows, k, m = len(column), len(values), len(labels)
     if k < 2 or m < 2:
         return "", False
+    if m > FEW_VALUES or rows < 5 * m:  # a few classes repeat in any table
+        rows = int(is_first[both].sum())
     repeats = m <= rows / 2  # else any column of different values "names" a target of different values
     if k == m and (repeats or _same_numbers(values, labels)):
         pairs = len(np.unique(own.astype(np.int64) * m + other))

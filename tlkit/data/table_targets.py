@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.column_kinds import mixed_types
 from tlkit.data.table_check import check_finite
 from tlkit.data.target_kinds import classes_of, guess_target, or_regression
@@ -105,6 +106,7 @@ def read_targets(
             found.append(TargetValues(name, kind, _numbers(column, name, place), ()))
         else:
             codes, names = classes_of(column)
+            log_near_names(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
             found.append(TargetValues(name, kind, codes, names))
     return found
 
@@ -123,7 +125,7 @@ def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Pl
             values = _numbers(frame[target.name], target.name, place)
         else:
             own, names = classes_of(frame[target.name])
-            numbers = {name: number for number, name in enumerate(target.class_names)}
+            numbers = {composed(name): number for number, name in enumerate(target.class_names)}
             of_class = np.array([numbers.get(name, -1) for name in names], np.int32)
             values = of_class[own]
             bad = np.flatnonzero(values < 0)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.interface import interface_of
 from tlkit.export.manifest import GoldenExample
+from tlkit.preprocessing.columns import sample_of
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -33,7 +34,9 @@ _MIXED = (
 _STRANGE = (b"9999-12-31", b"caf\xe9 \xff\xfe", b"  unseen \xf0\x9f\x90\x9d  ", b"2023-02-29T25:61", b"0001-01-01")
 
 
-def golden_contents(content: str, given: Sequence[bytes], columns: Sequence[Any] = ()) -> list[bytes]:
+def golden_contents(
+    content: str, given: Sequence[bytes], columns: Sequence[Any] = (), refuses: bool = False
+) -> list[bytes]:
     """Choose the photos, texts or rows to record.
 
     To texts two are always added: the empty one, and a long one of many scripts. To rows likewise: one without any
@@ -43,6 +46,7 @@ def golden_contents(content: str, given: Sequence[bytes], columns: Sequence[Any]
         content: "image", "text" or "row".
         given: examples of the user's data; those over 200 kB are left out.
         columns: of a table's preprocessing; unused for other contents.
+        refuses: whether booleans and dates that cannot be read are refused.
 
     Returns:
         Up to 6; photos are drawn and texts made up where none were given.
@@ -51,7 +55,7 @@ def golden_contents(content: str, given: Sequence[bytes], columns: Sequence[Any]
     if content == "image":
         return usable[:MAX_GOLDEN] or drawn_images()
     if content == "row":
-        return [*usable[: MAX_GOLDEN - 2], example_of({}), example_of(strange_row(columns))]
+        return [*usable[: MAX_GOLDEN - 2], example_of({}), example_of(strange_row(columns, refuses))]
     always = [(_MIXED * 20).encode("utf-8"), b""]
     return [*(usable[: MAX_GOLDEN - len(always)] or [text.encode("utf-8") for text in _SENTENCES]), *always]
 
@@ -70,11 +74,12 @@ def example_of(values: Mapping[str, bytes | float | int]) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def strange_row(columns: Sequence[Any]) -> dict[str, bytes | float | int]:
+def strange_row(columns: Sequence[Any], refuses: bool = False) -> dict[str, bytes | float | int]:
     """Make up a row as no training data has it: unseen and broken strings, numbers far out, infinities.
 
     Args:
         columns: of a table's preprocessing.
+        refuses: whether booleans and dates that cannot be read are refused; they have values that can.
 
     Returns:
         A value for each column by argument. The numbers stay where float32 can tell answers apart.
@@ -82,13 +87,18 @@ def strange_row(columns: Sequence[Any]) -> dict[str, bytes | float | int]:
     row: dict[str, bytes | float | int] = {}
     numbers = 0
     for place, column in enumerate(columns):
-        if column.dtype == "string":
+        sample = sample_of(column) if refuses else ""
+        if sample:
+            spelled = f" {sample.upper()}\t" if getattr(column, "boolean", False) else sample
+            row[column.argument] = int(sample) if column.dtype == "int64" else spelled.encode()
+        elif column.dtype == "string":
             row[column.argument] = _STRANGE[place % len(_STRANGE)]
         elif column.dtype == "int64":
             row[column.argument] = 2**63 - 1 - place
         else:
             far = float(column.median) + 8.0 * abs(float(column.scale or 1.0))
-            row[column.argument] = far if numbers % 2 == 0 else float("inf")
+            number = far if numbers % 2 == 0 else float("inf")
+            row[column.argument] = number if column.dtype == "float32" else repr(number).encode()
             numbers += 1
     return row
 

@@ -8,6 +8,7 @@ _WRAPPER = "assertion failed: ["
 #: What TensorFlow appends: the graph's nodes, and the operation of an eager call.
 _NODES = re.compile(r"\s*(?:\[\[\{\{(?:function_)?node |\[\[[A-Za-z_./0-9]+\]\]|\[Op:).*", re.DOTALL)
 _ESCAPE = re.compile(r"\\([abfnrtv\\'\"?]|[0-7]{1,3}|x[0-9a-fA-F]{2})")
+_ROW = re.compile(r"^(column .*?, row )([0-9]+)(: )", re.DOTALL)
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -34,6 +35,15 @@ def plain_message(message: str) -> str:
     end = next((at for at, part in enumerate(parts) if at and part.lower().startswith("condition ")), len(parts))
     sentence = " ".join(_ESCAPE.sub(_unescaped, part).strip() for part in parts[:end])
     return re.sub(r"(?<!\.)\.$", "", sentence.strip()) or message
+
+
+def shifted_row(message: str, by: int) -> str:
+    """Return the sentence about a row with its number in a larger request.
+
+    >>> shifted_row("column 'sold', row 3: 'garbage' cannot be read", 1000)
+    "column 'sold', row 1003: 'garbage' cannot be read"
+    """
+    return _ROW.sub(lambda found: f"{found[1]}{int(found[2]) + by}{found[3]}", message, count=1)
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 Value = bytes | float | int
-_LISTS = {"string": "bytes_list", "float32": "float_list", "int64": "int64_list"}
+_LISTS = {"string": "bytes_list", "float32": "float_list", "float64": "bytes_list", "int64": "int64_list"}
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -22,6 +22,8 @@ def columns_of(contents: list[bytes], interface: dict[str, Any]) -> dict[str, np
         absent = _absent(column)
         given = [getattr(features[name], _LISTS[dtype]).value if name in features else () for features in read]
         values = [each[0] if each else absent for each in given]
+        if dtype == "float64":  # in decimals, for a tf.Example's floats are float32
+            values = [float(value or "nan") for value in values]
         found[name] = np.array(values, object if dtype == "string" else dtype)
     return found
 
@@ -42,13 +44,17 @@ def bad_columns(good: list[bytes], interface: dict[str, Any]) -> list[tuple[str,
     if len(fine) > 1:
         values.insert(0, ("columns of different lengths", fine | {first: fine[first][:1]}))
         values.append(("one empty column", fine | {first: fine[first][:0]}))
-    wrong = {"string": np.float32, "float32": np.float64, "int64": np.int32}
+    for column in _with_samples(interface):
+        unread = fine[column["argument"]].copy()
+        unread[-1] = -(2**62) if column["dtype"] == "int64" else b"no such value"
+        values.append((f"a value that column {column['name']} cannot read", fine | {column["argument"]: unread}))
+    wrong: dict[str, Any] = {"string": np.float32, "float32": np.float64, "float64": np.float32, "int64": np.int32}
     for dtype, name in _first_of_each(interface).items():
-        column = fine[name]
-        other = np.ones(column.shape, wrong[dtype])
+        own = fine[name]
+        other = np.ones(own.shape, wrong[dtype])
         values += [
-            (f"a scalar for the {dtype} column {name}", fine | {name: column[0:1].reshape(())}),
-            (f"a matrix for the {dtype} column {name}", fine | {name: column[:, None]}),
+            (f"a scalar for the {dtype} column {name}", fine | {name: own[0:1].reshape(())}),
+            (f"a matrix for the {dtype} column {name}", fine | {name: own[:, None]}),
             (f"{other.dtype} for the {dtype} column {name}", fine | {name: other}),
         ]
         if dtype != "string":
@@ -58,14 +64,19 @@ def bad_columns(good: list[bytes], interface: dict[str, Any]) -> list[tuple[str,
 
 def bad_examples(interface: dict[str, Any]) -> list[tuple[str, bytes]]:
     """List what must be refused as a tf.Example: broken bytes, features of another type or with several values."""
-    other: dict[str, Value] = {"string": 1.0, "float32": b"1", "int64": b"1"}
-    fine: dict[str, Value] = {"string": b"1", "float32": 1.0, "int64": 1}
+    other: dict[str, Value] = {"string": 1.0, "float32": b"1", "float64": 1.0, "int64": b"1"}
+    fine: dict[str, Value] = {"string": b"1", "float32": 1.0, "float64": b"1", "int64": 1}
     whole = _example({name: [fine[dtype]] for dtype, name in _first_of_each(interface).items()})
     # TensorFlow's parser passes over some junk, b"junk" among it, as fields of a later version.
     values = [("all 256 bytes for a tf.Example", bytes(range(256))), ("a truncated tf.Example", whole[:-1])]
     for dtype, name in _first_of_each(interface).items():
         values.append((f"another type for the {dtype} feature {name}", _example({name: [other[dtype]]})))
         values.append((f"two values for the {dtype} feature {name}", _example({name: [fine[dtype]] * 2})))
+        if dtype == "float64":
+            values.append((f"text for the number {name}", _example({name: [b"1.5 km"]})))
+    for column in _with_samples(interface):
+        bad: Value = -(2**62) if column["dtype"] == "int64" else b"no such value"
+        values.append((f"a value that column {column['name']} cannot read", _example({column["argument"]: [bad]})))
     return values
 
 
@@ -74,7 +85,10 @@ def odd_contents(interface: dict[str, Any]) -> list[tuple[str, bytes]]:
     columns = interface["columns"]
 
     def filled(value: Value, dtype: str) -> bytes:
-        return _example({column["argument"]: [value] for column in columns if column["dtype"] == dtype})
+        if dtype == "float64":
+            value = repr(value).encode()
+        own = [column for column in columns if column["dtype"] == dtype]
+        return _example({column["argument"]: [_sample(column, value)] for column in own})
 
     strings = [
         ("empty strings", b""),
@@ -106,23 +120,29 @@ def odd_contents(interface: dict[str, Any]) -> list[tuple[str, bytes]]:
         ("minus zero", -0.0),
     ]
     integers = [("the largest int64", 2**63 - 1), ("the smallest int64", -(2**63)), ("the one above it", 1 - 2**63)]
+    wide = [("a number beyond float32", 1e300), ("a number that is hardly one", 5e-324)]
     kinds = {column["dtype"] for column in columns}
     values = [
         ("no value at all", b""),
-        ("every value absent", _example({column["argument"]: [_absent(column)] for column in columns})),
+        ("every value absent", _example({column["argument"]: [_absent_feature(column)] for column in columns})),
         ("features without values", _example({column["argument"]: [] for column in columns})),
         ("a feature that no column has", _example({"no such column": [b"x"]})),
     ]
     values += [(what, filled(value, "string")) for what, value in strings if "string" in kinds]
     values += [(f"numbers that are {what}", filled(value, "float32")) for what, value in numbers if "float32" in kinds]
+    wide += numbers if "float64" in kinds else []
+    values += [(f"numbers that are {what}", filled(value, "float64")) for what, value in wide if "float64" in kinds]
     values += [(what, filled(number, "int64")) for what, number in integers if "int64" in kinds]
     return values
 
 
 def neighbours(interface: dict[str, Any]) -> list[bytes]:
     """List what could disturb the other rows of its batch: one without values, one with the largest."""
-    largest: dict[str, Value] = {"string": b"x" * 1000, "float32": _LARGEST, "int64": 2**63 - 1}
-    return [b"", _example({column["argument"]: [largest[column["dtype"]]] for column in interface["columns"]})]
+    largest: dict[str, Value] = {
+        "string": b"x" * 1000, "float32": _LARGEST, "float64": b"1e300", "int64": 2**63 - 1,
+    }  # fmt: skip
+    row = {column["argument"]: [_sample(column, largest[column["dtype"]])] for column in interface["columns"]}
+    return [b"", _example(row)]
 
 
 def raw_batch(size: int, interface: dict[str, Any], shape: Sequence[int | None]) -> np.ndarray:
@@ -165,10 +185,34 @@ def bad_raw(interface: dict[str, Any], shape: Sequence[int | None]) -> list[tupl
     return values
 
 
+def _with_samples(interface: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the first column of each kind and dtype that refuses what it cannot read."""
+    found = {(column["kind"], column["dtype"]): column for column in reversed(interface["columns"]) if _reads(column)}
+    return list(found.values())
+
+
+def _reads(column: dict[str, Any]) -> str:
+    return str(column.get("sample", ""))  # which exports of 0.1.0 do not have
+
+
+def _sample(column: dict[str, Any], value: Value) -> Value:
+    """Return a value, or what the column can read where it refuses others."""
+    sample = _reads(column)
+    if not sample:
+        return value
+    return int(sample) if column["dtype"] == "int64" else sample.encode()
+
+
+def _absent_feature(column: dict[str, Any]) -> Value:
+    """Return what stands for a missing value in a tf.Example."""
+    return b"" if column["dtype"] == "float64" else _absent(column)
+
+
 def _absent(column: dict[str, Any]) -> Value:
     """Return what stands for a missing value, as a tensor holds it."""
-    kinds: dict[str, Any] = {"string": lambda text: str(text).encode("utf-8"), "float32": float, "int64": int}
-    return kinds[column["dtype"]](column["absent"])
+    if column["dtype"] == "string":
+        return str(column["absent"]).encode("utf-8")
+    return int(column["absent"]) if column["dtype"] == "int64" else float(column["absent"])
 
 
 def _first_of_each(interface: dict[str, Any]) -> dict[str, str]:

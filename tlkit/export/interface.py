@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
-from tlkit.preprocessing.columns import MISSING_INTEGER, argument_names
+from tlkit.preprocessing.columns import MISSING_INTEGER, argument_names, sample_of
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
 
 
 #: What a client sends where a row has no value, by dtype; "NaN" stands for the float, which JSON cannot write.
-ABSENT: dict[str, str | int] = {"string": "", "float32": "NaN", "int64": MISSING_INTEGER}
+ABSENT: dict[str, str | int] = {"string": "", "float32": "NaN", "float64": "NaN", "int64": MISSING_INTEGER}
 
 
 def as_held(absent: str | int, dtype: str) -> bytes | float | int:
     """Give what stands for a missing value of this dtype as a tensor holds it, not as JSON does."""
     if dtype == "string":
         return str(absent).encode("utf-8")
-    return float(absent) if dtype == "float32" else int(absent)
+    return float(absent) if dtype.startswith("float") else int(absent)
 
 
 class InputColumn(BaseModel):
@@ -31,11 +31,12 @@ class InputColumn(BaseModel):
     Args:
         name: what the table calls it.
         argument: its name in the signatures and in tf.Examples.
-        dtype: "string", "int64" or "float32".
+        dtype: "string", "int64", "float32" or "float64"; the latter comes in decimals, as bytes, in tf.Examples.
         kind: "categorical", "continuous" or "date".
         absent: what stands for a missing value: "", the float NaN (written "NaN"), or the smallest int64.
         form: how its numbers are written in files, as `tlkit.preprocessing.number_forms.NumberForm.to_dict` gives it;
             empty for plain numbers and text. Clients send numbers.
+        sample: a value that it reads, where it refuses others; empty where it takes whatever comes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,6 +46,7 @@ class InputColumn(BaseModel):
     kind: str
     absent: str | int
     form: dict[str, Any] = {}
+    sample: str = ""
 
     @property
     def absent_value(self) -> bytes | float | int:
@@ -59,9 +61,11 @@ class Output(BaseModel):
         target: the column that was learned; empty where the manifest's labels say it all.
         kind: "regression", "single_label" or "multi_label".
         class_names: the classes; empty for a regression.
-        value: the float32 [B] output of a regression.
+        value: the output [B] of a regression.
         classes, scores: the outputs of a classification, string and float32 [B, k], best first.
         unit: of a regression's values, as the training's files wrote it, such as "€"; empty for plain numbers.
+        dtype: of the value: "float32" or "float64".
+        middle, spread: of the values that were learned, where they are float64: differences are measured by them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +76,9 @@ class Output(BaseModel):
     classes: str = ""
     scores: str = ""
     unit: str = ""
+    dtype: str = "float32"
+    middle: float = 0.0
+    spread: float = 1.0
 
     @property
     def width(self) -> int:
@@ -101,7 +108,8 @@ class Interface(BaseModel):
         max_windows: the most windows of a row.
         columns: what a row is made of, an input [B] each; empty for other contents.
         outputs: what is answered about each target; empty where it is one classification of the manifest's labels.
-        answers: the signature that answers float32 [B, K] in the order of the labels, and the name of its output.
+        answers: the signature that answers [B, K] in the order of the labels, and the name of its output: float32, or
+            float64 where one of the outputs is.
         example_signature: "classify" or "regress", which take tf.Examples; empty where there is neither.
         code_sizes: the raw input begins with so many category codes, each a whole number below its size.
     """
@@ -199,6 +207,7 @@ def _of_rows(task: Task) -> Interface:
             kind=type(column).__name__.lower(),
             absent=ABSENT[column.dtype],
             form=forms[column.name].to_dict() if column.name in forms and column.dtype != "string" else {},
+            sample=sample_of(column) if preprocessing.unreadable == "error" else "",
         )
         for column in preprocessing.columns
     )
@@ -215,9 +224,14 @@ def _of_rows(task: Task) -> Interface:
         columns=columns,
         outputs=outputs,
         answers="predictions" if alone in ("regression", "several") else "probabilities",
-        example_signature={"regression": "regress", "several": ""}.get(alone, "classify"),
+        example_signature={"regression": _regress(outputs[0]), "several": ""}.get(alone, "classify"),
         code_sizes=tuple(int(code.size) for code in preprocessing.codes),
     )
+
+
+def _regress(output: Output) -> str:
+    """Name the signature for tf.Examples of a regression: TensorFlow Serving's regressions are float32."""
+    return "regress" if output.dtype == "float32" else ""
 
 
 def _outputs(task: Task) -> tuple[Output, ...]:
@@ -237,17 +251,30 @@ def _outputs(task: Task) -> tuple[Output, ...]:
         stem, number = arguments[target.name], 1
         while True:
             base = stem if number == 1 else f"{stem}_{number}"
-            names = {part: base if part == "value" else f"{base}_{part}" for part in parts}
+            names: dict[str, Any] = {part: base if part == "value" else f"{base}_{part}" for part in parts}
             if taken.isdisjoint(names.values()):
                 break
             number += 1
         taken.update(names.values())
         outputs.append(
             Output(
-                target=target.name, kind=target.kind, class_names=tuple(target.class_names), unit=target.unit, **names
+                target=target.name,
+                kind=target.kind,
+                class_names=tuple(target.class_names),
+                unit=target.unit,
+                **names,
+                **_digits(target),
             )
         )
     return tuple(outputs)
+
+
+def _digits(target: Any) -> dict[str, Any]:
+    """Describe the values of a target that float32 does not hold."""
+    if target.dtype == "float32":
+        return {}
+    ends = [float(target.inverse([[place]])[0, 0]) for place in (-1.0, 0.0, 1.0)]
+    return {"dtype": target.dtype, "middle": ends[1], "spread": abs(ends[2] - ends[0]) / 2 or 1.0}
 
 
 _INTERFACES = {"image_classification": _of_images, "tabular": _of_rows, "text_classification": _of_texts}

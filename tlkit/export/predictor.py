@@ -115,12 +115,13 @@ class SavedModelPredictor:
             rows_at_once: rows that are run together; what is needed beside the frame grows with it.
 
         Returns:
-            Arrays by name as serving_default gives them: a regression's values float32 [n] under the name of its
+            Arrays by name as serving_default gives them: a regression's values [n] under the name of its
             target; classes (str, dtype object) and scores float32 [n, k], best first. And under the name of
-            `manifest.interface.answers` all numbers float32 [n, K] in the order of the labels.
+            `manifest.interface.answers` all numbers [n, K] in the order of the labels.
 
         Raises:
-            DataError: the export takes no rows, a column is missing, or a column holds values of another type.
+            DataError: the export takes no rows, a column is missing, or holds values of another type; or a date or
+                boolean cannot be read.
         """
         interface = self.manifest.interface
         if not interface.columns:
@@ -130,20 +131,20 @@ class SavedModelPredictor:
         signature = self._model.signatures[interface.answers]
         found = [np.zeros([0, len(self.manifest.labels)], np.float32)]
         for start in range(0, len(frame), rows_at_once):
-            columns = self._table.to_arguments(frame.iloc[start : start + rows_at_once])
-            with graph_errors():
-                found.append(signature(**self._tensors(columns))[interface.answers].numpy())
+            part = frame.iloc[start : start + rows_at_once]
+            found.append(self._answer(signature, part, start)[interface.answers])
         answers = np.concatenate(found)
         named, first = {interface.answers: answers}, 0
         for output in interface.outputs:
-            part = answers[:, first : first + output.width]
+            own = answers[:, first : first + output.width]
             first += output.width
             if output.value:
-                named[output.value] = part[:, 0]
+                named[output.value] = own[:, 0].astype(output.dtype, copy=False)
                 continue
-            order = np.argsort(-part, axis=1, kind="stable")
+            scores = own.astype(np.float32, copy=False)
+            order = np.argsort(-scores, axis=1, kind="stable")
             named[output.classes] = np.array(output.class_names, object)[order]
-            named[output.scores] = np.take_along_axis(part, order, axis=1)
+            named[output.scores] = np.take_along_axis(scores, order, axis=1)
         return named
 
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:
@@ -154,11 +155,25 @@ class SavedModelPredictor:
         answers: list[dict[str, Any]] = []
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
-            columns = self._table.to_arguments(frame.iloc[start : start + self.batch_size])
-            with graph_errors():
-                found = {key: value.numpy() for key, value in self._signature(**self._tensors(columns)).items()}
+            found = self._answer(self._signature, frame.iloc[start : start + self.batch_size], start)
             answers += records_of([dict(row) for row in part], found, outputs, top)
         return answers
+
+    def _answer(self, signature: Any, frame: pd.DataFrame, begin: int) -> dict[str, np.ndarray]:
+        """Run a signature on rows that `begin` others come before."""
+        columns = self._tensors(self._table.to_arguments(frame))
+        try:
+            with graph_errors():
+                answer = signature(**columns)
+        except tf.errors.InvalidArgumentError as error:
+            for row, unread in self._table.unreadable_values(frame).items():
+                raise DataError(
+                    f"row {begin + row + 1}, column {unread.column!r} has a value that cannot be read",
+                    received=unread.value,
+                    allowed=unread.allowed,
+                ) from error
+            raise
+        return {key: value.numpy() for key, value in answer.items()}
 
     @cached_property
     def _table(self) -> TablePreprocessing:

@@ -231,7 +231,8 @@ def _write(
     mark_classify(tmp)
     interface = interface_of(task)
     columns = task.preprocessing.columns if interface.columns else ()  # type: ignore[union-attr]
-    contents = golden_contents(interface.content, golden, columns)
+    refuses = getattr(task.preprocessing, "unreadable", None) == "error"
+    contents = golden_contents(interface.content, golden, columns, refuses)
     schema = read_signatures(tmp)
     write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, contents), max_batch)
     Manifest(

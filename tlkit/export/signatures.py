@@ -47,12 +47,14 @@ def serving_module(
         The module, and the signatures by name, where CONTENT is image_bytes or text, a string [B], or, for rows of
         tables, an input [B] for each column:
         serving_default: CONTENT -> classes string [B, k], scores float32 [B, k], best first. For rows also: the
-        value of a regression float32 [B] by its name, or these of several targets side by side.
+        value of a regression [B] by its name, or these of several targets side by side. Values are float32, or float64
+        where float32 would lose digits.
         probabilities: CONTENT -> probabilities float32 [B, k] in the order of the labels. For rows whose targets are
         not one classification it is called predictions, with values in their own unit.
         embedding: CONTENT -> embedding float32 [B, F].
         classify: inputs string [B], tf.Examples with bytes feature "image/encoded" or "text", or a feature for each
-        column -> classes, scores. For rows with one regression instead regress -> outputs float32 [B, 1].
+        column -> classes, scores. For rows with one regression instead regress -> outputs float32 [B, 1]; there is none
+        where the values are float64.
         pixels: pixels float32 [B, S, S, 3], RGB in 0..255 -> as serving_default; images only.
         tokens: token_ids int32 [B, T] -> as serving_default; texts only.
         encoded: encoded float32 [B, D], codes and scaled numbers -> as serving_default; rows only.
@@ -135,12 +137,13 @@ def serving_module(
 
 
 def _by_output(answers: tf.Tensor, outputs: Sequence[Output]) -> dict[str, tf.Tensor]:
-    """Split answers float32 [B, K] into what each output holds: values [B], or classes and scores, best first."""
+    """Split answers [B, K] into what each output holds: values [B], or classes and scores, best first."""
     found: dict[str, tf.Tensor] = {}
     for output, part in zip(outputs, tf.split(answers, [output.width for output in outputs], axis=1), strict=True):
         if output.value:
-            found[output.value] = tf.squeeze(part, 1)
+            found[output.value] = tf.cast(tf.squeeze(part, 1), output.dtype)
             continue
+        part = tf.cast(part, tf.float32)
         found[output.scores], order = tf.math.top_k(part, k=output.width, sorted=True)
         found[output.classes] = tf.gather(tf.constant(list(output.class_names)), order)
     return found

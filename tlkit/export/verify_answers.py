@@ -98,6 +98,20 @@ class Facts:
         plain = {"kind": kind, "class_names": self.labels, "value": "", "classes": "classes", "scores": "scores"}
         return self.interface["outputs"] or [plain]
 
+    @property
+    def dtype(self) -> str:
+        """Of all numbers side by side."""
+        return "float64" if any(output.get("dtype") == "float64" for output in self.outputs) else "float32"
+
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the middle and the spread of the values of each label; 0 and 1 where float32 holds them."""
+        found = [
+            (output.get("middle", 0.0), output.get("spread", 1.0))
+            for output in self.outputs
+            for _ in range(width_of(output))
+        ]
+        return np.array([middle for middle, _ in found]), np.array([spread for _, spread in found])
+
     def outputs_of(self, signature: str) -> list[dict[str, Any]]:
         """Return the outputs as a signature names them."""
         return [{**self.outputs[0], "value": "outputs"}] if signature == "regress" else self.outputs
@@ -125,10 +139,13 @@ def width_of(output: dict[str, Any]) -> int:
     return 1 if output["value"] else len(output["class_names"])
 
 
-def apart(one: np.ndarray, two: np.ndarray) -> float:
-    """Return the largest difference, of values beyond 1 in parts of the second; infinite where one is no number."""
+def apart(one: np.ndarray, two: np.ndarray, middle: Any = 0.0, spread: Any = 1.0) -> float:
+    """Return the largest difference, of values beyond 1 in parts of the second; infinite where one is no number.
+
+    Values that float32 does not hold are measured from their middle, in parts of their spread.
+    """
     one, two = one.astype(np.float64), two.astype(np.float64)
-    difference = np.max(np.abs(one - two) / np.maximum(1.0, np.abs(two)), initial=0.0)
+    difference = np.max(np.abs(one - two) / np.maximum(spread, np.abs(two - middle)), initial=0.0)
     return float(difference) if np.isfinite(difference) else float("inf")
 
 
@@ -187,7 +204,7 @@ class Answers:
         answers = [item.get(key) for item in self.facts.manifest["golden"]]
         if None in answers:
             raise CheckError(f"a golden example of manifest.json has no {key}")
-        return np.array(answers, np.float32)
+        return np.array(answers, self.facts.dtype if key == "probabilities" else np.float32)
 
     def check_answers(self, name: str, expected: np.ndarray) -> float:
         """Compare the answers of a signature with the recorded ones; return the largest difference."""
@@ -195,7 +212,7 @@ class Answers:
         answers = self.run(name, self.feed(name, self.facts.golden))[key]
         if expected.shape != answers.shape:
             raise CheckError(f"{name}: {key} of shape {answers.shape}, expected {expected.shape}")
-        difference = apart(answers, expected)
+        difference = apart(answers, expected, *self.facts.scale())
         if not difference <= self.facts.tolerance:
             raise CheckError(
                 f"{name}: not the Keras model's answers, {difference:.2g} apart (limit {self.facts.tolerance:g})"
@@ -211,7 +228,8 @@ class Answers:
         what += name
         for output, (_, place) in zip(self.facts.outputs_of(name), self.facts.parts(), strict=True):
             if output["value"]:
-                difference = apart(answer[output["value"]].reshape(-1, 1), expected[:, place])
+                scale = output.get("middle", 0.0), output.get("spread", 1.0)
+                difference = apart(answer[output["value"]].reshape(-1, 1), expected[:, place], *scale)
                 if not difference <= self.facts.tolerance:
                     raise CheckError(f"{what}: {output['value']} is {difference:.2g} from what is expected")
             else:
@@ -272,7 +290,7 @@ class Answers:
             together = self.run(name, self.feed(name, contents))[key]
             for row, content in enumerate(contents):
                 alone = self.run(name, self.feed(name, [content]))[key]
-                worst = max(worst, apart(alone, together[row : row + 1]))
+                worst = max(worst, apart(alone, together[row : row + 1], *self.facts.scale()))
         if not worst <= self.facts.tolerance:
             content = NOUNS[self.facts.interface["content"]]
             raise CheckError(f"{content} alone and in a batch differ by {worst:.2g} (limit {self.facts.tolerance:g})")
@@ -318,7 +336,7 @@ class Answers:
                 raise CheckError(f"{what}: refused: {(message_of(error).splitlines() or [''])[0][:200]}") from error
             self.check_scores(what, scores, 2)
             self.check_scores(what, self.numbers_of(self.named[-1], ranked), 1)
-            if not apart(scores[1:], expected[None]) <= self.facts.tolerance:
+            if not apart(scores[1:], expected[None], *self.facts.scale()) <= self.facts.tolerance:
                 raise CheckError(f"{what}: a good {self.facts.interface['content']} beside it is answered differently")
             if self.facts.interface["columns"]:  # named columns and tf.Examples are two ways in
                 self.check_named(self.named[-1], ranked, scores[:1], f"{what}: ")
@@ -401,7 +419,15 @@ class Answers:
             if value.shape != other.shape:
                 raise CheckError(f"{what} {key} has shapes {value.shape} and {other.shape}")
             if value.dtype.kind in "fiu":
-                limit = 10 * self.facts.tolerance * max(1.0, float(np.max(np.abs(other), initial=0)))
-                apart = float(np.max(np.abs(value - other), initial=0))
-                if not apart <= limit:
-                    raise CheckError(f"{what} {key} by {apart:.2g}")
+                middle, spread = self._scale_of(key)
+                limit = 10 * self.facts.tolerance * np.maximum(spread, np.max(np.abs(other - middle), initial=0))
+                far = float(np.max(np.abs(value - other) - limit, initial=-1))
+                if not far <= 0:
+                    raise CheckError(f"{what} {key} by {float(np.max(np.abs(value - other))):.2g}")
+
+    def _scale_of(self, key: str) -> tuple[Any, Any]:
+        """Return the middle and the spread of what a signature gives under a name."""
+        for output in self.facts.outputs:
+            if key == output["value"]:
+                return output.get("middle", 0.0), output.get("spread", 1.0)
+        return self.facts.scale() if key == self.main else (0.0, 1.0)

@@ -81,11 +81,11 @@ def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, P
     named: dict[str, Promise] = {}
     for output in facts.outputs:
         if output["value"]:
-            named[output["value"]] = ("float32", 1, None)
+            named[output["value"]] = (output.get("dtype", "float32"), 1, None)
         else:
             width = len(output["class_names"])
             named |= {output["classes"]: ("string", 2, width), output["scores"]: ("float32", 2, width)}
-    numbers: Promise = ("float32", 2, len(facts.labels))
+    numbers: Promise = (facts.dtype, 2, len(facts.labels))
     found = {
         "serving_default": (content, named),
         interface["answers"]: (content, {interface["answers"]: numbers}),

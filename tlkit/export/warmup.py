@@ -66,11 +66,12 @@ def warmup_examples(task: Task, contents: Sequence[bytes]) -> list[WarmupExample
 def row_values(example: bytes, interface: Interface) -> dict[str, bytes | float | int]:
     """Read a serialized tf.Example as a value for each column, by argument; what it lacks is absent."""
     features = tf.train.Example.FromString(example).features.feature
-    kinds = {"string": "bytes_list", "float32": "float_list", "int64": "int64_list"}
+    kinds = {"string": "bytes_list", "float32": "float_list", "float64": "bytes_list", "int64": "int64_list"}
     found: dict[str, bytes | float | int] = {}
     for column in interface.columns:
         values = getattr(features[column.argument], kinds[column.dtype]).value if column.argument in features else ()
-        found[column.argument] = values[0] if values else column.absent_value
+        value = values[0] if values else column.absent_value
+        found[column.argument] = float(value or "nan") if column.dtype == "float64" else value
     return found
 
 

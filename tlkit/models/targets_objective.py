@@ -50,8 +50,16 @@ class TargetsObjective:
         self.name: Literal["regression", "several"] = "regression" if len(kinds) == 1 else "several"
 
     def probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Outputs [..., K] -> answers float32 [..., K]: values in their own unit, probabilities of classes."""
-        return tf.concat([self._answer(target, part) for target, part in self._parts(outputs)], axis=-1)
+        """Outputs [..., K] -> answers [..., K]: values in their own unit, probabilities of classes.
+
+        They are float32, or all float64 where one of the targets is.
+        """
+        return tf.concat([tf.cast(self._answer(*part), self.dtype) for part in self._parts(outputs)], axis=-1)
+
+    @property
+    def dtype(self) -> str:
+        """Of the answers."""
+        return "float64" if any(target.dtype == "float64" for target in self.targets_of_task) else "float32"
 
     def targets(self, labels: np.ndarray, classes: int) -> np.ndarray:
         """Labels float32 [n, T], a column for each target (values, class numbers) -> targets float32 [n, K]."""

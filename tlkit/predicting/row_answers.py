@@ -24,7 +24,7 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
     """Put numbers into columns.
 
     Args:
-        answers: float32 [n, K], targets side by side: values, or probabilities of classes.
+        answers: float32 or float64 [n, K], targets side by side: values, or probabilities of classes.
         targets: what they are about.
 
     Returns:
@@ -38,7 +38,7 @@ def said(answers: np.ndarray, targets: Sequence[Any]) -> dict[str, list[Any]]:
         begin += target.width
         key = f"predicted_{target.name}"
         if target.kind == "regression":
-            predicted[key] = _plain(part[:, 0])
+            predicted[key] = _plain(part[:, 0].astype(getattr(target, "dtype", "float32"), copy=False))
             continue
         names = target.class_names
         if target.kind == "multi_label":
@@ -55,7 +55,9 @@ def _plain(values: np.ndarray) -> list[float]:
     """Return numbers with the fewest digits that stand for them."""
     from tlkit.export.short_floats import short_floats
 
-    return (short_floats(values) if values.dtype.name == "float32" else values).tolist()
+    if values.dtype.name == "float32":
+        return short_floats(values).tolist()
+    return [float(f"{value:.15g}") for value in values]  # the last digits of a float64 are noise of its arithmetic
 
 
 def number_columns(targets: Sequence[Any]) -> set[str]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import keyword
 import math
 import re
@@ -298,6 +299,22 @@ def column_from_dict(values: Mapping[str, Any]) -> Column:
         return cls(**given)
     except TypeError as error:
         raise ConfigError(f"a {kind} column cannot be read: {error}") from None
+
+
+def sample_of(column: Column) -> str:
+    """Give a value that a boolean or date column can read, as its clients write it; empty for other columns.
+
+    >>> sample_of(Date("sold", "sold", form="%m/%d/%Y"))
+    '06/19/2015'
+    """
+    if isinstance(column, Categorical):
+        return BOOLEANS[1] if column.boolean else ""
+    if isinstance(column, Continuous):
+        return ""
+    moment = datetime.datetime(2015, 6, 19, 13, 5, tzinfo=datetime.UTC)
+    if column.form in EPOCHS:
+        return str(int(moment.timestamp()) * EPOCHS[column.form])
+    return moment.strftime(column.form) if column.form else "2015-06-19"
 
 
 def argument_names(names: Iterable[str]) -> dict[str, str]:

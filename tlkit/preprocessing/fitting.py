@@ -31,6 +31,7 @@ from tlkit.preprocessing.columns import (
 )
 from tlkit.preprocessing.date_form import EPOCHS, shown_form
 from tlkit.preprocessing.dates import read_dates
+from tlkit.preprocessing.float_digits import needs_float64
 from tlkit.preprocessing.table import TablePreprocessing
 
 Scaling = Literal["standard", "quantile", "robust"]
@@ -213,8 +214,10 @@ def _continuous(name: str, argument: str, series: pd.Series, scaling: Scaling) -
     found, allowed = frames.values_of(series), ("numbers", "whole numbers", "true/false")
     if found not in (*allowed, "nothing"):
         raise _wrong_kind(name, "continuous", found, allowed)
-    # Fitted to what a client can send: float32.
-    values = frames.float32_of(series).astype(np.float64)
+    exact = frames.as_numbers(series).astype(np.float64)
+    dtype: Dtype = "float64" if needs_float64(exact) else "float32"
+    # Fitted to what a client can send: float32, where that does.
+    values = exact if dtype == "float64" else frames.float32_of(series).astype(np.float64)
     given = values[np.isfinite(values)]
     if not len(given):
         raise DataError(f"column {name!r} has no value in the training rows", fix="set its kind to 'ignore'")
@@ -230,7 +233,7 @@ def _continuous(name: str, argument: str, series: pd.Series, scaling: Scaling) -
     if given.min() == given.max():
         center, scale = float(given[0]), 1.0
     scale = max(scale, float(np.finfo(np.float32).tiny))
-    return Continuous(name, argument, "float32", median, center, scale, quantiles, flag=len(given) < len(values))
+    return Continuous(name, argument, dtype, median, center, scale, quantiles, flag=len(given) < len(values))
 
 
 def _date(shape: Date, series: pd.Series, parts: Sequence[DatePart] | None, cyclic: bool, absent: set[str]) -> Date:

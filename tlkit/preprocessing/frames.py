@@ -104,10 +104,10 @@ def argument_of(column: Column, series: pd.Series) -> np.ndarray:
         series: [n] values, checked.
 
     Returns:
-        [n] bytes (as objects), int64 or float32.
+        [n] bytes (as objects), int64, float32 or float64.
     """
     if isinstance(column, Continuous):
-        return float32_of(series)
+        return floats_of(column, series)
     inverse, values = distinct(column, series)
     return values[inverse]
 
@@ -197,6 +197,11 @@ def _plain(series: pd.Series) -> pd.Series:
     return series
 
 
+def floats_of(column: Continuous, series: pd.Series) -> np.ndarray:
+    """Give a column of measures in the dtype in which it travels, NaN where a value is missing."""
+    return float32_of(series) if column.dtype == "float32" else as_numbers(series).astype(np.float64)
+
+
 def float32_of(series: pd.Series) -> np.ndarray:
     """Give a column of numbers as float32 [n], NaN where a value is missing."""
     numbers = as_numbers(series)
@@ -253,7 +258,12 @@ def _encode_measures(
     order = [row for own in group.rows for row in own]
     series = [frame[column.name] for column in group.columns]
     for begin in range(0, len(frame), rows):
-        part = np.stack([float32_of(own.iloc[begin : begin + rows]) for own in series]).astype(np.float64)
+        part = np.stack(
+            [
+                floats_of(column, own.iloc[begin : begin + rows]).astype(np.float64)
+                for column, own in zip(group.columns, series, strict=True)
+            ]
+        )
         encoded[begin : begin + rows, outputs] = group.flat(part).numpy()[order].T
 
 
@@ -317,7 +327,10 @@ def _more(count: int) -> str:
 
 
 def example(values: Mapping[str, Any]) -> tf.train.Example:
-    """Give one row as a tf.Example: bytes, whole numbers and floats by argument; missing ones are left out."""
+    """Give one row as a tf.Example: bytes, whole numbers and floats by argument; missing ones are left out.
+
+    A tf.Example's floats are float32: a float64 is written in decimals.
+    """
     features = {}
     for name, value in values.items():
         if isinstance(value, bytes):
@@ -326,6 +339,10 @@ def example(values: Mapping[str, Any]) -> tf.train.Example:
         elif isinstance(value, np.integer):
             if value != MISSING_INTEGER:
                 features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        elif isinstance(value, np.float64):
+            if not np.isnan(value):
+                text = repr(float(value)).encode()
+                features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))
         elif not np.isnan(value):
             features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
     return tf.train.Example(features=tf.train.Features(feature=features))

@@ -25,6 +25,9 @@ from tlkit.preprocessing.frames import Unread
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table_ops import Group, encoder, groups_of
 
+_NAN = float("nan")
+# Numbers that travel as text in tf.Examples, whose floats are float32.
+_DECIMALS = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(?i:inf|infinity|nan)"
 MISSING_STRINGS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "None")
 
 
@@ -67,7 +70,7 @@ class TablePreprocessing:
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
     # What a client sends for a value that it does not have.
-    sentinels: ClassVar[Mapping[str, Any]] = {"string": b"", "int64": MISSING_INTEGER, "float32": float("nan")}
+    sentinels: ClassVar[Mapping[str, Any]] = {"string": b"", "int64": MISSING_INTEGER, "float32": _NAN, "float64": _NAN}
 
     def __post_init__(self) -> None:
         if self.unreadable is not None:
@@ -115,8 +118,8 @@ class TablePreprocessing:
         """Encode rows, by TensorFlow's core operations alone.
 
         Args:
-            columns: for every column's argument [B] values of its dtype (string, int64 or float32); `sentinels` where a
-                value is missing. Infinities count as missing.
+            columns: for every column's argument [B] values of its dtype (string, int64, float32 or float64);
+                `sentinels` where a value is missing. Infinities count as missing.
 
         Returns:
             float32 [B, D]: the codes in the order of `codes`, the numbers in the order of `numbers`.
@@ -137,17 +140,26 @@ class TablePreprocessing:
     def batch(self, contents: tf.Tensor) -> tf.Tensor:
         """Encode rows given as serialized tf.Examples, with one value under each argument; absent means missing.
 
+        A value of a float64 column is written in decimals, as bytes: a tf.Example's floats are float32.
+
         Args:
             contents: string [B].
 
         Returns:
             float32 [B, D].
+
+        Raises:
+            tf.errors.InvalidArgumentError: when run, if a feature is of another type, or as `encode`.
         """
+        wide = [column for column in self.columns if column.dtype == "float64"]
         features = {
             column.argument: tf.io.FixedLenFeature([], column.dtype, self.sentinels[column.dtype])
             for column in self.columns
-        }
-        return self.encode(tf.io.parse_example(contents, features))
+        } | {column.argument: tf.io.FixedLenFeature([], tf.string, b"") for column in wide}
+        parsed = tf.io.parse_example(contents, features)
+        return self.encode(
+            parsed | {column.argument: _decimals(parsed[column.argument], column.name) for column in wide}
+        )
 
     @cached_property
     def _in_graph(self) -> Callable[..., tf.Tensor]:
@@ -183,7 +195,7 @@ class TablePreprocessing:
             frame: rows as they were read.
 
         Returns:
-            For every argument [n]: bytes (as objects), int64 or float32, `sentinels` where a value is missing.
+            For every argument [n]: bytes (as objects), int64, float32 or float64, `sentinels` where a value is missing.
 
         Raises:
             DataError: as `check_frame`; or a whole number is none or does not fit int64.
@@ -295,6 +307,18 @@ class TablePreprocessing:
             None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
             values.get("unreadable"),
         )
+
+
+def _decimals(texts: tf.Tensor, name: str) -> tf.Tensor:
+    """Read numbers in decimals: string [B] -> float64 [B], NaN where the text is empty."""
+    texts = tf.strings.strip(texts)
+    texts = tf.where(texts == "", "nan", texts)
+    is_number = tf.strings.regex_full_match(texts, _DECIMALS)
+    check = tf.debugging.Assert(
+        tf.reduce_all(is_number), [f"column {name!r} holds numbers in decimals", tf.boolean_mask(texts, ~is_number)], 1
+    )
+    with tf.control_dependencies([check]):
+        return tf.strings.to_number(tf.where(is_number, texts, "nan"), tf.float64)
 
 
 def _different(names: list[str]) -> list[str]:

@@ -12,7 +12,9 @@ import tensorflow as tf
 from scipy import stats
 
 from tlkit.errors import ConfigError, DataError, check_choice
+from tlkit.preprocessing.float_digits import needs_float64
 
+_LEAST_SPREAD = 1e-13  # of the middle: float64 has 16 digits, and a few must be left
 TargetKind = Literal["regression", "single_label", "multi_label"]
 Transform = Literal["none", "log", "yeo_johnson"]
 
@@ -38,6 +40,7 @@ class Target:
         power: of the Yeo-Johnson transform.
         center, scale: of the transformed training values.
         low, high: bounds of the answers, in the target's own unit; both or neither.
+        dtype: of the answers: `"float64"` where float32 would lose digits of the training values.
         unit: of a regression, as the training's files write it, such as "€"; empty for plain numbers.
 
     Raises:
@@ -55,10 +58,12 @@ class Target:
     low: float | None = None
     high: float | None = None
     unit: str = ""
+    dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
         check_choice("target kind", self.kind, get_args(TargetKind))
         check_choice("transform", self.transform, get_args(Transform))
+        check_choice("dtype of a target", self.dtype, ("float32", "float64"))
         if not (isinstance(self.weight, int | float) and 0 < self.weight < math.inf):
             raise ConfigError(f"the loss weight of {self.name} is not usable", received=self.weight, allowed="above 0")
         if (self.low is None) != (self.high is None) or (self.low is not None and not self.low < self.high):  # type: ignore[operator]
@@ -106,11 +111,11 @@ class Target:
         return low + (high - low) * tf.sigmoid(outputs)
 
     def inverse(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Raw outputs of the network, float32 [..., 1] -> values in the target's own unit, float32 [..., 1].
+        """Raw outputs of the network, float32 [..., 1] -> values in the target's own unit, of its dtype [..., 1].
 
         Values that float32 cannot hold become its largest one: an answer is always finite.
         """
-        scaled = self.scaled(tf.cast(outputs, tf.float32)) * self.scale + self.center
+        scaled = tf.cast(self.scaled(tf.cast(outputs, tf.float32)), self.dtype) * self.scale + self.center
         largest = tf.float32.max
         if self.transform == "log":
             return tf.exp(tf.minimum(scaled, math.log(largest) - 1e-3))
@@ -123,6 +128,8 @@ class Target:
         plain = {**dataclasses.asdict(self), "class_names": list(self.class_names)}
         if not self.unit:  # as release 0.1.0 wrote it
             del plain["unit"]
+        if self.dtype == "float32":
+            del plain["dtype"]
         return plain
 
     @classmethod
@@ -186,4 +193,12 @@ def fit_target(
     low, high = (None, None) if y_range is None else (float(y_range[0]), float(y_range[1]))
     plain = Target(name, transform=transform, power=power, weight=weight, low=low, high=high)
     transformed = plain._transformed(values)
-    return dataclasses.replace(plain, center=float(transformed.mean()), scale=float(transformed.std()) or 1.0)
+    center, scale = float(transformed.mean()), float(transformed.std())
+    if not np.isfinite([center, scale]).all() or scale <= _LEAST_SPREAD * abs(center):
+        raise DataError(
+            f"the values of {name} cannot be told apart" + (f" after {transform}" if transform != "none" else ""),
+            received=f"{values.min():.17g} to {values.max():.17g}",
+            fix='use transform = "none"' if transform != "none" else "subtract a constant from them first",
+        )
+    dtype: Literal["float32", "float64"] = "float64" if needs_float64(values) else "float32"
+    return dataclasses.replace(plain, center=center, scale=scale, dtype=dtype)

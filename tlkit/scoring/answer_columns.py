@@ -19,6 +19,7 @@ class NamedTarget:
     name: str
     kind: str
     class_names: tuple[str, ...]
+    dtype: str = "float32"
 
     @property
     def width(self) -> int:
@@ -100,7 +101,7 @@ class AnswerColumns:
 
 
 def _named(output: Output, target: str) -> NamedTarget:
-    return NamedTarget(output.target or target, output.kind, output.class_names)
+    return NamedTarget(output.target or target, output.kind, output.class_names, output.dtype)
 
 
 def _tidy(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tlkit.export.graph_messages import plain_message
+from tlkit.export.graph_messages import plain_message, shifted_row
 from tlkit.serving.call import Call
 from tlkit.serving.status import Code, ServingError
 
@@ -241,7 +241,11 @@ class Batcher:
             count = min(most, rows - start)
             size = self._size_for(count)
             feeds = {name: _filled([array[start : start + count]], size - count) for name, array in call.feeds.items()}
-            outputs = self._execute(feeds, call.fetches)
+            try:
+                outputs = self._execute(feeds, call.fetches)
+            except tf.errors.InvalidArgumentError as error:  # which counts the rows of the slice
+                told = as_serving_error(error)
+                raise ServingError(told.code, shifted_row(told.message, start)) from error
             fits = all(output.ndim and len(output) == size for output in outputs)
             if not fits or (parts and [one.shape[1:] for one in outputs] != [one.shape[1:] for one in parts[0]]):
                 self._inseparable.add(call.fetches)

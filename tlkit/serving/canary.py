@@ -37,7 +37,7 @@ CANNOT_CATCH = (
     "Whether the model is right about new data: that is what the evaluation is for.",
 )
 
-_LISTS = {"string": "bytes_list", "float32": "float_list", "int64": "int64_list"}
+_LISTS = {"string": "bytes_list", "float32": "float_list", "float64": "bytes_list", "int64": "int64_list"}
 _POLL = 0.2  # seconds between two looks at a version that loads
 _sleep = time.sleep
 
@@ -290,6 +290,8 @@ class _Asked(Answers):
             key = column.argument
             given = [getattr(row[key], _LISTS[column.dtype]).value if key in row else () for row in read]
             values = [each[0] if each else column.absent_value for each in given]
+            if column.dtype == "float64":  # in decimals
+                values = [float(value or "nan") for value in values]
             found[key] = np.array(values, object if column.dtype == "string" else column.dtype)
         return found
 

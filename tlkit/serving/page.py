@@ -207,6 +207,7 @@ def _columns(columns: Sequence[InputColumn], preprocessing: Mapping[str, Any]) -
                 "value_count": len(values),
                 "median": _shortest(median, column.dtype),
                 "years": [min(years), max(years)] if years else [],
+                "form": str(own.get("form", "")),
                 "time": "hour" in _listed(own.get("parts")),
             }
         )

@@ -65,7 +65,7 @@ function showRowForm(columns) {
 
 function fieldOf(column, id) {
   const shared = { id, "aria-describedby": `${id}-hint ${id}-error` };
-  if (column.kind === "date") {
+  if (column.kind === "date" && !column.form) {
     return column.time
       ? element("input", { ...shared, type: "datetime-local", step: "1", max: "9999-12-31T23:59:59" })
       : element("input", { ...shared, type: "date", max: "9999-12-31" });
@@ -117,10 +117,11 @@ function keepLines(event) {
 
 function columnHint(column) {
   if (column.kind === "date") {
-    const kind = column.time ? "date and time" : "date";
+    const written = column.form ? ` as ${column.form}` : "";
+    const kind = (column.time && !column.form ? "date and time" : "date") + written;
     return column.years.length ? `${kind}; learned from ${[...new Set(column.years)].join(" to ")}` : kind;
   }
-  const kind = { string: "text", int64: "whole number", float32: "number" }[column.dtype] ?? column.dtype;
+  const kind = { string: "text", int64: "whole number", float32: "number", float64: "number" }[column.dtype] ?? column.dtype;
   if (column.value_count > column.values.length) {
     return `${kind}; ${plain.format(column.values.length)} of ${plain.format(column.value_count)} known values are offered`;
   }
