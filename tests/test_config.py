@@ -48,6 +48,12 @@ def test_defaults_fill_what_is_left_out(write):
     assert (config.train.frozen_epochs, config.train.finetune_epochs) == (10, 3)
 
 
+def test_a_byte_order_mark_is_passed_over(write, tmp_path: Path):
+    file = write(f"{SMALLEST}[train]\nfrozen_epochs = 7\n")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load_config(file).train.frozen_epochs == 7
+
+
 def test_relative_paths_start_at_the_file_and_full_ones_stay(write, tmp_path: Path):
     path = write(SMALLEST)
     config = load_config(path)
@@ -311,3 +317,14 @@ def test_embeddings_to_start_from_are_a_folder_or_what_a_project_exported(write,
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.toml").touch()
     assert load_config(path, ["model.start_from=other"]).start_from == tmp_path.resolve() / "other" / "embeddings"
+
+
+def test_the_options_of_photos_are_what_the_reader_of_folders_takes():
+    import inspect
+
+    from tlkit.config_sections import ImageDataSection
+    from tlkit.data.images import images_from_folder
+
+    options = ImageDataSection(path="photos", max_pixels=50_000_000, damaged="refuse").options
+    assert options.keys() <= inspect.signature(images_from_folder).parameters.keys()
+    assert (options["max_pixels"], options["damaged"], options["on_duplicate"]) == (50_000_000, "refuse", "report")

@@ -207,8 +207,11 @@ class ImageDataSection(LabelledDataSection):
     @property
     def options(self) -> dict[str, Any]:
         """How photos are read, augmented and batched: arguments of `images_from_folder` and `images_from_table`."""
-        columns = {"path", "path_column", "label_column", "group_column", "split_column"}
-        return self.model_dump(exclude=columns)
+        names = {
+            "augment", "max_zoom", "mix", "batch_size", "val_fraction", "class_weight", "sampling", "cache", "seed",
+            "on_error", "damaged", "on_duplicate", "max_pixels",
+        }  # fmt: skip
+        return self.model_dump(include=names)
 
 
 class ImageModelSection(PretrainedModelSection):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 class Advice:
@@ -87,6 +87,29 @@ class ProjectError(TlkitError):
 
 class DataError(TlkitError, ValueError):
     """The user's data cannot be used as it is."""
+
+
+class SeveralDataError(DataError):
+    """Several things are wrong with the user's data.
+
+    Args:
+        what: what they have in common.
+        errors: they stand below it, one a line.
+        fix: what to do about all of them.
+
+    Attributes:
+        errors: as given.
+    """
+
+    def __init__(self, what: str, errors: Sequence[DataError], *, fix: str | None = None):
+        super().__init__(what, fix=fix)
+        self.errors = tuple(errors)
+        self._headline = str(self)
+        self.args = (self.message(_passed),)
+
+    def message(self, say: Callable[[str, object], str]) -> str:
+        """Return the message, a line for each error; arguments are put as `say` puts them."""
+        return "\n".join([self._headline, *(f"  {' '.join(error.message(say).split())}" for error in self.errors)])
 
 
 class ModelError(TlkitError, ValueError):

@@ -75,6 +75,16 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
 
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Ask on a connection of its own; give status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
     def worker(self) -> int:
         """Give the process that holds the models."""
         import psutil
@@ -398,7 +408,6 @@ def at_rest(parent: int, count: int) -> list[Any]:
 
 def outage(models: dict[str, Path], options: argparse.Namespace) -> None:
     """Seconds without answers after the worker was killed, without and with a spare one."""
-    import psutil
 
     base = models.get("image", models["trivial"])
     path = f"/v1/models/{base.name}/metadata"
@@ -409,16 +418,10 @@ def outage(models: dict[str, Path], options: argparse.Namespace) -> None:
             held = sum(child.memory_info().rss for child in children) / 1e6
             os.kill(first, signal.SIGKILL)
             begun = time.monotonic()
-            while psutil.pid_exists(first) and psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
-                time.sleep(0.001)
-            time.sleep(0.1)  # the server has noticed
-            while True:
-                connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-                connection.request("GET", path)
-                status = connection.getresponse().status
-                connection.close()
-                if status == 200:
-                    break
+            # Until the server has noticed it would still say that the model is there.
+            while not re.search(rb"tlkit_worker_restarts_total 1\b", server.get("/monitoring/prometheus/metrics")[1]):
+                time.sleep(0.005)
+            while server.get(path)[0] != 200:
                 time.sleep(0.01)
             print(
                 f"outage: --spare-worker {mode:6s} {time.monotonic() - begun:6.2f} s without answers, "

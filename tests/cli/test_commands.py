@@ -27,9 +27,43 @@ def test_train_calls_the_project_s_main(scripted, capsys):
 
 
 def test_stopped_training_exits_130_and_says_how_to_go_on(scripted, capsys):
-    scripted("def main(config, resume=False): raise KeyboardInterrupt\n")
-    assert run(["train"]) == 130
-    assert "tlkit train --resume" in capsys.readouterr().err
+    project = scripted(
+        """
+        def main(config, resume=False):
+            if config.train.frozen_epochs == 2:
+                config.checkpoints.mkdir(exist_ok=True)
+                (config.checkpoints / "run.json").write_text("{}")
+            raise KeyboardInterrupt
+        """
+    )
+
+    def stopped(*words):
+        assert run(["train", *words]) == 130
+        return capsys.readouterr().err
+
+    for words in ((), ("--resume",)):
+        said = stopped(*words)
+        assert "stopped before the first checkpoint: nothing of this run is kept; `tlkit train` begins anew" in said
+        assert "--resume" not in said
+    assert "tlkit train --resume` goes on" in stopped("--set", "train.frozen_epochs=2")
+    assert "tlkit train --resume` goes on" in stopped("--resume")
+    # The record is that of the run before; this one has written none.
+    assert "stopped before the first checkpoint" in stopped()
+    assert (project / "checkpoints" / "run.json").is_file()
+
+
+def test_random_weights_are_not_said_of_a_network_that_gets_trained_ones(scripted, capsys):
+    scripted(
+        """
+        from tlkit.catalogue.random_weights import random_weights_message
+        def main(config, resume=False):
+            print("said:", random_weights_message("net"))
+        """
+    )
+    assert run(["train"]) == 0
+    assert "said: net gets random weights" in capsys.readouterr().out
+    assert run(["train", "--resume"]) == 0
+    assert "said: None" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

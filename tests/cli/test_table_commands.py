@@ -853,6 +853,70 @@ def test_new_writes_what_each_column_was_taken_for(tmp_path: Path, monkeypatch, 
     assert "correct what columns are under [columns]" in captured.err
 
 
+def write_messy(file: Path) -> None:
+    """Write a table with decimal commas and semicolons, as it is exported in Europe."""
+    rows = []
+    for number in range(300):
+        price, sold = f"{number % 13 + 1}.{number % 1000:03d},50 €", "-" if number % 9 == 0 else number * 37
+        country, code = "NA" if number % 2 else "DE", ("038.1", "38.10", "38.1")[number % 3]
+        rows.append(
+            f"{number % 90},{number % 7}5;{price};{sold};{country};{code};{number % 30 if number % 5 else 'NULL'}"
+        )
+    file.write_text("num;price;sold;country;code;y\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+def test_new_writes_how_numbers_are_written(tmp_path: Path, monkeypatch, capsys, no_tensorflow: None):
+    monkeypatch.chdir(tmp_path)
+    write_messy(tmp_path / "sales.csv")
+    assert run(["new", "tabular-embeddings", "made", "--data", "sales.csv", "--target", "y"]) == 0
+    err = capsys.readouterr().err
+    assert "fields are separated by ';'" in err
+    assert "column 'num': decimal comma, as in" in err
+    assert "written into [data] decimal = ',' of config.toml" in err
+    assert "column 'price': decimal comma, points between thousands, unit \"€\", as in" in err
+    assert "column 'sold': missing: 34 x '-'; written into [formats]" in err
+    assert "column 'code': 3 numbers kept as text: categorical" in err
+    assert "country (150 x 'NA')" in err
+    assert "target 'y': regression, 24 different values from 1 to 29; 60 rows without a value (24 whole numbers" in err
+    config = load_config("made/config.toml")
+    assert (config.data.separator, config.data.decimal, config.data.missing) == (";", ",", [])
+    assert config.target.kinds == {"y": "regression"}
+    assert (config.columns["code"], config.columns["num"]) == ("categorical", "continuous")
+    formats = config.field_options["formats"]
+    assert (formats["price"]["decimal"], formats["price"]["thousands"], formats["price"]["unit"]) == (",", ".", "€")
+    assert (formats["sold"]["missing"], formats["y"]["missing"]) == (["-"], ["NULL"])
+    assert "24 whole numbers: regression or classes?" in Path("made/config.toml").read_text(encoding="utf-8")
+    # The project reads the table as `tlkit new` did, and has nothing to say about it.
+    from tlkit.data.frame_source import read_source
+    from tlkit.data.reading import reading_of
+
+    source = read_source(config.data_path, separator=";", reading=reading_of(**config.field_options))
+    assert not source.form_notes
+    assert source.frame["price"].tolist()[:2] == [1000.5, 2001.5]
+    assert source.frame["num"].tolist()[1] == 1.15
+
+
+def test_what_may_be_thousands_or_decimals_is_asked_at_a_terminal(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f'"{number % 9 + 1},{number * 7 % 1000:03d}",{number % 4}.5,{number % 3}\n' for number in range(200))
+    (tmp_path / "a.csv").write_text("x,z,y\n" + rows)
+    assert run(["new", "tabular-embeddings", "one", "--data", "a.csv", "--target", "y"]) == 0
+    assert "1,000 is read as 1000, and could be 1" in capsys.readouterr().err
+    assert load_config("one/config.toml").field_options["formats"]["x"]["thousands"] == ","
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    said = {"x: is 1,000 the number": "1", "the target y": "single_label"}
+
+    def prompt(text: str, default: str, err: bool) -> str:
+        return next((word for start, word in said.items() if text.startswith(start)), default)
+
+    monkeypatch.setattr("typer.prompt", prompt)
+    assert run(["new", "tabular-embeddings", "two", "--data", "a.csv", "--target", "y"]) == 0
+    config = load_config("two/config.toml")
+    assert config.field_options["formats"]["x"]["decimal"] == ","
+    assert config.target.kinds == {"y": "single_label"}
+
+
 def test_a_person_at_a_terminal_is_asked(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_houses(tmp_path / "houses.csv", 200)
@@ -903,9 +967,10 @@ def test_names_of_columns_survive_toml(name: str):
         (["--data", "empty", "--target", "price"], "is empty"),
         (["--data", "semi.csv", "--target", "price"], "separated by semicolons"),
         (["--data", "mixed.csv", "--target", "price"], "mixes types"),
-        (["--data", "mixed.csv", "--target", "price"], "make the project without --data"),
+        (["--data", "mixed.csv", "--target", "price"], "or make the project all the same with --force-columns"),
         (["--data", "header.csv", "--target", "price"], "a header and no rows"),
         (["--target", "price", "--set", "epochs=0"], "epochs must be"),
+        (["--target", "price", "--force-columns"], "--force-columns is for the columns of a table"),
         (["--target", "price", "--text", "x"], "--text is not for the template tabular-embeddings"),
     ],
 )

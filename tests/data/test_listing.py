@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from photos import write_folder
 
@@ -122,6 +123,27 @@ def test_tables(tmp_path, table, suffix):
     assert listing.groups == ["1", "2", "1", "2"]
     assert listing.splits == ["train", "val", "train", "val"]
     assert all(path.is_file() for path in listing.paths)
+
+
+@pytest.mark.parametrize("kind", ["string[pyarrow]", "arrow", "dictionary"])
+def test_tables_with_every_type_of_text(tmp_path, table, kind):
+    for name in ("file", "kind", "part"):
+        array = pa.array(table[name].tolist())
+        array = array.dictionary_encode() if kind == "dictionary" else array
+        table[name] = (
+            table[name].astype(kind) if kind.startswith("string") else pd.Series(pd.arrays.ArrowExtensionArray(array))
+        )
+    listing = list_table(table, path_column="file", label_column="kind", split_column="part", root=tmp_path)
+    assert listing.labels == ["NA", "NA", "mice/rats", "mice/rats"]
+    assert listing.splits == ["train", "val", "train", "val"]
+    with_gap = pd.concat([table, table.iloc[:1].assign(kind=None)], ignore_index=True)
+    with pytest.raises(DataError, match="column 'kind' is empty in 1 rows.*data row 5"):
+        list_table(with_gap, path_column="file", label_column="kind", root=tmp_path)
+
+
+def test_whole_numbers_are_one_class_however_pandas_holds_them(tmp_path, table):
+    table["kind"] = [1.0, 1.0, 2.0, 2.0]
+    assert list_table(table, path_column="file", label_column="kind", root=tmp_path).class_names == ["1", "2"]
 
 
 def test_a_data_frame_with_its_root(tmp_path, table):

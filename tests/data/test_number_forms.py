@@ -268,6 +268,8 @@ def test_what_was_fitted_is_read_as_it_was(tmp_path):
     path = write(tmp_path, "x,code\n1.234,038.10\n2.500,NULL\n")
     assert read_source(path, reading=reading).frame["x"].tolist() == [1234, 2500]
     assert read_source(path, reading=reading).frame["code"].tolist()[0] == 38.1
+    (tmp_path / "b.csv").write_text("x,code\nNA,\n,NULL\n")
+    assert read_source(tmp_path / "b.csv", reading=reading).frame.isna().all().all()
     # Release 0.1.0 had plain numbers and one list.
     old = read_source(path, reading=reading_of_fitted(columns, None, ("", "NA"))).frame
     assert old["x"].tolist() == [1.234, 2.5]

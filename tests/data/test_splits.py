@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlkit.data.splits import multi_label_split, split_with_copies, time_split, train_val_split
+from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
 from tlkit.errors import ConfigError, DataError
 
 
@@ -50,12 +50,25 @@ def test_a_group_never_straddles(fraction):
 
 
 def test_a_class_with_one_item_is_an_error():
-    with pytest.raises(DataError, match="a class has a single item.*received: 'b'"):
+    with pytest.raises(DataError, match="class 'b' has 1 item; a split into .* needs 2 of each class; add items, rem"):
         train_val_split(["a", "a", "b"], 0.5, 0)
+    with pytest.raises(DataError, match="2 of 3 classes have a single item: 'b', 'c'; a split") as caught:
+        train_val_split(["a", "a", "b", "c"], 0.5, 0)
+    assert "numbers" not in str(caught.value)
+
+
+def test_classes_that_are_numbers_are_named_by_their_names_and_not_taken_for_values():
+    words = ClassWords(("1.5", "2.5", "10"), "image")
+    with pytest.raises(DataError, match="class '10' has 1 image; .*add images.*; all classes are numbers, and each"):
+        train_val_split([0, 0, 1, 1, 2], 0.5, 0, words=words)
+    with pytest.raises(DataError, match="class '10' has 1 image that is no copy of another .3 images with copies.; "):
+        split_with_copies([0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 3, 4, 4, 4], 0.5, 0, words=words)
+    with pytest.raises(DataError, match="class '2.5' has all of its 2 images in one group.*received: 'z'; .*numbers"):
+        train_val_split([0, 0, 1, 1, 2, 2], 0.5, 0, ["x", "y", "z", "z", "x", "y"], words=words)
 
 
 def test_a_class_in_one_group_is_an_error():
-    with pytest.raises(DataError, match="all items of a class are in one group.*received: 'b'"):
+    with pytest.raises(DataError, match="class 'b' has all of its 2 items in one group.*received: 'z'; split without"):
         train_val_split(["a", "a", "b", "b"], 0.5, 0, ["x", "y", "z", "z"])
 
 
@@ -79,7 +92,7 @@ def test_copies_stay_together_and_every_row_comes_once(rows, fraction, seed):
     try:
         train, val = split_with_copies(labels, copies, fraction, seed)
     except DataError as error:
-        assert "single item" in str(error)  # noqa: PT017 - both outcomes are right, depending on what was drawn
+        assert "a split into training and validation needs 2 of each class" in str(error)  # noqa: PT017 - both outcomes are right, depending on what was drawn
         return
     assert sorted([*train, *val]) == list(range(len(labels)))
     assert not set(copies[train]) & set(copies[val])

@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -228,14 +229,28 @@ def test_labels_keep_their_spelling(tmp_path):
     path = table(tmp_path, "text,label\na,007\nb,NA\nc,True\nd,1.0\ne, 1 \n")
     assert list(list_table(path).labels) == ["007", "NA", "True", "1.0", "1"]
     path = table(tmp_path, '{"text": "a", "label": 1}\n{"text": "b", "label": 1.0}\n', "t.jsonl")
-    assert list(list_table(path).labels) == ["1", "1.0"]
+    assert list(list_table(path).labels) == ["1", "1"]
     assert list(list_table(pd.DataFrame({"text": ["a", "b"], "label": [0, 1]})).labels) == ["0", "1"]
-    assert list(list_table(pd.DataFrame({"text": ["a", "b"], "label": [0.0, 1.0]})).labels) == ["0.0", "1.0"]
+    assert list(list_table(pd.DataFrame({"text": ["a", "b"], "label": [0.0, 1.0]})).labels) == ["0", "1"]
+    assert list(list_table(pd.DataFrame({"text": ["a", "b"], "label": [0.5, 1.0]})).labels) == ["0.5", "1"]
     frame = pd.DataFrame({"text": ["a", "b"], "label": pd.Categorical(["x", "y"])})
     frame.to_parquet(tmp_path / "t.parquet")
     listing = list_table(tmp_path / "t.parquet")
     assert list(listing.labels) == ["x", "y"]
     assert listing.places[1] == f"{tmp_path / 't.parquet'} data row 2"
+
+
+@pytest.mark.parametrize("kind", ["string[pyarrow]", "string[python]", "arrow", "dictionary"])
+def test_texts_and_labels_of_every_type_of_text(kind):
+    def column(values):
+        if kind.startswith("string"):
+            return pd.Series(values, dtype=kind)
+        array = pa.array(values)
+        return pd.Series(pd.arrays.ArrowExtensionArray(array.dictionary_encode() if kind == "dictionary" else array))
+
+    frame = pd.DataFrame({"text": column(["a", "b"]), "label": column(["x", "y"]), "site": column(["s", "t"])})
+    listing = list_table(frame, group_column="site")
+    assert (listing.texts, list(listing.labels), listing.groups) == (["a", "b"], ["x", "y"], ["s", "t"])
 
 
 def test_several_labels_from_one_field_lists_or_columns(tmp_path):

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from tlkit.catalogue import image, weight_files
+from tlkit.catalogue.random_weights import random_weights_message
 from tlkit.catalogue.records import ImageBackbone
 from tlkit.catalogue.scaling import IMAGENET_MEAN_RGB, IMAGENET_STDDEV_RGB, PixelScaling
 from tlkit.catalogue.weights import resolve
@@ -215,9 +216,10 @@ def _find_weights(
     row: ImageBackbone, size: int, weights: str | Path | Sequence[str], cache_dir: str | Path | None
 ) -> tuple[Path | None, str]:
     if weights == "none":
-        message = f"{row.name} gets random weights (weights='none'): it has learned nothing yet"
-        warnings.warn(message, stacklevel=3)
-        log.warning(message)
+        message = random_weights_message(row.name)
+        if message:
+            warnings.warn(message, stacklevel=3)
+            log.warning(message)
         return None, "none"
     if not weights:
         raise WeightsError("no source of weights was given", fix=Advice("for the usual ones, {}", "weights", "auto"))

@@ -18,6 +18,7 @@ import numpy as np
 
 from tlkit.catalogue import encoder_folder, text_weights, wordpiece
 from tlkit.catalogue.encoder_folder import EncoderFolder
+from tlkit.catalogue.random_weights import random_weights_message
 from tlkit.catalogue.sources import ResolvedWeights
 from tlkit.catalogue.text_records import SpecialTokens, TextEncoder
 from tlkit.catalogue.wordpiece import WordPieceSettings
@@ -109,8 +110,9 @@ def build_encoder(
     tokenizer, vocabulary_file = _tokenizer(row, folder)
     special = special_tokens(tokenizer, vocabulary_file)
     if folder is None:
-        message = f"{row.name} gets random weights (weights='none'): it has learned nothing yet"
-        log.warning(message)
+        message = random_weights_message(row.name)
+        if message:
+            log.warning(message)
         model = _random(row, tokenizer.vocabulary_size(), seed)
     else:
         model = _load(folder)

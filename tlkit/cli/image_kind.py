@@ -32,7 +32,7 @@ class ImageKind(Kind):
     has_views = True
     has_report = False
 
-    def complete(self, answers: dict[str, str], data: Path | None) -> None:
+    def complete(self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
         from tlkit.catalogue import image
         from tlkit.data.table_stream import TableStream
@@ -118,8 +118,7 @@ class ImageKind(Kind):
         for at, file in enumerate(items):
             content = file_content(file)
             try:
-                # Through tf.data: an eager switch_case would run a decoder for each format.
-                pixels += list(tf.data.Dataset.from_tensors(content).map(preprocessing))
+                pixels.append(preprocessing(tf.constant(content)))
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 raise not_answered(file, at, "image", data=content, max_pixels=preprocessing.max_pixels) from None
         return tf.cast(tf.stack(pixels), tf.float32)

@@ -68,12 +68,15 @@ class Kind(ABC):
     # Making a project
 
     @abstractmethod
-    def complete(self, answers: dict[str, str], data: Path | None) -> Callable[[Path], None] | None:
+    def complete(
+        self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False
+    ) -> Callable[[Path], None] | None:
         """Fill in answers that follow from others, and refuse data that lacks what they name.
 
         Args:
             answers: to the template's questions; is changed.
             data: the folder or table that exists, or None where none was named.
+            force_columns: leave out columns that cannot be used, with the reason, where they are refused otherwise.
 
         Returns:
             What is to be done to the new project's folder before it gets its place, or None.

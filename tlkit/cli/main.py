@@ -26,7 +26,7 @@ from tlkit.cli.serve import serve
 from tlkit.cli.templates import templates
 from tlkit.cli.train import train
 from tlkit.cli.verify import verify
-from tlkit.errors import TlkitError
+from tlkit.errors import SeveralDataError, TlkitError
 
 INTERRUPTED = 130
 
@@ -121,5 +121,9 @@ def _report(
 ) -> int:
     if debug:
         traceback.print_exception(error)
-    note(f"error: {kind}{' '.join((message or str(error)).split())}{hint}")
+    said = message or str(error)
+    first, *others = said.split("\n") if isinstance(error, SeveralDataError) else [said]
+    note(f"error: {kind}{' '.join(first.split())}{hint}")
+    for line in others:
+        note(line)
     return code

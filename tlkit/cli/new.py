@@ -37,6 +37,14 @@ def new(
     path_column: PathColumn = None,
     separator: Separator = None,
     encoding: Encoding = None,
+    force_columns: Annotated[
+        bool,
+        typer.Option(
+            "--force-columns",
+            help="For a table: make the project although columns cannot be used; they are written as ignored, with the "
+            "reason.",
+        ),
+    ] = False,
     answers: Annotated[
         list[str] | None, typer.Option("--set", help="An answer to the template.", metavar="KEY=VALUE")
     ] = None,
@@ -61,7 +69,9 @@ def new(
     if data is not None:
         given["data_path"] = data_path_for(directory, data, kind)
         data = data.expanduser()
-    finish = kind.complete(given, data)
+    if force_columns and (data is None or not kind.has_rows):
+        raise ProjectError("--force-columns is for the columns of a table", fix="name it with --data, or leave it out")
+    finish = kind.complete(given, data, force_columns=force_columns)
     project = new_project(chosen, directory, given, finish)
     print(f"{directory} is ready. Next:")
     if Path.cwd() != project:

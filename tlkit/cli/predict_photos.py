@@ -45,41 +45,28 @@ def predict_photos(model: Predictor | None, found: Gathered, *, decoder: bool) -
         DataError: the only photo that was named cannot be used.
         ServerError: the server does not answer.
     """
+    from tlkit.predicting.each import Refusal, predict_each
+
     tally = found.tally
     if tally is None:
         raise DataError("these inputs are not photos", received=found.items[:1])
     rows: list[dict[str, Any]] = []
     failed = [{"input": name, "reason": reason} for name, reason in found.failed]
+    alone = len(found.items) == 1 and not failed and not found.has_folder
     for start in range(0, len(found.items), BATCH):
         part = found.items[start : start + BATCH]
-        answers = _answers(model, part, alone=len(found.items) == 1 and not failed and not found.has_folder)
-        good = [(item, answer) for item, answer in zip(part, answers, strict=True) if not isinstance(answer, str)]
+        results = [] if model is None else predict_each(part, model.predict, strict=alone)
+        good = [(item, result) for item, result in zip(part, results, strict=True) if not isinstance(result, Refusal)]
         damaged = _damaged([item for item, _ in good], decoder)
         for place, (_, answer) in enumerate(good):
             rows.append({**answer, "damaged": damaged[place]} if place in damaged else answer)
         failed += [
-            {"input": str(item), "reason": answer}
-            for item, answer in zip(part, answers, strict=True)
-            if isinstance(answer, str)
+            {"input": str(item), "reason": result.reason.removeprefix(f"{item} ")}
+            for item, result in zip(part, results, strict=True)
+            if isinstance(result, Refusal)
         ]
     line = f"{tally}; {len(rows):,} answered, {len(failed):,} failed"
     return Answered(rows, failed, {**tally.to_dict(), "answered": len(rows)}, line)
-
-
-def _answers(model: Predictor | None, items: Sequence[Path], *, alone: bool) -> list[dict[str, Any] | str]:
-    """Ask about photos together; where that fails, one after the other, each with an answer or the reason."""
-    from tlkit.export.records import NotAnsweredError
-
-    if model is None:
-        return []
-    try:
-        return [*model.predict(items)]
-    except DataError as error:
-        if alone:
-            raise
-        if len(items) == 1:
-            return [error.reason if isinstance(error, NotAnsweredError) else str(error)]
-    return [answer for item in items for answer in _answers(model, [item], alone=False)]
 
 
 def _damaged(items: Sequence[Path], decoder: bool) -> dict[int, str]:

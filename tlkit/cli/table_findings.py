@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 
 from tlkit.cli.output import note
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from tlkit.data.column_kinds import Finding
@@ -67,7 +67,7 @@ class TableFindings:
         return config + self.columns
 
 
-def look_at(answers: dict[str, str], data: Path, asks: bool) -> TableFindings:
+def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool = False) -> TableFindings:
     """Read a table and find out how numbers are written, what columns are and what the target is.
 
     Args:
@@ -75,14 +75,17 @@ def look_at(answers: dict[str, str], data: Path, asks: bool) -> TableFindings:
             given is added where it is not that of the file's suffix.
         data: the table.
         asks: whether there is somebody to ask; otherwise what is open is said.
+        force_columns: write columns that cannot be used as ignored, with the reason, in place of an error.
 
     Raises:
         DataError: the table, a column or the target cannot be used.
     """
-    from tlkit.data.column_kinds import infer_kinds
+    from tlkit.data.column_kinds import Finding, infer_kinds
     from tlkit.data.frame_files import OtherSeparatorError
     from tlkit.data.frame_source import read_source
+    from tlkit.data.problems import Problems
     from tlkit.data.table_check import check_target_columns
+    from tlkit.data.target_kinds import guess_target
     from tlkit.data.text_files import missing_column
 
     target = answers.get("target", "target")
@@ -104,17 +107,21 @@ def look_at(answers: dict[str, str], data: Path, asks: bool) -> TableFindings:
             raise missing_column(answers[question], source.frame.columns, source.origin)
     forms = {found.column: found for found in source.form_notes}
     source, chosen = _choose_forms(source, forms, asks, data, options)
-    try:
-        found = infer_kinds(source.frame, [target], place=source.place)
-    except DataError as error:
-        fix = "or make the project without --data, and say so under [columns] of its config.toml"
-        raise DataError(str(error), fix=fix) from error
+    problems = Problems()
+    with problems.of(target):
+        guess_target(source.frame[target], target, source.place)
+    found = infer_kinds(source.frame, [target], place=source.place, problems=problems)
+    if not force_columns:
+        problems.raise_all(
+            "or make the project all the same with --force-columns, and correct the columns in its config.toml"
+        )
     kinds: dict[str, str] = {**found.kinds}
     dates = _choose_dates(found.dates, asks)
     open_kinds = [finding for finding in found.questions if not _is_of_form(finding, found.dates)]
     for finding in open_kinds if asks else ():
         kinds[finding.column] = _ask(f"{finding.column}: {finding.why}", finding.guess, _kinds())
     notes = {finding.column: finding for finding in (*found.warnings, *found.questions)}
+    notes |= {name: Finding(name, "ignore", str(error)) for name, error in problems.found.items() if name != target}
     group = answers.get("group_column", "")
     if kinds.get(group) in ("categorical", "continuous"):
         kinds[group] = "ignore"  # held-out groups are never seen; of a date, month and weekday are
@@ -130,7 +137,12 @@ def look_at(answers: dict[str, str], data: Path, asks: bool) -> TableFindings:
     formats = "".join(_format_line(form, decimal, forms[column]) for column, form in chosen.items())
     used = [column for column in dates if kinds[column] == "date" or column == answers.get("time_column")]
     written = "".join(_date_line(column, dates[column], found.dates[column].why) for column in used)
-    return TableFindings(lines, formats, written, decimal, _target(source, target, asks))
+    if target in problems.found:
+        note(f"target {target!r}: {problems.found[target]}")
+        of_target = f"{'kinds = {}':<29} # {_printable(str(problems.found[target]))}"
+    else:
+        of_target = _target(source, target, asks)
+    return TableFindings(lines, formats, written, decimal, of_target)
 
 
 def _is_of_form(finding: Finding, dates: Mapping[str, DateGuess]) -> bool:
@@ -187,14 +199,14 @@ def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], 
     """Say how numbers were read, columns of one form in one line."""
     from tlkit.data.table_check import form_words
 
-    groups: dict[tuple[str, str], list[FormNote]] = {}
+    groups: dict[tuple[str, ...], list[FormNote]] = {}
     for column, found in forms.items():
         if found.other is not None and asks:
             continue
         into = "[formats]" if _format_line(chosen[column], decimal, found) else f"[data] decimal = {decimal!r}"
         words = form_words(found) if found.other is not None else dataclasses.replace(found.form, missing=()).describe()
-        groups.setdefault((words, into), []).append(found)
-    for (words, into), found_in in groups.items():
+        groups.setdefault((words, into, *sorted(found.marks)), []).append(found)
+    for (words, into, *_), found_in in groups.items():
         columns = [found.column for found in found_in]
         counts: dict[str, int] = {}
         for mark, count in (item for found in found_in for item in found.marks.items()):

@@ -30,14 +30,16 @@ class TableKind(Kind):
     has_report = True
     has_rows = True
 
-    def complete(self, answers: dict[str, str], data: Path | None) -> Callable[[Path], None] | None:
+    def complete(
+        self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False
+    ) -> Callable[[Path], None] | None:
         """Look at the columns of the table; what each is taken for goes into the project's config.toml."""
         if data is None:
             return None
         from tlkit.cli.table_findings import TableFindings, look_at
 
         asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-        found: TableFindings = look_at(answers, data, asks)
+        found: TableFindings = look_at(answers, data, asks, force_columns)
 
         def finish(project: Path) -> None:
             config = project / "config.toml"

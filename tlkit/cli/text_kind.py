@@ -27,7 +27,7 @@ class TextKind(Kind):
     has_views = False
     has_report = True
 
-    def complete(self, answers: dict[str, str], data: Path | None) -> None:
+    def complete(self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False) -> None:
         """Refuse a table without the columns that hold texts and labels."""
         from tlkit.data.table_stream import TableStream
         from tlkit.data.text_files import missing_column

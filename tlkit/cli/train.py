@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +20,7 @@ def train(
 
     Example:  tlkit train --set train.finetune_epochs=0
     """
+    from tlkit.catalogue.random_weights import to_be_replaced
     from tlkit.cli.output import import_tensorflow, native_noise_filtered, note
     from tlkit.cli.project import find_project
 
@@ -25,10 +28,27 @@ def train(
     config = project.config
     project.kind.check_training(config)
     import_tensorflow()
-    with native_noise_filtered(), project.code() as code:
+    before = _record(project.checkpoints)
+    # A resumed run loads its weights: it has learned something, whatever it began with.
+    resumed = to_be_replaced() if resume else contextlib.nullcontext()
+    with native_noise_filtered(), project.code() as code, resumed:
         try:
             code.train.main(config, resume=resume)
         except KeyboardInterrupt:
-            note("stopped; `tlkit train --resume` goes on from the last checkpoint")
+            now = _record(project.checkpoints)
+            if now is not None and (resume or now != before):
+                note("stopped; `tlkit train --resume` goes on from the last checkpoint")
+            else:
+                note("stopped before the first checkpoint: nothing of this run is kept; `tlkit train` begins anew")
             raise
     print(f"pictures of this run: {project.reports}\nnext: tlkit export")
+
+
+def _record(checkpoints: Path) -> bytes | None:
+    """Return what the last run wrote about itself; None where there is none."""
+    from tlkit.training.run_state import RUN_FILE
+
+    try:
+        return (checkpoints / RUN_FILE).read_bytes()
+    except OSError:
+        return None

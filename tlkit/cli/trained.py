@@ -41,6 +41,7 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
         DataError: the data cannot be used.
     """
     import tlkit
+    from tlkit.catalogue.random_weights import to_be_replaced
     from tlkit.cli.output import note
 
     config = project.config
@@ -52,7 +53,8 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
         data = code.train.load_data(config)
         _compare("classes", trained, list(data.class_names))
         project.kind.check_data(trained, data)
-    task = project.kind.rebuild_task(code, config, trained)
+    with to_be_replaced():
+        task = project.kind.rebuild_task(code, config, trained)
     _compare("backbone", trained, task.backbone_name)
     _compare("preprocessing", trained, task.preprocessing.to_dict())
     if other_data is not None:

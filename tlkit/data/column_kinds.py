@@ -12,6 +12,7 @@ import numpy as np
 from tlkit.data.date_forms import DateGuess, find_date_form
 from tlkit.data.near_unique import describe_near_unique
 from tlkit.data.number_inference import find_form
+from tlkit.data.problems import Problems
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind
 from tlkit.preprocessing.date_form import read_moments, shown_form
@@ -76,6 +77,7 @@ def infer_kinds(
     given: Mapping[str, ColumnKind] | None = None,
     place: Callable[[np.ndarray], str] | None = None,
     date_formats: Mapping[str, str] | None = None,
+    problems: Problems | None = None,
 ) -> InferredKinds:
     """Say of each column what kind it is.
 
@@ -107,6 +109,8 @@ def infer_kinds(
         given: kinds that are known; these columns are not looked at.
         place: says where rows stand, for messages.
         date_formats: how the dates of a column are written, where that is known; these columns are dates.
+        problems: collects columns that cannot be used, which are then ignored; all of them are raised together where it
+            is left out.
 
     Returns:
         The kinds.
@@ -133,28 +137,35 @@ def infer_kinds(
     notes: list[Finding] = []
     where = place or (lambda rows: f"data row{'s' * (len(rows) > 1)} {', '.join(str(row + 1) for row in rows[:3])}")
     dates: dict[str, DateGuess] = {}
+    wrong = Problems() if problems is None else problems
     for name in names:
         if name in targets:
             continue
-        if name in known:
-            kinds[name] = given.get(name, "date")
-            continue
-        dated = find_date_form(frame[name], name, where) if given.get(name, "date") == "date" else None
-        if dated is not None and name not in given and frame[name].nunique() < 2:
-            dated = None  # always one day: nothing to learn from
-        if dated is not None:
-            dates[name] = dated
-        if name in given:
-            kinds[name] = given[name]
-            continue
-        if dated is not None:
-            kinds[name] = dated.kind
-            notes.append(Finding(name, dated.kind, dated.why, dated.is_question))
-            continue
-        guess, why, asked = _infer(frame[name], name, where)
-        kinds[name] = guess
-        if why:
-            notes.append(Finding(name, guess, why, asked))
+        with wrong.of(name):
+            if name in known:
+                kinds[name] = given.get(name, "date")
+                continue
+            dated = None
+            if given.get(name, "date") == "date" and (name in given or frame[name].nunique() > 1):
+                dated = find_date_form(frame[name], name, where)
+            if dated is not None:
+                dates[name] = dated
+            if name in given:
+                kinds[name] = given[name]
+                continue
+            if dated is not None:
+                kinds[name] = dated.kind
+                notes.append(Finding(name, dated.kind, dated.why, dated.is_question))
+                continue
+            guess, why, asked = _infer(frame[name], name, where)
+            kinds[name] = guess
+            if why:
+                notes.append(Finding(name, guess, why, asked))
+        if name in wrong.found:
+            kinds[name] = "ignore"
+            dates.pop(name, None)
+    if problems is None:
+        wrong.raise_all()
     return InferredKinds(
         kinds,
         tuple(note for note in notes if note.is_question),

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.data.listing import Listing
-from tlkit.data.splits import split_with_copies, train_val_split
+from tlkit.data.splits import ClassWords, split_with_copies, train_val_split
 from tlkit.walk import shown
 
+WORDS = ClassWords(item="image")
 _SHOWN = 3
 
 
@@ -99,9 +100,9 @@ def assign_splits(
         labels = np.asarray(listing.labels)[undecided]
         if listing.groups:
             groups = united(np.asarray(listing.groups)[undecided], copies[undecided])
-            train, val = train_val_split(labels, val_fraction, seed, groups)
+            train, val = train_val_split(labels, val_fraction, seed, groups, words=WORDS)
         else:
-            train, val = split_with_copies(labels, copies[undecided], val_fraction, seed)
+            train, val = split_with_copies(labels, copies[undecided], val_fraction, seed, words=WORDS)
         found["train"], found["val"] = undecided[train], undecided[val]
     return found
 

@@ -374,6 +374,6 @@ def _exact(frame: pd.DataFrame, path: Path) -> None:
         if pa.types.is_integer(field.type) and field.name in frame.columns and frame[field.name].dtype.kind == "f"
     ]
     for name in gaps:
-        kind = "UInt64" if pa.types.is_unsigned_integer(schema.field(name).type) else "Int64"
+        kind: Any = "UInt64" if pa.types.is_unsigned_integer(schema.field(name).type) else "Int64"
         exact = pd.Series(pq.read_table(path, columns=[name])[name], dtype=pd.ArrowDtype(schema.field(name).type))
         frame[name] = exact.astype(kind).set_axis(frame.index)

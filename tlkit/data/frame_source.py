@@ -90,7 +90,8 @@ def read_source(
 
     reading = reading or Reading()
     tables = _tables(data)
-    frames, numbers, parts, notes, kept = [], [], [], [], {}
+    frames, numbers, parts, notes = [], [], [], []
+    kept: dict[str, object] = {}
     begin = 0
     options: dict[str, Any] = {"separator": separator, "encoding": encoding, "reading": reading}
     files = _read_alike({name: table for name, table in tables.items() if not isinstance(table, pd.DataFrame)}, options)
@@ -224,7 +225,8 @@ def without_arrow(column: pd.Series) -> pd.Series:
         return pd.Series(column.to_numpy(np.float64, na_value=np.nan), index=column.index, name=column.name)
     if pa.types.is_timestamp(kind):
         zone = f", {kind.tz}" if kind.tz else ""
-        return column.astype(f"datetime64[{'us' if kind.unit == 's' else kind.unit}{zone}]")
+        moments: Any = f"datetime64[{'us' if kind.unit == 's' else kind.unit}{zone}]"
+        return column.astype(moments)
     if pa.types.is_date(kind):
         return column.astype("datetime64[us]")
     return column.astype(object)

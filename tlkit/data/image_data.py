@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.copies import assign_splits, copy_numbers, report
+from tlkit.data.class_names import composed, log_near_names
+from tlkit.data.copies import WORDS, assign_splits, copy_numbers, report
 from tlkit.data.inspect import Unreadable
 from tlkit.data.labelled import ClassWeight, LabelledData, check_options
 from tlkit.data.listing import Listing
@@ -102,7 +103,8 @@ class ImageData(LabelledData):
         self.report = report(listing, rows, copies)
         if on_duplicate == "drop":
             rows = self._without_copies(listing, rows, copies)
-        numbers = {name: number for number, name in enumerate(self.class_names)}
+        log_near_names(listing.labels)
+        numbers = {composed(name): number for number, name in enumerate(self.class_names)}
         labels = np.asarray([numbers[label] for label in listing.labels], np.int32)
         keep_in_memory = self._fits(len(labels), cache)
         for name, own in rows.items():
@@ -111,7 +113,7 @@ class ImageData(LabelledData):
             self.splits[name] = built.split
             self.skipped += built.unreadable
             self.damaged += built.damaged
-        self._judge_unreadable(on_error)
+        self._judge_unreadable(listing, on_error)
         self._log_findings(damaged, on_duplicate)
         self.class_weights = self._weights_of_classes(class_weight)
         train = self.splits.get("train")
@@ -265,11 +267,11 @@ class ImageData(LabelledData):
     ) -> dict[str, np.ndarray]:
         usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
         if not len(usable):
-            self._judge_unreadable("fail")
+            self._judge_unreadable(listing, "fail")
         try:
             return assign_splits(listing, copies, val_fraction, self.seed, usable)
         except DataError:  # too few of a class are left: what is wrong with the others says more
-            self._judge_unreadable(on_error)
+            self._judge_unreadable(listing, on_error)
             raise
 
     def _without_copies(
@@ -280,7 +282,7 @@ class ImageData(LabelledData):
             self.tally.leave_out(REPEATED, shown(listing.paths[row]))
         return kept
 
-    def _judge_unreadable(self, on_error: OnError) -> None:
+    def _judge_unreadable(self, listing: Listing, on_error: OnError) -> None:
         if self.skipped and on_error == "fail":
             listed = "; ".join(f"{shown(path)} {reason}" for path, reason, _ in self.skipped[:_NAMED])
             more = f"; and {len(self.skipped) - _NAMED} more" if len(self.skipped) > _NAMED else ""
@@ -291,7 +293,12 @@ class ImageData(LabelledData):
         if "train" in self.splits:
             absent = np.setdiff1d(np.arange(self.num_classes), self.splits["train"].labels)
             if len(absent):
-                raise DataError("a class has no readable training photo left", received=self.class_names[absent[0]])
+                name = self.class_names[absent[0]]
+                count = WORDS.count(listing.labels.count(composed(name)))
+                raise DataError(
+                    f"class {name!r} has no readable training image left of {count}",
+                    fix="repair them, add others, or remove the class",
+                )
 
     def _log_findings(self, damaged: OnDamage, on_duplicate: OnDuplicate) -> None:
         for path, _, counted_as in self.skipped:

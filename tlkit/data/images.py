@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlkit.data.class_names import composed
 from tlkit.data.copies import copies_of
 from tlkit.data.image_data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
 from tlkit.data.labelled import ClassWeight
@@ -228,7 +229,7 @@ def images_to_evaluate(
         listing = list_folder(path)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
-    unknown = sorted({listing.labels[row] for row in rows} - set(class_names))
+    unknown = sorted({listing.labels[row] for row in rows} - set(map(composed, class_names)))
     if unknown:
         raise DataError("the data has a class that the model does not know", received=unknown[0], allowed=class_names)
     picked = listing.only(rows, "test")

@@ -1,12 +1,10 @@
-"""Say why photos cannot be used, with the very operations that read them in training."""
+"""Say why photos that the decoder refused cannot be used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
-
-import tensorflow as tf
 
 from tlkit.image_files.formats import refused
 from tlkit.preprocessing.images import ImagePreprocessing
@@ -21,22 +19,15 @@ class Unreadable(NamedTuple):
     counted_as: str = BROKEN
 
 
-def explain(path: Path, preprocessing: ImagePreprocessing) -> Unreadable | None:
-    """Say in one clause why a photo cannot be used, or None when it can."""
+def explain(path: Path, preprocessing: ImagePreprocessing) -> Unreadable:
+    """Say in one clause why a photo that `preprocessing` refused cannot be used."""
     try:
         content = path.read_bytes()
     except OSError as error:
         return Unreadable(path, f"cannot be opened ({error.strerror})", UNREADABLE)
-    try:
-        # Through tf.data: an eager tf.switch_case would run Python branches, this runs the graph that training runs.
-        for _ in tf.data.Dataset.from_tensors(content).map(preprocessing):
-            return None
-    except tf.errors.OpError:
-        reason = refused(content, max_pixels=preprocessing.max_pixels, name=str(path))
-        return Unreadable(path, reason)
-    return None
+    return Unreadable(path, refused(content, max_pixels=preprocessing.max_pixels, name=str(path)))
 
 
 def explain_all(paths: Iterable[Path], preprocessing: ImagePreprocessing) -> list[Unreadable]:
-    """Explain each of these photos that cannot be used."""
-    return [found for path in paths if (found := explain(path, preprocessing))]
+    """Explain each of these photos."""
+    return [explain(path, preprocessing) for path in paths]

@@ -59,7 +59,7 @@ def table_from_row_groups(
 
     Two passes: the first draws a sample of the training rows and reads the targets; the second counts the values of
     the categories, exactly. Kinds, likeness to a target, medians and scales are those of the sample. Validation rows
-    are drawn at random, not stratified.
+    are drawn at random, not stratified. Rows that are copies of others are not looked for.
 
     Example:
         >>> data = table_from_row_groups("sales.parquet", "amount", batch_size=1024)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.data.class_names import composed
 from tlkit.data.table_rows import OTHER_ENCODING, text_codec
 from tlkit.data.text_files import check_encoding, missing_column
 from tlkit.errors import DataError, did_you_mean
@@ -33,7 +34,7 @@ class Listing:
 
     Attributes:
         paths: one file a photo.
-        labels: its class name.
+        labels: its class name, in Unicode's normal form NFC, however the folder writes it.
         splits: `"train"`, `"val"`, `"test"`, or None where the photo is to be split by tlkit.
         groups: the group of each photo, or None.
         origin: where the listing came from, for messages.
@@ -55,9 +56,12 @@ class Listing:
     remarks: tuple[str, ...] = ()
     unlabelled: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", [composed(label) for label in self.labels])
+
     @property
     def class_names(self) -> list[str]:
-        """The labels that occur, sorted."""
+        """The labels that occur, sorted as text: "10" comes before "2"."""
         return sorted(set(self.labels))
 
     def only(self, rows: list[int], split: str) -> Listing:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tlkit.data.number_inference import FoundForm, find_form
 from tlkit.errors import ConfigError
+from tlkit.preprocessing.columns import Date
 from tlkit.preprocessing.number_forms import PLAIN, USUAL_MISSING, NumberForm
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Reading:
         formats: column -> how its numbers are written, where that differs; of a column of text, `missing` alone counts.
         text_columns: columns that are text whatever they look like.
         number_columns: columns that are numbers even where zeros make them look like codes.
+        marked_columns: columns of dates and booleans, which have the usual marks whatever their values look like.
         usual: what stands for no value in columns of numbers, dates and booleans, besides `missing`.
         infer: whether the forms of columns without a format are inferred.
 
@@ -48,6 +50,7 @@ class Reading:
     formats: Mapping[str, NumberForm] = dataclasses.field(default_factory=dict)
     text_columns: frozenset[str] = frozenset()
     number_columns: frozenset[str] = frozenset()
+    marked_columns: frozenset[str] = frozenset()
     usual: tuple[str, ...] = USUAL_MISSING
     infer: bool = True
 
@@ -97,6 +100,7 @@ def reading_of_fitted(
         formats=own,
         text_columns=frozenset(column.name for column in texts if not was_read_otherwise(column)),
         number_columns=frozenset(column.name for column in columns if column.dtype != "string"),
+        marked_columns=frozenset(column.name for column in texts if isinstance(column, Date) or column.boolean),
         usual=USUAL_MISSING if forms is not None else tuple(missing),
         infer=False,
     )
@@ -138,7 +142,8 @@ def reading_of(
         except (TypeError, ConfigError) as error:
             raise ConfigError(f"the format of column {column!r} is not usable: {error}") from error
     numbers = frozenset(name for name, kind in (kinds or {}).items() if kind == "continuous")
-    return Reading(decimal, thousands, tuple(missing), found, number_columns=numbers)
+    marked = frozenset(name for name, kind in (kinds or {}).items() if kind in ("date", "boolean"))
+    return Reading(decimal, thousands, tuple(missing), found, number_columns=numbers, marked_columns=marked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +254,7 @@ def settle(
         if flags is not None:
             changed[name] = flags
             continue
-        dates = column.looks_like_dates(reading)
+        dates = name in reading.marked_columns or column.looks_like_dates(reading)
         gone = {"", *reading.missing_of(name), *(reading.usual if dates else ())}
         own = column.without(gone)
         if own is not None:
@@ -330,9 +335,7 @@ class _Column:
         except ValueError:
             return None
         given = [value for value in values if value is not None]
-        if not given:
-            return None
-        if all(isinstance(value, int) for value in given):
+        if given and all(isinstance(value, int) for value in given):
             if not all(-(2**63) < value < 2**63 for value in given):
                 return None
             whole = pd.array([*values, None], dtype="Int64").take(self._codes)
@@ -347,9 +350,10 @@ class _Column:
 
     def sample_of(self, form: NumberForm, other: NumberForm | None) -> str:
         """Return a value that two forms read as different numbers."""
-        for text in self.texts if other is not None else ():
-            if form.read(text) != other.read(text):
-                return text.strip()
+        if other is not None:
+            for text in self.texts:
+                if form.read(text) != other.read(text):
+                    return text.strip()
         return ""
 
     def booleans(self, reading: Reading) -> pd.Series | None:

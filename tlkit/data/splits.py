@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -10,9 +12,47 @@ import numpy.typing as npt
 
 from tlkit.errors import ConfigError, DataError
 
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
+_NAMED = 5  # classes, in a message
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassWords:
+    """How messages about classes speak of them.
+
+    Attributes:
+        names: the name of each class number; None where labels are names themselves.
+        item: what is classified, in the singular.
+        on_numbers: what to do where all classes are numbers.
+    """
+
+    names: Sequence[str] | None = None
+    item: str = "item"
+    on_numbers: str = (
+        "all classes are numbers, and each is taken as a class of its own: numbers are predicted from tables only"
+    )
+
+    def name(self, label: object) -> str:
+        """Return the name of a class."""
+        return str(label) if self.names is None else str(self.names[int(str(label))])
+
+    def count(self, number: int) -> str:
+        """Return such as "1 image" or "3 images"."""
+        return f"{number:,} {self.item}{'' if number == 1 else 's'}"
+
+    def advice(self, classes: np.ndarray, usual: str) -> str:
+        """Return the usual advice, and more where all classes are numbers."""
+        numbers = len(classes) > 2 and all(_NUMBER.fullmatch(self.name(label)) for label in classes)
+        return f"{usual}; {self.on_numbers}" if numbers and self.on_numbers else usual
+
 
 def train_val_split(
-    labels: npt.ArrayLike, val_fraction: float, seed: int, groups: npt.ArrayLike | None = None
+    labels: npt.ArrayLike,
+    val_fraction: float,
+    seed: int,
+    groups: npt.ArrayLike | None = None,
+    *,
+    words: ClassWords | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Split row numbers into training and validation, each class in the same proportion.
 
@@ -27,6 +67,7 @@ def train_val_split(
         seed: the same seed gives the same split.
         groups: a value for each row, [n]; rows that share it (one patient, one scene) stay on the same side. The
             proportions then hold as nearly as whole groups allow (scikit-learn's StratifiedGroupKFold).
+        words: how messages speak of classes and items.
 
     Returns:
         Two sorted arrays of row numbers.
@@ -38,16 +79,12 @@ def train_val_split(
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
     _check_fraction(val_fraction)
+    words = words or ClassWords()
     labels = np.asarray(labels)
     classes, counts = np.unique(labels, return_counts=True)
     rows = np.arange(len(labels))
     if groups is None:
-        if counts.min() < 2:
-            raise DataError(
-                "a class has a single item and cannot be split into training and validation",
-                received=str(classes[counts.argmin()]),
-                fix="add items, remove the class, or bring a validation set of your own",
-            )
+        _check_counts(classes, counts, words)
         # At least one item of every class on either side, whatever the fraction.
         n_val = int(np.clip(round(len(labels) * val_fraction), len(classes), len(labels) - len(classes)))
         splitter = StratifiedShuffleSplit(n_splits=1, test_size=n_val, random_state=seed)
@@ -57,7 +94,7 @@ def train_val_split(
 
     groups = np.asarray(groups)
     folds = max(2, round(1 / val_fraction)) if val_fraction <= 0.5 else max(2, round(1 / (1 - val_fraction)))
-    _check_groups(labels, groups)
+    _check_groups(labels, groups, words)
     folds = min(folds, len(np.unique(groups)))
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     candidates = [(tuple(np.sort(part) for part in split)) for split in splitter.split(rows, labels, groups)]
@@ -73,16 +110,22 @@ def train_val_split(
     for part, name in ((train, "training"), (val, "validation")):
         absent = np.setdiff1d(classes, labels[part])
         if len(absent):
+            own = labels == absent[0]
             raise DataError(
-                f"no split by group puts every class into {name}",
-                received=str(absent[0]),
-                fix="use more groups for each class, another seed or another val_fraction",
+                f"no split by group puts every class into {name}: class {words.name(absent[0])!r} has "
+                f"{words.count(int(own.sum()))} in {len(np.unique(groups[own]))} groups",
+                fix=words.advice(classes, "use more groups for each class, another seed or another val_fraction"),
             )
     return train, val
 
 
 def split_with_copies(
-    labels: npt.ArrayLike, copies: npt.ArrayLike, val_fraction: float, seed: int
+    labels: npt.ArrayLike,
+    copies: npt.ArrayLike,
+    val_fraction: float,
+    seed: int,
+    *,
+    words: ClassWords | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Split as `train_val_split` does, with all copies of an item on one side.
 
@@ -99,20 +142,26 @@ def split_with_copies(
         copies: a number for each row, [n]; copies of one item share it.
         val_fraction: part of the items for validation, between 0 and 1 (both exclusive).
         seed: the same seed gives the same split.
+        words: how messages speak of classes and items.
 
     Returns:
         Two sorted arrays of row numbers.
 
     Raises:
         ConfigError: `val_fraction` is not usable.
-        DataError: a class has a single item.
+        DataError: a class has a single item, copies not counted.
     """
+    words = words or ClassWords()
     labels = np.asarray(labels)
-    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    classes, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     _, item_of_row = np.unique(np.asarray(copies), return_inverse=True)
     order = np.lexsort((counts[numbers], item_of_row))  # the rarest label of each item first
     _, first = np.unique(item_of_row[order], return_index=True)
-    _, val = train_val_split(labels[order[first]], val_fraction, seed)
+    standing, left = np.unique(labels[order[first]], return_counts=True)
+    different = np.zeros(len(classes), np.int64)
+    different[np.searchsorted(classes, standing)] = left
+    _check_counts(classes, different, words, counts)
+    _, val = train_val_split(labels[order[first]], val_fraction, seed, words=words)
     in_val = np.isin(item_of_row, val)
     return np.flatnonzero(~in_val), np.flatnonzero(in_val)
 
@@ -266,13 +315,38 @@ def _check_fraction(val_fraction: float) -> None:
         raise ConfigError("val_fraction is not usable", received=val_fraction, allowed="a number between 0 and 1")
 
 
-def _check_groups(labels: np.ndarray, groups: np.ndarray) -> None:
-    for value in np.unique(labels):
-        if len(np.unique(groups[labels == value])) < 2:
+def _check_counts(
+    classes: np.ndarray, counts: np.ndarray, words: ClassWords, with_copies: np.ndarray | None = None
+) -> None:
+    """Refuse classes that cannot be in training and in validation."""
+    few = np.flatnonzero(counts == 1)
+    if not len(few):
+        return
+    if len(few) == 1:
+        own = few[0]
+        what = f"class {words.name(classes[own])!r} has {words.count(1)}"
+        if with_copies is not None and with_copies[own] > 1:
+            what += f" that is no copy of another ({words.count(int(with_copies[own]))} with copies)"
+    else:
+        named = ", ".join(repr(words.name(classes[own])) for own in few[:_NAMED])
+        what = f"{len(few):,} of {len(classes):,} classes have a single {words.item}: {named}"
+        what += ", ..." if len(few) > _NAMED else ""
+    raise DataError(
+        f"{what}; a split into training and validation needs 2 of each class",
+        fix=words.advice(classes, f"add {words.item}s, remove the class, or bring a validation set of your own"),
+    )
+
+
+def _check_groups(labels: np.ndarray, groups: np.ndarray, words: ClassWords) -> None:
+    classes = np.unique(labels)
+    for value in classes:
+        own = labels == value
+        if len(np.unique(groups[own])) < 2:
             raise DataError(
-                "all items of a class are in one group, so that it cannot be both in training and in validation",
-                received=str(value),
-                fix="split without groups, or bring items of another group",
+                f"class {words.name(value)!r} has all of its {words.count(int(own.sum()))} in one group, so that it "
+                "cannot be both in training and in validation",
+                received=str(groups[own][0]),
+                fix=words.advice(classes, f"split without groups, or bring {words.item}s of another group"),
             )
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import Finding, UnreadableError, check_dates, mixed_types
+from tlkit.data.column_kinds import FEW_VALUES, Finding, UnreadableError, check_dates, mixed_types
 from tlkit.data.frame_source import FrameSource
+from tlkit.data.problems import Problems
 from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
@@ -93,7 +94,7 @@ def _reads(form: NumberForm, value: object) -> bool:
 def form_findings(source: FrameSource, kinds: Mapping[str, str]) -> tuple[Finding, ...]:
     """Report how numbers were found to be written, in columns that are used."""
     return tuple(
-        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)  # type: ignore[arg-type]
+        Finding(note.column, kinds.get(note.column, "continuous"), form_words(note), note.other is not None)
         for note in source.form_notes
         if kinds.get(note.column) not in ("id", "ignore")
     )
@@ -113,6 +114,7 @@ def check_values(
     place: Place,
     date_formats: Mapping[str, str] | None = None,
     unreadable: Unreadable = "error",
+    problems: Problems | None = None,
 ) -> tuple[Finding, ...]:
     """Refuse infinities, dates and booleans that are none, and columns whose values do not fit the kind that they have.
 
@@ -122,6 +124,7 @@ def check_values(
         place: says where rows stand, for messages.
         date_formats: how dates are written, where not as ISO 8601.
         unreadable: with `"missing"`, dates and booleans that cannot be read are counted instead.
+        problems: collects what is wrong; all of it is raised together where it is left out.
 
     Returns:
         How many values count as missing because they cannot be read.
@@ -132,35 +135,39 @@ def check_values(
     import pandas as pd
 
     found: list[Finding] = []
+    wrong = Problems() if problems is None else problems
     for name, kind in kinds.items():
         if kind in ("id", "ignore"):
             continue
-        column = frame[name]
-        if column.dtype == object:
-            raise mixed_types(column, name, place)
-        numeric = pd.api.types.is_numeric_dtype(column.dtype)
-        if kind == "continuous":
-            if isinstance(column.dtype, pd.StringDtype):
-                raise _not_numbers(column, name, place)
-            if not numeric:
-                raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
-        form = (date_formats or {}).get(name, "")
-        if kind in ("date", "boolean"):
-            try:
-                check_booleans(column, name, place) if kind == "boolean" else None
-                check_dates(column, name, place, form) if kind == "date" and (form or not numeric) else None
-            except UnreadableError as error:
-                if unreadable == "error":
-                    raise
-                found.append(Finding(name, kind, f"{error.count} values count as missing, such as {error.value!r}"))
-        if kind == "date" and numeric and not form:
-            raise DataError(
-                f"column {name!r} holds numbers, not dates",
-                received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
-                allowed="ISO dates such as 2015-12-31",
-            )
-        if numeric and not pd.api.types.is_bool_dtype(column.dtype):
-            check_finite(column, name, place)
+        with wrong.of(name):
+            column = frame[name]
+            if column.dtype == object:
+                raise mixed_types(column, name, place)
+            numeric = pd.api.types.is_numeric_dtype(column.dtype)
+            if kind == "continuous":
+                if isinstance(column.dtype, pd.StringDtype):
+                    raise _not_numbers(column, name, place)
+                if not numeric:
+                    raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
+            form = (date_formats or {}).get(name, "")
+            if kind in ("date", "boolean"):
+                try:
+                    check_booleans(column, name, place) if kind == "boolean" else None
+                    check_dates(column, name, place, form) if kind == "date" and (form or not numeric) else None
+                except UnreadableError as error:
+                    if unreadable == "error":
+                        raise
+                    found.append(Finding(name, kind, f"{error.count} values count as missing, such as {error.value!r}"))
+            if kind == "date" and numeric and not form:
+                raise DataError(
+                    f"column {name!r} holds numbers, not dates",
+                    received=str(column.dropna().iloc[0]) if column.notna().any() else "nothing",
+                    allowed="ISO dates such as 2015-12-31",
+                )
+            if numeric and not pd.api.types.is_bool_dtype(column.dtype):
+                check_finite(column, name, place)
+    if problems is None:
+        wrong.raise_all()
     return tuple(found)
 
 
@@ -229,7 +236,12 @@ def _not_numbers(column: pd.Series, name: str, place: Place) -> DataError:
 
 
 def find_leaks(
-    frame: pd.DataFrame, kinds: Mapping[str, ColumnKind], targets: Sequence[str], allow: Collection[str]
+    frame: pd.DataFrame,
+    kinds: Mapping[str, ColumnKind],
+    targets: Sequence[str],
+    allow: Collection[str],
+    copies: np.ndarray | None = None,
+    problems: Problems | None = None,
 ) -> tuple[Finding, ...]:
     """Refuse input columns that are a target in other words, and report those that determine one.
 
@@ -243,6 +255,9 @@ def find_leaks(
         kinds: of the inputs; `id` and `ignore` columns are none.
         targets: their columns.
         allow: columns that may be inputs all the same.
+        copies: int64 [n], a number for each row that its exact copies share; a value that comes again only in copies
+            says nothing. All rows count where it is left out.
+        problems: collects columns that are a target; all of them are raised together where it is left out.
 
     Returns:
         What is reported, with the columns that were allowed.
@@ -256,17 +271,24 @@ def find_leaks(
         if name not in inputs:
             raise ConfigError("allow names a column that is no input", received=name, allowed=inputs)
     found = []
+    wrong = Problems() if problems is None else problems
+    is_first = np.ones(len(frame), bool)
+    if copies is not None:
+        is_first = copies == np.arange(len(frame))
     for target in targets:
         aim, memo = frame[target], _Memo()
         for name in inputs:
-            why, is_leak = _likeness(frame[name], aim, memo)
+            why, is_leak = _likeness(frame[name], aim, memo, is_first)
             if why and is_leak and name not in allow:
-                raise DataError(
-                    f"column {name!r} {why} the target {target!r}: the model would only copy it",
-                    fix=f'leave it out ({name} = "ignore"), or allow = ["{name}"] if it is known at prediction time',
-                )
-            if why:
+                fix = f'leave it out ({name} = "ignore"), or allow = ["{name}"] if it is known at prediction time'
+                with wrong.of(name):
+                    raise DataError(
+                        f"column {name!r} {why} the target {target!r}: the model would only copy it", fix=fix
+                    )
+            elif why:
                 found.append(Finding(name, kinds[name], f"{why} the target {target}", False))
+    if problems is None:
+        wrong.raise_all()
     return tuple(found)
 
 
@@ -285,7 +307,7 @@ class _Memo:
         return self._found[key]
 
 
-def _likeness(column: pd.Series, target: pd.Series, memo: _Memo) -> tuple[str, bool]:
+def _likeness(column: pd.Series, target: pd.Series, memo: _Memo, is_first: np.ndarray) -> tuple[str, bool]:
     """Say how a column is like a target, and whether that is a leak."""
     import pandas as pd
 
@@ -300,6 +322,8 @@ def _likeness(column: pd.Series, target: pd.Series, memo: _Memo) -> tuple[str, b
     rows, k, m = len(column), len(values), len(labels)
     if k < 2 or m < 2:
         return "", False
+    if m > FEW_VALUES or rows < 5 * m:  # a few classes repeat in any table
+        rows = int(is_first[both].sum())
     repeats = m <= rows / 2  # else any column of different values "names" a target of different values
     if k == m and (repeats or _same_numbers(values, labels)):
         pairs = len(np.unique(own.astype(np.int64) * m + other))

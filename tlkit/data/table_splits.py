@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.data.events import as_moments
-from tlkit.data.splits import multi_label_split, time_split, train_val_split
+from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
 from tlkit.data.target_kinds import or_regression
 from tlkit.data.text_listing import SPLIT_NAMES
 from tlkit.errors import ConfigError, DataError
@@ -83,6 +83,7 @@ def split_rows(
     given: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    copies: np.ndarray | None = None,
     target: TargetValues | None = None,
 ) -> dict[str, np.ndarray]:
     """Give every row its split.
@@ -99,6 +100,7 @@ def split_rows(
         given: object [n], the part that each row came in; or None.
         seed: the same seed gives the same split.
         place: says where rows stand, for messages.
+        copies: int64 [n]; rows that share a number stay on one side where rows are divided at random.
         target: what `labels` are of, for messages.
 
     Returns:
@@ -125,7 +127,7 @@ def split_rows(
             return rows
         rest = rows.pop("train")
 
-    divide = _divider(frame, options, labels, values, seed, place, target)
+    divide = _divider(frame, options, labels, values, seed, place, copies, target)
     test_fraction = 0.0 if "test" in rows else options.test_fraction
     if test_fraction:
         rest, rows["test"] = divide(rest, test_fraction)
@@ -142,8 +144,12 @@ def _divider(
     values: np.ndarray | None,
     seed: int,
     place: Callable[[np.ndarray], str],
+    copies: np.ndarray | None,
     target: TargetValues | None,
 ) -> Divide:
+    words = ClassWords(item="row")
+    if target is not None and target.class_names:
+        words = ClassWords(target.class_names, "row", or_regression(target.name, target.class_names).lstrip("; "))
     if options.by_time:
         times = times_of(frame[options.time_column], str(options.time_column), place, options.time_form)
         return lambda rows, part: _pick(rows, _newest(times[rows], part))
@@ -155,20 +161,24 @@ def _divider(
             return lambda rows, part: _pick(rows, _whole_groups(groups[rows], part, seed))
         if labels.ndim == 2:
             return lambda rows, part: _pick(rows, multi_label_split(labels[rows], part, seed, groups[rows]))
-        return lambda rows, part: _pick(rows, train_val_split(labels[rows], part, seed, groups[rows]))
+        return lambda rows, part: _pick(rows, train_val_split(labels[rows], part, seed, groups[rows], words=words))
     if labels is not None and labels.ndim == 2:
-        return lambda rows, part: _pick(rows, multi_label_split(labels[rows], part, seed))
+        return lambda rows, part: _pick(
+            rows, multi_label_split(labels[rows], part, seed, None if copies is None else copies[rows])
+        )
     strata = _bins(values, len(frame)) if labels is None else labels
 
     def at_random(rows: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
         own = strata[rows]
-        _, own, counts = np.unique(own, return_inverse=True, return_counts=True)
-        if values is not None and counts.min() < 2:
+        items = rows if copies is None else rows[np.unique(copies[rows], return_index=True)[1]]
+        if len(items) < 2:
+            what = "rows" if copies is None else "different rows"
+            raise DataError(f"there are too few {what} to split", received=len(items), allowed="2 or more")
+        if values is not None and np.unique(strata[items], return_counts=True)[1].min() < 2:
             own = np.zeros(len(rows), np.int64)
-        if len(rows) < 2:
-            raise DataError("there are too few rows to split", received=len(rows), allowed="2 or more")
+        classes, counts = np.unique(own, return_counts=True)
         if target is not None and target.class_names and values is None and counts.min() < 2:
-            row = rows[own == int(counts.argmin())]
+            row = rows[own == classes[counts.argmin()]]
             label = target.class_names[int(strata[row[0]])]
             raise DataError(
                 f"{place(row)}: a class of {target.name!r} has a single row: it cannot be in training and validation",
@@ -176,7 +186,9 @@ def _divider(
                 fix="add rows of it, remove it, or bring a validation set of your own"
                 + or_regression(target.name, target.class_names),
             )
-        return _pick(rows, train_val_split(own, part, seed))
+        if copies is None:
+            return _pick(rows, train_val_split(own, part, seed, words=words))
+        return _pick(rows, split_with_copies(own, copies[rows], part, seed, words=words))
 
     return at_random
 

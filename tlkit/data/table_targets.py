@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.column_kinds import mixed_types
+from tlkit.data.problems import Problems
 from tlkit.data.table_check import check_finite
 from tlkit.data.target_kinds import classes_of, guess_target, or_regression
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
@@ -59,6 +61,7 @@ def read_targets(
     place: Place,
     *,
     target_kinds: Mapping[str, TargetKind] | None = None,
+    problems: Problems | None = None,
 ) -> list[TargetValues]:
     """Read the targets of rows that have them all.
 
@@ -71,6 +74,8 @@ def read_targets(
         columns: of the targets.
         place: says where rows stand, for messages.
         target_kinds: column -> kind, where it is not to be inferred.
+        problems: collects targets that cannot be used, which are then left out; all of them are raised together where
+            it is left out.
 
     Raises:
         ConfigError: `target_kinds` is not usable.
@@ -94,18 +99,23 @@ def read_targets(
         values = np.stack([_zero_one(frame[name], name, place) for name in columns], axis=1)
         return [TargetValues(MULTI_LABEL_NAME, "multi_label", values, tuple(columns))]
     found = []
+    wrong = Problems() if problems is None else problems
     for name in columns:
-        column = frame[name]
-        kind = kinds.get(name) or guess_target(column, name, place).kind
-        if column.nunique() < 2:
-            raise DataError(
-                f"the target {name!r} is constant: there is nothing to learn", received=str(column.iloc[0])[:60]
-            )
-        if kind == "regression":
-            found.append(TargetValues(name, kind, _numbers(column, name, place), ()))
-        else:
-            codes, names = classes_of(column)
-            found.append(TargetValues(name, kind, codes, names))
+        with wrong.of(name):
+            column = frame[name]
+            kind = kinds.get(name) or guess_target(column, name, place).kind
+            if column.nunique() < 2:
+                raise DataError(
+                    f"the target {name!r} is constant: there is nothing to learn", received=str(column.iloc[0])[:60]
+                )
+            if kind == "regression":
+                found.append(TargetValues(name, kind, _numbers(column, name, place), ()))
+            else:
+                codes, names = classes_of(column)
+                log_near_names(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
+                found.append(TargetValues(name, kind, codes, names))
+    if problems is None:
+        wrong.raise_all()
     return found
 
 
@@ -123,7 +133,7 @@ def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Pl
             values = _numbers(frame[target.name], target.name, place)
         else:
             own, names = classes_of(frame[target.name])
-            numbers = {name: number for number, name in enumerate(target.class_names)}
+            numbers = {composed(name): number for number, name in enumerate(target.class_names)}
             of_class = np.array([numbers.get(name, -1) for name in names], np.int32)
             values = of_class[own]
             bad = np.flatnonzero(values < 0)

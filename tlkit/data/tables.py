@@ -14,6 +14,7 @@ from tlkit.data.date_forms import find_date_form
 from tlkit.data.events import event_features, with_earlier_events
 from tlkit.data.frame_source import FrameSource, join_tables, read_source, rows_where
 from tlkit.data.labelled import ClassWeight
+from tlkit.data.problems import Problems
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.sampling import Sampling
 from tlkit.data.table_check import (
@@ -25,6 +26,7 @@ from tlkit.data.table_check import (
     find_leaks,
     form_findings,
 )
+from tlkit.data.table_copies import find_copies, log_copies
 from tlkit.data.table_splits import SplitOptions, border_of, first_moments, split_rows
 from tlkit.data.table_targets import (
     TargetValues,
@@ -36,7 +38,7 @@ from tlkit.data.table_targets import (
 from tlkit.data.tabular_data import TabularData, check_table_options
 from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
-from tlkit.errors import Advice, ConfigError, DataError
+from tlkit.errors import Advice, ConfigError, DataError, TlkitError
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
@@ -48,6 +50,7 @@ from tlkit.preprocessing.targets import Target, TargetKind, Transform
 if TYPE_CHECKING:
     import pandas as pd
 
+_USED = ("categorical", "continuous", "date", "boolean")
 TableLike = Any  # a path, a DataFrame, or a mapping from split to one of them
 
 
@@ -96,7 +99,9 @@ def table_from_file(
     """Read a table with the columns to predict, split it, and encode its rows.
 
     What is fitted (vocabularies, medians, scales, target transforms) is fitted on the training rows alone. Rows without
-    a target are counted and left out. A column that is the target in other words is refused.
+    a target are counted and left out. A column that is the target in other words is refused. Rows that are exact copies
+    of others stay with them in one split, unless the split is by time, group or column; they are counted in `copies`
+    and logged, as are rows with the same inputs and other targets.
 
     Example:
         >>> data = table_from_file(
@@ -187,24 +192,59 @@ def table_from_file(
         options = dataclasses.replace(options, time_form=_date_form(source, time_column, written, kinds, preprocessing))
     kept, dropped = _kept_rows(source, where, names)
     part = _Part(source, kept)
+    problems = Problems()
     values = (
         read_known_targets(part.frame, target_specs, part.place)
         if target_specs
-        else read_targets(part.frame, names, part.place, target_kinds=target_kinds)
+        else read_targets(part.frame, names, part.place, target_kinds=target_kinds, problems=problems)
     )
+
+    def look(later: bool = False) -> tuple[InferredKinds, dict[str, str], tuple[Finding, ...]]:
+        """Infer what the columns are, and check their values; `later` more of them will be made."""
+        given = _given(source, names, kinds, select, options)
+        if later:
+            given = {name: kind for name, kind in given.items() if name in part.frame.columns}
+        own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
+        found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own, problems=problems)
+        forms = {**found.date_formats, **own}
+        return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable, problems)
+
+    try:
+        looked = look(later=bool(events)) if preprocessing is None else None
+    except TlkitError:
+        problems.raise_all()  # about the targets
+        raise
+    if problems.found and looked is not None:  # columns that are a target are raised with the others
+        good = {name: kind for name, kind in looked[0].kinds.items() if name not in problems.found}
+        rest = [name for name in names if name not in problems.found]
+        find_leaks(part.frame, good, rest, [name for name in allow if good.get(name) in _USED], problems=problems)
+    problems.raise_all()
+    copies = find_copies(part.frame, _compared(part, None if looked is None else looked[0], preprocessing), names)
     found_of_targets: list[Finding] = []
     if not target_specs:
         marks = {name: source.marks[name] for name in names if name in source.marks}
         found_of_targets = target_findings(part.frame, names, marks, part.place, target_kinds)
     strata = _strata(values)
     classes = next((target for target in values if target.kind != "regression"), None)
-    rows = split_rows(part.frame, options, **strata, given=part.splits, seed=seed, place=part.place, target=classes)
+    rows = split_rows(
+        part.frame,
+        options,
+        **strata,
+        given=part.splits,
+        seed=seed,
+        place=part.place,
+        copies=copies.to_keep_together,
+        target=classes,
+    )
+    repeated = log_copies(copies, rows, part.place)
     if events:
         date = time_column or _only_date(source, names, kinds, preprocessing)
         form = _date_form(source, date, written, kinds, preprocessing)
         borders = _borders(part, date, rows, options, form)
-        marks_of: dict[str, Any] = {"date": date, "events": list(events), "group": event_group, "date_format": form}
-        source = source.replaced(event_features(source.frame, known_from=borders, **marks_of))
+        marked = event_features(
+            source.frame, date=date, events=events, group=event_group, known_from=borders, date_format=form
+        )
+        source = source.replaced(marked)
         part = _Part(source, kept)
     specs = tuple(target_specs or ())
     if not specs:
@@ -212,12 +252,10 @@ def table_from_file(
         units = {name: form.unit for name, form in source.forms.items()}
         specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
     if preprocessing is None:
-        given = _given(source, names, kinds, select, options)
-        own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
-        inferred = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own)
-        written = {**inferred.date_formats, **own}
-        unread = check_values(part.frame, inferred.kinds, part.place, written, unreadable)
-        leaks = find_leaks(part.frame, inferred.kinds, names, allow)
+        # The features of events are columns, too.
+        inferred, written, unread = look() if events or looked is None else looked
+        problems.raise_all()
+        leaks = find_leaks(part.frame, inferred.kinds, names, allow, copies.numbers)
         check_formats(part.frame, fields.formats, {**dict.fromkeys(names, "target"), **inferred.kinds}, part.place)
         preprocessing = _fit(part, rows["train"], inferred, scaling, min_count, hash_buckets, cyclic, fields, written)
         preprocessing = dataclasses.replace(preprocessing, unreadable=unreadable)
@@ -241,6 +279,7 @@ def table_from_file(
             *_split_findings(options, inferred.kinds, events),
         ),
         dropped=dropped,
+        copies=repeated,
         batch_size=batch_size,
         seed=seed,
         class_weight=class_weight,
@@ -367,6 +406,14 @@ def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
         if target.kind != "regression":
             return {"labels": target.values, "values": None}
     return {"labels": None, "values": values[0].values}
+
+
+def _compared(part: _Part, inferred: InferredKinds | None, preprocessing: TablePreprocessing | None) -> list[str]:
+    """Name the input columns whose values make rows copies of each other."""
+    if inferred is not None:
+        return [name for name, kind in inferred.kinds.items() if kind not in ("id", "ignore")]
+    columns = preprocessing.columns if preprocessing is not None else ()
+    return [column.name for column in columns if column.name in part.frame.columns]
 
 
 def digit_findings(

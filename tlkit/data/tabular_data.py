@@ -72,6 +72,7 @@ class TabularData(LabelledData):
         questions: columns whose kind was a guess.
         findings: everything else that was noticed: columns left out, likeness to a target.
         dropped: counts of rows that were left out, by reason.
+        copies: counts of rows that repeat others; see `tlkit.data.table_copies.log_copies`.
         augmentation: None; rows are shown as they are, but for `unknown_rate`.
         batch_size, seed, sampling, splits, class_weights, multi_label: as in `LabelledData`.
     """
@@ -90,6 +91,7 @@ class TabularData(LabelledData):
         questions: Sequence[Finding] = (),
         findings: Sequence[Finding] = (),
         dropped: Mapping[str, int] | None = None,
+        copies: Mapping[str, Any] | None = None,
         batch_size: int,
         seed: int = 0,
         class_weight: ClassWeight = "none",
@@ -118,6 +120,7 @@ class TabularData(LabelledData):
         self.kinds = dict(kinds)
         self.questions, self.findings = tuple(questions), tuple(findings)
         self.dropped = dict(dropped or {})
+        self.copies = dict(copies or {})
         self.unknown_rate = unknown_rate
         self.origin = source.origin
         self._source = source
@@ -199,6 +202,7 @@ class TabularData(LabelledData):
             "questions": {finding.column: finding.why for finding in self.questions},
             "found": [f"{finding.column}: {finding.why}" for finding in self.findings] + list(self._source.notes),
             "dropped_rows": dict(self.dropped),
+            "copies": dict(self.copies),
             "unknown_rate": self._slot_rate,
             "sampling": self.sampling,
             "batch_size": self.batch_size,

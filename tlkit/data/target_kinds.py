@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlkit.data.class_names import composed
 from tlkit.data.column_kinds import FEW_VALUES, Finding, mixed_types, number_like
 from tlkit.errors import DataError
 
@@ -161,13 +163,18 @@ def or_regression(name: str, class_names: Sequence[str]) -> str:
     """Return the advice to predict numbers as numbers, where all classes are numbers; else nothing."""
     if not class_names or not all(_PLAIN_NUMBER.fullmatch(label) for label in class_names):
         return ""
-    return f'; or make it a regression: {name} = "regression" among the kinds of targets'
+    key = json.dumps(name, ensure_ascii=False) if not re.fullmatch(r"[A-Za-z0-9_-]+", name) else name
+    return (
+        f'; or predict it as a number: kinds = {{ {key} = "regression" }} under [target] of config.toml '
+        "(in Python: target_kinds)"
+    )
 
 
 def classes_of(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class numbers int32 [n], and the names of the classes: numbers in their order, text sorted.
 
-    Whole numbers are written alike (1, not 1.0) whether pandas has them as floats or not.
+    Text is in Unicode's normal form NFC. Whole numbers are written alike (1, not 1.0) whether pandas has them as floats
+    or not.
     """
     import pandas as pd
 
@@ -179,7 +186,9 @@ def classes_of(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     elif pd.api.types.is_float_dtype(column.dtype):
         names = [str(int(value)) if _is_whole(value) else str(value) for value in values]
     else:
-        names = [str(value) for value in values]
+        # Texts that differ only by Unicode normal form are one class.
+        own, texts = pd.factorize(np.array([composed(str(value)) for value in values], object), sort=True)
+        codes, names = np.where(codes < 0, -1, own[codes]), [str(text) for text in texts]
     return codes.astype(np.int32), tuple(names)
 
 

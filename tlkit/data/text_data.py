@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.buckets import bucketed
+from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.labelled import ClassWeight, LabelledData, check_options
 from tlkit.data.sampling import EpochOrder, Sampling
+from tlkit.data.splits import ClassWords
 from tlkit.data.text_listing import TextListing
 from tlkit.data.text_report import copy_numbers, report, without_copies
 from tlkit.data.text_splits import assign_splits
@@ -213,11 +215,12 @@ class TextData(LabelledData):
         return positions.map(_as_it_is(batch), num_parallel_calls=2, deterministic=True)
 
     def _split(self, rows: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> Split:
-        numbers = {name: number for number, name in enumerate(self.class_names)}
+        names = [composed(name) for name in self.class_names]
+        numbers = {name: number for number, name in enumerate(names)}
         labels = [self._listing.labels[row] for row in rows.tolist()]
         targets: np.ndarray
         if self.multi_label:
-            targets = np.array([[name in label for name in self.class_names] for label in labels], np.float32)
+            targets = np.array([[name in label for name in names] for label in labels], np.float32)
             targets = targets.reshape(len(rows), self.num_classes)
         else:
             targets = np.array([numbers[str(label)] for label in labels], np.int32)
@@ -230,13 +233,18 @@ class TextData(LabelledData):
         trained = self._listing.seen(rows["train"].tolist())
         for name in self.class_names:
             if name not in trained:
+                labels = self._listing.labels
+                count = sum(label == name if isinstance(label, str) else name in label for label in labels)
                 raise DataError(
-                    "a class has no training text left: they are empty, copies, or all in the held-out part",
-                    received=name,
+                    f"class {name!r} has no training text left: {ClassWords(item='text').count(count)}, all empty, "
+                    "copies, or in the held-out part",
                     fix="bring texts of it, or split in another way",
                 )
 
     def _log_findings(self, on_duplicate: OnDuplicate) -> None:
+        log_near_names(
+            label for labels in self._listing.labels for label in ([labels] if isinstance(labels, str) else labels)
+        )
         found = self.report
         if self._empty:
             shown = ", ".join(found.examples["empty"])

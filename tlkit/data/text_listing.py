@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tlkit.data.class_names import composed
 from tlkit.data.listing import SPLIT_FOLDERS, class_text
 from tlkit.data.table_rows import Quoting
 from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
@@ -27,7 +28,8 @@ class TextListing:
 
     Attributes:
         texts: as they stand in the file.
-        labels: the class of each text, or the set of its labels where a text may have several.
+        labels: the class of each text, or the set of its labels where a text may have several; in Unicode's normal
+            form NFC.
         splits: `"train"`, `"val"`, `"test"`, or None where the text is to be split by tlkit.
         groups: the group of each text, or None.
         times: the point in time of each text, as it stands in the file, or None.
@@ -47,6 +49,14 @@ class TextListing:
     label_columns: tuple[str, ...] | None = None
     unlabelled: int = 0
 
+    def __post_init__(self) -> None:
+        labels = [
+            composed(label) if isinstance(label, str) else frozenset(map(composed, label)) for label in self.labels
+        ]
+        object.__setattr__(self, "labels", labels)
+        if self.label_columns:
+            object.__setattr__(self, "label_columns", tuple(map(composed, self.label_columns)))
+
     @property
     def multi_label(self) -> bool:
         """Whether a text has a set of labels instead of one class."""
@@ -54,7 +64,7 @@ class TextListing:
 
     @property
     def class_names(self) -> list[str]:
-        """The labels in the order of their columns, or else those that occur, sorted."""
+        """The labels in the order of their columns, or else those that occur, sorted as text."""
         return list(self.label_columns) if self.label_columns else sorted(self.seen())
 
     def seen(self, rows: Iterable[int] | None = None) -> set[str]:

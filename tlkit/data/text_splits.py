@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkit.data.splits import multi_label_split, split_with_copies, time_split, train_val_split
+from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
 from tlkit.data.text_listing import TextListing
+
+_WORDS = ClassWords(item="text")
 
 
 def assign_splits(
@@ -56,5 +58,5 @@ def _divide(
         targets = np.array([[name in label for name in names] for label in labels], np.int64)
         return multi_label_split(targets, val_fraction, seed, copies[rows] if groups is None else groups)
     if groups is None:
-        return split_with_copies(labels, copies[rows], val_fraction, seed)
-    return train_val_split(labels, val_fraction, seed, groups)
+        return split_with_copies(labels, copies[rows], val_fraction, seed, words=_WORDS)
+    return train_val_split(labels, val_fraction, seed, groups, words=_WORDS)

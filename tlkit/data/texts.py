@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.data.class_names import composed
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.sampling import Sampling
 from tlkit.data.table_rows import Quoting
@@ -232,7 +233,7 @@ def texts_to_evaluate(
         )
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
-    known = set(class_names)
+    known = set(map(composed, class_names))
     for row in rows:
         unknown = sorted(listing.seen([row]) - known)
         if unknown:

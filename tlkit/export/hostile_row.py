@@ -44,17 +44,17 @@ def bad_columns(good: list[bytes], interface: dict[str, Any]) -> list[tuple[str,
     if len(fine) > 1:
         values.insert(0, ("columns of different lengths", fine | {first: fine[first][:1]}))
         values.append(("one empty column", fine | {first: fine[first][:0]}))
-    for one in _with_samples(interface):
-        unread = fine[one["argument"]].copy()
-        unread[-1] = -(2**62) if one["dtype"] == "int64" else b"no such value"
-        values.append((f"a value that column {one['name']} cannot read", fine | {one["argument"]: unread}))
-    wrong = {"string": np.float32, "float32": np.float64, "float64": np.float32, "int64": np.int32}
+    for column in _with_samples(interface):
+        unread = fine[column["argument"]].copy()
+        unread[-1] = -(2**62) if column["dtype"] == "int64" else b"no such value"
+        values.append((f"a value that column {column['name']} cannot read", fine | {column["argument"]: unread}))
+    wrong: dict[str, Any] = {"string": np.float32, "float32": np.float64, "float64": np.float32, "int64": np.int32}
     for dtype, name in _first_of_each(interface).items():
-        column = fine[name]
-        other = np.ones(column.shape, wrong[dtype])
+        own = fine[name]
+        other = np.ones(own.shape, wrong[dtype])
         values += [
-            (f"a scalar for the {dtype} column {name}", fine | {name: column[0:1].reshape(())}),
-            (f"a matrix for the {dtype} column {name}", fine | {name: column[:, None]}),
+            (f"a scalar for the {dtype} column {name}", fine | {name: own[0:1].reshape(())}),
+            (f"a matrix for the {dtype} column {name}", fine | {name: own[:, None]}),
             (f"{other.dtype} for the {dtype} column {name}", fine | {name: other}),
         ]
         if dtype != "string":

@@ -136,15 +136,15 @@ class SavedModelPredictor:
         answers = np.concatenate(found)
         named, first = {interface.answers: answers}, 0
         for output in interface.outputs:
-            part = answers[:, first : first + output.width]
+            own = answers[:, first : first + output.width]
             first += output.width
             if output.value:
-                named[output.value] = part[:, 0].astype(output.dtype, copy=False)
+                named[output.value] = own[:, 0].astype(output.dtype, copy=False)
                 continue
-            part = part.astype(np.float32, copy=False)
-            order = np.argsort(-part, axis=1, kind="stable")
+            scores = own.astype(np.float32, copy=False)
+            order = np.argsort(-scores, axis=1, kind="stable")
             named[output.classes] = np.array(output.class_names, object)[order]
-            named[output.scores] = np.take_along_axis(part, order, axis=1)
+            named[output.scores] = np.take_along_axis(scores, order, axis=1)
         return named
 
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:

@@ -151,7 +151,9 @@ class NumberForm:
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := [name for name in values if name not in known]:
             raise ConfigError("unknown key of a format", received=unknown, allowed=known)
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        given: dict[str, Any] = dict(values)
+        if isinstance(given.get("missing"), list):
+            given["missing"] = tuple(given["missing"])
         return cls(**given)
 
 
