@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "schedule_parts": set(),
     "schedules": {"schedule_parts"},
     "config": {"config_sections", "config_tabular"},
-    "config_tabular": {"config_sections"},
+    "config_tabular": {"config_sections", "preprocessing.date_form"},
     "config_sections": set(),
     "catalogue": set(),
     # What image files are, by their bytes alone; and the one walk over folders of them.

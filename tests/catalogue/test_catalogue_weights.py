@@ -146,7 +146,7 @@ def test_the_error_names_every_source_and_why_it_failed(tmp_path):
         "s3://bucket/file.h5: not a known kind of source",
         "hf://owner: not a file of weights",
         "keras: Keras publishes no weights for it",
-        "weights='none' starts from random numbers",
+        'to start from random numbers, pass weights="none"',
     ):
         assert part in message
 

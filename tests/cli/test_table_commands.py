@@ -634,7 +634,7 @@ def test_dates_of_parquet_are_dates():
 
     values = [datetime.date(2015, 6, 19), datetime.datetime(2015, 6, 19, 13, 5), None]
     frame = typed(Chunk([{"c": value} for value in values], ["a", "b", "c"]), [Date("c", "c")], ("",))
-    assert frame["c"].tolist()[:2] == ["2015-06-19", "2015-06-19 13:05:00"]
+    assert frame["c"].tolist()[:2] == ["2015-06-19", "2015-06-19T13:05:00"]
     assert frame["c"].isna().tolist() == [False, False, True]
 
 
@@ -965,7 +965,6 @@ def test_names_of_columns_survive_toml(name: str):
         (["--data", "houses.xlsx", "--target", "price"], "neither a folder nor a table"),
         (["--data", "nowhere.csv", "--target", "price"], "there is no nowhere.csv"),
         (["--data", "empty", "--target", "price"], "is empty"),
-        (["--data", "semi.csv", "--target", "price"], "separated by semicolons"),
         (["--data", "mixed.csv", "--target", "price"], "mixes types"),
         (["--data", "mixed.csv", "--target", "price"], "or make the project all the same with --force-columns"),
         (["--data", "header.csv", "--target", "price"], "a header and no rows"),

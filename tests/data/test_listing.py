@@ -178,7 +178,11 @@ def test_unreadable_tables_are_named(tmp_path):
     (tmp_path / "t.xlsx").write_bytes(b"x")
     with pytest.raises(DataError, match="unknown kind of table"):
         list_table(tmp_path / "t.xlsx")
-    for name, content in (("t.parquet", b"junk"), ("e.csv", b""), ("b.csv", b"path,label\n\xff\xfe,1\n")):
+    for name, content, said in (
+        ("t.parquet", b"junk", "the table cannot be read"),
+        ("e.csv", b"", "the table cannot be read"),
+        ("b.csv", b"path,label\n\xff\xfe,1\n", "b.csv is not utf-8: invalid start byte; pass encoding="),
+    ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match="the table cannot be read"):
+        with pytest.raises(DataError, match=said):
             list_table(tmp_path / name)

@@ -313,7 +313,7 @@ def test_what_cannot_be_used_is_said(targets, options, error, said):
 def test_a_class_that_training_lacks_is_said():
     frame = houses().assign(part=["train"] * 100 + ["val"] * 20)
     frame.loc[110, "sold"] = "perhaps"
-    with pytest.raises(DataError, match="no training row has this class of 'sold'.*'perhaps.*1 row in all"):
+    with pytest.raises(DataError, match="no training row has this class of 'sold', which 1 other row has.*'perhaps'"):
         load("sold", frame=frame, split_column="part")
 
 
@@ -425,9 +425,9 @@ def test_events_are_made_before_rows_go_and_do_not_look_past_the_split():
 
 def test_the_day_of_events_is_found_or_asked_for():
     assert "fair last 28 days" in load(events=["fair"], select=None).frame("val").columns
-    with pytest.raises(ConfigError, match="name it as time_column"):
+    with pytest.raises(ConfigError, match="pass time_column"):
         load(events=["fair"], frame=houses().drop(columns="day"), select=["town", "area"])
-    with pytest.raises(ConfigError, match=r"\['day', 'built'\].*name it as time_column"):
+    with pytest.raises(ConfigError, match=r"\['day', 'built'\].*pass time_column"):
         load(events=["fair"], frame=houses().assign(built=houses()["day"]), select=None)
 
 
@@ -463,7 +463,7 @@ def test_evaluation_refuses_other_columns_types_and_classes():
     for frame, said in (
         (houses().drop(columns="town"), "column 'town' is missing"),
         (houses().drop(columns="sold"), "no column 'sold'"),
-        (houses().assign(area="wide"), "column 'area' holds another kind of values than in training.*text"),
+        (houses().assign(area="wide"), "column 'area' holds what is no number of its format.*'wide'"),
         (
             houses().assign(sold="perhaps"),
             "data rows 1, 2 and 3 .120 such rows.: target 'sold' has a class that the mo",

@@ -381,7 +381,7 @@ def test_a_folder_without_photos_a_missing_column_and_empty_texts_are_refused(sc
     with pytest.raises(DataError, match="name their folder"):
         scored(tmp_path / "empty" / "notes.txt", tmp_path / "out.csv", export_of("photos"))
     (tmp_path / "t.csv").write_text("id,review\n1,good\n")
-    with pytest.raises(DataError, match="no column 'text'.*allowed: id, review.*--text"):
+    with pytest.raises(DataError, match="no column 'text'.*allowed: id, review.*pass text="):
         scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"))
     with pytest.raises(DataError, match="no column 'revue'.*did you mean 'review'"):
         scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"), text="revue")

@@ -191,8 +191,9 @@ def test_a_sliced_request_ends_when_nobody_waits_any_more():
 def test_a_bad_slice_fails_the_whole_request():
     request = Asked([1.0, 2.0, -1.0, 3.0])
     Batcher(Graph(), None, RowLimits(slice_rows=2)).run(request)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="a negative row"):
+    with pytest.raises(ServingError, match="a negative row") as caught:
         request.result()
+    assert caught.value.code == Code.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize(

@@ -430,7 +430,7 @@ def test_texts_of_similar_length_go_together_and_come_back_in_order(contents, se
 def test_the_file_that_the_model_refuses_is_named(contents, tmp_path):
     for name, content in (("a.jpg", b"fine"), ("b.jpg", b"poison")):
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=r"b.jpg is not an image that can be decoded; allowed: JPEG"):
+    with pytest.raises(DataError, match=r"b.jpg is not an image but text \(known formats: JPEG"):
         contents.predict_files([tmp_path / "a.jpg", tmp_path / "b.jpg"])
     with pytest.raises(DataError, match="input 3 is not a text that the export answers"):
         contents.predict_texts(["a", "b", "poison"])

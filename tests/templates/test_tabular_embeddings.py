@@ -67,7 +67,7 @@ def test_what_is_to_be_done_at_the_end_leaves_nothing_when_it_fails(tmp_path: Pa
         assert (project / "config.toml").is_file()
         raise OSError("full")
 
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(ProjectError, match="houses cannot be written.*full"):
         new_project("tabular-embeddings", tmp_path / "houses", {}, finish)
     assert list(tmp_path.iterdir()) == []
 

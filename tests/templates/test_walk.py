@@ -72,7 +72,7 @@ def test_evaluate_json_is_one_object_and_nothing_else(trained: Path, capfd):
     capfd.readouterr()
     assert run(["evaluate", "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
-    assert set(document) == {"metrics", "per_class", "n"}
+    assert set(document) == {"metrics", "per_class", "n", "entries"}
     assert set(document["metrics"]) == {"loss", "accuracy", "macro_f1", "auc", "average_precision", "log_loss"}
     assert set(document["per_class"]) == {"dark ones", "light-ones"}
     assert document["n"] == 4
@@ -124,7 +124,7 @@ def test_predict_answers_a_table_of_paths(trained: Path, photos: Path, tmp_path:
     assert [row.split(",")[:2] for row in rows] == [[paths[0], "1"], [paths[1], "2"]]
     capfd.readouterr()
     table.write_text("path\nnowhere.jpg\n")
-    assert run(["predict", "--file", str(table), "--out", str(tmp_path / "other.csv")]) == 2
+    assert run(["predict", "--file", str(table), "--out", str(tmp_path / "other.csv"), "--strict"]) == 2
     assert f"in.csv row 2: there is no photo {tmp_path / 'nowhere.jpg'}" in capfd.readouterr().err
 
 

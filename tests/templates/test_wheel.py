@@ -56,7 +56,7 @@ def test_the_wheel_holds_the_pages_of_the_report(wheel: Path):
 def test_the_wheel_holds_the_deployment_files(wheel: Path):
     folder = REPOSITORY / "tlkit" / "serving" / "deploy_templates"
     wanted = {f"tlkit/serving/deploy_templates/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.j2")}
-    assert len(wanted) == 19
+    assert len(wanted) == 20
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
 
 

@@ -133,9 +133,9 @@ def predict(
         if project is not None:
             kind = project.kind
             found = kind.gathered(inputs)
+            found.check(strict)
             if asked is None:
                 outputs(project)
-            found.check(strict)
             model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))

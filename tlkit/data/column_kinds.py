@@ -146,7 +146,7 @@ def infer_kinds(
                 kinds[name] = given.get(name, "date")
                 continue
             dated = None
-            if given.get(name, "date") == "date" and (name in given or frame[name].nunique() > 1):
+            if given.get(name, "date") == "date" and (name in given or _varies(frame[name])):
                 dated = find_date_form(frame[name], name, where)
             if dated is not None:
                 dates[name] = dated
@@ -175,6 +175,11 @@ def infer_kinds(
 
 
 _Guess = tuple[ColumnKind, str, bool]
+
+
+def _varies(column: pd.Series) -> bool:
+    """Return whether a column has several values; lists cannot be compared, and are no dates."""
+    return not any(isinstance(value, list | dict | set) for value in column.head(1)) and column.nunique() > 1
 
 
 def _infer(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> _Guess:

@@ -248,7 +248,8 @@ def csv_header(
         start = stream.read(1 << 16)
     if not start.strip():
         raise DataError("the table is empty", received=origin)
-    if b"\0" in start and not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
+    wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+    if errors == "strict" and b"\0" in start and not wide:
         raise DataError("the file is not text: it holds NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
     with csv_text(path, encoding, errors) as text:
         lines = [line for line in (text.readline() for _ in range(20)) if line.strip()]

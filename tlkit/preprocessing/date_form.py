@@ -10,10 +10,12 @@ import datetime
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tlkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # A day, then perhaps a time, then perhaps an offset from UTC, which is read and left aside. For RE2 and Python alike.
 DATE_FORM = (
@@ -176,6 +178,7 @@ def read_moments(values: Iterable[object], form: str) -> np.ndarray:
     Returns:
         datetime64[s] [n], NaT where there is no date.
     """
+
     if form in EPOCHS:
         return _of_epochs(values, EPOCHS[form])
     if form:
@@ -184,6 +187,8 @@ def read_moments(values: Iterable[object], form: str) -> np.ndarray:
 
 
 def _of_epochs(values: Iterable[object], unit: int) -> np.ndarray:
+    import numpy as np
+
     texts = [str(value).strip() for value in values]
     seconds = [int(text) // unit if re.fullmatch(r"-?[0-9]{1,18}", text) else None for text in texts]
     low, high = -62135596800, 253402300799  # years 1 to 9999
@@ -224,6 +229,8 @@ def _of_texts(values: Iterable[object], form: DateForm) -> list[tuple[int, ...] 
 
 
 def _assembled(parts: Sequence[tuple[int, ...] | None]) -> np.ndarray:
+    import numpy as np
+
     numbers = np.array([part or (0, 1, 1, 0, 0, 0) for part in parts], np.int64).reshape(-1, 6)
     year, month, day, hour, minute, second = numbers.T
     first = ((year - 1970) * 12 + month - 1).astype("M8[M]")
