@@ -76,8 +76,8 @@ def tiny_targets(kind):
 
     sold = Target("sold", "single_label", SOLD)
     tags = Target("tags", "multi_label", TAGS)
-    rent = Target("rent in €", center=400.0, scale=150.0, weight=0.5)
-    price = Target("price", transform="log", center=11.3, scale=0.5)
+    rent = Target("rent in €", center=400.0, scale=15.0, weight=0.5)
+    price = Target("price", transform="log", center=11.3, scale=0.1)
     return {
         "single_label": (sold,),
         "multi_label": (tags,),

@@ -36,6 +36,8 @@ def test_columns_of_a_table_have_no_digits_of_float64():
 
     values = np.float32([[57.92], [1234567.9], [16777217]])
     assert said(values, [Target])["predicted_price"] == [57.92, 1234567.9, 16777216.0]
+    assert said(values.astype(np.float64), [Target])["predicted_price"][0] == 57.92
+    Target.dtype = "float64"
     assert said(values.astype(np.float64), [Target])["predicted_price"][0] == float(np.float32(57.92))
 
 

@@ -68,7 +68,11 @@ def problems_of_prose(text: str) -> list[str]:
     """Config keys, names and methods in backticks that there are not."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     known = {key for task in config.CONFIGS for key, _ in config.known_keys(task)}
-    sections = {key.partition(".")[0] for key in known} | {"columns"}  # which holds the user's own names
+    sections = {key.partition(".")[0] for key in known} | {
+        "columns",
+        "dates",
+        "formats",
+    }  # which hold the user's own names
     found = []
     for quoted in re.findall(r"`([^`\n]+)`", prose):
         named = re.fullmatch(r"\[(\w+)\](?: (\w+).*)?", quoted)
