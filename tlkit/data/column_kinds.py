@@ -94,7 +94,6 @@ def infer_kinds(
     | whole numbers of which none comes twice | continuous, asked: they may be the numbers of customers |
     | 0 and 1 (or any two whole numbers) | categorical |
     | 1, 2, 3 and so on, each once | id, with a warning |
-    | whole numbers that are days, such as 20230804 | continuous, asked: date? |
     | numbers whose zeros belong to them, such as 007 and 38.10, kept as text | categorical, asked |
     | one value, or none | ignore, with a warning |
 
@@ -223,8 +222,6 @@ def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
     if k == 1:
         return "ignore", f"always {distinct[0]}", False
     span = int(distinct[-1]) - int(distinct[0]) + 1
-    if k > 2 and _like_days(distinct):
-        return "continuous", f"whole numbers such as {distinct[0]}, which may be days: date, continuous or id?", True
     if k == rows >= _ID_ROWS and span <= 2 * k:
         return "id", "a number for each row: useless, and it leaks the order of the table", False
     if k == 2:
@@ -240,15 +237,6 @@ def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
         guess = "categorical" if even else "continuous"
         return guess, f"{k} whole numbers without gaps: categorical or continuous?", True
     return "continuous", "", False
-
-
-def _like_days(distinct: np.ndarray) -> bool:
-    """Whether whole numbers are days as 20230804 is one."""
-    if distinct[0] < 1000_01_01 or distinct[-1] > 2999_12_31:
-        return False
-    month, day = distinct // 100 % 100, distinct % 100
-    last = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-    return bool((month >= 1).all() and (month <= 12).all() and (day >= 1).all() and (day <= last[month]).all())
 
 
 def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> _Guess:
