@@ -129,6 +129,7 @@ def _of_texts(column: pd.Series, name: str, place: Place, lenient: bool) -> Date
     covered = {form: int(counts[own].sum()) for form, own in read.items()}
     most = max(covered.values())
     best = [form for form in candidates if covered[form] == most]
+    best = [form for form in best if not form.startswith("%y")] or best  # 05.01.12 is hardly ever 2005
     if not most:
         return None
     _check_all(texts, codes, read[best[0]], formats, best[0], name, place, lenient)
@@ -232,7 +233,7 @@ def _chosen(best: Sequence[str], texts: Sequence[str], codes: np.ndarray) -> Dat
     differing = [place for place in range(len(texts)) if len({moments[form][place] for form in best[:2]}) > 1]
     sample = texts[differing[0]] if differing else texts[0]
     given = codes[codes >= 0]
-    in_order = [form for form in best if len(texts) > 2 and _is_sorted(moments[form][given])]
+    in_order = [form for form in best if len(texts) >= _FEWEST and _is_sorted(moments[form][given])]
     day_first = next((form for form in best if form.index("%d") < _month_at(form)), best[0])
     month_first = next((form for form in best if form.index("%d") > _month_at(form)), best[0])
     if len(in_order) == 1:
