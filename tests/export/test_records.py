@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from tlkit.export.interface import Output
 from tlkit.export.records import records_of
@@ -38,7 +39,9 @@ def test_columns_of_a_table_have_no_digits_of_float64():
     assert said(values, [Target])["predicted_price"] == [57.92, 1234567.9, 16777216.0]
     assert said(values.astype(np.float64), [Target])["predicted_price"][0] == 57.92
     Target.dtype = "float64"
-    assert said(values.astype(np.float64), [Target])["predicted_price"][0] == float(np.float32(57.92))
+    assert said(values.astype(np.float64), [Target])["predicted_price"][0] == pytest.approx(
+        float(np.float32(57.92)), rel=1e-13
+    )
 
 
 def test_a_number_alone():

@@ -98,7 +98,7 @@ def test_numbers_since_1970_are_the_calendar_of_python(form, unit):
     ],
 )
 def test_a_form_that_a_graph_cannot_read_is_refused_with_the_reason(form, message):
-    with pytest.raises(ConfigError, match=f"{message}.*allowed: .%Y %y %m"):
+    with pytest.raises(ConfigError, match=f"{message}.*allowed: %Y %y %m"):
         check_date_form(form)
     with pytest.raises(ConfigError, match=message):
         Date("sold", "sold", form=form)

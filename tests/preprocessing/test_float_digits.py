@@ -67,8 +67,9 @@ def test_a_target_that_float32_holds_stays_so():
 def test_values_that_no_float_can_tell_apart_are_refused():
     with pytest.raises(DataError, match="values of y cannot be told apart.*subtract a constant"):
         fit_target("y", 1e17 + np.arange(0, 320, 16.0))
-    with pytest.raises(DataError, match="cannot be told apart after yeo_johnson.*transform = .none"):
-        fit_target("y", 1e9 + RANDOM.normal(0, 2, 200), transform="yeo_johnson")
+    values = 1e9 + RANDOM.normal(0, 2, 200)
+    target = fit_target("y", values, transform="yeo_johnson")
+    np.testing.assert_allclose(target.inverse(tf.constant(target.forward(values)))[:, 0], values, rtol=0, atol=1e-3)
 
 
 def test_answers_are_float64_where_one_target_is():
@@ -87,7 +88,7 @@ def test_tf_examples_hold_float64_in_decimals():
     preprocessing = TablePreprocessing(columns)
     frame = pd.DataFrame({"s": [1.7e9 + 0.25, np.nan, 1.7e9 - 30], "x": [1.0, 2.0, 3.0]})
     wanted = preprocessing.encode_frame(frame)
-    assert wanted[:, 0].tolist() == pytest.approx([0.025, (5 - 1.7e9) / 10 if False else -1e6, -3.0])
+    assert wanted[:, 0].tolist() == pytest.approx([0.025, -1e6, -3.0])
     examples = preprocessing.to_examples(frame)
     first = tf.train.Example.FromString(examples[0]).features.feature
     assert first["s"].bytes_list.value[:] == [b"1700000000.25"]
@@ -95,5 +96,5 @@ def test_tf_examples_hold_float64_in_decimals():
     np.testing.assert_array_equal(preprocessing.encode(preprocessing.to_arguments(frame)), wanted)
     feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"1.7e9 s"]))
     bad = tf.train.Example(features=tf.train.Features(feature={"s": feature})).SerializeToString()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="column .*s.* holds numbers in decimals.*1.7e9 s"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)column .*s.* holds numbers in decimals.*1.7e9 s"):
         preprocessing.batch(tf.constant([bad]))

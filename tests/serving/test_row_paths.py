@@ -109,7 +109,7 @@ def expected(task) -> np.ndarray:
         np.testing.assert_array_equal(encoded[one], encoded[other])
         assert answers[one] == pytest.approx(answers[other], abs=1e-6)
     assert len(np.unique(answers.round(2))) >= 6
-    assert np.ptp(answers.astype(np.float32)) == 0  # what float32 would have left of them
+    assert len(np.unique(answers.astype(np.float32))) <= 2  # what float32 would have left of them
     return answers
 
 

@@ -264,6 +264,6 @@ def test_between_two_calls_a_resumed_run_has_the_averaged_weights(folder, tmp_pa
     learn.fit(1, 0.05, verbose=False)
     resumed = tlkit.Learner(three_groups(seed=3), load(folder), directory=tmp_path, ema=0.9, resume=True)
     resumed.fit(1, 0.05, verbose=False)
-    assert_same(state(learn), state(resumed))
-    # The same weights; the sum over batches may differ in its last digits on some processors.
+    # The weights are the same; the sum over batches may differ in its last digits on some processors.
     assert resumed.evaluate().loss == pytest.approx(learn.evaluate().loss, rel=1e-7)
+    assert_same(state(learn), state(resumed))

@@ -14,7 +14,7 @@ from tlkit.data.near_unique import describe_near_unique
 from tlkit.data.number_inference import find_form
 from tlkit.data.problems import Problems
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
-from tlkit.preprocessing.columns import ColumnKind
+from tlkit.preprocessing.columns import ColumnKind, Unreadable
 from tlkit.preprocessing.date_form import read_moments, shown_form
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def infer_kinds(
     given: Mapping[str, ColumnKind] | None = None,
     place: Callable[[np.ndarray], str] | None = None,
     date_formats: Mapping[str, str] | None = None,
+    unreadable: Unreadable = "error",
     problems: Problems | None = None,
 ) -> InferredKinds:
     """Say of each column what kind it is.
@@ -108,6 +109,7 @@ def infer_kinds(
         given: kinds that are known; these columns are not looked at.
         place: says where rows stand, for messages.
         date_formats: how the dates of a column are written, where that is known; these columns are dates.
+        unreadable: with `"missing"`, a few values that are no dates do not matter.
         problems: collects columns that cannot be used, which are then ignored; all of them are raised together where it
             is left out.
 
@@ -146,7 +148,7 @@ def infer_kinds(
                 continue
             dated = None
             if given.get(name, "date") == "date" and (name in given or _varies(frame[name])):
-                dated = find_date_form(frame[name], name, where)
+                dated = find_date_form(frame[name], name, where, lenient=unreadable == "missing")
             if dated is not None:
                 dates[name] = dated
             if name in given:
@@ -156,7 +158,12 @@ def infer_kinds(
                 kinds[name] = dated.kind
                 notes.append(Finding(name, dated.kind, dated.why, dated.is_question))
                 continue
-            guess, why, asked = _infer(frame[name], name, where)
+            try:
+                guess, why, asked = _infer(frame[name], name, where)
+            except UnreadableError:
+                if unreadable == "error":
+                    raise
+                guess, why, asked = "date", "", False
             kinds[name] = guess
             if why:
                 notes.append(Finding(name, guess, why, asked))

@@ -86,13 +86,14 @@ class DateGuess:
         return str(days[0]), str(days[1])
 
 
-def find_date_form(column: pd.Series, name: str, place: Place) -> DateGuess | None:
+def find_date_form(column: pd.Series, name: str, place: Place, lenient: bool = False) -> DateGuess | None:
     """Say how the dates of a column are written; None for ISO 8601, and for what are no dates.
 
     Args:
         column: text, or whole numbers.
         name: of the column.
         place: says where rows stand, for messages.
+        lenient: values that are no dates do not matter; dates in several forms do.
 
     Raises:
         DataError: dates are written in several forms, or some values are no dates; with the rows.
@@ -100,13 +101,13 @@ def find_date_form(column: pd.Series, name: str, place: Place) -> DateGuess | No
     import pandas as pd
 
     if isinstance(column.dtype, pd.StringDtype):
-        return _of_texts(column, name, place)
+        return _of_texts(column, name, place, lenient)
     if pd.api.types.is_integer_dtype(column.dtype):
         return _of_numbers(column.dropna(), name)
     return None
 
 
-def _of_texts(column: pd.Series, name: str, place: Place) -> DateGuess | None:
+def _of_texts(column: pd.Series, name: str, place: Place, lenient: bool) -> DateGuess | None:
     import pandas as pd
 
     codes, values = pd.factorize(column)
@@ -128,10 +129,11 @@ def _of_texts(column: pd.Series, name: str, place: Place) -> DateGuess | None:
     covered = {form: int(counts[own].sum()) for form, own in read.items()}
     most = max(covered.values())
     best = [form for form in candidates if covered[form] == most]
+    best = [form for form in best if not form.startswith("%y")] or best  # 05.01.12 is hardly ever 2005
     if not most:
         return None
-    _check_all(column, codes, read[best[0]], formats, best[0], name, place)
-    sample = texts[0]
+    _check_all(texts, codes, read[best[0]], formats, best[0], name, place, lenient)
+    sample = next(text for text, fits in zip(texts, read[best[0]], strict=True) if fits)
     if len(best) == 1 or best[1] == best[0].replace("%b", "%B"):
         return DateGuess(best[0], f"dates as {sample!r}, read as {_day(sample, best[0])}", sample=sample)
     return _chosen(best, texts, codes)
@@ -188,34 +190,41 @@ def _packed(texts: Sequence[str]) -> bool:
 
 
 def _check_all(
-    column: pd.Series,
+    texts: Sequence[str],
     codes: np.ndarray,
     read: np.ndarray,
     formats: Sequence[tuple[str, ...]],
     form: str,
     name: str,
     place: Place,
+    lenient: bool,
 ) -> None:
     """Refuse rows that a form does not read: dates in another form, or none at all."""
-    rows = np.flatnonzero(np.append(~read, False)[codes])
-    if not len(rows):
-        return
-    value = str(column.iloc[rows[0]])
-    others = [one for one in formats[codes[rows[0]]] if not np.isnat(read_moments([value], one)[0])]
-    if re.fullmatch(DATE_FORM, value.strip()):
-        others = ["ISO 8601"]
-    if others:
+    others = {code: _other_form(texts[code], formats[code]) for code in np.flatnonzero(~read).tolist()}
+    mixed = [code for code, other in others.items() if other]
+    if mixed:
+        rows = np.flatnonzero(np.isin(codes, mixed))
         raise DataError(
-            f"{place(rows)}: column {name!r} writes dates in several forms: {others[0]} here, {form} in most rows",
-            received=value,
+            f"{place(rows)}: column {name!r} writes dates in several forms: {others[int(codes[rows[0]])]} here, "
+            f"{form} in most rows",
+            received=texts[int(codes[rows[0]])],
             fix=f'write them alike, or say {name} = "categorical"',
         )
-    raise DataError(
-        f"{place(rows)}: column {name!r} has what is no date",
-        received=value[:60],
-        allowed=f"dates of the form {form}, as in most rows",
-        fix=f'correct these rows, or say {name} = "categorical"',
-    )
+    rows = np.flatnonzero(np.append(~read, False)[codes])
+    if len(rows) and not lenient:
+        raise DataError(
+            f"{place(rows)}: column {name!r} has what is no date",
+            received=texts[int(codes[rows[0]])][:60],
+            allowed=f"dates of the form {form}, as in most rows",
+            fix=f'correct these rows, or say {name} = "categorical"',
+        )
+
+
+def _other_form(text: str, formats: Sequence[str]) -> str:
+    """Name a form in which a text is a date; empty where it is none."""
+    if re.fullmatch(DATE_FORM, text.strip()):
+        return "ISO 8601"
+    return next((one for one in formats if not np.isnat(read_moments([text], one)[0])), "")
 
 
 def _chosen(best: Sequence[str], texts: Sequence[str], codes: np.ndarray) -> DateGuess:
@@ -224,7 +233,7 @@ def _chosen(best: Sequence[str], texts: Sequence[str], codes: np.ndarray) -> Dat
     differing = [place for place in range(len(texts)) if len({moments[form][place] for form in best[:2]}) > 1]
     sample = texts[differing[0]] if differing else texts[0]
     given = codes[codes >= 0]
-    in_order = [form for form in best if len(texts) > 2 and _is_sorted(moments[form][given])]
+    in_order = [form for form in best if len(texts) >= _FEWEST and _is_sorted(moments[form][given])]
     day_first = next((form for form in best if form.index("%d") < _month_at(form)), best[0])
     month_first = next((form for form in best if form.index("%d") > _month_at(form)), best[0])
     if len(in_order) == 1:

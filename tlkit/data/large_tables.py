@@ -129,7 +129,9 @@ def table_from_row_groups(
         ignored = {name: "ignore" for name in groups.columns if name not in select and name not in names}
     written = {name: check_date_form(form) for name, form in (date_formats or {}).items()}
     given_kinds = {**ignored, **(kinds or {})}
-    found = infer_kinds(sample, names, given=given_kinds, place=in_the_sample, date_formats=written)
+    found = infer_kinds(
+        sample, names, given=given_kinds, place=in_the_sample, date_formats=written, unreadable=unreadable
+    )
     written = {**found.date_formats, **{name: form for name, form in written.items() if found.kinds[name] == "date"}}
     unread = check_values(sample, found.kinds, in_the_sample, written, unreadable)
     leaks = find_leaks(sample, found.kinds, names, allow)

@@ -205,7 +205,15 @@ def table_from_file(
         if later:
             given = {name: kind for name, kind in given.items() if name in part.frame.columns}
         own = {name: form for name, form in written.items() if given.get(name, "date") == "date" and name not in names}
-        found = infer_kinds(part.frame, names, given=given, place=part.place, date_formats=own, problems=problems)
+        found = infer_kinds(
+            part.frame,
+            names,
+            given=given,
+            place=part.place,
+            date_formats=own,
+            unreadable=unreadable,
+            problems=problems,
+        )
         forms = {**found.date_formats, **own}
         return found, forms, check_values(part.frame, found.kinds, part.place, forms, unreadable, problems)
 

@@ -102,7 +102,7 @@ def date_form(text: str) -> DateForm:
     for place, piece in enumerate(pieces):
         letter = piece[1:2] if piece.startswith("%") else ""
         if piece == "%%" or not letter:
-            if piece == "%":
+            if "%" in piece and piece != "%%":
                 raise _refused(text, "%", "it ends in a single %")
             pattern += "".join(r"[ \t]+" if part.isspace() else re.escape(part) for part in _words(piece))
         elif letter in _PASSED_OVER:

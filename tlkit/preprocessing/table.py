@@ -17,10 +17,12 @@ from tlkit.preprocessing.columns import (
     MISSING_INTEGER,
     Code,
     Column,
+    Date,
     Unreadable,
     column_from_dict,
     column_to_dict,
 )
+from tlkit.preprocessing.date_form import read_moments
 from tlkit.preprocessing.frames import Unread
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table_ops import Group, encoder, groups_of
@@ -111,6 +113,22 @@ class TablePreprocessing:
     def width(self) -> int:
         """D, the length of an encoded row."""
         return len(self.codes) + len(self.numbers)
+
+    def with_moments(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Give a frame whose dates are datetimes where they are not written as ISO 8601; missing where there is none.
+
+        Args:
+            frame: rows as they were read, which `encode_frame` encodes alike.
+        """
+        forms = {column.name: column.form for column in self.columns if isinstance(column, Date) and column.form}
+        found = {}
+        for name, form in forms.items():
+            if frames.values_of(frame[name]) == "dates":
+                continue
+            codes, values = pd.factorize(frame[name])
+            moments = np.append(read_moments(values, form), np.datetime64("NaT"))[codes].astype("M8[us]")
+            found[name] = pd.Series(moments, index=frame.index)
+        return frame.assign(**found) if found else frame
 
     # In a graph
 

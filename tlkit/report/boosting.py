@@ -286,7 +286,7 @@ class _Raw:
                 codes = np.array([*(known.get(text, len(known)) for text in texts), np.nan], np.float64)
                 parts.append(codes[numbers][:, None])
             elif isinstance(column, Date):
-                parts.append(date_parts(cells).to_numpy(np.float64))
+                parts.append(date_parts(cells, column.form).to_numpy(np.float64))
             else:
                 parts.append(_numbers(cells)[:, None])
             self.categories += [isinstance(column, Categorical)] * parts[-1].shape[1]
@@ -300,7 +300,7 @@ class _Embedded:
         from tlkit.report.embedding_features import EmbeddingFeatures
 
         numbers = [column.name for column in preprocessing.columns if isinstance(column, Continuous)]
-        self.dates = [column.name for column in preprocessing.columns if isinstance(column, Date)]
+        self.dates = {column.name: column.form for column in preprocessing.columns if isinstance(column, Date)}
         self.features = EmbeddingFeatures(tables, numbers=numbers, fill="keep")
         self.categories: list[bool] | None = None
 
@@ -311,7 +311,8 @@ class _Embedded:
     def transform(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         vectors = self.features.transform(frame).to_numpy(np.float64)
         # What a date has beside its codes, as numbers: both boostings know the same.
-        elapsed = [date_parts(frame[name])[["day_of_year", "elapsed"]].to_numpy(np.float64) for name in self.dates]
+        parts = [date_parts(frame[name], form) for name, form in self.dates.items()]
+        elapsed = [part[["day_of_year", "elapsed"]].to_numpy(np.float64) for part in parts]
         return np.concatenate([vectors, *elapsed], axis=1)
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tlkit.preprocessing.columns import BOOLEANS, FALSE_SPELLINGS, TRUE_SPELLINGS
+from tlkit.preprocessing.date_form import read_moments
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -47,11 +50,22 @@ def cell_texts(
     return np.array([*of_cell, -1], np.int64)[numbers], list(places)
 
 
-def date_parts(column: pd.Series[Any]) -> pd.DataFrame:
+def boolean_word(text: str) -> str:
+    """Give the category of a boolean in any of its spellings; other text stays as it is.
+
+    >>> boolean_word("YES"), boolean_word("maybe")
+    ('true', 'maybe')
+    """
+    plain = text.lower()
+    return BOOLEANS[1] if plain in TRUE_SPELLINGS else BOOLEANS[0] if plain in FALSE_SPELLINGS else text
+
+
+def date_parts(column: pd.Series[Any], form: str = "") -> pd.DataFrame:
     """Give year, ISO week, day and so on of a column of dates; what is no date is missing everywhere.
 
     Args:
-        column: dates, or ISO 8601 text; an offset from UTC is left aside.
+        column: dates, or text; an offset from UTC is left aside.
+        form: how dates are written, where not as ISO 8601; see `tlkit.preprocessing.columns.Date.form`.
 
     Returns:
         A float64 column for each of `year`, `month`, `week`, `day`, `day_of_week` (Monday is 0), `hour`, `day_of_year`
@@ -59,7 +73,7 @@ def date_parts(column: pd.Series[Any]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    dates = as_dates(column)
+    dates = as_dates(column, form)
     of = dates.dt
     moments = dates.to_numpy("datetime64[us]")
     days = np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 86_400e6)
@@ -76,13 +90,16 @@ def date_parts(column: pd.Series[Any]) -> pd.DataFrame:
     return pd.DataFrame({name: part.astype("float64") for name, part in parts.items()}, index=column.index)
 
 
-def as_dates(column: pd.Series[Any]) -> pd.Series[Any]:
+def as_dates(column: pd.Series[Any], form: str = "") -> pd.Series[Any]:
     """Read dates as they are written, without their time zone; NaT for what is none."""
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(column):
         return column.dt.tz_localize(None)
     numbers, found = pd.factorize(column, use_na_sentinel=True)
+    if form:
+        moments = np.append(read_moments(found, form), np.datetime64("NaT"))[numbers].astype("M8[us]")
+        return pd.Series(moments, index=column.index, name=column.name)
     texts = pd.Series([str(value).strip(SPACE) for value in found], dtype="str")
     day, time = (texts.str.extract(rf"^{_DATE}$")[group] for group in ("day", "time"))
     read = pd.to_datetime(day + "T" + time.fillna("00:00"), errors="coerce", format="ISO8601")

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import FIRST, MISSING, UNKNOWN, WEEKDAYS
-from tlkit.report.cells import cell_texts, date_parts
+from tlkit.report.cells import boolean_word, cell_texts, date_parts
 from tlkit.report.embedding_tables import embedding_tables, read_embedding_tables, read_manifest
 
 Fill = Literal["median", "keep"]
@@ -167,9 +167,11 @@ class EmbeddingFeatures(TransformerMixin, BaseEstimator):
         column = frame[origin["column"]]
         if origin["part"] is not None:
             if origin["column"] not in dates:  # several tables are of the parts of one date
-                dates[origin["column"]] = date_parts(column)
+                dates[origin["column"]] = date_parts(column, origin["form"])
             return _date_codes(table, dates[origin["column"]][origin["part"]], origin["part"])
         numbers, texts = cell_texts(column, dtype=origin["dtype"], missing=set(origin["missing"]))
+        if origin["boolean"]:
+            texts = [boolean_word(text) for text in texts]
         if origin["hash_buckets"]:
             codes = _buckets(texts, origin["hash_buckets"])
         else:
@@ -208,6 +210,7 @@ class EmbeddingFeatures(TransformerMixin, BaseEstimator):
 def _origin(name: str, table: pd.DataFrame) -> dict[str, Any]:
     """Say where the values of a table come from; one that was made by hand is of the column of its name."""
     plain: dict[str, Any] = {"column": name, "part": None, "dtype": "string", "hash_buckets": 0, "missing": ()}
+    plain |= {"form": "", "boolean": False}  # which the tables of 0.1.0 do not say
     return {**plain, **{str(key): value for key, value in table.attrs.items()}}
 
 

@@ -169,7 +169,9 @@ def _origin(preprocessing: Any, code: Any) -> dict[str, Any]:
         "part": None if parts is None else parts[own.index(code.name)],
         "dtype": column.dtype,
         "hash_buckets": getattr(column, "hash_buckets", 0),
-        "missing": list(preprocessing.missing),
+        "missing": [*preprocessing.missing, *getattr(column, "missing", ())],
+        "form": getattr(column, "form", ""),
+        "boolean": getattr(column, "boolean", False),
     }
 
 

@@ -41,8 +41,9 @@ def report_on_tables(learn: Learner, path: str | Path, *, title: str, split: str
     if learn.task.kind != "tabular":
         raise ConfigError("this report is for models of tables", received=learn.task.kind, allowed=("tabular",))
     data: Any = learn.data
-    frame, labels, targets = data.frame(split), np.asarray(data.labels(split)), data.targets
     preprocessing: Any = learn.task.preprocessing
+    frame = preprocessing.with_moments(data.frame(split))
+    labels, targets = np.asarray(data.labels(split)), data.targets
     outputs = learn.logits(split)
     answers = learn.task.objective.probabilities(outputs).numpy()
     predict = predictor(learn.task)
