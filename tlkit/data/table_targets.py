@@ -199,11 +199,11 @@ def fit_targets(
                 place = target.class_names.index(label)
                 marked = target.values[:, place] if target.kind == "multi_label" else target.values == place
                 others = int(np.sum(marked))
+                rows_have = f"{others} other row{' has' if others == 1 else 's have'}"
                 raise DataError(
-                    f"no training row has this class of {target.name!r}",
+                    f"no training row has this class of {target.name!r}, which {rows_have}",
                     received=label,
-                    fix=f"{others} row{'' if others == 1 else 's'} in all: split in another way, or remove "
-                    f"{'it' if others == 1 else 'them'}{or_regression(target.name, target.class_names)}",
+                    fix=f"split in another way, or remove its rows{or_regression(target.name, target.class_names)}",
                 )
         found.append(Target(target.name, target.kind, target.class_names, weight=weight))
     return tuple(found)
