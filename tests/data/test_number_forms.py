@@ -340,3 +340,10 @@ def test_plain_numbers_that_are_given_as_text_stay_text():
     assert {name: str(dtype) for name, dtype in source.frame.dtypes.items()} == {"a": "str", "b": "int64", "c": "str"}
     read = read_source(pd.DataFrame({"a": ["01", "2"]}), reading=Reading(number_columns=frozenset({"a"}))).frame
     assert read["a"].tolist() == [1, 2]
+
+
+def test_days_written_as_numbers_are_asked_about():
+    days = pd.DataFrame({"d": [20230800 + number % 28 + 1 for number in range(300)]})
+    (question,) = infer_kinds(days, []).questions
+    assert "whole numbers that are all days, 20230801 (2023-08-01) to 20230828" in question.why
+    assert "days" not in infer_kinds(days + 60, []).questions[0].why

@@ -66,17 +66,8 @@ def check_formats(
         check_numbers(frame[name], name, form, place)
 
 
-def check_numbers(
-    column: pd.Series, name: str, form: NumberForm, place: Place, what: str = "holds what is no number of its format"
-) -> None:
+def check_numbers(column: pd.Series, name: str, form: NumberForm, place: Place) -> None:
     """Refuse a column of numbers that stayed text because of some of its values.
-
-    Args:
-        column: its values.
-        name: of the column.
-        form: how its numbers are written.
-        place: says where rows stand.
-        what: is said of the column.
 
     Raises:
         DataError: with the column, its rows and the value.
@@ -86,8 +77,8 @@ def check_numbers(
     bad = np.flatnonzero([isinstance(column.dtype, pd.StringDtype) and not _reads(form, value) for value in column])
     if len(bad):
         raise DataError(
-            f"{place(bad)}: column {name!r} {what}",
-            received=f"text {str(column.iloc[bad[0]])[:60]!r}",
+            f"{place(bad)}: column {name!r} holds what is no number of its format",
+            received=str(column.iloc[bad[0]])[:60],
             allowed=f"numbers ({form.describe() or 'plain ones'})",
             fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
         )

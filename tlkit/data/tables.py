@@ -525,9 +525,7 @@ def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: 
     number_forms = preprocessing.forms
     for column in preprocessing.columns if number_forms is not None else ():
         if column.dtype != "string" and column.name in frame.columns:
-            form = (number_forms or {}).get(column.name, PLAIN)
-            what = "holds another kind of values than in training"
-            check_numbers(frame[column.name], column.name, form, place, what)
+            check_numbers(frame[column.name], column.name, (number_forms or {}).get(column.name, PLAIN), place)
     preprocessing.check_frame(frame)
     # A column without any value has no type that could be wrong.
     kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
