@@ -234,6 +234,22 @@ def test_points_are_thousands_where_the_other_columns_have_decimal_commas(tmp_pa
     assert alone["x"].tolist() == [1.234, 2.5]
 
 
+def test_whole_numbers_in_a_table_of_decimal_commas_may_have_them_later(tmp_path):
+    path = write(tmp_path, "a;b;c;d\n1,5;10%;7;3\n2,25;20%;-;4\n3,5;30%;8;5\n")
+    source = read_source(path, separator=";")
+    assert source.forms == {
+        "a": NumberForm(","),
+        "b": NumberForm(",", unit="%"),
+        "c": NumberForm(",", missing=("-",)),
+        "d": NumberForm(","),
+    }
+    assert [note.why for note in source.form_notes][1] == "unit \"%\", as in '10%'"
+    columns = [Continuous(name, name) for name in "abcd"]
+    later = write(tmp_path, "a;b;c;d\n1;12,5%;7,5;3,25\n", "b.csv")
+    read = read_source(later, separator=";", reading=reading_of_fitted(columns, source.forms, ())).frame
+    assert read.iloc[0].tolist() == [1, 12.5, 7.5, 3.25]
+
+
 def test_the_parts_of_a_table_are_read_alike(tmp_path):
     write(tmp_path, 'x,y,z\n"1.234,5",1,5\n"2,5",2,\n', "train.csv")
     write(tmp_path, f"x,y,z\n7,NULL,{BIG}\n8,5,7\n", "val.csv")

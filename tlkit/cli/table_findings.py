@@ -204,7 +204,7 @@ def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], 
         if found.other is not None and asks:
             continue
         into = "[formats]" if _format_line(chosen[column], decimal, found) else f"[data] decimal = {decimal!r}"
-        words = form_words(found) if found.other is not None else dataclasses.replace(found.form, missing=()).describe()
+        words = form_words(found) if found.other is not None else dataclasses.replace(found.seen, missing=()).describe()
         groups.setdefault((words, into, *sorted(found.marks)), []).append(found)
     for (words, into, *_), found_in in groups.items():
         columns = [found.column for found in found_in]
@@ -216,6 +216,8 @@ def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], 
             parts.append(f"missing: {', '.join(f'{count} x {mark!r}' for mark, count in counts.items())}")
         many = f"columns {_listed(columns)}" if len(columns) > 1 else f"column {columns[0]!r}"
         note(f"{many}: {'; '.join(filter(None, parts))}; written into {into} of config.toml")
+    if decimal != "." and not any("[data]" in into for _, into, *_ in groups):
+        note(f"decimal = {decimal!r} under [data] of config.toml is for all columns")
 
 
 def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> None:

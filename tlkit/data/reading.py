@@ -158,6 +158,7 @@ class FormNote:
         sample: a value that the two forms read as different numbers, or else any.
         marks: missing marks that were met, with their counts.
         example: a number, as it is written.
+        seen: the form without what only the other columns of the table say, for messages.
     """
 
     column: str
@@ -167,6 +168,7 @@ class FormNote:
     sample: str = ""
     marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
     example: str = ""
+    seen: NumberForm = PLAIN
 
     def readings(self) -> tuple[float, float] | None:
         """Return what the sample is by either form."""
@@ -240,7 +242,8 @@ def settle(
     for name, column in columns.items():
         form, note, is_code = None, None, False
         if name not in reading.text_columns:
-            form, note, is_code = _form_of(name, column, found.get(name), reading, name in raw or name in doubtful)
+            is_raw = name in raw or name in doubtful
+            form, note, is_code = _form_of(name, column, found.get(name), reading, is_raw, hint)
         values = column.numbers(form, refused=set(USUAL_MISSING) - {*reading.usual, *form.missing}) if form else None
         if is_code:
             kept.append(name)
@@ -266,13 +269,15 @@ def settle(
     for name in frame.columns:  # so that a later file is read in the same way, whatever stands in this one
         if name not in columns and pd.api.types.is_numeric_dtype(frame[name].dtype):
             form = reading.form_of(name)
+            if hint == "," and form == PLAIN and frame[name].dtype.kind in "iu":
+                form = NumberForm(",")
             if form != PLAIN and not pd.api.types.is_bool_dtype(frame[name].dtype):
                 forms[name] = form
     return Settled(_with(frame, changed), forms, tuple(notes), tuple(kept), marks)
 
 
 def _form_of(
-    name: str, column: _Column, found: FoundForm | None, reading: Reading, is_raw: bool
+    name: str, column: _Column, found: FoundForm | None, reading: Reading, is_raw: bool, decimal: str
 ) -> tuple[NumberForm | None, FormNote | None, bool]:
     """Return the form in which a column's numbers are read (None where it is text), what to say, and if it is codes."""
     declared = reading.form_of(name)
@@ -295,11 +300,14 @@ def _form_of(
     if said:
         shown = dataclasses.replace(shown, decimal=".", thousands="")
     why = _why(found, shown)
+    if decimal == "," and form.decimal == "." and not form.thousands:
+        as_others = dataclasses.replace(form, decimal=",")  # whole numbers, in a table of decimal commas
+        form = as_others if column.reads(as_others) else form
     other = None if said or found.other is None else dataclasses.replace(found.other, missing=form.missing)
     written = dataclasses.replace(form, missing=found.form.missing)
     note = None
     if why or other:
-        note = FormNote(name, written, why, other, column.sample_of(form, other), found.marks, found.sample)
+        note = FormNote(name, written, why, other, column.sample_of(form, other), found.marks, found.sample, shown)
     return form, note, False
 
 
