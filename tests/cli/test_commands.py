@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tlkit.cli import doctor
 from tlkit.cli.main import run
@@ -78,13 +79,15 @@ def test_random_weights_are_not_said_of_a_network_that_gets_trained_ones(scripte
         (["evaluate", "--json"], "run `tlkit train` first"),
         (["evaluate", "--data", "nowhere"], "there is no nowhere"),
         (["export"], "run `tlkit train` first"),
-        (["predict", "photos/ants/1.jpg"], "run `tlkit train` first"),
+        (["predict", "photos/ants/1.jpg"], "photos/ants/1.jpg is not an image but text"),
+        (["predict", "real.png"], "run `tlkit train` first"),
         (["predict", "nowhere.jpg"], "there is no nowhere.jpg"),
         (["predict", "tests"], "there is no photo in tests"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(scripted, capsys, words: list[str], expected: str):
     project = scripted("def main(config, resume=False): raise RuntimeError('not reached')\n")
+    Image.new("RGB", (8, 8)).save(project / "real.png")
     before = sorted(project.rglob("*"))
     assert run(words) == 2
     captured = capsys.readouterr()

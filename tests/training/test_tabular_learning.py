@@ -26,7 +26,7 @@ def data(kind):
 def test_it_learns_and_a_resumed_run_ends_with_the_same_weights(kind, data, tmp_path):
     def run(resume):
         learn = tlkit.Learner(tiny_table_task(kind), data, directory=tmp_path / "run", resume=resume, steps_per_call=4)
-        return learn, learn.fit(12, 0.01, verbose=False)
+        return learn, learn.fit(12, 0.05, verbose=False)
 
     learn, history = run(resume=False)
     assert history["loss"][-1] < 0.8 * history["loss"][0]
