@@ -134,6 +134,12 @@ def test_a_project_advises_its_config_and_its_options(place: Path, monkeypatch, 
     assert "run `tlkit train` first" in capsys.readouterr().err  # the table could be read
     assert run(["predict", "--file", "../semi.csv", "--out", "out.csv", "--path-column", "x"]) == 2
     assert "--path-column is for tables of photos" in capsys.readouterr().err
+    assert run(["predict", "--file", "../semi.csv", "--out", "out.csv", "--separator", ";", "--label", "labl"]) == 2
+    assert "has no column 'labl'; allowed: n, label, text; did you mean 'label'" in capsys.readouterr().err
+    assert run(["predict", "--file", "../semi.csv", "--out", "out.csv", "--target", "n"]) == 2
+    assert "--target is for rows of tables; name the classes of texts with --label" in capsys.readouterr().err
+    assert run(["predict", "a text", "--label", "label"]) == 2
+    assert "--label is for a table; name it with --file" in capsys.readouterr().err
     assert run(["evaluate", "--label", "stars"]) == 2
     assert "--label is for --data" in capsys.readouterr().err
     assert run(["evaluate", "--data", "../semi.csv", "--target", "stars"]) == 2

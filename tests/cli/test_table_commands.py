@@ -189,6 +189,22 @@ def test_a_column_that_is_looked_up_is_read_by_the_network(inside: Path, trained
     assert [a != pytest.approx(b, rel=1e-5) for a, b in zip(plain, other, strict=True)] == changed
 
 
+def test_the_column_of_the_target_is_copied_and_never_read(inside: Path, trained: Path, capfd):
+    rows = rows_of(trained.parent / "houses.csv")[:3]
+    plain = answers_to(inside / "rows.csv", rows, capfd)
+    with (inside / "priced.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, list(rows[0]))
+        table.writeheader()
+        table.writerows({**row, "price": "not known"} for row in rows)
+    words = ["predict", str(inside / "priced.csv"), "--out", str(inside / "out.csv")]
+    assert run([*words, "--target", "pric"]) == 2
+    assert "has no column 'pric'" in capfd.readouterr().err
+    assert run([*words, "--target", "price"]) == 0
+    out = rows_of(inside / "out.csv")
+    assert [row["price"] for row in out] == ["not known"] * 3
+    assert [float(row["predicted_price"]) for row in out] == pytest.approx(plain, rel=1e-5)
+
+
 def test_every_form_gives_the_same_answers(inside: Path, capfd, monkeypatch):
     import pandas as pd
 

@@ -250,6 +250,53 @@ def test_each_photo_that_fails_has_its_own_reason_and_damaged_ones_are_named(sco
     assert summary["damaged_items"] == [f"{photos / 'grey.jpg'} (premature end of data segment)"]
 
 
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.jsonl", "list.parquet"])
+def test_photos_of_a_table_are_scored_as_those_of_the_folder(scored, photos, tmp_path, monkeypatch, name):
+    from tlkit.export.predictor import SavedModelPredictor
+
+    paths = [f"photos/{number}.{'png' if number % 2 else 'jpg'}" for number in range(4)]
+    good, bad = pd.Series(paths), ["photos/3bad.jpg", "photos/none.jpg", ""]
+    frame = pd.DataFrame({"kind": "k", "file": [*good, *bad]})
+    {
+        "csv": lambda path: frame.to_csv(path, index=False),
+        "tsv": lambda path: frame.to_csv(path, index=False, sep="\t"),
+        "jsonl": lambda path: frame.to_json(path, orient="records", lines=True),
+        "parquet": lambda path: frame.to_parquet(path),
+    }[name.rpartition(".")[2]](tmp_path / name)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # paths are relative to the table, not to the working directory
+    export = export_of("photos")
+    summary = scored(f"../{name}", "out.csv", export, path_column="file", label="kind", shard_size=3)
+    assert counted(summary) == (7, 4, 3)
+    out = pd.read_csv("out.csv")
+    assert list(out.columns) == ["kind", "file", "predicted", *(f"score_{label}" for label in tiny.LABELS)]
+    assert out["file"].tolist() == paths
+    answers = SavedModelPredictor(export).predict([tmp_path / path for path in paths])
+    assert out["predicted"].tolist() == [answer["classes"][0] for answer in answers]
+    reasons = pd.read_csv("out.errors.csv")["reason"].tolist()
+    assert "3bad.jpg is not an image but text" in reasons[0]
+    assert "there is no photo " in reasons[1]
+    assert reasons[2] == "column 'file' holds no path"
+
+
+def test_another_photo_of_a_table_changes_the_digest(photos, tmp_path):
+    from tlkit.export.manifest import Manifest
+    from tlkit.scoring.open_source import open_source
+
+    manifest = Manifest.read(export_of("photos"))
+    (tmp_path / "list.csv").write_text("path\nphotos/0.jpg\nphotos/2.jpg\n")
+    source = open_source(tmp_path / "list.csv", manifest)
+    before = source.digest()
+    assert source.digest() == before
+    (photos / "2.jpg").write_bytes((photos / "4.jpg").read_bytes() + b" ")
+    assert source.digest() != before
+    (tmp_path / "list.csv").write_text("file\nphotos/0.jpg\n")
+    with pytest.raises(DataError, match="no column 'path'.*allowed: file.*pass path_column="):
+        open_source(tmp_path / "list.csv", manifest)
+    with pytest.raises(ConfigError, match="--label is for a table"):
+        open_source(photos, manifest, label="kind")
+
+
 def test_top_writes_the_best_classes(scored, photos, tmp_path):
     scored(photos, tmp_path / "out.csv", export_of("photos"), top=2)
     frame = pd.read_csv(tmp_path / "out.csv")
@@ -347,7 +394,9 @@ def test_other_input_another_model_or_other_settings_are_refused(scored, rows, i
         ("", {"shards": 2, "shard_size": 2}, ConfigError, "do not go together"),
         ("", {"text": "colour"}, ConfigError, "--text is for exports that take texts"),
         ("", {"top": 2}, ConfigError, "--top is for photos and texts"),
-        ("", {"target": "x"}, ConfigError, "--target is for"),
+        ("", {"target": "x"}, ConfigError, "the export has no such target.*allowed: price"),
+        ("", {"label": "colour"}, ConfigError, "--label is for exports that take images or texts"),
+        ("", {"path_column": "colour"}, ConfigError, "--path-column is for exports that take images"),
         ("", {"source": "rowz.csv"}, DataError, "no such input.*did you mean 'rows.csv'"),
         ("colour,rooms\nred,1\n", {}, DataError, "lacks column 'area.*4 columns are lacking"),
         ("HEADER\n", {}, DataError, "the table has no rows"),
@@ -378,11 +427,13 @@ def test_a_folder_without_photos_a_missing_column_and_empty_texts_are_refused(sc
     (tmp_path / "empty" / "notes.txt").write_text("")
     with pytest.raises(DataError, match="no photo in the folder.*allowed: JPEG"):
         scored(tmp_path / "empty", tmp_path / "out.csv", export_of("photos"))
-    with pytest.raises(DataError, match="name their folder"):
+    with pytest.raises(DataError, match="name a folder of them or a table of their paths"):
         scored(tmp_path / "empty" / "notes.txt", tmp_path / "out.csv", export_of("photos"))
     (tmp_path / "t.csv").write_text("id,review\n1,good\n")
     with pytest.raises(DataError, match="no column 'text'.*allowed: id, review.*pass text="):
         scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"))
+    with pytest.raises(DataError, match="no column 'stars'.*allowed: id, review"):
+        scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"), text="review", label="stars")
     with pytest.raises(DataError, match="no column 'revue'.*did you mean 'review'"):
         scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"), text="revue")
     (tmp_path / "t.csv").write_text("id,predicted,text\n1,2,good\n")

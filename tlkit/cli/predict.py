@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.cli.column_options import Encoding, PathColumn, Separator, check_separator
+from tlkit.cli.column_options import Encoding, Label, PathColumn, Separator, Target, check_separator
 from tlkit.cli.predict_options import EscapeFormulas, Strict
 from tlkit.cli.server_options import CaFile, ServedName
 from tlkit.errors import ConfigError, ProjectError
@@ -53,6 +53,8 @@ def predict(
             metavar="COLUMN",
         ),
     ] = None,
+    label: Label = None,
+    target: Target = None,
     path_column: PathColumn = None,
     separator: Separator = None,
     encoding: Encoding = None,
@@ -68,7 +70,8 @@ def predict(
 ) -> None:
     """Answer with the newest export, or with the trained checkpoint when there is no export.
 
-    With --file, every row of a table: --out gets its columns, the class, and a score for each class.
+    With --file, every row of a table: --out gets its columns, the class, and a score for each class. Columns of classes
+    and targets are copied, never read: --label and --target only make sure that they are there.
 
     An input that cannot be used does not stop the others: it is listed with its reason on stderr, of a table also in
     OUT.errors.*, and the exit code is 1. With --json such inputs stand in `failed`, beside `predictions`. With --strict
@@ -91,14 +94,20 @@ def predict(
     check_separator(separator)
     project = _project(asked)
     if project is not None and project.kind.has_rows:
-        _refuse_together("rows of a table", {"--top": top, "--text": text, "--path-column": path_column})
+        _refuse_together(
+            "rows of a table", {"--top": top, "--text": text, "--label": label, "--path-column": path_column}
+        )
         tables = [*map(Path, inputs or ()), *([file] if file is not None else [])]
-        _predict_rows(project, tables, out, force, as_json, asked, strict, escape_formulas, separator, encoding)
+        _predict_rows(project, tables, out, target, force, as_json, asked, strict, escape_formulas, separator, encoding)
         return
     if file is not None:
         if project is None:
             raise ConfigError("--file needs the project, which says how the table is read", fix="go into it")
         _refuse_together("--file", {"inputs": inputs, "--top": top})
+        if target is not None:
+            raise ConfigError(
+                "--target is for rows of tables", fix=f"name the classes of {project.kind.items} with --label"
+            )
         if out is None:
             raise ConfigError("--file needs --out, the table to write", fix="for example --out out.csv")
         is_text = hasattr(project.config.data, "text_column")
@@ -111,6 +120,7 @@ def predict(
             file,
             out,
             column=path_column or text,
+            label=label,
             force=force,
             server=asked,
             strict=strict,
@@ -121,7 +131,8 @@ def predict(
         _end(summary, failures, as_json)
         return
     for_tables = {"--out": out, "--force": force, "--escape-formulas": escape_formulas, "--text": text}
-    for_tables |= {"--path-column": path_column, "--separator": separator, "--encoding": encoding}
+    for_tables |= {"--label": label, "--target": target, "--path-column": path_column}
+    for_tables |= {"--separator": separator, "--encoding": encoding}
     if given := [option for option, value in for_tables.items() if value]:
         raise ConfigError(f"{given[0]} is for a table", fix="name it with --file")
     if not inputs:
@@ -243,6 +254,7 @@ def _predict_rows(
     project: Project,
     tables: list[Path],
     out: Path | None,
+    target: str | None,
     force: bool,
     as_json: bool,
     server: Server | None,
@@ -264,6 +276,7 @@ def _predict_rows(
         project,
         tables[0],
         out,
+        target=target,
         force=force,
         server=server,
         strict=strict,

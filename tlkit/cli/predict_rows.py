@@ -43,6 +43,7 @@ def predict_rows(
     file: Path,
     out: Path | None,
     *,
+    target: str | None = None,
     force: bool = False,
     server: Server | None = None,
     strict: bool = False,
@@ -63,6 +64,7 @@ def predict_rows(
             about events are made, which look back into the project's own data.
         out: a table: the columns of `file`, `predicted_<target>`, and for classes `probability_<class>`; with several
             targets `probability_<target>=<class>`. None gives the answers of all rows instead of writing them.
+        target: the column of a target, if the table has one: it must be there, and is copied like every other.
         force: replace `out` if it exists.
         server: answers in place of the export, whose manifest says what the columns are.
         strict: refuse the table for the first row that is wrong.
@@ -84,6 +86,7 @@ def predict_rows(
     """
     from tlkit.cli.answers import outputs
     from tlkit.cli.output import counting, stdout_to_stderr
+    from tlkit.data.text_files import missing_column
 
     if out is not None:
         check_out(file, out, force, OUT_SUFFIXES)
@@ -93,6 +96,8 @@ def predict_rows(
         rules.check(out.suffix.lower())
     rows = RowFile(file, separator or config.data.separator, encoding or config.data.encoding, lenient=not strict)
     columns, total = rows.survey()
+    if target is not None and target not in columns:
+        raise missing_column(target, columns, str(file))
     if server is not None and project.newest_export() is None:
         raise ExportError("--server needs the export, which says what the columns are", fix="run `tlkit export`")
     outputs(project)

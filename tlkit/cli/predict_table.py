@@ -32,6 +32,7 @@ def predict_table(
     out: Path,
     *,
     column: str | None = None,
+    label: str | None = None,
     force: bool = False,
     server: Server | None = None,
     strict: bool = False,
@@ -50,6 +51,7 @@ def predict_table(
         out: a .csv, .tsv, .jsonl or .ndjson table: the columns of `file`, `predicted` (with several labels, those above
             0.5, joined as the training data joins them) and `score_<class>` for each class.
         column: what to read; the column of the training data when left out.
+        label: the column of classes, if the table has one: it must be there, and is copied like every other.
         force: replace `out` if it exists.
         server: answers in place of the export; the classes are those of the export or the training here.
         strict: refuse the table for the first row that is wrong, if possible before TensorFlow loads.
@@ -69,6 +71,7 @@ def predict_table(
     from tlkit.cli.answers import outputs, predictor
     from tlkit.cli.output import counting, stdout_to_stderr
     from tlkit.data.table_stream import TableStream
+    from tlkit.data.text_files import missing_column
 
     check_out(file, out, force)
     kind, config = project.kind, project.config
@@ -77,6 +80,8 @@ def predict_table(
     options = {**kind.table_options(config), **{name: value for name, value in given.items() if value is not None}}
     stream = TableStream(file, **options, lenient=not strict)
     folder = file.expanduser().parent
+    if label is not None and label not in stream.columns:
+        raise missing_column(label, stream.columns, str(file))
     total = stream.survey(column, (lambda value, place: kind.item(value, place, column, folder)) if strict else None)
     answers = outputs(project)
     own = [PREDICTED, *(f"score_{label}" for label in answers.labels)]

@@ -9,14 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from tlkit.cli.column_options import Encoding, Separator, Text, check_separator
+from tlkit.cli.column_options import Encoding, Label, PathColumn, Separator, Text, check_separator
 from tlkit.cli.predict_options import EscapeFormulas
 
 
 def score(
     input_: Annotated[
         Path,
-        typer.Argument(help="A folder of photos, or a table (.csv, .tsv, .jsonl, .parquet, .txt).", metavar="INPUT"),
+        typer.Argument(
+            help="A folder of photos, or a table (.csv, .tsv, .jsonl, .parquet; .txt of texts).", metavar="INPUT"
+        ),
     ],
     output: Annotated[
         Path, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, or a folder of shards.", metavar="OUTPUT")
@@ -28,11 +30,18 @@ def score(
         Path | None, typer.Option("--model", help="An export, or its folder of versions; the project's by default.")
     ] = None,
     text: Text = None,
+    label: Label = None,
+    path_column: PathColumn = None,
     top: Annotated[
         int | None, typer.Option("--top", help="Write the best N classes instead of a score for each.", min=1)
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="Of rows: what the target is called.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--target",
+            help="For a table of rows: a target of the export, or its name where the export has none.",
+            metavar="NAME",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", help="Items run together; 32 photos or texts, 4096 rows.", min=1)
@@ -62,13 +71,15 @@ def score(
     workers: Annotated[int, typer.Option("--workers", help="Processes of the DirectRunner.", min=1)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Score a folder of photos, or the texts or rows of a table, with an export.
+    """Score the photos of a folder or table, or the texts or rows of a table, with an export.
 
     The work is done in shards: what is interrupted goes on where it was when the same line is run again. An item that
-    cannot be answered goes to OUTPUT.errors.* with its reason, and the others are scored. Exits with 1 when more than
+    cannot be answered goes to OUTPUT.errors.* with its reason, and the others are scored. The column that --label names
+    must be there and is copied like every other; it is never read. Exits with 1 when more than
     --max-bad-share of the items failed; the output is written all the same.
 
     Example:  tlkit score photos/ scores.parquet --model saved_models/photos
+              tlkit score photos.csv scored.csv --model saved_models/photos --path-column file
               tlkit score reviews.csv scored.csv --model saved_models/reviews --text review
               tlkit score rows.parquet scored/ --runner FlinkRunner -- --flink_master=localhost:8081
     """
@@ -88,6 +99,8 @@ def score(
         model=model if model is not None else _project_export_dir(),
         form=form,
         text=text,
+        path_column=path_column,
+        label=label,
         separator=separator or "",
         encoding=encoding or "utf-8",
         top=top,

@@ -347,7 +347,10 @@ def _likeness(column: pd.Series, target: pd.Series, memo: _Memo, is_first: np.nd
 
 
 def _ranks(side: pd.Series) -> np.ndarray:
-    return side.astype(np.float64).rank().to_numpy(np.float64)
+    import pandas as pd
+
+    whole = pd.api.types.is_integer_dtype(side.dtype)  # float64 would make one of ids beyond 2^53
+    return (side if whole else side.astype(np.float64)).rank().to_numpy(np.float64)
 
 
 def _same_numbers(values: pd.Index, labels: pd.Index) -> bool:

@@ -37,8 +37,8 @@ class AnswerColumns:
     Args:
         manifest: of the export.
         top: of photos and texts, how many of the best classes to write instead of a score for each.
-        target: of rows, what the target is called where the export does not say; then the column of the answer is
-            called `predicted_<target>`, else `predicted`.
+        target: of rows, a target of the export; where the export does not name it, as those of `tlkit` 0.1 with one
+            target, this is its name: the column of the answer is called `predicted_<target>`, else `predicted`.
 
     Raises:
         ConfigError: an option does not go with the export.
@@ -53,9 +53,11 @@ class AnswerColumns:
         outputs = interface.outputs_or(manifest.labels, manifest.objective)
         if top is not None and self._is_rows:
             raise ConfigError("--top is for photos and texts; rows get all probabilities", received=top)
-        nameless = any(not output.target for output in outputs) and self._is_rows
-        if target is not None and not nameless:
-            raise ConfigError("--target is for exports of rows that do not name their target", received=target)
+        if target is not None and not self._is_rows:
+            raise ConfigError("--target is for exports that take rows", received=target, fix="leave it out")
+        own = [output.target for output in outputs if output.target]
+        if target is not None and own and target not in own:
+            raise ConfigError("the export has no such target", received=target, allowed=own)
         self.targets = [_named(output, target or "") for output in outputs]
 
     @property

@@ -12,12 +12,20 @@ from tlkit.scoring.items import Source
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
 from tlkit.scoring.photo_folder import PhotoFolder
+from tlkit.scoring.photo_table import PhotoTable
 
 _LINES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".ndjson")
 
 
 def open_source(
-    path: Path, manifest: Manifest, *, text: str | None = None, separator: str = "", encoding: str = "utf-8"
+    path: Path,
+    manifest: Manifest,
+    *,
+    text: str | None = None,
+    path_column: str | None = None,
+    label: str | None = None,
+    separator: str = "",
+    encoding: str = "utf-8",
 ) -> Source:
     """Look at an input.
 
@@ -26,9 +34,11 @@ def open_source(
         ('text', 'label')
 
     Args:
-        path: a folder of photos, a table of rows, or a table or .txt of texts.
+        path: a folder of photos or a table of their paths, a table of rows, or a table or .txt of texts.
         manifest: of the export that will answer.
         text: the column of the texts; "text" when left out.
+        path_column: the column of the paths of photos; "path" when left out.
+        label: the column of classes, if the table has one: it must be there, and is copied like every other.
         separator: between the fields of a CSV or TSV; by the suffix when empty.
         encoding: of a text file.
 
@@ -41,19 +51,28 @@ def open_source(
     if not path.exists():
         near = did_you_mean(path.name, [item.name for item in path.parent.glob("*")] if path.parent.is_dir() else [])
         raise DataError("there is no such input", received=str(path), fix=near or None)
-    if text is not None and content != "text":
-        raise ConfigError(f"--text is for exports that take texts; this one takes {content}s", received=text)
-    if content == "image":
-        if not path.is_dir():
-            raise DataError("the export takes photos: name their folder", received=str(path), allowed="a folder")
+    for option, given, contents in (
+        ("--text", text, ("text",)),
+        ("--path-column", path_column, ("image",)),
+        ("--label", label, ("image", "text")),
+    ):
+        if given is not None and content not in contents:
+            takers = " or ".join(f"{one}s" for one in contents)
+            raise ConfigError(f"{option} is for exports that take {takers}; this one takes {content}s", received=given)
+    if content == "image" and path.is_dir():
+        for option, given in (("--path-column", path_column), ("--label", label)):
+            if given is not None:
+                raise ConfigError(f"{option} is for a table", received=given, fix="leave it out for a folder")
         return PhotoFolder(path)
     suffixes = (*_LINES, ".parquet", *((".txt", ".txt.gz") if content == "text" else ()))
     if path.is_dir() or not path.name.lower().endswith(suffixes):
-        raise DataError(f"the export takes {content}s: name a table of them", received=str(path), allowed=suffixes)
+        whole = "name a folder of them or a table of their paths" if content == "image" else "name a table of them"
+        raise DataError(f"the export takes {content}s: {whole}", received=str(path), allowed=suffixes)
     is_plain = path.name.lower().endswith((".txt", ".txt.gz"))
-    column = (text or "text") if content == "text" else ""
-    if text is not None and is_plain:
-        raise ConfigError("a .txt has no columns: every line is a text", received=text, fix="leave out --text")
+    column = {"text": text or "text", "image": path_column or "path"}.get(content, "")
+    for option, given in (("--text", text), ("--label", label)):
+        if given is not None and is_plain:
+            raise ConfigError("a .txt has no columns: every line is a text", received=given, fix=f"leave out {option}")
     table: Source
     if path.suffix.lower() == ".parquet":
         table = ParquetTable.of(path, column=column)
@@ -63,9 +82,14 @@ def open_source(
         raise DataError("the table has no rows", received=str(path))
     if column and column not in table.columns:
         error = missing_column(column, table.columns, str(path))
-        if text is not None or error.advice is not None:
+        if text is not None or path_column is not None or error.advice is not None:
             raise error
-        raise DataError(str(error), fix=Advice("or, to name the column of the texts, {}", "text", "COLUMN"))
+        key, what = ("text", "texts") if content == "text" else ("path_column", "paths")
+        raise DataError(str(error), fix=Advice(f"or, to name the column of the {what}, {{}}", key, "COLUMN"))
+    if label is not None and label not in table.columns:
+        raise missing_column(label, table.columns, str(path))
+    if content == "image":
+        return PhotoTable(table, path.parent, column)
     lacking = [one.name for one in manifest.interface.columns if one.name not in table.columns]
     if lacking:
         raise DataError(
@@ -79,6 +103,6 @@ def open_source(
 
 def nothing_in(path: Path, content: str) -> DataError:
     """Make the error that an input holds no item."""
-    if content == "image":
+    if content == "image" and path.is_dir():
         return DataError("there is no photo in the folder", received=str(path), allowed=ACCEPTED)
-    return DataError("the table has no rows" if content == "row" else "there are no texts", received=str(path))
+    return DataError("there are no texts" if content == "text" else "the table has no rows", received=str(path))

@@ -39,7 +39,7 @@ class Options:
         output: a .csv, .tsv, .jsonl, .ndjson or .parquet file, or a folder of shards.
         model: an export, or the folder of its versions.
         form: of the shards where `output` is a folder: "parquet", "csv" or "jsonl".
-        text, separator, encoding: as for `open_source`.
+        text, path_column, label, separator, encoding: as for `open_source`.
         top, target: as for `AnswerColumns`.
         escape_formulas: as for `CellRules`.
         batch_size: items that are run together; None takes what `tlkit predict` does.
@@ -54,6 +54,8 @@ class Options:
     model: Path
     form: str = "parquet"
     text: str | None = None
+    path_column: str | None = None
+    label: str | None = None
     separator: str = ""
     encoding: str = "utf-8"
     top: int | None = None
@@ -124,7 +126,13 @@ def run_scoring(
     rules = CellRules(quoted_tsv=manifest.interface.content == "row", escape_formulas=options.escape_formulas)
     rules.check(options.suffix)
     source = open_source(
-        options.input, manifest, text=options.text, separator=options.separator, encoding=options.encoding
+        options.input,
+        manifest,
+        text=options.text,
+        path_column=options.path_column,
+        label=options.label,
+        separator=options.separator,
+        encoding=options.encoding,
     )
     for name in answers.names:
         if name in source.columns:
@@ -249,7 +257,7 @@ def _plan(options: Options, store: ShardStore, source: Source, manifest: Manifes
         raise nothing_in(options.input, manifest.interface.content)
     settings = {
         # Photos are called in the output as the folder is called here.
-        "INPUT": str(options.input) if manifest.interface.content == "image" else None,
+        "INPUT": str(options.input) if options.input.is_dir() else None,
         "--text": options.text,
         "--top": options.top,
         "--target": options.target,
@@ -258,6 +266,8 @@ def _plan(options: Options, store: ShardStore, source: Source, manifest: Manifes
         "--format": options.suffix,
         "the size of a shard": size,
     }
+    if options.path_column is not None:
+        settings["--path-column"] = options.path_column
     if options.escape_formulas:
         settings["--escape-formulas"] = True
     plan = Plan.make(source.digest(), options.input, export, settings, shards)
