@@ -20,7 +20,7 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-real: setup
-	TLKIT_TEST_CACHE="$${TLKIT_CACHE:-$$HOME/.cache/tlkit}" $(BIN)/python -m pytest -m real -rs
+	TLKIT_TEST_CACHE="$${TLKIT_CACHE:-$$HOME/.cache/tlkit}" $(BIN)/python -m pytest -m "real or slow" -rs
 
 lint: setup
 	$(BIN)/ruff check .

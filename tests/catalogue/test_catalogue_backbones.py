@@ -121,6 +121,7 @@ def efficientnet(tmp_path_factory):
     return keras.Model(pixels, rest(x)), path
 
 
+@pytest.mark.slow
 def test_efficientnet_normalizes_as_keras_does_for_imagenet_weights(efficientnet, tmp_path):
     reference, path = efficientnet
     pixels = _pixels(32)
@@ -152,6 +153,7 @@ def test_lite_scales_depth_and_width_but_not_its_ends():
     assert [block["filters_in"] for block in lite2] == [32, 16, 24, 48, 88, 120, 208]
 
 
+@pytest.mark.slow
 @RANDOM
 def test_lite_with_classifier_saves_and_loads(tmp_path):
     model = build_classifier("efficientnet-lite0", 32, "none")

@@ -507,6 +507,7 @@ def test_another_engine_gets_the_model_and_the_ports(tmp_path: Path, monkeypatch
     assert (second[1]["rest_port"], second[1]["grpc_port"]) == (8501, None)
 
 
+@pytest.mark.slow
 def test_tensorflow_serves_dies_and_serves_again_with_what_the_extra_serve_installs(tmp_path: Path):
     import tensorflow as tf
 

@@ -83,6 +83,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 # A trained project
 
 
+@pytest.mark.slow
 def test_the_notebook_leaves_a_report_weights_and_an_export(trained: Path):
     assert (trained / "reports" / "learning_rate.png").read_bytes().startswith(b"\x89PNG")
     assert "<title>houses" in (trained / "reports" / "report.html").read_text(encoding="utf-8")

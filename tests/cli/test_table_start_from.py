@@ -61,11 +61,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "houses"
 
 
+@pytest.mark.slow
 def test_the_run_knows_the_widths(project: Path):
     (record,) = (project / "checkpoints").glob("*.json")
     assert json.loads(record.read_text())["identity"]["embedding_sizes"] == {"heating": WIDTH}
 
 
+@pytest.mark.slow
 def test_after_training_nothing_needs_the_other_project(project: Path, monkeypatch, tmp_path: Path, capfd):
     monkeypatch.chdir(project)
     assert run(["evaluate", "--json"]) == 0

@@ -73,6 +73,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 # A trained project
 
 
+@pytest.mark.slow
 def test_the_notebook_leaves_pictures_weights_and_an_export(trained: Path):
     for picture in ("learning_rate.png", "confusion_matrix.png"):
         assert (trained / "reports" / picture).read_bytes().startswith(b"\x89PNG")
@@ -274,6 +275,7 @@ def test_a_column_that_the_answers_need_is_refused(inside: Path, capfd):
     assert "already has a column 'predicted'" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_report_is_one_page_about_the_texts(inside: Path, trained: Path, capfd):
     assert run(["report"]) == 0
     page = trained / "reports" / "report.html"
@@ -285,6 +287,7 @@ def test_report_is_one_page_about_the_texts(inside: Path, trained: Path, capfd):
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, capfd):
     weights = (trained / "checkpoints" / "best.weights.h5").read_bytes()
     assert run(["find-lr", "--json"]) == 0

@@ -55,6 +55,7 @@ def test_epoch_three_is_the_same_whatever_ran_before(folder, augment, mix):
     assert_same(collect(data.epochs(2).take(2 * data.steps_per_epoch)), seen[2] + seen[3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "augment", ["side_on", *[pytest.param(a, marks=pytest.mark.real) for a in ("none", "top_down")]]
 )
@@ -75,6 +76,7 @@ def test_iterators_that_run_side_by_side_do_not_disturb_each_other(folder, augme
         assert_same([[part.numpy() for part in pair[which]] for pair in pairs], alone)
 
 
+@pytest.mark.slow
 def test_keras_fit_sees_the_epoch_that_the_variable_names(folder):
     data = load(folder, augment="side_on", class_weight="balanced")
     number = tf.Variable(0, dtype=tf.int64)
@@ -166,6 +168,7 @@ def test_views_keep_the_order_and_show_each_photo_alike(folder, augment):
     assert differs(collect(data.views("val", 1)), collect(data.views("val", 2)))
 
 
+@pytest.mark.slow
 def test_views_need_an_augmentation_and_a_split(folder):
     with pytest.raises(ConfigError, match='no views of a photo with augment="none".*allowed: side_on, top_down'):
         load(folder, mix="mixup").views("val", 1)
@@ -175,6 +178,7 @@ def test_views_need_an_augmentation_and_a_split(folder):
         load(folder, augment="side_on").views("test", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["memory", pytest.param("off", marks=pytest.mark.real)])
 def test_resized_data_differ_in_size_alone(folder, cache):
     data = load(folder, cache=cache, augment="side_on", class_weight="balanced", val_fraction=0.3)

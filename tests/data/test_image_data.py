@@ -86,6 +86,7 @@ def test_balanced_weights_make_every_class_count_the_same(folder):
     np.testing.assert_allclose(totals, totals.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_auto_caching_looks_at_the_free_memory(folder, monkeypatch):
     monkeypatch.setattr("tlkit.data.image_data.available_memory", lambda: 21 * 32 * 32 * 3 * 4)
     assert tlkit.images_from_folder(folder, size=32).splits["train"].pixels is not None
@@ -93,6 +94,7 @@ def test_auto_caching_looks_at_the_free_memory(folder, monkeypatch):
     assert tlkit.images_from_folder(folder, size=32).splits["train"].pixels is None
 
 
+@pytest.mark.slow
 def test_the_fingerprint_changes_with_the_files(folder, tmp_path):
     one = tlkit.images_from_folder(folder, size=32)
     write_folder(tmp_path, {"blue": 7, "green": 9, "red": 5})

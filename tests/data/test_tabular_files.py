@@ -83,7 +83,7 @@ def test_leading_zeros_are_found_in_every_row(tmp_path, monkeypatch):
     assert read.frame["gaps"].dropna().tolist() == ["07", "9"]
     # What is no number without a sign is none with zeros to keep, in whichever part of the file it stands.
     assert read.frame["n"].tolist()[-2:] == [-1, 7]
-    monkeypatch.setattr(frame_files, "_CHUNK_ROWS", 7)
+    monkeypatch.setattr(frame_files, "_CHUNK_ROWS", 701)
     pd.testing.assert_frame_equal(read_frame(path).frame, read.frame)
     wide = write(tmp_path, "wide.csv", path.read_text(), "utf-16")
     pd.testing.assert_frame_equal(read_frame(wide, encoding="utf-16").frame, read.frame)

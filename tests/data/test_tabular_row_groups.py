@@ -91,6 +91,7 @@ def test_ordered_batches_are_the_rows_of_the_file(path):
     assert data.summary()["dropped_rows"] == data.dropped == {"missing_target": 1}
 
 
+@pytest.mark.slow
 def test_epochs_are_decided_by_their_number(path):
     data = load(path)
     number = tf.Variable(0, dtype=tf.int64)

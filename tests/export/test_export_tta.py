@@ -85,6 +85,7 @@ def test_the_signature_mixes_probabilities_of_the_photo_and_of_its_views(exporte
     )
 
 
+@pytest.mark.slow
 def test_weights_and_network_are_stored_once(exported):
     reader = tf.train.load_checkpoint(str(exported[0] / "variables" / "variables"))
     stored = [key for key in reader.get_variable_to_shape_map() if "_CHECKPOINTABLE" not in key]

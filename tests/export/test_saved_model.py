@@ -180,6 +180,7 @@ def test_whatever_fails_midway_leaves_the_base_as_it_was(
     assert listing(tmp_path / "1") == ["kept"]
 
 
+@pytest.mark.slow
 def test_two_exporters_at_once_get_two_versions(task, tmp_path, monkeypatch):
     def other_exporter_wins(path):
         (tmp_path / "1").mkdir()
@@ -208,6 +209,7 @@ def test_the_rename_itself_does_not_overwrite(task, tmp_path, monkeypatch, unver
     assert listing(tmp_path / "1") == ["theirs"]
 
 
+@pytest.mark.slow
 def test_leftovers_of_dead_processes_are_removed_and_of_living_ones_kept(task, tmp_path, unverified):
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
@@ -220,6 +222,7 @@ def test_leftovers_of_dead_processes_are_removed_and_of_living_ones_kept(task, t
         assert listing(tmp_path) == sorted([mine.name, elsewhere.name, "1"])
 
 
+@pytest.mark.slow
 def test_mixed_precision_scores_are_float32(tmp_path, unverified):
     mixed = tiny.tiny_task(policy="mixed_bfloat16")
     loaded = tf.saved_model.load(str(export_task(mixed, tmp_path, max_batch=1)))

@@ -141,7 +141,9 @@ def private_copy(exported, target):
 # The answers
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "several" else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_every_check_passes(exported, kind):
     checks = exported(kind)[1]
     assert [check.reason for check in checks.values() if not check.ok] == []
@@ -458,6 +460,7 @@ def test_preprocessing_that_is_wrong_is_not_published(tmp_path, kind, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name", "accepted"),
     [
@@ -471,6 +474,7 @@ def test_an_export_that_checks_too_little_is_not_published(tmp_path, monkeypatch
         export_task(task_of("single_label"), tmp_path / "m", max_batch=1)
 
 
+@pytest.mark.slow
 def test_other_answers_fail_golden_parity(exported, tmp_path):
     export = private_copy(exported("several"), tmp_path)
     golden = json.loads((export / "manifest.json").read_text())["golden"]
@@ -482,6 +486,7 @@ def test_other_answers_fail_golden_parity(exported, tmp_path):
     assert "predictions: not the Keras model's answers" in found["golden_parity"]
 
 
+@pytest.mark.slow
 def test_an_interface_that_is_not_the_graphs_fails(exported, tmp_path):
     export = private_copy(exported("single_label"), tmp_path)
     interface = json.loads((export / "manifest.json").read_text())["interface"]

@@ -157,6 +157,7 @@ def test_tokens_in_the_graph_are_those_of_plain_python(task, exported, text):
     np.testing.assert_allclose(alone, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_all_of_them_in_one_batch_answer_as_alone(task, exported):
     batch = [text if isinstance(text, bytes) else text.encode() for text in TORTURE]
     expected = np.concatenate([softmax(task.model(python_ids(task, text), training=False)) for text in batch])
@@ -178,6 +179,7 @@ def test_any_bytes_are_answered(exported):
     check()
 
 
+@pytest.mark.slow
 def test_several_labels_have_scores_of_their_own(many, exported_many):
     export, checks = exported_many
     assert [check.reason for check in checks.values() if not check.ok] == []
@@ -194,6 +196,7 @@ def test_several_labels_have_scores_of_their_own(many, exported_many):
     assert np.abs(got[1] - call(export, "probabilities", [long[:60]])["probabilities"][0]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_single_yes_or_no_label_exports(tmp_path, unverified):
     alone = tiny_text.tiny_text_task(("spam",), multi_label=True)
     answer = call(export_task(alone, tmp_path / "m", max_batch=1), "serving_default", ["good film"])
@@ -239,6 +242,7 @@ def test_tokenizer_and_network_are_in_the_graph_once(exported):
     assert "PyFunc" not in ops
 
 
+@pytest.mark.slow
 def test_sentences_are_made_up_where_none_are_given(task, tmp_path, unverified):
     golden = Manifest.read(export_task(task, tmp_path / "m", max_batch=1)).golden
     contents = [example.content_bytes() for example in golden]
@@ -343,6 +347,7 @@ def with_preprocessing(task, kind):
     return dataclasses.replace(task, preprocessing=kind(**settings_of))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -470,6 +475,7 @@ def test_what_is_no_path_is_refused_for_photos():
         predictor.predict("bee.jpg")
 
 
+@pytest.mark.slow
 def test_no_keras_is_needed_but_text_operations_are(exported):
     code = """
         import importlib.util, json, sys

@@ -75,6 +75,7 @@ def test_wrong_labels_fail(tmp_path):
     assert "line 1 is 'bees & wasps'" in failures(export)["labels_asset"]
 
 
+@pytest.mark.slow
 def test_permuted_labels_in_the_manifest_fail_golden_parity(tmp_path):
     export = tiny.copy_export(tmp_path)
     swapped = [tiny.LABELS[1], tiny.LABELS[0], tiny.LABELS[2]]
@@ -137,6 +138,7 @@ def test_an_export_that_passes_is_not_refused_by_the_local_server():
     assert forbidden >= op_check._CODE | op_check._FILES
 
 
+@pytest.mark.slow
 def test_a_later_version_of_a_forbidden_operation_fails(tmp_path):
     export = tiny.copy_export(tmp_path)
     shutil.rmtree(export / "variables")
@@ -158,6 +160,7 @@ def test_a_later_version_of_a_forbidden_operation_fails(tmp_path):
     assert failures(export)["op_allow_list"] == "forbidden operation CacheDatasetV2, TextLineDataset"
 
 
+@pytest.mark.slow
 def test_an_unlisted_file_and_a_broken_warmup_request_fail(tmp_path):
     export = tiny.copy_export(tmp_path)
     warmup = export / "assets.extra" / "tf_serving_warmup_requests"

@@ -259,13 +259,14 @@ def names(tmp_path, monkeypatch):
     }
 
 
-# These two train through all stages, sizes and policies: a minute for what tests/training holds as well.
-LONG = {"fine-tune", "freezing"}
+# These train through stages, sizes and policies: minutes for what tests/training holds as well.
+LONG = {"discriminative-rates", "fine-tune", "freezing", "learning-rate-finder", "recorder", "resume"}
+LONG |= {"snapshots-and-swa", "texts", "training-options"}
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=pytest.mark.real) if page.stem in LONG else page for page in PAGES],
+    [pytest.param(page, marks=pytest.mark.slow) if page.stem in LONG else page for page in PAGES],
     ids=[page.stem for page in PAGES],
 )
 def test_the_snippets_of_a_page_run(page: Path, names):

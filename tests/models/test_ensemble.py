@@ -96,6 +96,7 @@ def test_probabilities_are_the_mean_of_the_members(task):
         np.testing.assert_array_equal(value, old)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_catalogue_network_with_its_batch_norm_statistics(mobilenet, shared):
     members = [changed(mobilenet, seed, below_head=not shared) for seed in (1, 2)]
@@ -117,6 +118,7 @@ def test_a_catalogue_network_with_its_batch_norm_statistics(mobilenet, shared):
     assert set(in_groups) == {id(v) for v in made.model.weights}
 
 
+@pytest.mark.slow
 def test_frozen_statistics_stay_frozen_in_the_copies(mobilenet):
     made = ensemble(mobilenet, [changed(mobilenet, 1), changed(mobilenet, 2)])
     kept = any(type(layer).__name__ == "FrozenStatistics" for layer in mobilenet.features.layers)
@@ -190,6 +192,7 @@ def test_the_task_trains_on_without_its_ensemble(task):
         stem.assign(stem / 2)
 
 
+@pytest.mark.slow
 def test_normalization_computes_with_the_member_s_statistics():
     normalized = tlkit.image_classifier("efficientnet-b0", ["a", "b"], size=32, weights="none")
     layer = next(layer for layer in normalized.backbone.layers if isinstance(layer, keras.layers.Normalization))

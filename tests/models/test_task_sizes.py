@@ -38,6 +38,7 @@ def ids(variables):
     return [id(variable) for variable in variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH_FAMILY)
 def test_another_size_another_precision_and_back_give_the_same_answers(name):
     keras.backend.clear_session()
@@ -66,6 +67,7 @@ def test_another_size_another_precision_and_back_give_the_same_answers(name):
     np.testing.assert_array_equal(task.features(pixels(size)), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", [pytest.param("frozen", marks=pytest.mark.real), "train"])
 def test_what_one_size_learns_the_other_knows(batch_norm):
     task = make(batch_norm=batch_norm)
@@ -130,6 +132,7 @@ def test_a_network_that_ends_in_nothing_at_this_size_is_named():
         features_at_size(task.features, backbone, 48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [pytest.param("stem", marks=pytest.mark.real), "body"])
 @pytest.mark.parametrize("name", EACH_FAMILY)
 def test_any_backbone_can_be_cut_after_a_group(name, cut):
@@ -163,6 +166,7 @@ def test_the_other_rows_can_be_cut_before_their_last_block(name):
     assert 0.5 * row.params < short.model.count_params() < 0.95 * row.params
 
 
+@pytest.mark.slow
 def test_a_cut_network_computes_what_the_whole_one_computes_there():
     whole = build_backbone("efficientnet-lite0", 64, "none")
     cut = build_backbone("efficientnet-lite0", 64, "none", cut="body")
@@ -207,6 +211,7 @@ def test_unknown_words_are_named_before_anything_is_built(option, message):
         tlkit.image_classifier("efficientnet-b7", ["a", "b"], **option)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "batch_norm"),
     [pytest.param("mixed_bfloat16", "frozen", marks=pytest.mark.real), ("mixed_float16", "train")],
@@ -228,6 +233,7 @@ def test_a_classifier_in_reduced_precision_keeps_pixels_pools_head_and_weights_i
     assert task.precision == precision
 
 
+@pytest.mark.slow
 def test_what_keras_traced_before_is_traced_anew():
     task = make(size=32)
     before = task.features.predict(pixels(32), verbose=0)

@@ -27,6 +27,9 @@ def test_a_fresh_task_is_frozen_and_starts_from_even_odds(task):
     np.testing.assert_array_equal(logits, np.zeros((len(SENTENCES), 2)))
 
 
+QUICKEST = {("mean", "windows"), ("meanmax", "head"), ("cls", "head_tail")}
+
+
 def test_every_weight_that_reaches_the_answer_is_in_one_group_and_nothing_else():
     task = text_classifier("bert-tiny-en-uncased", ["bad", "good"], **QUICK)
     task.freeze_to(0)
@@ -36,8 +39,14 @@ def test_every_weight_that_reaches_the_answer_is_in_one_group_and_nothing_else()
     assert not [variable.path for variable in task.model.trainable_variables if "pooled_dense" in variable.path]
 
 
-@pytest.mark.parametrize("long_texts", ["head", "head_tail", "windows"])
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "meanmax"])
+@pytest.mark.parametrize(
+    ("pooling", "long_texts"),
+    [
+        pytest.param(pooling, long_texts, marks=() if (pooling, long_texts) in QUICKEST else pytest.mark.slow)
+        for pooling in ("mean", "cls", "max", "meanmax")
+        for long_texts in ("head", "head_tail", "windows")
+    ],
+)
 def test_an_answer_does_not_depend_on_the_padding(long_texts, pooling):
     task = tiny_text_task(long_texts=long_texts, pooling=pooling)
     together = task.model(task.preprocessing.batch(list(SENTENCES)), training=False).numpy()

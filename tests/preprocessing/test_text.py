@@ -120,6 +120,7 @@ def pieces(ids, mode, limit, most):
     return [number for part in parts for number in [2, *part, 3]]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5),

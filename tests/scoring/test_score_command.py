@@ -104,6 +104,7 @@ def test_the_exit_code_says_whether_too_many_items_failed(tmp_path, capsys, bad,
     assert ("--max-bad-share" in err) == bool(code)
 
 
+@pytest.mark.slow
 def test_flags_of_beam_follow_two_dashes(tmp_path, capsys, monkeypatch):
     from tlkit.scoring import pipeline
 

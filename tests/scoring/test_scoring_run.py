@@ -97,7 +97,13 @@ def test_texts_keep_their_columns_and_order_whatever_their_lengths(scored, tmp_p
         assert got[f"score_{text['classes'][0]}"] == pytest.approx(text["scores"][0], abs=2e-6)
 
 
-@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression", "several"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "several",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("single_label", "multi_label", "regression")),
+    ],
+)
 def test_rows_are_written_as_tlkit_predict_writes_them(scored, rows, tmp_path, monkeypatch, kind):
     from types import SimpleNamespace
 

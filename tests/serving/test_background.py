@@ -44,6 +44,7 @@ def b64(image):
     return {"b64": base64.b64encode(image).decode()}
 
 
+@pytest.mark.slow
 def test_rows_and_columns_of_images(server):
     golden = Manifest.read(tiny.shared_export()).golden
     images = [b64(example.content_bytes()) for example in golden]

@@ -99,6 +99,7 @@ def spin(rounds, *values):
 RAW = {"signature_name": "classify", "instances": [{"b64": "/9j/"}]}
 
 
+@pytest.mark.slow
 def test_it_says_that_it_is_ready(front):
     assert front.ready == {"event": "ready", "tensorflow": tf.__version__, "pid": front.process.pid}
     assert front.ask("ping") == ({"id": front.sent, "code": 0}, b"")

@@ -91,6 +91,7 @@ def test_evaluate_refuses_photos_of_other_classes(trained: Path, photos: Path, t
     assert "cats" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_predict_export_and_predict_again_agree(trained: Path, photos: Path, capfd):
     capfd.readouterr()
     assert run(["predict", str(photos), "--json"]) == 0
@@ -143,6 +144,7 @@ def test_find_lr_leaves_the_trained_network_alone(trained: Path, capfd):
     assert (trained / "checkpoints" / "best.weights.h5").read_bytes() == weights
 
 
+@pytest.mark.slow
 def test_the_project_s_own_tests_pass(tmp_path: Path):
     project = new_project("image-classification", tmp_path / "bees", SMALL)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

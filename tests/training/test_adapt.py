@@ -133,6 +133,7 @@ def test_the_folder_holds_the_encoder_and_how_it_came_about(adapted, encoder):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_what_is_saved_gives_the_same_vectors_to_the_bit(once):
     result, live = once
     loaded = build_encoder(result.folder).model

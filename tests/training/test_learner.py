@@ -54,6 +54,7 @@ def test_a_frozen_fit_learns_and_changes_the_head_alone(folder):
     assert learn.evaluate().loss == pytest.approx(history["val_loss"][-1], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_while_frozen_and_anew_after_unfreezing(folder, monkeypatch):
     from tlkit.training import features
 
@@ -103,6 +104,7 @@ def test_unfreezing_trains_everything_and_freeze_to_stops_where_told(folder):
         learn.freeze_to(7)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(folder):
     def train(seed):
         learn = tlkit.Learner(frozen_task(), load(folder, augment="side_on", seed=seed))
@@ -116,6 +118,7 @@ def test_the_same_seed_gives_the_same_weights(folder):
     assert not np.allclose(one["logits/kernel"], other["logits/kernel"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_cycle_rises_to_the_rate_and_falls_to_zero(folder):
     rates = []
 
@@ -228,6 +231,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder, tmp_path, ca
     assert whole.recorder.losses == resumed.recorder.losses
 
 
+@pytest.mark.slow
 def test_finish_keeps_the_best_epoch(folder, tmp_path):
     learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
     history = learn.fit(8, 0.5)
@@ -253,6 +257,7 @@ def test_a_run_leaves_no_stray_files(folder, tmp_path):
     assert again.evaluate().loss == pytest.approx(learn.evaluate().loss)
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_goes_on_with_what_it_kept(folder, tmp_path):
     learn = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
     learn.fit(4, 0.5)
@@ -265,6 +270,7 @@ def test_a_finished_run_that_is_resumed_goes_on_with_what_it_kept(folder, tmp_pa
     assert again.evaluate().loss == pytest.approx(learn.evaluate().loss, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_beginning_anew_keeps_an_unfinished_run(folder, tmp_path, caplog):
     first = tlkit.Learner(frozen_task(), load(folder), directory=tmp_path / "run")
     history = first.fit(2, 0.1)
@@ -450,6 +456,7 @@ def test_task_and_data_must_belong_together(folder):
         learn.fit(1, 0.1, precompute=True)
 
 
+@pytest.mark.slow
 def test_a_table_with_a_line_an_epoch_is_printed(folder, capsys):
     learn = tlkit.Learner(frozen_task(), load(folder))
     learn.fit(2, 0.01)

@@ -117,6 +117,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     schedule=st.sampled_from(sorted(SCHEDULES)),
@@ -145,6 +146,7 @@ def test_groups_keep_their_ratio_at_every_step_under_every_schedule(schedule, na
             assert scale > 0 or plan.rates[step] == 0
 
 
+@pytest.mark.slow
 def test_a_compiled_step_uses_the_momentum_and_the_rate_of_the_plan():
     def train(optimizer_of):
         keras.utils.set_random_seed(0)

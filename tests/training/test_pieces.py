@@ -51,13 +51,18 @@ def step(step_tokens: int, *, clip_norm: float = 0.0, weights: np.ndarray | None
 
 @pytest.mark.parametrize(
     ("tokens", "weighted"),
-    [(7, False), (18, True), *[pytest.param(*case, marks=pytest.mark.real) for case in OTHER_PIECES]],
+    [
+        (18, True),
+        pytest.param(7, False, marks=pytest.mark.slow),
+        *[pytest.param(*case, marks=pytest.mark.real) for case in OTHER_PIECES],
+    ],
 )
 def test_pieces_make_the_update_of_the_whole_batch(tokens, weighted):
     weights = np.array([1, 2, 0.5, 1, 3], np.float32) if weighted else None
     check_same(step(0, weights=weights), step(tokens, weights=weights))
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_as_those_of_the_whole_batch():
     # Uncut, TensorFlow would take the norm of a sparse gradient row by row, the same token once for each place.
     check_same(step(1000, clip_norm=0.5), step(12, clip_norm=0.5))
@@ -72,6 +77,7 @@ def check_same(whole, in_pieces) -> None:
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_no_piece_is_larger_than_was_asked_for():
     for tokens, expected in ((12, [2, 2, 1]), (30, [5]), (3, [1, 1, 1, 1, 1])):
         seen: list[int] = []

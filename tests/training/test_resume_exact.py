@@ -214,6 +214,7 @@ def test_resuming_with_another_call_names_both(folder, killed):
     assert_same(before, [variable.numpy() for variable in learn.task.model.variables])
 
 
+@pytest.mark.slow
 def test_after_an_error_or_ctrl_c_the_same_process_goes_on_and_can_be_resumed(folder, tmp_path):
     def script(learn, *kills):
         learn.fit(2, 0.01, precompute=False, verbose=False, callbacks=[*kills, keras.callbacks.Callback()])
@@ -234,6 +235,7 @@ def test_after_an_error_or_ctrl_c_the_same_process_goes_on_and_can_be_resumed(fo
     assert len(learn.history) == 2
 
 
+@pytest.mark.slow
 def test_a_measured_precision_is_not_measured_again_and_its_place_does_not_matter(folder, tmp_path, monkeypatch):
     measured = []
     monkeypatch.setattr(precision, "fastest", lambda *_: measured.append(1) or ("float32", {}))

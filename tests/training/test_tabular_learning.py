@@ -11,7 +11,7 @@ import tlkit
 COLUMNS = {"regression": ["price"], "several": ["rent in €", "sold", "price"]}
 
 
-@pytest.fixture(scope="module", params=list(COLUMNS))
+@pytest.fixture(scope="module", params=[pytest.param("regression", marks=pytest.mark.slow), "several"])
 def kind(request):
     return request.param
 
@@ -64,6 +64,7 @@ def test_metrics_are_in_the_unit_of_the_target(kind, data):
     assert own.rmse == pytest.approx(float(np.sqrt(np.mean(errors.astype(float) ** 2))), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_several_steps_in_one_call_change_nothing(kind, data):
     weights = []
     for steps in (1, 3):

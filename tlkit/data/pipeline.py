@@ -76,7 +76,10 @@ def build_split(
     block = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
     numbers = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(block[0], block[1]))
     decoded = numbers.map(lambda number: (number, read(files[number])), num_parallel_calls=_parallel())
-    batches = decoded.ignore_errors().batch(32).prefetch(1)
+    plain = tf.data.Options()
+    # There is nothing to optimise in this pass, and looking for it takes half a second.
+    plain.experimental_optimization.apply_default_optimizations = False
+    batches = decoded.ignore_errors().batch(32).prefetch(1).with_options(plain)
     damaged: list[Unreadable] = []
     with LibjpegLines() as lines:
         for start in range(0, len(paths), _BLOCK):
