@@ -83,6 +83,9 @@ class EncoderFolder:
         tokenizer: "wordpiece", "sentencepiece" or "bpe".
         tokenizer_file: the file with the vocabulary.
         pooling: "mean" or "cls" as a sentence-transformers folder says, else None.
+        normalize: whether the encoder's vectors are scaled to length 1, as `write_pooling` noted it. Only a folder in
+            KerasHub's layout says so: modules.json in Hugging Face's layout was never read, and projects that were
+            trained on such a folder have to stay as they are.
     """
 
     path: Path
@@ -92,6 +95,7 @@ class EncoderFolder:
     tokenizer: str
     tokenizer_file: Path
     pooling: Literal["mean", "cls"] | None
+    normalize: bool = False
 
     def check_against(self, row: TextEncoder) -> None:
         """Refuse an encoder that is not the one of a row.
@@ -144,6 +148,42 @@ def read(path: Path) -> EncoderFolder:
     raise WeightsError(
         f"{path / 'config.json'} is neither Hugging Face's nor KerasHub's: it has no model_type and no registered_name"
     )
+
+
+def read_sizes(path: Path) -> dict[str, int]:
+    """Read the sizes of a BERT from Hugging Face's config.json, before its weights are there.
+
+    Args:
+        path: the folder with the config.json.
+
+    Returns:
+        vocabulary, width, layers, heads, intermediate and positions.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or a size is no positive integer.
+    """
+    return _sizes(path, read_json(path / "config.json"), _HF_NAMES)
+
+
+def write_pooling(path: Path, pooling: Literal["mean", "cls"], normalize: bool) -> None:
+    """Note how an encoder's token vectors become one, in the files that sentence-transformers has for it.
+
+    Args:
+        path: the folder of an encoder.
+        pooling: "mean" or "cls"; the mean, which is the default, is not written.
+        normalize: whether the vector is scaled to length 1.
+    """
+    if pooling == "cls":
+        (path / "1_Pooling").mkdir(exist_ok=True)
+        modes = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+        (path / "1_Pooling" / "config.json").write_text(json.dumps(modes, indent=4), encoding="utf-8")
+    if normalize:
+        parts = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+        modules = [
+            {"idx": number, "name": str(number), "path": folder, "type": f"sentence_transformers.models.{kind}"}
+            for number, (folder, kind) in enumerate(parts)
+        ]
+        (path / "modules.json").write_text(json.dumps(modules, indent=4), encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -240,7 +280,8 @@ def _read_keras_hub(path: Path, config: Mapping[str, Any]) -> EncoderFolder:
         raise WeightsError(f"{path / 'tokenizer.json'} holds no known tokenizer", received=name, allowed=found)
     asset = {"wordpiece": "vocabulary.txt", "bpe": "vocabulary.json", "sentencepiece": "vocabulary.spm"}[found[name]]
     file = _first(path, [f"assets/tokenizer/{asset}"])
-    return EncoderFolder(path, "keras_hub", family, MappingProxyType(sizes), found[name], file, _pooling(path))
+    frozen, normalize = MappingProxyType(sizes), _normalizes(path)
+    return EncoderFolder(path, "keras_hub", family, frozen, found[name], file, _pooling(path), normalize)
 
 
 def _pooling(path: Path) -> Literal["mean", "cls"] | None:
@@ -249,6 +290,17 @@ def _pooling(path: Path) -> Literal["mean", "cls"] | None:
         return None
     config = read_json(file)
     return "cls" if config.get("pooling_mode_cls_token") else "mean"
+
+
+def _normalizes(path: Path) -> bool:
+    file = path / "modules.json"
+    if not file.is_file():
+        return False
+    try:
+        modules = json.loads(file.read_text(encoding="utf-8"))
+        return any(str(module["type"]).endswith(".Normalize") for module in modules)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{file} is no list of modules as sentence-transformers writes it: {error!r}") from error
 
 
 def _sizes(path: Path, config: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, int]:

@@ -51,6 +51,7 @@ class BuiltEncoder:
         tokenizer: a KerasHub tokenizer layer: texts [B] to token ids without start and end, a list of lists outside of
             a graph, RaggedTensor int32 [B, None] inside.
         pooled: the pooling that suits it, "mean" over all tokens but padding, or "cls".
+        normalized: whether the pooled vector is to be scaled to length 1.
         groups: (name, layers) in order, of `GROUP_NAMES`: the embeddings and each third of the blocks. A network
             with fewer than three blocks of its own has fewer groups (two blocks are "lower" and "upper", and ALBERT,
             whose blocks share their weights, has only "upper"). The dense layer that BERT puts over [CLS] is in none,
@@ -64,6 +65,7 @@ class BuiltEncoder:
     model: Any
     tokenizer: Any
     pooled: Literal["mean", "cls"]
+    normalized: bool
     groups: tuple[tuple[str, tuple[Any, ...]], ...]
     positions: int
     special: SpecialTokens
@@ -120,6 +122,7 @@ def build_encoder(
         model,
         tokenizer,
         (folder.pooling if folder else None) or row.pooling,
+        row.normalize or (folder is not None and folder.normalize),
         layer_groups(model),
         positions,
         special,
@@ -156,7 +159,13 @@ def load_tokenizer(
     return _tokenizer(row, None if found is None else encoder_folder.read(found.path))[0]
 
 
-def save_encoder(model: Any, tokenizer: Any, folder: str | Path) -> Path:
+def save_encoder(
+    model: Any,
+    tokenizer: Any,
+    folder: str | Path,
+    pooled: Literal["mean", "cls"] = "mean",
+    normalized: bool = False,
+) -> Path:
     """Write an encoder and its tokenizer into a folder that `build_encoder` takes, in KerasHub's layout.
 
     Example:
@@ -167,6 +176,7 @@ def save_encoder(model: Any, tokenizer: Any, folder: str | Path) -> Path:
         model: a KerasHub backbone.
         tokenizer: its tokenizer.
         folder: is made if it does not exist; files of the same names are replaced.
+        pooled, normalized: as in `BuiltEncoder`; noted in the folder, so that they come back with the encoder.
 
     Returns:
         The folder.
@@ -179,6 +189,7 @@ def save_encoder(model: Any, tokenizer: Any, folder: str | Path) -> Path:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["config"]["split_on_cjk"] = tokenizer.split_on_cjk
         path.write_text(json.dumps(content, indent=4), encoding="utf-8")
+    encoder_folder.write_pooling(folder, pooled, normalized)
     return folder
 
 

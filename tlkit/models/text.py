@@ -28,6 +28,7 @@ def text_classifier(
     strip_html: bool = False,
     weights: Any = "auto",
     pooling: Pooling | None = None,
+    normalize: bool | None = None,
     layers: int = 1,
     dropout: float = 0.1,
     encoder_dropout: float = 0.1,
@@ -54,6 +55,8 @@ def text_classifier(
             list of sources names them; see `tlkit.catalogue.encoders`.
         pooling: how the vectors of the tokens become one for the text: `"mean"`, `"cls"` (that of the start token),
             `"max"`, or `"meanmax"` (both side by side); what suits the encoder when left out.
+        normalize: scale what is pooled of each block to length 1 (L2), in training, prediction and export alike; what
+            the encoder's model card says when left out.
         layers: pool the last so many blocks and put them side by side. What a frozen encoder knows is spread over its
             last blocks: four suit a head alone (Devlin et al. 2018, arXiv 1810.04805, section 5.3). Encoders whose
             blocks are one and the same layer (ALBERT) have one.
@@ -106,6 +109,7 @@ def text_classifier(
         preprocessing,
         names,
         pooling=pooling or built.pooled,
+        normalize=built.normalized if normalize is None else normalize,
         layers=layers,
         head=build_head(head, dropout, seed),
         objective=Objective("multi_label" if multi_label else "single_label"),
@@ -128,6 +132,7 @@ def assemble(
     objective: Objective,
     name: str,
     weights_source: str,
+    normalize: bool = False,
 ) -> Task:
     """Put windows, encoder, pooling and head together.
 
@@ -142,6 +147,7 @@ def assemble(
         objective: what the logits mean.
         name: of the encoder.
         weights_source: where its weights came from.
+        normalize: see `TokenPooling`.
 
     Returns:
         A frozen `Task`. What the encoder has beyond the vectors of the tokens, such as BERT's pooler, is left out.
@@ -152,7 +158,8 @@ def assemble(
     given = encoder_inputs(network, windows, preprocessing.pad_id)
     vectors = encoder(given)
     vectors = vectors if isinstance(vectors, list) else [vectors]  # Keras unpacks a list of one
-    embedding = TokenPooling(pooling, name="pooling", dtype="float32")([*vectors, given["padding_mask"], token_ids])
+    pool = TokenPooling(pooling, normalize, name="pooling", dtype="float32")
+    embedding = pool([*vectors, given["padding_mask"], token_ids])
     features = keras.Model(token_ids, embedding, name="features")
 
     embedding_input = keras.Input(features.output_shape[1:], name="embedding")

@@ -52,12 +52,14 @@ class TokenPooling(keras.layers.Layer):
         mode: `"mean"` over the tokens of all windows; `"max"` likewise; `"meanmax"` both side by side, after ULMFiT's
             concat pooling (Howard & Ruder 2018, arXiv 1801.06146); `"cls"` the vector of the start token, averaged over
             the windows.
+        normalize: scale what is pooled of each sequence to length 1 (L2 norm).
     """
 
-    def __init__(self, mode: Pooling, **options: Any):
+    def __init__(self, mode: Pooling, normalize: bool = False, **options: Any):
         check_choice("pooling", mode, get_args(Pooling))
         super().__init__(**options)
         self.mode = mode
+        self.normalize = normalize
 
     def call(self, inputs: Any) -> Any:
         """See the class."""
@@ -75,6 +77,9 @@ class TokenPooling(keras.layers.Layer):
             pools.append(ops.sum(sequence * mask, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0))
         if self.mode in ("max", "meanmax"):
             pools.append(ops.max(ops.where(mask > 0, sequence, -1e9), axis=1))
+        if self.normalize:
+            parts = [ops.reshape(pool, (rows, len(sequences), -1)) for pool in pools]
+            pools = [ops.reshape(ops.normalize(part, axis=-1, order=2), (rows, width)) for part in parts]
         return pools[0] if len(pools) == 1 else ops.concatenate(pools, axis=-1)
 
     def compute_output_spec(self, inputs: Any) -> Any:
@@ -85,7 +90,7 @@ class TokenPooling(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments."""
-        return {**super().get_config(), "mode": self.mode}
+        return {**super().get_config(), "mode": self.mode, "normalize": self.normalize}
 
 
 @keras.saving.register_keras_serializable("tlkit")

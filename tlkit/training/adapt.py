@@ -338,7 +338,7 @@ def _make_beside(folder: Path) -> Path:
 def _save(task: Task, built: BuiltEncoder, result: AdaptationResult, temporary: Path, folder: Path) -> None:
     task.set_precision("float32")  # a format is chosen anew wherever the encoder is used
     try:
-        save_encoder(built.model, built.tokenizer, temporary)
+        save_encoder(built.model, built.tokenizer, temporary, built.pooled, built.normalized)
         (temporary / RECORD).write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
         old = temporary.with_name(f"{temporary.name}-replaced")
         if folder.exists():
