@@ -61,6 +61,7 @@ def tiny_text_task(
     seed=0,
     pooling="mean",
     layers=1,
+    normalize=False,
 ):
     """A Task over texts that answers at once and tells them apart."""
     import keras
@@ -98,6 +99,7 @@ def tiny_text_task(
         tuple(labels),
         pooling=pooling,
         layers=layers,
+        normalize=normalize,
         head=build_head(None, 0.1, seed),
         objective=Objective("multi_label" if multi_label else "single_label"),
         name="tiny-bert",

@@ -3,9 +3,9 @@
     python tools/bench_encoders.py FOLDER [--encoders NAME ...] [--rows N] [--pooling MODE] [--normalize yes|no]
 
 FOLDER holds train.tsv and test.tsv with the columns sentence and label (../shared/data/sst2 does). The first `--rows`
-sentences of train.tsv are trained on, all of test.tsv are reported. Nothing of the encoder is trained: its vectors, pooled
-and scaled as the catalogue says, are standardized, and scikit-learn's LogisticRegressionCV chooses C in five folds of the
-training rows. The accuracies are the column `frozen` of `tlkit weights list`.
+sentences of train.tsv are trained on, all of test.tsv are reported. Nothing of the encoder is trained: its vectors,
+pooled and scaled as the catalogue says, are standardized, and scikit-learn's LogisticRegressionCV chooses C in five
+folds of the training rows. The accuracies are the column `frozen` of `tlkit weights list`.
 """
 
 from __future__ import annotations

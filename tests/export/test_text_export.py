@@ -70,8 +70,10 @@ def exported(task, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def many():
-    """Several labels at once over long texts read in windows."""
-    return tiny_text.tiny_text_task(("funny", "sad", "long"), multi_label=True, long_texts="windows")
+    """Several labels at once over long texts read in windows, on vectors of [CLS] that are scaled to length 1."""
+    return tiny_text.tiny_text_task(
+        ("funny", "sad", "long"), multi_label=True, long_texts="windows", pooling="cls", normalize=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny_text import SENTENCES, tiny_text_task, tiny_tokenizer
 
 from tlkit.errors import ConfigError, ModelError
+from tlkit.models import text
 from tlkit.models.ensemble import ensemble
 from tlkit.models.text import text_classifier
 from tlkit.models.text_layers import TokenPooling, TokenWindows
@@ -162,7 +166,57 @@ def test_one_yes_or_no_label_is_enough_when_labels_are_independent():
     assert task.model.output_shape == (None, 1)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "meanmax"])
+def test_scaled_vectors_have_length_one_for_each_block_and_pool(pooling, tmp_path):
+    plain, scaled = (
+        tiny_text_task(pooling=pooling, layers=2, long_texts="windows", max_tokens=6, normalize=normalize)
+        for normalize in (False, True)
+    )
+    ids = plain.preprocessing.batch(list(SENTENCES))
+    before, after = (task.features(ids, training=False).numpy() for task in (plain, scaled))
+    parts = before.reshape(len(SENTENCES), -1, 16)
+    expected = parts / np.linalg.norm(parts, axis=-1, keepdims=True)
+    np.testing.assert_allclose(after.reshape(parts.shape), expected, atol=1e-6)
+    assert scaled.features.output_shape == plain.features.output_shape == (None, after.shape[1])
+    scaled.model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "m.keras")(ids), scaled.model(ids))
+
+
+def test_scaling_follows_the_encoder_unless_it_is_asked_for(monkeypatch):
+    real = text.build_encoder
+    for card in (False, True):
+
+        def built(*arguments, card=card, **options):
+            return dataclasses.replace(real(*arguments, **options), pooled="cls", normalized=card)
+
+        monkeypatch.setattr(text, "build_encoder", built)
+        for asked, expected in ((None, card), (False, False), (True, True)):
+            layer = text_classifier("bert-tiny-en-uncased", ["a", "b"], normalize=asked, **QUICK).features.get_layer(
+                "pooling"
+            )
+            assert (layer.mode, layer.normalize) == ("cls", expected)
+
+
+def test_a_scaled_vector_is_differentiable_also_where_nothing_is_pooled():
+    layer = TokenPooling("mean", normalize=True)
+    sequence = tf.Variable(np.stack([np.ones((2, 4)), np.zeros((2, 4))]).astype(np.float32))
+    with tf.GradientTape() as tape:
+        pooled = layer([sequence, tf.constant([[True, True], [False, False]]), tf.ones((2, 2), tf.int32)])
+        loss = tf.reduce_sum(pooled[:, 0])
+    np.testing.assert_allclose(pooled, [[0.5] * 4, [0.0] * 4], atol=1e-6)
+    gradient = tape.gradient(loss, sequence).numpy()
+    np.testing.assert_allclose(gradient[0], [[0.1875, -0.0625, -0.0625, -0.0625]] * 2, atol=1e-6)
+    assert np.isfinite(gradient).all()
+
+
+def test_models_saved_before_there_was_scaling_load_without_it():
+    config = TokenPooling("cls").get_config()
+    assert config.pop("normalize") is False
+    assert TokenPooling.from_config(config).normalize is False
+
+
 def test_layers_are_rebuilt_from_their_config():
+    assert TokenPooling.from_config(TokenPooling("cls", normalize=True).get_config()).normalize is True
     assert TokenWindows.from_config(TokenWindows(7).get_config()).max_tokens == 7
     assert TokenPooling.from_config(TokenPooling("cls").get_config()).mode == "cls"
 

@@ -45,7 +45,7 @@ def encoder(tmp_path_factory) -> Path:
     for variable in network.trainable_variables:  # BERT's small initial weights learn slowly
         if variable.ndim > 1:
             variable.assign(8 * variable.numpy())
-    return save_encoder(network, tokenizer, tmp_path_factory.mktemp("encoder") / "tiny")
+    return save_encoder(network, tokenizer, tmp_path_factory.mktemp("encoder") / "tiny", "cls", True)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,7 @@ def test_the_folder_holds_the_encoder_and_how_it_came_about(adapted, encoder):
     assert record["encoder"] == str(encoder)
     assert not [path for path in adapted.folder.parent.iterdir() if path != adapted.folder]
     before, after = build_encoder(encoder), build_encoder(adapted.folder)
+    assert (after.pooled, after.normalized) == (before.pooled, before.normalized) == ("cls", True)
     assert after.tokenizer.get_vocabulary() == before.tokenizer.get_vocabulary()
     assert after.model.get_config()["dtype"] == before.model.get_config()["dtype"]
     for name, layers in after.groups:

@@ -139,9 +139,11 @@ _XLM = ("xlm_roberta", "MIT", "sentencepiece", 3)
 ROWS: tuple[TextEncoder, ...] = (
     _row("all_minilm_l6_v2_en", 22_713_216, (6, 384, 12, 1536), 30522, _EN, False,
          "bert", "Apache-2.0", "wordpiece", 1, name="all-minilm-l6-v2", model="sentence-transformers",
-         wheel=_MINILM_WHEEL, default_sources=("pypi", "keras")),
+         wheel=_MINILM_WHEEL, default_sources=("pypi", "keras"),
+         frozen_accuracy=78.6),
     TextEncoder("bge-small-en-v1.5", "bert", "", 33_360_000, 512, 384, 12, 12, 1536, 30522, _EN, False, "MIT",
-                "wordpiece", True, pooling="cls", normalize=True, wheel=_BGE_WHEEL, default_sources=("pypi",)),
+                "wordpiece", True, pooling="cls", normalize=True, wheel=_BGE_WHEEL, default_sources=("pypi",),
+                frozen_accuracy=87.6),
     _row("bert_tiny_en_uncased", 4_385_920, _TINY, 30522, _EN, False, *_BERT),
     _row("bert_small_en_uncased", 28_763_648, _SMALL, 30522, _EN, False, *_BERT),
     _row("bert_medium_en_uncased", 41_373_184, _MEDIUM, 30522, _EN, False, *_BERT),
