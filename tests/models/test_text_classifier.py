@@ -184,17 +184,15 @@ def test_scaled_vectors_have_length_one_for_each_block_and_pool(pooling, tmp_pat
 
 def test_scaling_follows_the_encoder_unless_it_is_asked_for(monkeypatch):
     real = text.build_encoder
-    for card in (False, True):
+    for card, asked, expected in ((False, None, False), (True, None, True), (True, False, False), (False, True, True)):
 
         def built(*arguments, card=card, **options):
             return dataclasses.replace(real(*arguments, **options), pooled="cls", normalized=card)
 
         monkeypatch.setattr(text, "build_encoder", built)
-        for asked, expected in ((None, card), (False, False), (True, True)):
-            layer = text_classifier("bert-tiny-en-uncased", ["a", "b"], normalize=asked, **QUICK).features.get_layer(
-                "pooling"
-            )
-            assert (layer.mode, layer.normalize) == ("cls", expected)
+        task = text_classifier("bert-tiny-en-uncased", ["a", "b"], normalize=asked, **QUICK)
+        layer = task.features.get_layer("pooling")
+        assert (layer.mode, layer.normalize) == ("cls", expected)
 
 
 def test_a_scaled_vector_is_differentiable_also_where_nothing_is_pooled():
@@ -207,6 +205,38 @@ def test_a_scaled_vector_is_differentiable_also_where_nothing_is_pooled():
     gradient = tape.gradient(loss, sequence).numpy()
     np.testing.assert_allclose(gradient[0], [[0.1875, -0.0625, -0.0625, -0.0625]] * 2, atol=1e-6)
     assert np.isfinite(gradient).all()
+
+
+def test_head_and_encoder_learn_on_scaled_vectors():
+    task = tiny_text_task(normalize=True)
+    texts = [
+        f"the {noun} was {word}" for noun in ("film", "plot", "acting") for word in ("good", "bad", "great", "dull")
+    ]
+    labels = tf.constant([0, 1] * 6)
+    ids = task.preprocessing.batch(texts)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    logits = task.head.get_layer("logits")
+    logits.kernel.assign(tf.zeros_like(logits.kernel))
+    vectors = task.features(ids, training=False)
+    optimizer = keras.optimizers.Adam(0.2)
+    for _ in range(150):
+        with tf.GradientTape() as tape:
+            value = loss(labels, task.head(vectors, training=False))
+        optimizer.apply(tape.gradient(value, task.head.trainable_variables), task.head.trainable_variables)
+    assert float(value) < 0.5 * np.log(2)
+    assert np.array_equal(tf.argmax(task.head(vectors), axis=1), labels)
+    task.freeze_to(0)
+    variables = task.model.trainable_variables
+    with tf.GradientTape() as tape:
+        value = loss(labels, task.model(ids, training=False))
+    gradients = tape.gradient(value, variables)
+    sizes = {
+        one.path: float(tf.norm(tf.convert_to_tensor(each))) for one, each in zip(variables, gradients, strict=True)
+    }
+    assert all(np.isfinite(size) for size in sizes.values())
+    assert min(size for path, size in sizes.items() if path.endswith("kernel") and "key" not in path) > 1e-5
+    keras.optimizers.Adam(1e-4).apply(gradients, variables)
+    assert float(loss(labels, task.model(ids, training=False))) < float(value)
 
 
 def test_models_saved_before_there_was_scaling_load_without_it():
