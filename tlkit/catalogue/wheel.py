@@ -147,8 +147,12 @@ def _convert(quantized: bytes, name: str, folder: Path) -> None:
 
     weights = onnx_bert.read_weights(quantized, encoder_folder.read_sizes(folder), name)
     content = save(weights, {"format": "pt"})
-    # Not safetensors' own save_file, which makes files that other users of a shared cache cannot read.
-    cache.write(folder / CONVERTED, lambda path: path.write_bytes(content) and None)
+
+    def write(path: Path) -> None:
+        # Not safetensors' own save_file, which makes files that other users of a shared cache cannot read.
+        path.write_bytes(content)
+
+    cache.write(folder / CONVERTED, write)
 
 
 def _keras_weights(prefix: str, own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
