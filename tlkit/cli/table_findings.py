@@ -197,6 +197,7 @@ def _decimal_of(source: FrameSource, chosen: Mapping[str, NumberForm]) -> str:
 
 def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], decimal: str, asks: bool) -> None:
     """Say how numbers were read, columns of one form in one line."""
+    from tlkit.data.reading import bare_words
     from tlkit.data.table_check import form_words
 
     groups: dict[tuple[str, ...], list[FormNote]] = {}
@@ -212,6 +213,8 @@ def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], 
         for mark, count in (item for found in found_in for item in found.marks.items()):
             counts[mark] = counts.get(mark, 0) + count
         parts = [f"{words}, as in {found_in[0].example!r}" if words and found_in[0].other is None else words]
+        if (bare := sum(found.bare for found in found_in)) and found_in[0].other is None:
+            parts.append(bare_words(bare))
         if counts and found_in[0].other is None:
             parts.append(f"missing: {', '.join(f'{count} x {mark!r}' for mark, count in counts.items())}")
         many = f"columns {_listed(columns)}" if len(columns) > 1 else f"column {columns[0]!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,6 +17,7 @@ from tlkit.data.problems import Problems
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind, Unreadable
 from tlkit.preprocessing.date_form import read_moments, shown_form
+from tlkit.preprocessing.number_forms import alike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,7 @@ FEW_VALUES = 50  # whole numbers of which there are at most so many may well be 
 _ID_ROWS = 20  # below this, "a different value in each row" says nothing
 _ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 _DATE_SHARE = 0.5  # of the values; the others are then mistakes
-_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,18 +284,23 @@ def number_like(counts: pd.Series) -> np.ndarray:
         bool [k].
     """
     texts = counts.index.tolist()
-    plain = np.array([_NUMBER.fullmatch(text) is not None for text in texts], bool)
     found = find_form(dict(zip(texts, counts.tolist(), strict=True)))
+    odd = found.odd if found is not None else frozenset()
+    plain = np.array([_is_plain(text) and text.strip() not in odd for text in texts], bool)
     if found is None or counts[plain].sum() >= found.share * counts.sum():
         return plain
 
     def reads(text: str) -> bool:
         try:
-            return found.form.read(text) is not None
+            return alike(text.strip()) not in odd and found.form.read(text) is not None
         except ValueError:
             return False
 
     return np.array([reads(text) for text in texts], bool)
+
+
+def _is_plain(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
 
 
 class UnreadableError(DataError):

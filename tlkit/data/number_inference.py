@@ -6,12 +6,15 @@ import dataclasses
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tlkit.data.number_words import CURRENCIES, LIKELY_MISSING, UNITS
 from tlkit.preprocessing.number_forms import USUAL_MISSING, NumberForm, alike, number_pattern
 
 _FEW_TEXTS = 20_000  # of a column that are looked at to find its form; all are read with it
+_FEW = 0.05  # of the values: these are mistakes
+# Of numbers with three decimals whose last zeros are left out, one in ten has fewer.
+_PERHAPS_FEW = 0.1
 _IN_GROUPS = re.compile(r"[0-9]{2,3}([. ])[0-9]{3}(\1[0-9]{3})+|[0-9]{2,3} [0-9]{3} [0-9]{3,4}")
 _SYMBOL = r"[^\w\s()+\-.,'\"<>=~≤≥/:;\\|&!?*#@]"  # such as € and %
 _BEFORE = rf"[^\W\d_][^\d()+\-,']{{0,9}}?|{_SYMBOL}{{1,3}}|[A-Z]{{1,3}}{_SYMBOL}"
@@ -31,8 +34,11 @@ class FoundForm:
         form: the form that most values have.
         share: of the values (missing ones left aside) that are numbers of this form; 1 where all are.
         marks: missing marks that were met, with their counts; the empty text left aside.
-        other: another form that reads all values as other numbers: 1,234 with commas between thousands or a decimal
-            comma.
+        other: another form that reads the values as other numbers, all or most of them: 1,234 with commas between
+            thousands or a decimal comma.
+        against: a value that `other` does not read, though it reads most of them.
+        odd: texts of this form that are not what the other values are, and so no part of `share`: a number that is not
+            finite, 007 among numbers with a fraction, 20 digits among short whole numbers.
         bare: how many values lack the unit that the others have.
         is_code: whether zeros would be lost that belong to the values, as those of 007 and 38.10.
         sample: one of the numbers, as it is written.
@@ -42,6 +48,8 @@ class FoundForm:
     share: float
     marks: Mapping[str, int]
     other: NumberForm | None = None
+    against: str = ""
+    odd: frozenset[str] = frozenset()
     bare: int = 0
     is_code: bool = False
     sample: str = ""
@@ -109,25 +117,60 @@ def find_form(counts: Mapping[str, int], *, decimal: str = "", missing: Sequence
         return None
     given = tuple(text for text in marks if text not in missing)
     form = NumberForm(*first, unit=unit, brackets=bool(brackets), missing=tuple(sorted(given)))
+    numbers: dict[str, int | float] = {}
+    for text in texts:
+        number = _number(form, text)
+        if number is not None:
+            numbers[text] = number
+    odd = _odd_ones(numbers, texts, form)
     read, sample = 0, ""
-    numbers = set()
-    for text, count in texts.items():
-        try:
-            number = form.read(text)
-        except ValueError:
-            continue
-        read += count
-        numbers.add(number)
-        if not sample or (len(text) > len(sample) and len(text) < 24):
-            sample = text
+    for text in numbers:
+        if text not in odd:
+            read += texts[text]
+            if not sample or (len(text) > len(sample) and len(text) < 24):
+                sample = text
     share = read / sum(texts.values())
-    if len(numbers) < 2 or share < 0.5:
+    if len(set(numbers.values())) < 2 or share < 0.5:
         return None
+    alike_ones = {text: count for text, count in texts.items() if text not in odd}
     code = (
-        not unit and not brackets and not first[1] and is_code(text.replace(first[0], ".") for text in _repeated(texts))
+        not unit
+        and not brackets
+        and not first[1]
+        and is_code(text.replace(first[0], ".") for text in _repeated(alike_ones))
     )
-    second = dataclasses.replace(form, decimal=other[0], thousands=other[1]) if other else None
-    return FoundForm(form, share, marks, second if share == 1 else None, bare, code, sample)
+    second, against = None, ""
+    if other:
+        second = dataclasses.replace(form, decimal=other[0], thousands=other[1])
+        against = next((text for text in numbers if _number(second, text) is None), "")
+    return FoundForm(form, share, marks, second, against, frozenset(odd), bare, code, sample)
+
+
+def _number(form: NumberForm, text: str) -> int | float | None:
+    try:
+        return form.read(text)
+    except ValueError:
+        return None
+
+
+def _odd_ones(numbers: Mapping[str, int | float], counts: Mapping[str, int], form: NumberForm) -> set[str]:
+    """Return the few numbers that are not what the others are: 007 among 3.25, 20 digits among whole numbers."""
+    total = sum(counts[text] for text in numbers)
+    whole = all(isinstance(number, int) for number in numbers.values())
+    if whole:
+        large = {text for text, number in numbers.items() if abs(number) >= 2**63}
+        rest = max((abs(number) for text, number in numbers.items() if text not in large), default=0)
+        # Random ids of 19 digits may be just beyond int64.
+        return large if rest < 2**53 and _are_few(large, counts, total) else set()
+    zeros = {text for text in numbers if re.match(r"0[0-9]", text)}
+    fractions = sum(counts[text] for text in numbers if form.decimal in text and text not in zeros)
+    # Codes such as 038.1 repeat, and measured values do not.
+    varies = total < 2 * len(numbers)
+    return zeros if varies and fractions >= 0.5 * total and _are_few(zeros, counts, total) else set()
+
+
+def _are_few(texts: Collection[str], counts: Mapping[str, int], total: int) -> bool:
+    return sum(counts[text] for text in texts) <= _FEW * total
 
 
 def _repeated(texts: Mapping[str, int]) -> Iterable[str]:
@@ -196,11 +239,20 @@ def _marks_of(cores: Mapping[str, int], decimal: str) -> tuple[_Marks | None, _M
     if not best:
         return None, None
     fitting = [marks for marks, share in zip(candidates, shares, strict=True) if share == best]
+    wanted = decimal or "."
+    expected = next((marks for marks in candidates if marks[0] == wanted and marks[1]), None)
+    if expected is not None and expected not in fitting and not spaced:
+        # A few values in another form must not decide how all others are read.
+        grouped = {core: count for core, count in cores.items() if expected[1] in core}
+        others = sum(grouped.values()) - _share(grouped, *expected)
+        if others <= _FEW * sum(grouped.values()):
+            return expected, fitting[0]
+        if others <= _PERHAPS_FEW * sum(grouped.values()):
+            return fitting[0], expected
     if spaced and not (has["."] or has[","]) and decimal:
         return (decimal, spaced), None
     if len(fitting) == 1 or spaced:
         return fitting[0], None
-    wanted = decimal or "."
     fitting.sort(key=lambda marks: marks[0] != wanted)
     return fitting[0], fitting[1]
 

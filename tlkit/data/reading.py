@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -154,11 +155,12 @@ class FormNote:
         column: its name.
         form: the form that was taken.
         why: what was seen, one line.
-        other: another form that reads all values, as other numbers; a question then.
+        other: another form that reads the values, all or most of them, as other numbers; a question then.
         sample: a value that the two forms read as different numbers, or else any.
         marks: missing marks that were met, with their counts.
         example: a number, as it is written.
         seen: the form without what only the other columns of the table say, for messages.
+        bare: how many values lack the unit that the others have.
     """
 
     column: str
@@ -169,6 +171,7 @@ class FormNote:
     marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
     example: str = ""
     seen: NumberForm = PLAIN
+    bare: int = 0
 
     def readings(self) -> tuple[float, float] | None:
         """Return what the sample is by either form."""
@@ -307,7 +310,8 @@ def _form_of(
     written = dataclasses.replace(form, missing=found.form.missing)
     note = None
     if why or other:
-        note = FormNote(name, written, why, other, column.sample_of(form, other), found.marks, found.sample, shown)
+        sample, bare = column.sample_of(form, other), found.bare if form.unit else 0
+        note = FormNote(name, written, why, other, sample, found.marks, found.sample, shown, bare)
     return form, note, False
 
 
@@ -315,9 +319,20 @@ def _why(found: FoundForm, form: NumberForm) -> str:
     marks = ", ".join(f"{count} x {text!r}" for text, count in sorted(found.marks.items()))
     words = dataclasses.replace(form, missing=()).describe()
     parts = [f"{words}, as in {found.sample!r}"] if words else []
+    if found.against:
+        parts.append(f"{found.against!r} is no number with {_marks_words(found.other)}")
     if found.bare and form.unit:
-        parts.append(f"{found.bare} values without the unit")
+        parts.append(bare_words(found.bare))
     return "; ".join(parts + ([f"missing: {marks}"] if marks else []))
+
+
+def bare_words(count: int) -> str:
+    """Say how many values lack the unit that the others have."""
+    return f"{count} value{'s' * (count != 1)} without the unit"
+
+
+def _marks_words(form: NumberForm | None) -> str:
+    return NumberForm(form.decimal, form.thousands).describe() if form is not None else ""
 
 
 class _Column:
@@ -360,8 +375,9 @@ class _Column:
         """Return a value that two forms read as different numbers."""
         if other is not None:
             for text in self.texts:
-                if form.read(text) != other.read(text):
-                    return text.strip()
+                with contextlib.suppress(ValueError):
+                    if form.read(text) != other.read(text):
+                        return text.strip()
         return ""
 
     def booleans(self, reading: Reading) -> pd.Series | None:

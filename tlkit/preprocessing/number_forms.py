@@ -90,7 +90,32 @@ class NumberForm:
         Raises:
             ValueError: the text is no number of this form, or is not finite.
         """
-        text = text.strip()
+        return self._read(text.strip(), is_whole=False)
+
+    def read_whole(self, text: str) -> int | None:
+        """Read a field of a column of whole numbers, exactly: a fraction of zeros is none.
+
+        Example:
+            >>> NumberForm().read_whole("1234567890123456781.0")
+            1234567890123456781
+
+        Args:
+            text: the field as it stands in the file.
+
+        Returns:
+            The number, or None for a missing mark.
+
+        Raises:
+            ValueError: the text is no whole number of this form.
+        """
+        number = self._read(text.strip(), is_whole=True)
+        if isinstance(number, float):
+            if number != int(number) or abs(number) >= 2**53:
+                raise ValueError(text)
+            return int(number)
+        return number
+
+    def _read(self, text: str, is_whole: bool) -> int | float | None:
         if text in USUAL_MISSING or text in self.missing:
             return None
         plain = alike(text)
@@ -106,8 +131,9 @@ class NumberForm:
             raise ValueError(text)
         digits = parts["number"].replace(self.thousands, "") if self.thousands else parts["number"]
         number: int | float
-        if digits.isdigit():
-            number = int(digits)
+        whole, _, fraction = digits.partition(self.decimal)
+        if digits.isdigit() or (is_whole and whole.isdigit() and not fraction.strip("0")):
+            number = int(whole)
         else:
             number = float(digits.replace(self.decimal, "."))
             if not math.isfinite(number):
@@ -171,12 +197,13 @@ _BRACKETS = re.compile(r"(.*?)\s*\(\s*(.*?)\s*\)\s*(.*)")
 def number_pattern(decimal: str, thousands: str) -> str:
     """Return the regular expression of an unsigned number without unit."""
     mark = re.escape(decimal)
-    whole = r"[0-9]+"
-    if thousands:
-        group = re.escape(thousands)
-        whole = rf"(?:[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|[0-9]+"
-        whole += r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3})" if thousands == "," else ")"  # lakhs: 12,34,567
-    return rf"(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+    plain = rf"(?:[0-9]+(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+    if not thousands:
+        return plain
+    group = re.escape(thousands)
+    grouped = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+"
+    grouped += r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}" if thousands == "," else ""  # lakhs: 12,34,567
+    return rf"(?:(?:{grouped})(?:{mark}[0-9]*)?|{plain})"  # nobody groups the digits before an exponent
 
 
 @functools.lru_cache(maxsize=256)
