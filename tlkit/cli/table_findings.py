@@ -250,6 +250,8 @@ def _target(source: FrameSource, name: str, asks: bool) -> str:
     unit = source.forms[name].unit if name in source.forms else ""
     described = describe_target(column, kind, unit)  # type: ignore[arg-type]
     question = f" ({guess.why} `kinds` in [target] of config.toml says it)" if guess.is_question and not asks else ""
+    if not guess.why.endswith("?"):
+        question = f" ({guess.why})" if guess.is_question else ""
     note(f"target {name!r}: {described}{question}")
     for mark, count in source.marks.get(name, {}).items():
         note(f"target {class_called_missing(name, mark, count, len(column))}, under [data] of config.toml")

@@ -14,6 +14,7 @@ from tlkit.data.date_forms import DateGuess, find_date_form
 from tlkit.data.near_unique import describe_near_unique
 from tlkit.data.number_inference import find_form
 from tlkit.data.problems import Problems
+from tlkit.data.unread_texts import describe_flags, describe_unread
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind, Unreadable
 from tlkit.preprocessing.date_form import read_moments, shown_form
@@ -87,7 +88,8 @@ def infer_kinds(
     | values | kind |
     |---|---|
     | true and false | boolean |
-    | text that repeats | categorical |
+    | mostly true and false, and other texts | categorical, asked; boolean where all are spellings of the two |
+    | text that repeats | categorical; asked where it looks like amounts, times or dates that are not read |
     | text with almost one value a row | id, with a warning that says why (see `describe_near_unique`) |
     | dates (half of the values; all must then be, in one form) | date |
     | whole numbers that are all days, as 20140623 | date, asked |
@@ -267,6 +269,12 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
         raise mixed_types(column, name, place)
     if k > 0.9 * len(present) and len(present) >= _ID_ROWS:
         return *describe_near_unique(texts), False
+    by_text = dict(zip(texts.tolist(), counts.tolist(), strict=True))
+    are_flags, why = describe_flags(by_text)
+    if why:
+        return "boolean" if are_flags else "categorical", why, True
+    if unread := describe_unread(by_text):
+        return "categorical", f"{k} {unread}, or take them as categories", True
     if numeric >= 0.5:
         return "categorical", f"{k} values, most of them numbers: categorical, or are some of them mistakes?", True
     if k > 1000 and k > 0.2 * len(present):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +47,18 @@ _SHAPES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         (r"\d{8}", ("%Y%m%d", "%d%m%Y", "%m%d%Y")),
     )
 )
+# Months of a year; all values of a column must be these.
+_MONTHS_ONLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), form)
+    for pattern, form in (
+        (r"(?:19|20)\d{2}(?P<mark>[/.-])(?:0[1-9]|1[0-2])", "%Y{0}%m"),
+        (r"(?:0?[1-9]|1[0-2])(?P<mark>[/.-])(?:19|20)\d{2}", "%m{0}%Y"),
+        (rf"{_MONTH}(?P<mark>, |[ /.-])(?:19|20)\d{{2}}", "%b{0}%Y"),
+        (rf"{_MONTH}(?P<mark>[ /.'-])\d{{2}}", "%b{0}%y"),
+        (rf"(?:19|20)\d{{2}}(?P<mark>[ /.-]){_MONTH}", "%Y{0}%b"),
+        (rf"\d{{2}}(?P<mark>[ /.-]){_MONTH}", "%y{0}%b"),
+    )
+)
 _WHOLE = (  # with a time inside
     (re.compile(rf"(?P<name>[a-z]{{3}}) {_MONTH} +\d{{1,2}} \d\d:\d\d:\d\d \d{{4}}", re.IGNORECASE),
      "%a %b %d %H:%M:%S %Y"),
@@ -57,6 +69,7 @@ _WHOLE = (  # with a time inside
 _PACKED_YEARS = ("1900", "2100")  # of whole numbers that are read as 20140623
 _EPOCH_RANGE = (946_684_800, 2_208_988_800)  # 2000 to 2039, in seconds since 1970
 _TIME_NAME = re.compile(r"(^|[^a-z])(date|time|timestamp|ts|epoch|created|updated|at|when|day|seconds)($|[^a-z])")
+_MOST_YEARS = 12  # of two digits up to 31; of more, May-14 is rather a day of May
 _FEWEST = 5  # different whole numbers from which on they are no date by chance
 
 
@@ -107,6 +120,17 @@ def find_date_form(column: pd.Series, name: str, place: Place, lenient: bool = F
     return None
 
 
+def are_dates(counts: Mapping[str, int]) -> bool:
+    """Return whether texts are dates: nine in ten of them, in any form that is read.
+
+    Args:
+        counts: the different texts, and how often each occurs.
+    """
+    texts = {text.strip(): count for text, count in counts.items()}
+    dates = sum(count for text, count in texts.items() if _ISO.fullmatch(text) or _formats_of(text))
+    return dates >= 0.9 * sum(texts.values())
+
+
 def _of_texts(column: pd.Series, name: str, place: Place, lenient: bool) -> DateGuess | None:
     import pandas as pd
 
@@ -114,6 +138,8 @@ def _of_texts(column: pd.Series, name: str, place: Place, lenient: bool) -> Date
     texts = [str(value).strip() for value in values]
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     given = int(counts.sum())
+    if months := _of_months(texts, counts, codes, name, place):
+        return months
     # Free text is long, and most columns hold no dates at all: the first values say so.
     if not given or not any(_formats_of(text) for text in texts[:200]):
         return None
@@ -122,7 +148,9 @@ def _of_texts(column: pd.Series, name: str, place: Place, lenient: bool) -> Date
     formats = [_formats_of(text) for text in texts]
     if sum(int(count) for own, count in zip(formats, counts, strict=True) if own) < _SHARE * given:
         return None
-    if all(re.fullmatch(r"\d{8}", text) for text in texts) and not _packed(texts):
+    if all(re.fullmatch(r"\d{8}", text) for text in texts) and not any(
+        _packed(texts, form) for form in ("%Y%m%d", "%d%m%Y", "%m%d%Y")
+    ):
         return None
     candidates = list(dict.fromkeys(form for own in formats for form in own))
     read = {form: ~np.isnat(read_moments(texts, form)) for form in candidates}
@@ -184,9 +212,50 @@ def _time_format(found: re.Match[str]) -> str:
     return "".join(parts)
 
 
-def _packed(texts: Sequence[str]) -> bool:
-    inside = all(_PACKED_YEARS[0] <= text[:4] < _PACKED_YEARS[1] for text in texts)
-    return len(texts) >= _FEWEST and inside and not np.isnat(read_moments(texts, "%Y%m%d")).any()
+def _packed(texts: Sequence[str], form: str = "%Y%m%d") -> bool:
+    years = slice(0, 4) if form.startswith("%Y") else slice(4, 8)
+    inside = all(_PACKED_YEARS[0] <= text[years] < _PACKED_YEARS[1] for text in texts)
+    return len(texts) >= _FEWEST and inside and not np.isnat(read_moments(texts, form)).any()
+
+
+def _of_months(
+    texts: Sequence[str], counts: np.ndarray, codes: np.ndarray, name: str, place: Place
+) -> DateGuess | None:
+    """Say how the months of years are written, such as 2014-05; None where a twentieth of the values are none."""
+    sample = next((text for text in texts[:20] for pattern, _ in _MONTHS_ONLY if pattern.fullmatch(text)), "")
+    pattern, shape = next((one for one in _MONTHS_ONLY if one[0].fullmatch(sample)), (None, ""))
+    if pattern is None:
+        return None
+    mark = pattern.fullmatch(sample)["mark"]  # type: ignore[index]
+    forms = [shape.format(mark), shape.format(mark).replace("%b", "%B")]
+    read = {form: ~np.isnat(read_moments(texts, form)) for form in forms}
+    form = max(forms, key=lambda one: int(counts[read[one]].sum()))
+    others = int(counts[~read[form]].sum())
+    if others > 0.05 * counts.sum() or int(read[form].sum()) < _FEWEST:
+        return None
+    if "%m" in form and _are_seasons(texts):
+        return None
+    if others:
+        rows = np.flatnonzero(np.append(~read[form], False)[codes])
+        raise DataError(
+            f"{place(rows)}: column {name!r} has what is no date",
+            received=texts[int(codes[rows[0]])][:60],
+            allowed=f"dates of the form {form}, as in most rows",
+            fix=f'correct these rows, or say {name} = "categorical"',
+        )
+    why = f"months as {sample!r}, read as {_day(sample, form)}"
+    if "%y" not in form:
+        return DateGuess(form, why, sample=sample)
+    numbers = {int(digits) for text in texts for digits in re.findall(r"\d{2}", text)}
+    if max(numbers) <= 31 and len(numbers) > _MOST_YEARS:
+        return None  # days of a month, without a year
+    return DateGuess(form, f"{why}: date or categorical?", sample=sample, is_question=True)
+
+
+def _are_seasons(texts: Sequence[str]) -> bool:
+    """Return whether texts such as 2009/10 and 2010/11 are years that begin in one and end in the next."""
+    parts = [re.fullmatch(r"(\d{4})\D(\d{2})", text) for text in texts]
+    return all(part is not None and (int(part[1]) + 1) % 100 == int(part[2]) for part in parts)
 
 
 def _check_all(
@@ -267,6 +336,14 @@ def _of_numbers(present: pd.Series, name: str) -> DateGuess | None:
     values = np.unique(present.to_numpy(np.int64))
     if len(values) < _FEWEST:
         return None
+    short = [str(value) for value in values.tolist()]
+    if len(short) >= 4 * _FEWEST and all(re.fullmatch(r"\d{6}", text) for text in short):
+        reads = [form for form in ("%y%m%d", "%d%m%y", "%m%d%y") if not np.isnat(read_moments(short, form)).any()]
+        if reads:
+            why = (
+                f"whole numbers that are all days, such as {short[0]} ({_day(short[0], reads[0])}): date or continuous?"
+            )
+            return DateGuess(reads[0], why, sample=short[0], kind="continuous", is_question=True)
     if values[0] >= 19_000_101 and values[-1] < 21_010_101 and _packed([str(value) for value in values.tolist()]):
         first, last = (_day(str(value), "%Y%m%d") for value in (values[0], values[-1]))
         why = f"whole numbers that are all days, {values[0]} ({first}) to {values[-1]} ({last}): date or continuous?"

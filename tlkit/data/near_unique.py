@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlkit.data.unread_texts import describe_unread
 from tlkit.preprocessing.columns import ColumnKind
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def describe_near_unique(texts: pd.Series) -> tuple[ColumnKind, str]:
     | values | kind | reason |
     |---|---|---|
     | UUIDs, hashes, codes with digits and without spaces, codes of one length | id | useless, and it leaks |
-    | `$8.84`, `1,234.50`, `12 %`, `75 kg` | ignore | amounts that are not read as numbers |
+    | `$8.84`, `1,234.50`, `12 %`, `75 kg`, `85.3k` | ignore | amounts that are not read as numbers |
+    | `13:05`, `20. Mai 2014`, `2014-W34` | ignore | times, dates or weeks that are not read |
     | names, sentences, anything else | id | it would be learned by heart |
 
     Example:
@@ -40,6 +42,9 @@ def describe_near_unique(texts: pd.Series) -> tuple[ColumnKind, str]:
         texts: the different values.
     """
     own = texts.astype("str").str.strip()
+    unread = describe_unread(dict.fromkeys(own, 1))
+    if unread:
+        return "ignore", f"almost one value a row, {unread}"
 
     def most(pattern: str) -> bool:
         return bool(own.str.fullmatch(pattern).mean() >= _MOST)

@@ -13,6 +13,7 @@ import numpy as np
 from tlkit.data.number_inference import FoundForm, find_form
 from tlkit.errors import ConfigError
 from tlkit.preprocessing.columns import Date
+from tlkit.preprocessing.date_form import MONTHS
 from tlkit.preprocessing.number_forms import PLAIN, USUAL_MISSING, NumberForm
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _TRUE_OR_FALSE = {"True": True, "TRUE": True, "true": True, "False": False, "FAL
 _DATE_LIKE = re.compile(
     r"[+-]?\d{1,6}[-./]\d{1,2}[-./]\d{1,4}([ T,].*)?|(\d{1,2}[ .-]*)?[^\W\d_]{3,9}\.?[ -]*\d{1,2},?[ -]*\d{2,4}( .*)?"
     r"|\d{1,2}\.?[ -][^\W\d_]{3,9}\.?,?[ -]\d{2,4}( .*)?"
+    r"|(19|20)\d{2}[-./](0[1-9]|1[0-2])|(0?[1-9]|1[0-2])[-./](19|20)\d{2}"
+    rf"|(?i:{'|'.join(f'{name[:3]}({name[3:]})?' for name in MONTHS)})(, |[ /.'-])((19|20)\d{{2}}|\d{{2}})"
 )
 
 
@@ -359,13 +362,27 @@ class _Column:
             return None
         given = [value for value in values if value is not None]
         if given and all(isinstance(value, int) for value in given):
-            if not all(-(2**63) < value < 2**63 for value in given):
-                return None
-            whole = pd.array([*values, None], dtype="Int64").take(self._codes)
-            column = pd.Series(whole, index=self._series.index, name=self._series.name)
-            return column if column.isna().any() else column.astype("int64")
+            return self._whole(form)
+        if any(abs(value) >= 2**53 for value in given):
+            exact = self._whole(form)
+            if exact is not None:
+                return exact
         floats = np.array([np.nan if value is None else float(value) for value in (*values, None)], np.float64)
         return pd.Series(floats[self._codes], index=self._series.index, name=self._series.name)
+
+    def _whole(self, form: NumberForm) -> pd.Series | None:
+        """Read whole numbers; None where one is none, or is beyond int64."""
+        import pandas as pd
+
+        try:
+            values = [form.read_whole(text) for text in self.texts]
+        except ValueError:
+            return None
+        if not all(value is None or -(2**63) < value < 2**63 for value in values):
+            return None
+        whole = pd.array([*values, None], dtype="Int64").take(self._codes)
+        column = pd.Series(whole, index=self._series.index, name=self._series.name)
+        return column if column.isna().any() else column.astype("int64")
 
     def reads(self, form: NumberForm) -> bool:
         """Return whether all values are numbers of a form."""

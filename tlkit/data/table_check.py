@@ -84,6 +84,24 @@ def check_numbers(column: pd.Series, name: str, form: NumberForm, place: Place) 
         )
 
 
+def check_exact(column: pd.Series, name: str, place: Place) -> None:
+    """Refuse floats that may have lost digits in a column of whole numbers.
+
+    Raises:
+        DataError: with the column, its rows and the value.
+    """
+    if column.dtype.kind != "f":
+        return
+    bad = np.flatnonzero(np.abs(column.to_numpy(np.float64, na_value=np.nan)) >= 2.0**53)
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: column {name!r} holds a float beyond 2**53, which has lost digits",
+            received=f"{column.iloc[bad[0]]:.17g}",
+            allowed="whole numbers",
+            fix="write them as whole numbers or text",
+        )
+
+
 def _reads(form: NumberForm, value: object) -> bool:
     try:
         return not isinstance(value, str) or form.read(value) is not False

@@ -10,10 +10,12 @@ import numpy as np
 
 from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.column_kinds import mixed_types
+from tlkit.data.number_inference import find_form
 from tlkit.data.problems import Problems
 from tlkit.data.table_check import check_finite
 from tlkit.data.target_kinds import classes_of, guess_target, or_regression
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
+from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.targets import Target, TargetKind, Transform, fit_target
 
 if TYPE_CHECKING:
@@ -119,32 +121,57 @@ def read_targets(
     return found
 
 
-def read_known_targets(frame: pd.DataFrame, targets: Sequence[Target], place: Place) -> list[TargetValues]:
+def read_known_targets(
+    frame: pd.DataFrame,
+    targets: Sequence[Target],
+    place: Place,
+    *,
+    forms: Mapping[str, NumberForm] | None = None,
+    problems: Problems | None = None,
+) -> list[TargetValues]:
     """Read the targets that a model has; rows may show fewer classes than it knows.
+
+    Args:
+        frame: the rows; no target is missing.
+        targets: of the model.
+        place: says where rows stand, for messages.
+        forms: column -> how its numbers are written in files; columns of plain numbers are left out.
+        problems: collects targets that cannot be used, which are then left out; all of them are raised together where
+            it is left out.
 
     Raises:
         DataError: a value is of another kind, or a class that the model does not know.
     """
     found = []
+    wrong = Problems() if problems is None else problems
     for target in targets:
-        if target.kind == "multi_label":
-            values = np.stack([_zero_one(frame[name], name, place) for name in target.class_names], axis=1)
-        elif target.kind == "regression":
-            values = _numbers(frame[target.name], target.name, place)
-        else:
-            own, names = classes_of(frame[target.name])
-            numbers = {composed(name): number for number, name in enumerate(target.class_names)}
-            of_class = np.array([numbers.get(name, -1) for name in names], np.int32)
-            values = of_class[own]
-            bad = np.flatnonzero(values < 0)
-            if len(bad):
-                raise DataError(
-                    f"{place(bad)}: target {target.name!r} has a class that the model does not know",
-                    received=names[own[bad[0]]],
-                    allowed=target.class_names,
-                )
-        found.append(TargetValues(target.name, target.kind, values, target.class_names))
+        with wrong.of(target.name):
+            if target.kind == "multi_label":
+                values = np.stack([_zero_one(frame[name], name, place) for name in target.class_names], axis=1)
+            elif target.kind == "regression":
+                form = (forms or {}).get(target.name, PLAIN)
+                values = _numbers(frame[target.name], target.name, place, form)
+            else:
+                values = _known_classes(frame[target.name], target, place)
+            found.append(TargetValues(target.name, target.kind, values, target.class_names))
+    if problems is None:
+        wrong.raise_all()
     return found
+
+
+def _known_classes(column: pd.Series, target: Target, place: Place) -> np.ndarray:
+    own, names = classes_of(column)
+    numbers = {composed(name): number for number, name in enumerate(target.class_names)}
+    of_class = np.array([numbers.get(name, -1) for name in names], np.int32)
+    values: np.ndarray = of_class[own]
+    bad = np.flatnonzero(values < 0)
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: target {target.name!r} has a class that the model does not know",
+            received=names[own[bad[0]]],
+            allowed=target.class_names,
+        )
+    return values
 
 
 def fit_targets(
@@ -222,19 +249,33 @@ def _per_target(option: str, value: Any, names: Sequence[str], is_set: bool) -> 
     return dict(value)
 
 
-def _numbers(column: pd.Series, name: str, place: Place) -> np.ndarray:
+def _numbers(column: pd.Series, name: str, place: Place, form: NumberForm | None = None) -> np.ndarray:
+    """Return a target as numbers; `form` is how files write them, found from the column where it is left out."""
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column.dtype):
-        numbers = pd.to_numeric(column.astype(object), errors="coerce")
-        bad = np.flatnonzero(numbers.isna().to_numpy(bool))
+        if form is None:
+            texts = column if isinstance(column.dtype, pd.StringDtype) else column.iloc[:0].astype("str")
+            found = find_form({str(text): count for text, count in texts.value_counts().items()})
+            form = found.form if found is not None else PLAIN
+        bad = np.flatnonzero([not _is_number(value, form) for value in column])
         if column.dtype == object or not len(bad):
             raise mixed_types(column, name, place)
+        words = form.describe()
         raise DataError(
-            f"{place(bad)}: the target {name!r} is no number", received=str(column.iloc[bad[0]])[:60], allowed="numbers"
+            f"{place(bad)}: the target {name!r} is no number",
+            received=str(column.iloc[bad[0]])[:60],
+            allowed=f"numbers ({words})" if words else "numbers",
         )
     check_finite(column, name, place)
     return column.to_numpy(np.float64)
+
+
+def _is_number(value: object, form: NumberForm) -> bool:
+    try:
+        return isinstance(value, str) and form.read(value) is not None
+    except ValueError:
+        return False
 
 
 def _zero_one(column: pd.Series, name: str, place: Place) -> np.ndarray:

@@ -19,6 +19,7 @@ from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.sampling import Sampling
 from tlkit.data.table_check import (
     Place,
+    check_exact,
     check_formats,
     check_numbers,
     check_target_columns,
@@ -43,6 +44,7 @@ from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadabl
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
 from tlkit.preprocessing.float_digits import lost_digits
+from tlkit.preprocessing.frames import check_frame
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.preprocessing.targets import Target, TargetKind, Transform
@@ -194,7 +196,9 @@ def table_from_file(
     part = _Part(source, kept)
     problems = Problems()
     values = (
-        read_known_targets(part.frame, target_specs, part.place)
+        read_known_targets(
+            part.frame, target_specs, part.place, forms=None if preprocessing is None else preprocessing.forms
+        )
         if target_specs
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds, problems=problems)
     )
@@ -361,8 +365,11 @@ def table_to_evaluate(
     def place(rows: np.ndarray) -> str:
         return part.place(held_out[rows])
 
-    unread = _check_known(part.frame.iloc[held_out], preprocessing, place)
-    values = read_known_targets(part.frame.iloc[held_out], targets, place)
+    problems = Problems()
+    rows = part.frame.iloc[held_out]
+    unread = _check_known(rows, preprocessing, place, problems)
+    values = read_known_targets(rows, targets, place, forms=preprocessing.forms, problems=problems)
+    problems.raise_all()
     whole = [_spread(target, held_out, len(part.frame)) for target in values]
     return TabularData(
         part.source,
@@ -520,17 +527,32 @@ def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:
     return {column.name: kind(column) for column in preprocessing.columns}
 
 
-def _check_known(frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place) -> tuple[Finding, ...]:
+def _check_known(
+    frame: pd.DataFrame, preprocessing: TablePreprocessing, place: Place, problems: Problems | None = None
+) -> tuple[Finding, ...]:
     """Refuse rows that a preprocessing would not read as they are meant; report what it takes for missing."""
+    wrong = Problems() if problems is None else problems
     number_forms = preprocessing.forms
-    for column in preprocessing.columns if number_forms is not None else ():
-        if column.dtype != "string" and column.name in frame.columns:
-            check_numbers(frame[column.name], column.name, (number_forms or {}).get(column.name, PLAIN), place)
-    preprocessing.check_frame(frame)
+    for column in preprocessing.columns:
+        if column.dtype == "string" or column.name not in frame.columns:
+            continue
+        with wrong.of(column.name):
+            if number_forms is not None:
+                check_numbers(frame[column.name], column.name, number_forms.get(column.name, PLAIN), place)
+            if column.dtype == "int64":
+                check_exact(frame[column.name], column.name, place)
+    for column in preprocessing.columns:
+        with wrong.of(column.name):
+            check_frame([column], frame)
+    read = [column for column in preprocessing.columns if column.name not in wrong.found]
     # A column without any value has no type that could be wrong.
-    kinds = {name: kind for name, kind in _kinds_of(preprocessing).items() if frame[name].notna().any()}
-    forms = {column.name: column.form for column in preprocessing.columns if isinstance(column, Date) and column.form}
-    return check_values(frame, kinds, place, forms, preprocessing.unreadable or "error")
+    known = _kinds_of(preprocessing)
+    kinds = {column.name: known[column.name] for column in read if frame[column.name].notna().any()}
+    forms = {column.name: column.form for column in read if isinstance(column, Date) and column.form}
+    unread = check_values(frame, kinds, place, forms, preprocessing.unreadable or "error", wrong)
+    if problems is None:
+        wrong.raise_all()
+    return unread
 
 
 def _date_form(

@@ -12,6 +12,8 @@ import numpy as np
 
 from tlkit.data.class_names import composed
 from tlkit.data.column_kinds import FEW_VALUES, Finding, mixed_types, number_like
+from tlkit.data.date_forms import are_dates
+from tlkit.data.unread_texts import describe_flags, describe_unread
 from tlkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def guess_target(column: pd.Series, name: str, place: Place) -> TargetGuess:
     | 3 to 50 whole numbers | asked: regression above 20 of them, else classes |
     | true and false, two whole numbers, text | classes |
     | numbers whose zeros belong to them, such as 007 | classes, asked |
+    | amounts such as 10k, up to 50 dates, true and false beside other texts | classes, asked |
 
     Args:
         column: its values; missing ones are left aside.
@@ -57,7 +60,8 @@ def guess_target(column: pd.Series, name: str, place: Place) -> TargetGuess:
         place: says where rows stand.
 
     Raises:
-        DataError: numbers and text are mixed, almost every row has a text of its own, or the type is no target's.
+        DataError: numbers and text are mixed, almost every row has a text of its own, more than 50 dates, or the type
+            is no target's.
     """
     import pandas as pd
 
@@ -84,18 +88,34 @@ def _guess_texts(column: pd.Series, present: pd.Series, name: str, place: Place)
     numbers = number_like(counts)
     share = float(counts[numbers].sum()) / max(len(present), 1)
     k, distinct = len(counts), int(numbers.sum())
-    if share == 1.0:
-        return TargetGuess("single_label", f"{k} numbers kept as text: classes, or regression without the zeros?", True)
-    if share >= 0.5 and distinct > _MOST_WHOLE_NUMBERS:
+    by_text = dict(zip(counts.index.tolist(), counts.tolist(), strict=True))
+    if share >= 0.5 and distinct > _MOST_WHOLE_NUMBERS and share < 1.0:
         raise mixed_types(column, name, place)
+    first = f"{str(present.iloc[0])[:60]!r} ({place(np.flatnonzero(column.notna())[:1])})"
+    if k > FEW_VALUES and are_dates(by_text):
+        raise DataError(
+            f"the target {name!r} holds dates, {k} different ones: neither numbers nor classes",
+            received=first,
+            allowed="numbers, or classes that several rows have",
+            fix="write the days since a first day, or the months as classes",
+        )
     if k > 0.9 * len(present) and len(present) >= _MANY_ROWS:
         raise DataError(
             f"the target {name!r} has a text of its own in almost every row: neither numbers nor classes",
-            received=f"{str(present.iloc[0])[:60]!r} ({place(np.flatnonzero(column.notna())[:1])})",
+            received=first,
             allowed="numbers, or classes that several rows have",
+            fix=describe_unread(by_text) or None,
         )
+    if share == 1.0:
+        return TargetGuess("single_label", f"{k} numbers kept as text: classes, or regression without the zeros?", True)
     if share >= 0.5:
         return TargetGuess("single_label", f"{k} classes, most of them numbers: are the others mistakes?", True)
+    unread = describe_unread(by_text) or ("dates: are they to be classes?" if are_dates(by_text) else "")
+    if unread:
+        return TargetGuess("single_label", f"{k} classes, {unread}", True)
+    flags, why = describe_flags(by_text)
+    if why and not flags:
+        return TargetGuess("single_label", f"{k} classes, {why}", True)
     return TargetGuess("single_label")
 
 

@@ -251,8 +251,9 @@ def _read(
             continue
         try:
             made.append(read(value))
-        except (ValueError, TypeError, OverflowError):
-            _note(problems, number, _other_type(chunk.places[number], name, value, allowed))
+        except (ValueError, TypeError, OverflowError) as error:
+            wanted = error.allowed if isinstance(error, _NotExactError) else allowed
+            _note(problems, number, _other_type(chunk.places[number], name, value, wanted))
             made.append(None)
     return made
 
@@ -321,15 +322,29 @@ def _number(value: Any, form: NumberForm = PLAIN) -> float:
     return number
 
 
+class _NotExactError(ValueError):
+    """A whole number that cannot be taken as it is; says what can."""
+
+    def __init__(self, value: object, allowed: str):
+        super().__init__(value)
+        self.allowed = allowed
+
+
 def _whole(value: Any, form: NumberForm = PLAIN) -> int:
     read: Any = value
+    if isinstance(value, bool):
+        raise ValueError(value)
     if isinstance(value, str):
         if "e" in value.lower() and form == PLAIN:  # 1e3 is how a measure is written
             raise ValueError(value)
-        read = form.read(value)
+        read = form.read_whole(value)
     whole = int(read)
-    if whole != read or not -(2**63) < whole < 2**63:
+    if whole != read:
         raise ValueError(value)
+    if not -(2**63) < whole < 2**63:
+        raise _NotExactError(value, "whole numbers between -2**63 and 2**63")
+    if isinstance(read, float) and abs(read) >= 2.0**53:
+        raise _NotExactError(value, "whole numbers; a float beyond 2**53 has lost digits: write a whole number or text")
     return whole
 
 
