@@ -35,6 +35,7 @@ def found(values, dtype="str"):
         "%m/%d/%Y", "%-m/%-d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d.%m.%y", "%Y%m%d", "%b %d, %Y", "%d %B %Y", "%Y/%m/%d",
         "%Y.%m.%d", "%m/%d/%y %I:%M %p", "%d-%b-%y", "%d. %B %Y", "%A, %d %B %Y", "%Y%m%d%H%M%S", "%d%b%Y",
         "%b %d %Y %I:%M%p", "%d/%m/%Y %H:%M", "%d.%m.%Y, %H:%M:%S", "%a %b %d %H:%M:%S %Y", "%m-%d-%Y",
+        "%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%Y-%b", "%d%m%Y", "%m%d%Y",
     ],
 )  # fmt: skip
 def test_a_form_is_found_from_all_values(form):
@@ -53,6 +54,8 @@ def test_iso_needs_no_form(form):
     [
         ["a", "b"], ["1.5", "2"], ["1.2.3", "2.3.4"], ["2014-W26"] * 9, ["192.168.0.1"], ["12345678"] * 9,
         ["May", "June"], ["10:30", "11:30"], ["may 2014 be a good year"], ["1/2", "3/4"], ["12/2014"] * 9, [],
+        [f"{year}/{year - 1999:02}" for year in range(2001, 2012)], [f"May-{day:02}" for day in range(1, 31)],
+        ["2014-05", "2014-06", "2014-07", "2014-08", "2014-09", "other"],
     ],
 )  # fmt: skip
 def test_what_is_no_date_is_left_alone(values):
@@ -89,6 +92,22 @@ def test_day_and_month_that_cannot_be_told_apart_are_said():
 def test_mixed_forms_are_refused_with_the_rows_of_the_rarer(rare, message):
     with pytest.raises(DataError, match=message):
         found(["6/23/2014", "7/24/2014"] * 4 + [rare])
+
+
+def test_months_are_dates_of_their_first_days():
+    months = [f"{year}-{month:02}" for year in (2013, 2014) for month in range(1, 13)]
+    assert "'2013-01', read as 2013-01-01" in found(months).why
+    with pytest.raises(DataError, match="row 25: column 'sold' has what is no date.*'2014-13'.*form %Y-%m"):
+        found([*months, "2014-13"])
+    short = found([day.strftime("%b-%y") for day in DAYS])
+    assert (short.form, short.kind, short.is_question) == ("%b-%y", "date", True)
+
+
+def test_six_digits_that_are_all_days_are_asked_about():
+    guess = found([int(day.strftime("%y%m%d")) for day in DAYS], "int64")
+    assert (guess.form, guess.kind, guess.is_question) == ("%y%m%d", "continuous", True)
+    assert "are all days, such as 120" in guess.why
+    assert found(RANDOM.integers(100_000, 999_999, 200), "int64") is None
 
 
 def test_whole_numbers_that_are_days_or_seconds_are_asked_about():

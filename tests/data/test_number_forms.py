@@ -15,6 +15,7 @@ from tlkit.data.number_inference import find_form, is_code
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.table_check import check_formats, form_words
 from tlkit.data.table_splits import times_of
+from tlkit.data.target_kinds import guess_target
 from tlkit.errors import ConfigError, DataError
 from tlkit.preprocessing.columns import Continuous
 from tlkit.preprocessing.number_forms import NumberForm
@@ -74,6 +75,7 @@ def test_a_field_is_read(form, text, number):
         (NumberForm(","), "1.5"),
         (NumberForm(".", ","), "1,23"),
         (NumberForm(".", ","), "1,2345"),
+        (NumberForm(".", ","), "7,858E+03"),
         (NumberForm(unit="$"), "€5"),
         (NumberForm(unit="$"), "$5 $"),
         (NumberForm(unit="%"), "0.12"),
@@ -158,12 +160,122 @@ def test_texts_with_digits_are_no_numbers(texts):
         (["1,234", "12,500"], ",", NumberForm(","), NumberForm(".", ",")),
         (["1,234", "0,500"], "", NumberForm(","), None),
         (["1,234", "12,5"], "", NumberForm(","), None),
+        (["7,858E+03", "1,250E+04"], "", NumberForm(","), None),
         (["1.234", "12.500"], ",", NumberForm(",", "."), NumberForm()),
     ],
 )
 def test_thousands_and_decimals_are_told_apart_or_asked(texts, decimal, form, other):
     found = find_form(dict.fromkeys(texts, 1), decimal=decimal)
     assert (found.form, found.other) == (form, other)
+
+
+THOUSANDS = [f"{number:,}" for number in range(1000, 20_000, 190)]  # 100 of them
+
+
+@pytest.mark.parametrize("odd", ["1,23", "0,5", "1.234,50", "12,3456"])
+@pytest.mark.parametrize("small", [[], [str(number) for number in range(150)]])
+def test_a_few_values_in_another_form_are_refused_by_row_and_decide_nothing(tmp_path, odd, small):
+    texts = [*THOUSANDS[:4], odd, *THOUSANDS[4:], *small]
+    found = find_form(dict.fromkeys(texts, 1))
+    assert found.form == NumberForm(".", ",")
+    assert found.share < 1
+    source = read_source(write(tmp_path, "x\n" + "".join(f'"{text}"\n' for text in texts)))
+    with pytest.raises(DataError, match=f"a.csv row 6: column 'x' mixes types.*'{odd}'"):
+        infer_kinds(source.frame, [], place=source.place)
+    with pytest.raises(DataError, match=f"a.csv row 6: column 'x' mixes types.*'{odd}'"):
+        guess_target(source.frame["x"], "x", source.place)
+
+
+def test_points_between_thousands_stay_so_beside_one_odd_value():
+    texts = [text.replace(",", ".") for text in THOUSANDS]
+    found = find_form(dict.fromkeys([*texts, "1.23"], 1), decimal=",")
+    assert found.form == NumberForm(",", ".")
+    assert found.share < 1
+
+
+def test_decimals_whose_last_zeros_are_left_out_are_decimals_and_doubtful_ones_are_asked_about(tmp_path):
+    trimmed = [f"{number / 1000:.3f}".rstrip("0").replace(".", ",") for number in range(1000, 20_000, 37)]
+    assert find_form(dict.fromkeys(trimmed, 1)).form == NumberForm(",")
+    in_table = find_form(dict.fromkeys([*THOUSANDS, "1,23"], 1), decimal=",")  # as the other columns are
+    assert (in_table.form, in_table.share) == (NumberForm(","), 1)
+    texts = [*THOUSANDS[:14], "1,23"]
+    source = read_source(write(tmp_path, "x\n" + "".join(f'"{text}"\n' for text in texts)))
+    (note,) = source.form_notes
+    assert (note.form, note.other) == (NumberForm(","), NumberForm(".", ","))
+    assert "'1,23' is no number with commas between thousands); 1,000 is read as 1, and could be 1000" in form_words(
+        note
+    )
+
+
+FRACTIONS = [f"{number}.{number % 90 + 10}" for number in range(100, 200)]
+
+
+@pytest.mark.parametrize(
+    ("most", "odd"),
+    [
+        (FRACTIONS, "1e400"),
+        (FRACTIONS, "007"),
+        (FRACTIONS, "１２"),
+        ([str(number) for number in range(100, 200)], "99999999999999999999"),
+        ([str(number) for number in range(100, 200)], "٣"),
+    ],
+)
+def test_one_unusual_number_is_refused_by_row(tmp_path, most, odd):
+    path = write(tmp_path, "x,y\n" + "".join(f"{text},{text}\n" for text in [*most[:4], odd, *most[4:]]))
+    source = read_source(path)
+    with pytest.raises(DataError, match=f"a.csv row 6: column 'x' mixes types.*'{odd}'"):
+        infer_kinds(source.frame, ["y"], place=source.place)
+    with pytest.raises(DataError, match=f"a.csv row 6: column 'y' mixes types.*'{odd}'"):
+        guess_target(source.frame["y"], "y", source.place)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["007", *map(str, range(100, 200))],  # codes of whole numbers
+        ["038.1", *(f"{number}.{digit}" for number in range(100, 170) for digit in (1, 9))] * 2,  # codes repeat
+        [str(9 * 10**18 + number * 10**16) for number in range(100)],  # random ids, a few beyond int64
+    ],
+)
+def test_codes_and_long_ids_stay_text(tmp_path, texts):
+    source = read_source(write(tmp_path, "x\n" + "".join(f"{text}\n" for text in texts)))
+    assert source.frame["x"].tolist() == texts
+    assert infer_kinds(source.frame, [], place=source.place).kinds["x"] == "categorical"
+
+
+def test_values_without_the_unit_are_counted(tmp_path):
+    source = read_source(write(tmp_path, "x\n" + "1 kg\n2.5 kg\n" * 5 + "3\n4\n"))
+    (note,) = source.form_notes
+    assert note.bare == 2
+    assert "2 values without the unit" in note.why
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "whole"),
+    [
+        (f"{BIG}.0", NumberForm(), BIG),
+        (f"{BIG}.", NumberForm(), BIG),
+        (f"{BIG},00", NumberForm(","), BIG),
+        ("1.234.567.890.123.456.781,0", NumberForm(",", "."), BIG),
+        (f"-{BIG}.0", NumberForm(), -BIG),
+        ("3.0", NumberForm(), 3),
+        ("1e3", NumberForm(), 1000),
+        ("NULL", NumberForm(), None),
+        (f"{BIG}.5", NumberForm(), ValueError),
+        ("1.2345678901234567e18", NumberForm(), ValueError),
+    ],
+)
+def test_whole_numbers_are_read_exactly_whatever_their_zeros(text, form, whole):
+    if whole is ValueError:
+        with pytest.raises(ValueError, match=".*"):
+            form.read_whole(text)
+    else:
+        assert form.read_whole(text) == whole
+
+
+def test_whole_numbers_with_a_point_and_a_zero_stay_exact(tmp_path):
+    source = read_source(write(tmp_path, f"k,v\n{BIG}.0,1\n,2\n{BIG + 1},3\n{BIG + 2}.0,3\n"))
+    assert source.frame["k"].dropna().tolist() == [BIG, BIG + 1, BIG + 2]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 from tlkit.data.frame_source import read_source, tidy
+from tlkit.data.problems import Problems
 from tlkit.data.table_splits import SplitOptions, split_rows
-from tlkit.data.table_targets import fit_targets, read_targets
+from tlkit.data.table_targets import fit_targets, read_known_targets, read_targets
 from tlkit.data.target_kinds import are_texts, describe_target, guess_target, target_findings
 from tlkit.errors import DataError
+from tlkit.preprocessing.number_forms import NumberForm
+from tlkit.preprocessing.targets import Target
 
 N = 400
 RANDOM = np.random.default_rng(0)
@@ -33,6 +36,7 @@ def place(rows):
         (RANDOM.choice(["None", "mild"], N), "single_label", ""),
         (RANDOM.choice(["007", "12"], N), "single_label", "2 numbers kept as text: classes, or regression"),
         (RANDOM.choice(["1", "2", "3+"], N), "single_label", "3 classes, most of them numbers"),
+        (RANDOM.choice(["2014-05-01", "2014-06-01"], N), "single_label", "2 classes, dates: are they to be classes?"),
     ],
 )
 def test_a_target_is_taken_for_what_it_is(values, kind, why):
@@ -50,6 +54,16 @@ def test_a_target_is_taken_for_what_it_is(values, kind, why):
         ([*(f"${number}" for number in range(30)), "€5"], "row 32: column 'y' mixes types.*'€5'"),
         ([f"a text about {number} things" for number in range(30)], "a text of its own in almost every row.*row 2"),
         ([1, "a", 2], "row 3: column 'y' mixes types"),
+        (
+            [f"{number}.4k" for number in range(30)],
+            "a text of its own in almost.*amounts such as '0.4k'.*plain numbers",
+        ),
+        ([*map(str, range(100, 130)), "0123"], "row 32: the target 'y' has zeros in front of numbers.*'0123'"),
+        (
+            [str(day)[:10] for day in pd.date_range("2014-01-01", periods=60)] * 2,
+            "holds dates, 60 different.*2014-01-01",
+        ),
+        ([f"{day.day}/{day.month}/2014" for day in pd.date_range("2014-01-01", periods=60)], "holds dates, 60 diff"),
     ],
 )
 def test_targets_that_columns_could_not_be_are_refused_with_the_value(values, said):
@@ -83,6 +97,20 @@ def test_questions_about_targets_are_reported_unless_their_kind_was_said():
     assert "regression or classes? Taken as single_label" in found[0].why
     assert "'None' is a class of z (150 of 400 rows); missing = ['None'] would leave" in found[1].why
     assert len(target_findings(frame, ["y"], {}, place, {"y": "regression"})) == 0
+
+
+@pytest.mark.parametrize("form", [NumberForm(), NumberForm(".", ",", "$")])
+def test_a_known_target_names_the_rows_that_its_form_does_not_read(form):
+    good = ["$1,234", "$5"] if form.unit else ["1234", "5"]
+    frame = pd.DataFrame({"y": pd.Series([*good, "unknown", "€7"], dtype="str"), "z": ["a", "b", "b", "c"]})
+    targets = (Target("y", "regression"), Target("z", "single_label", ("a", "b")))
+    problems = Problems()
+    found = read_known_targets(frame, targets, place, forms={"y": form}, problems=problems)
+    assert found == []
+    assert "row 4: the target 'y' is no number; received: 'unknown'" in str(problems.found["y"])
+    assert "row 5: target 'z' has a class that the model does not know" in str(problems.found["z"])
+    with pytest.raises(DataError, match="row 4: the target 'y' is no number.*'unknown'"):
+        read_targets(frame, ["y"], place, target_kinds={"y": "regression"})
 
 
 @pytest.mark.parametrize(

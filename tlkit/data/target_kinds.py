@@ -99,7 +99,16 @@ def _guess_texts(column: pd.Series, present: pd.Series, name: str, place: Place)
             allowed="numbers, or classes that several rows have",
             fix="write the days since a first day, or the months as classes",
         )
-    if k > 0.9 * len(present) and len(present) >= _MANY_ROWS:
+    is_own = k > 0.9 * len(present) and len(present) >= _MANY_ROWS
+    zeros = np.flatnonzero(column.str.fullmatch(r"\s*0\d.*").fillna(False).to_numpy(bool)) if is_own else []
+    if share == 1.0 and len(zeros):
+        raise DataError(
+            f"{place(zeros)}: the target {name!r} has zeros in front of numbers, and almost no number twice",
+            received=str(column.iloc[zeros[0]])[:60],
+            allowed="numbers, or classes that several rows have",
+            fix="take the zeros away",
+        )
+    if is_own:
         raise DataError(
             f"the target {name!r} has a text of its own in almost every row: neither numbers nor classes",
             received=first,

@@ -24,7 +24,9 @@ _DATE = (
     rf"|{_WORD}[\s-]{_YEAR}|{_YEAR}[\s-]{_WORD}|{_YEAR}年\d{{1,2}}月(\d{{1,2}}日)?|{_YEAR}-[0-3]\d{{2}}"
 )
 _PERIOD = rf"{_YEAR}[\s/-]?[WwKkQq]{{1,2}}\s?\d{{1,2}}(-\d)?|[WwKkQq]{{1,2}}\s?\d{{1,2}}[\s/-]{_YEAR}"
+_OTHER_DIGITS = r"(?=.*[^\W0-9_])[+-]?[\d.,٫٬]+"
 _SHAPES = (
+    (_OTHER_DIGITS, "numbers such as {} in other digits than 0 to 9 that are not read: write plain numbers"),
     (SCALED, "amounts such as {} that are not read as numbers: write plain numbers"),
     (_TIME, "times such as {} that are not read as numbers: write hours, minutes or seconds as numbers"),
     (_PERIOD, "weeks or quarters such as {} that are not read as dates: write their first days, such as 2014-06-23"),
@@ -57,7 +59,7 @@ def describe_unread(counts: Mapping[str, int]) -> str:
     fitting = [text for text in texts if scaled.fullmatch(text)]
     both = sum(count for text, count in texts.items() if scaled.fullmatch(text) or plain.fullmatch(text))
     if both >= _MOST * total and sum(texts[text] for text in fitting) >= total / 2:
-        return _SHAPES[0][1].format(repr(fitting[0][:20]))
+        return dict(_SHAPES)[SCALED].format(repr(fitting[0][:20]))
     return ""
 
 
