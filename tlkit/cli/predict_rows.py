@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import tlkit.predicting.row_chunks as chunks
 from tlkit.cli.failures import Failures
 from tlkit.cli.predict_table import check_out
-from tlkit.errors import ConfigError, DataError, ExportError, ServerError
+from tlkit.errors import Advice, ConfigError, DataError, ExportError, ServerError
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.output_files import OutputFiles
 from tlkit.predicting.row_answers import answer_columns, number_columns, said
@@ -238,11 +238,7 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     found = {name for table, _ in tables for name in table.columns}
     missing = [name for name in wanted if name not in found and name not in made]
     if missing:
-        raise DataError(
-            f"{rows.path} lacks column {missing[0]!r}, which the network reads",
-            received=f"columns {', '.join(names)}",
-            fix=f"{len(missing)} columns are lacking: {', '.join(missing)}" if len(missing) > 1 else None,
-        )
+        raise _lacks(rows, names, missing)
     undated: dict[int, str] = {}  # rows of the file about which no events can be made
     events = _events(config, preprocessing, rows, names, keys, tables, undated)[made] if made else None
 
@@ -262,6 +258,24 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
         return frame
 
     return frame_of
+
+
+def _lacks(rows: RowFile, names: Sequence[str], missing: Sequence[str]) -> DataError:
+    """Return the error about columns that a file lacks; another separator may show them."""
+    from tlkit.data.frame_files import SEPARATORS
+
+    fix: str | Advice | None = None
+    if len(missing) > 1:
+        fix = f"{len(missing)} columns are lacking: {', '.join(missing)}"
+        header = (rows.separator or ",").join(names)
+        others = [mark for mark in SEPARATORS if len({*missing} & {*header.split(mark)}) > 1]
+        if others:
+            fix = Advice("its columns are separated otherwise: {}", "separator", others[0])
+    return DataError(
+        f"{rows.path} lacks column {missing[0]!r}, which the network reads",
+        received=f"columns {', '.join(names)}",
+        fix=fix,
+    )
 
 
 def _reading(config: Any, preprocessing: Any) -> Reading:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _COLUMNS = "[columns]\n"
 _FORMATS = "[formats]\n"
 _DATES = "[dates]\n"
+_KIND_WORDS = {"single_label": "classes"}  # as questions call them
 _AT_ONCE = 8  # columns that one line names
 
 
@@ -85,7 +86,7 @@ def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool
     from tlkit.data.frame_source import read_source
     from tlkit.data.problems import Problems
     from tlkit.data.table_check import check_target_columns
-    from tlkit.data.target_kinds import guess_target
+    from tlkit.data.target_kinds import check_varies, guess_target
     from tlkit.data.text_files import missing_column
 
     target = answers.get("target", "target")
@@ -110,6 +111,7 @@ def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool
     problems = Problems()
     with problems.of(target):
         guess_target(source.frame[target], target, source.place)
+        check_varies(source.frame[target], target)
     found = infer_kinds(source.frame, [target], place=source.place, problems=problems)
     if not force_columns:
         problems.raise_all(
@@ -157,7 +159,7 @@ def _choose_dates(dates: Mapping[str, DateGuess], asks: bool) -> dict[str, str]:
         chosen[column] = guess.form
         if guess.other and asks:
             days = guess.readings()
-            if _ask(f"{column}: {guess.sample} is the day", days[0], days) == days[1]:
+            if _ask(f"{column}: {guess.sample} is the day {_either(days)}", days[0], days) == days[1]:
                 chosen[column] = guess.other
     return chosen
 
@@ -173,6 +175,7 @@ def _choose_forms(
     """Ask which of two forms a column has where its values do not say; read the table again where it is the second."""
     from tlkit.data.frame_source import read_source
     from tlkit.data.reading import Reading
+    from tlkit.data.table_check import check_formats
 
     chosen = {column: found.form for column, found in forms.items()}
     other = {}
@@ -180,11 +183,12 @@ def _choose_forms(
         readings = found.readings()
         if found.other is not None and readings is not None:
             words = [f"{value:.12g}" for value in readings]
-            if _ask(f"{column}: is {found.sample} the number", words[0], words) == words[1]:
+            if _ask(f"{column}: is {found.sample} the number {_either(words)}", words[0], words) == words[1]:
                 other[column] = found.other
     if other:
         chosen |= other
         source = read_source(data, **options, reading=Reading(formats=other))
+        check_formats(source.frame, other, {}, source.place)
     return source, chosen
 
 
@@ -246,7 +250,9 @@ def _target(source: FrameSource, name: str, asks: bool) -> str:
     guess: TargetGuess = guess_target(column, name, source.place)
     kind: str = guess.kind
     if guess.is_question and asks:
-        kind = _ask(f"the target {name}: {guess.why}", guess.kind, ["regression", "single_label"])
+        default = _KIND_WORDS.get(guess.kind, guess.kind)
+        said = _ask(f"the target {name}: {guess.why}", default, ["regression", "classes", "single_label"])
+        kind = "single_label" if said == "classes" else said
     unit = source.forms[name].unit if name in source.forms else ""
     described = describe_target(column, kind, unit)  # type: ignore[arg-type]
     question = f" ({guess.why} `kinds` in [target] of config.toml says it)" if guess.is_question and not asks else ""
@@ -259,6 +265,10 @@ def _target(source: FrameSource, name: str, asks: bool) -> str:
         return ""
     entry = f"kinds = {{ {toml_key(name)} = {json.dumps(kind)} }}"
     return f"{entry:<29} # {_printable(guess.why)}"
+
+
+def _either(values: Sequence[str]) -> str:
+    return " or ".join(values)
 
 
 def _ask(question: str, default: str, allowed: Sequence[str]) -> str:

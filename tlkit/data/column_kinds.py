@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from tlkit.data.date_forms import DateGuess, find_date_form
+from tlkit.data.date_forms import DateGuess, find_date_form, fix_of_dates, name_date_form
 from tlkit.data.near_unique import describe_near_unique
-from tlkit.data.number_inference import find_form
+from tlkit.data.number_inference import find_form, looks_like_number
 from tlkit.data.problems import Problems
 from tlkit.data.unread_texts import describe_flags, describe_unread
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
@@ -27,6 +28,7 @@ FEW_VALUES = 50  # whole numbers of which there are at most so many may well be 
 _ID_ROWS = 20  # below this, "a different value in each row" says nothing
 _ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 _DATE_SHARE = 0.5  # of the values; the others are then mistakes
+_LONGEST_MARK = 20  # of texts that may stand for no value
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
@@ -97,6 +99,7 @@ def infer_kinds(
     | numbers with a fraction, many whole numbers | continuous |
     | 3 to 50 whole numbers, or codes without gaps that come equally often | asked, with a guess |
     | whole numbers of which none comes twice | continuous, asked: they may be the numbers of customers |
+    | the same beyond 2**53, where floats lose digits | id, asked |
     | 0 and 1 (or any two whole numbers) | categorical |
     | 1, 2, 3 and so on, each once | id, with a warning |
     | numbers whose zeros belong to them, such as 007 and 38.10, kept as text | categorical, asked |
@@ -238,10 +241,14 @@ def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
     if k == 2:
         return "categorical", "", False
     if k == len(values) >= _ID_ROWS:
+        if (values.astype(np.float64).astype(np.int64) != values).any():
+            return "id", f"{k} whole numbers beyond 2**53, none twice: an id, or continuous with digits lost?", True
         return "continuous", f"{k} whole numbers, none twice: continuous, or an id?", True
     if k <= FEW_VALUES:
         guess: ColumnKind = "categorical" if len(values) >= 10 * k else "continuous"
         return guess, f"{k} whole numbers: categorical or continuous?", True
+    if len(np.unique(values.astype(np.float64))) < 0.9 * k:
+        return "categorical", f"{k} whole numbers, of which floats make fewer: categorical or continuous?", True
     # Codes such as the number of a shop: no gaps, each many times, and about equally often.
     if len(values) >= 20 * k and k >= 0.9 * span:
         even = counts.std() < 0.5 * counts.mean()
@@ -344,17 +351,20 @@ def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
     is_date = ~np.isnat(read_moments(values, form))
     bad = np.flatnonzero(np.append(~is_date, False)[codes])
     if len(bad):
+        value = str(column.iloc[bad[0]])[:60]
+        other = name_date_form(value)
+        what = f"writes dates in several forms: {other} here" if other and other != form else "has what is no date"
         raise UnreadableError(
-            f"{place(bad)}: column {name!r} has what is no date",
+            f"{place(bad)}: column {name!r} {what}",
             count=len(bad),
-            value=str(column.iloc[bad[0]])[:60],
+            value=value,
             allowed=shown_form(form),
-            fix=f'correct these rows, or say {name} = "categorical"; unreadable = "missing" takes them for missing',
+            fix=fix_of_dates(name, value),
         )
 
 
-def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> DataError:
-    """Make the error about a column of several types, with the rows of the rarer ones."""
+def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str], is_target: bool = False) -> DataError:
+    """Make the error about a column, or a target, of several types, with the rows of the rarer ones."""
     import pandas as pd
 
     if column.dtype == object:
@@ -374,12 +384,19 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
         )
     rare = np.flatnonzero((kinds != counts.index[0]) & (kinds != ""))
     value: Any = column.iloc[rare[0]]
+    clause = ""
     if column.dtype == object:
         fix = f'make the column one type (column.astype("str") for names), or say {name} = "ignore"'
     else:
-        fix = f'correct these rows, or say {name} = "categorical" if the numbers are names'
+        said = f'kinds = {{ {name} = "single_label" }} under [target]' if is_target else f'{name} = "categorical"'
+        fix = f"correct these rows, or say {said} if the numbers are names"
+        if kinds[rare[0]] == "text" and looks_like_number(value):
+            clause = ", so there are several units or forms of numbers"
+        elif kinds[rare[0]] == "text" and len(value) <= _LONGEST_MARK:
+            fix += f"; missing = [{json.dumps(value.strip(), ensure_ascii=False)}] for {name} under [formats] if it is "
+            fix += "no value"
     return DataError(
-        f"{place(rare)}: column {name!r} mixes types: {kinds[rare[0]]} where most rows have {counts.index[0]}",
+        f"{place(rare)}: column {name!r} mixes types: {kinds[rare[0]]} where most rows have {counts.index[0]}{clause}",
         received=str(value)[:60],
         fix=fix,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -241,7 +242,7 @@ def _of_months(
             f"{place(rows)}: column {name!r} has what is no date",
             received=texts[int(codes[rows[0]])][:60],
             allowed=f"dates of the form {form}, as in most rows",
-            fix=f'correct these rows, or say {name} = "categorical"',
+            fix=fix_of_dates(name, texts[int(codes[rows[0]])][:60]),
         )
     why = f"months as {sample!r}, read as {_day(sample, form)}"
     if "%y" not in form:
@@ -285,8 +286,22 @@ def _check_all(
             f"{place(rows)}: column {name!r} has what is no date",
             received=texts[int(codes[rows[0]])][:60],
             allowed=f"dates of the form {form}, as in most rows",
-            fix=f'correct these rows, or say {name} = "categorical"',
+            fix=fix_of_dates(name, texts[int(codes[rows[0]])][:60]),
         )
+
+
+def name_date_form(text: str) -> str:
+    """Return the form in which a text is a date, `"ISO 8601"` for that; empty where it is none."""
+    return _other_form(text, _formats_of(text.strip()))
+
+
+def fix_of_dates(name: str, value: str) -> str:
+    """Say what can be done about a value of a column that is no date."""
+    fix = f'correct these rows, or say {name} = "categorical"'
+    if not re.search(r"\d", value):
+        mark = json.dumps(value.strip(), ensure_ascii=False)
+        fix += f"; missing = [{mark}] for {name} under [formats] if it is no value"
+    return fix + '; unreadable = "missing" takes them for missing'
 
 
 def _other_form(text: str, formats: Sequence[str]) -> str:

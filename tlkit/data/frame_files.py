@@ -253,6 +253,11 @@ def csv_header(
         raise DataError("the file is not text: it holds NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
     with csv_text(path, encoding, errors) as text:
         lines = [line for line in (text.readline() for _ in range(20)) if line.strip()]
+    if lines and (told := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0].lstrip("\ufeff"))):
+        raise DataError(
+            f"the first line of {origin} is no header: Excel's {lines[0].strip()!r} names the separator",
+            fix=Advice("take the line away, then {}", "separator", told[1]),
+        )
     try:
         with csv_text(path, encoding, errors) as text:
             names = next(row for row in csv_records(text, separator, spaced=False) if row)
@@ -301,7 +306,7 @@ def _row_numbers(path: Path, origin: str, separator: str, encoding: str, width: 
                     if len(fields) != width:
                         raise DataError(
                             f"{origin} row {number} has {len(fields)} fields where the header has {width}",
-                            received=separator.join(fields)[:60],
+                            received=_as_line(fields, separator)[:60],
                             fix=f"a value that holds {separator!r} or a line break must be quoted",
                         )
                     numbers.append(number)
@@ -310,6 +315,12 @@ def _row_numbers(path: Path, origin: str, separator: str, encoding: str, width: 
                 raise DataError(f"the quote that {origin} row {number + 1} opens is never closed") from error
             raise DataError(f"{origin} row {number + 1} cannot be read: {error}") from error
     return np.array(numbers, np.int64)
+
+
+def _as_line(fields: Sequence[str], separator: str) -> str:
+    line = io.StringIO()
+    csv.writer(line, delimiter=separator, lineterminator="").writerow(fields)
+    return line.getvalue()
 
 
 def _plainly_even(path: Path, separator: str, width: int) -> bool:

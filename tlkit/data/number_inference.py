@@ -173,6 +173,14 @@ def _are_few(texts: Collection[str], counts: Mapping[str, int], total: int) -> b
     return sum(counts[text] for text in texts) <= _FEW * total
 
 
+def looks_like_number(text: str) -> bool:
+    """Return whether a text is a number in some form, such as 1,5 and €7."""
+    found = _TOKEN.fullmatch(alike(text.strip()))
+    if found is None or not _balanced(found):
+        return False
+    return all(not found[side] or _is_unit(found[side], side, alike(text.strip())) for side in ("before", "after"))
+
+
 def _repeated(texts: Mapping[str, int]) -> Iterable[str]:
     for text, count in texts.items():
         yield text

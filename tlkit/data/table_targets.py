@@ -13,7 +13,7 @@ from tlkit.data.column_kinds import mixed_types
 from tlkit.data.number_inference import find_form
 from tlkit.data.problems import Problems
 from tlkit.data.table_check import check_finite
-from tlkit.data.target_kinds import classes_of, guess_target, or_regression
+from tlkit.data.target_kinds import check_varies, classes_of, guess_target, or_regression
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.targets import Target, TargetKind, Transform, fit_target
@@ -106,10 +106,7 @@ def read_targets(
         with wrong.of(name):
             column = frame[name]
             kind = kinds.get(name) or guess_target(column, name, place).kind
-            if column.nunique() < 2:
-                raise DataError(
-                    f"the target {name!r} is constant: there is nothing to learn", received=str(column.iloc[0])[:60]
-                )
+            check_varies(column, name)
             if kind == "regression":
                 found.append(TargetValues(name, kind, _numbers(column, name, place), ()))
             else:
@@ -260,7 +257,7 @@ def _numbers(column: pd.Series, name: str, place: Place, form: NumberForm | None
             form = found.form if found is not None else PLAIN
         bad = np.flatnonzero([not _is_number(value, form) for value in column])
         if column.dtype == object or not len(bad):
-            raise mixed_types(column, name, place)
+            raise mixed_types(column, name, place, is_target=True)
         words = form.describe()
         raise DataError(
             f"{place(bad)}: the target {name!r} is no number",

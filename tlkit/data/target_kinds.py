@@ -67,7 +67,7 @@ def guess_target(column: pd.Series, name: str, place: Place) -> TargetGuess:
 
     types = pd.api.types
     if column.dtype == object:
-        raise mixed_types(column, name, place)
+        raise mixed_types(column, name, place, is_target=True)
     present = column.dropna()
     k = present.nunique()
     if types.is_bool_dtype(column.dtype):
@@ -90,7 +90,7 @@ def _guess_texts(column: pd.Series, present: pd.Series, name: str, place: Place)
     k, distinct = len(counts), int(numbers.sum())
     by_text = dict(zip(counts.index.tolist(), counts.tolist(), strict=True))
     if share >= 0.5 and distinct > _MOST_WHOLE_NUMBERS and share < 1.0:
-        raise mixed_types(column, name, place)
+        raise mixed_types(column, name, place, is_target=True)
     first = f"{str(present.iloc[0])[:60]!r} ({place(np.flatnonzero(column.notna())[:1])})"
     if k > FEW_VALUES and are_dates(by_text):
         raise DataError(
@@ -100,8 +100,8 @@ def _guess_texts(column: pd.Series, present: pd.Series, name: str, place: Place)
             fix="write the days since a first day, or the months as classes",
         )
     is_own = k > 0.9 * len(present) and len(present) >= _MANY_ROWS
-    zeros = np.flatnonzero(column.str.fullmatch(r"\s*0\d.*").fillna(False).to_numpy(bool)) if is_own else []
-    if share == 1.0 and len(zeros):
+    zeros = np.flatnonzero(column.str.fullmatch(r"\s*0\d.*").fillna(False).to_numpy(bool))
+    if is_own and share == 1.0 and len(zeros):
         raise DataError(
             f"{place(zeros)}: the target {name!r} has zeros in front of numbers, and almost no number twice",
             received=str(column.iloc[zeros[0]])[:60],
@@ -126,6 +126,18 @@ def _guess_texts(column: pd.Series, present: pd.Series, name: str, place: Place)
     if why and not flags:
         return TargetGuess("single_label", f"{k} classes, {why}", True)
     return TargetGuess("single_label")
+
+
+def check_varies(column: pd.Series, name: str) -> None:
+    """Refuse a target that has one value.
+
+    Raises:
+        DataError: with the value.
+    """
+    if column.nunique() < 2:
+        raise DataError(
+            f"the target {name!r} is constant: there is nothing to learn", received=str(column.dropna().iloc[0])[:60]
+        )
 
 
 def target_findings(
@@ -170,7 +182,9 @@ def describe_target(column: pd.Series, kind: TargetKind, unit: str = "", most: i
     present = column.dropna()
     gaps = len(column) - len(present)
     if kind == "regression":
-        low, high = f"{float(present.min()):.7g}", f"{float(present.max()):.7g}"
+        ends = float(present.min()), float(present.max())
+        digits = next((digits for digits in (7, 10, 13) if f"{ends[0]:.{digits}g}" != f"{ends[1]:.{digits}g}"), 17)
+        low, high = (f"{end:.{digits}g}" for end in ends)
         words = f"regression, {present.nunique()} different values from {low} to {high}{f' {unit}' if unit else ''}"
     else:
         codes, names = classes_of(present)

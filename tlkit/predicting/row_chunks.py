@@ -199,7 +199,7 @@ def typed(
         forms: column -> how its numbers are written, as the preprocessing has them; None where it was fitted by release
             0.1.0, which knew plain numbers and `missing` alone.
         problems: gets the reason of each row that cannot be read, by its place in the chunk, counted from 0. What
-            such a row holds in the frame means nothing. None raises the first one.
+            such a row holds in the frame means nothing. None raises that of the first such row.
         unread: finds booleans and dates that cannot be read, `TablePreprocessing.unreadable_values`; None where the
             preprocessing was fitted by release 0.1.0, whose graph takes such dates for missing.
 
@@ -211,6 +211,7 @@ def typed(
     from tlkit.preprocessing.columns import Date
 
     found = {}
+    reasons: dict[int, str] = {} if problems is None else problems
     for column in columns:
         form = (forms or {}).get(column.name, PLAIN)
         allowed = _ALLOWED.get(column.dtype, "text")
@@ -221,16 +222,17 @@ def typed(
         gone = {"", *missing, *getattr(column, "missing", ())}
         if forms is not None and (column.dtype != "string" or isinstance(column, Date)):
             gone |= {*USUAL_MISSING, *form.missing}
-        made = _read(chunk, column.name, _reader(column, form), allowed, gone, problems)
+        made = _read(chunk, column.name, _reader(column, form), allowed, gone, reasons)
         if isinstance(column, Date) and unread is None:
-            _check_dates(made, chunk, column.name, allowed, problems)
+            _check_dates(made, chunk, column.name, allowed, reasons)
         dtype = {"int64": "Int64", "float32": "float64", "float64": "float64"}.get(column.dtype, "str")
         found[column.name] = pd.Series(made, dtype=dtype)
     frame = pd.DataFrame(found)
     for number, wrong in (unread(frame) if unread is not None else {}).items():
         error = _other_type(chunk.places[number], wrong.column, wrong.value, wrong.allowed)
-        if problems is None or number not in problems:
-            _note(problems, number, error)
+        reasons.setdefault(number, str(error))
+    if problems is None and reasons:
+        raise DataError(reasons[min(reasons)])
     return frame
 
 
