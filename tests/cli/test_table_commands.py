@@ -525,7 +525,11 @@ def test_a_field_means_the_same_whatever_else_stands_in_the_chunk():
         {"n": "3", "s": "007", "b": "True", "x": "1e3"},
         {"n": "3.0", "s": "0.50", "b": "FALSE", "x": " 2 "},
         {"n": "", "s": "NA", "b": "?", "x": "NaN"},
+        {"n": "1234567890123456781.0", "s": "007", "b": "True", "x": "1"},
     ]
+    long = typed(Chunk(texts[3:], ["d"]), columns, ("",))
+    assert long["n"].tolist() == [1234567890123456781]
+    texts = texts[:3]
     frame = typed(Chunk(texts, ["a", "b", "c"]), columns, ("", "?", "NA", "NaN"))
     assert frame["n"].tolist()[:2] == [3, 3]
     assert frame["s"].tolist()[:2] == ["007", "0.5"]
@@ -536,16 +540,28 @@ def test_a_field_means_the_same_whatever_else_stands_in_the_chunk():
     assert alone.dtypes.tolist() == frame.dtypes.tolist()
 
 
-@pytest.mark.parametrize("value", ["3.5", "three", "1e3", "9223372036854775808", "3_0"])
-def test_what_is_no_whole_number_is_refused(value: str):
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [
+        ("3.5", "whole numbers"),
+        ("three", "whole numbers"),
+        ("1e3", "whole numbers"),
+        ("9223372036854775808", r"whole numbers between -2\*\*63 and 2\*\*63"),
+        ("3_0", "whole numbers"),
+        (True, "whole numbers"),
+        (1234567890123456781.0, r"whole numbers; a float beyond 2\*\*53 has lost digits"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused(value: object, allowed: str):
     from tlkit.errors import DataError
     from tlkit.preprocessing.columns import Categorical
 
-    with pytest.raises(DataError, match=r"r 2, column 'n' is not .*allowed: whole numbers"):
+    with pytest.raises(DataError, match=rf"r 2, column 'n' is not .*allowed: {allowed}"):
         typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
 
 
 def test_problems_are_collected_row_by_row():
+    from tlkit.errors import DataError
     from tlkit.preprocessing.columns import Categorical, Continuous, Date
 
     columns = [
@@ -566,6 +582,9 @@ def test_problems_are_collected_row_by_row():
     assert sorted(problems) == [1, 2]
     assert problems[1].startswith("r 3, column 'n' is not what it was in training; received: 'three'")
     assert problems[2].startswith("r 4, column 'd' is not what it was in training; received: 'never'")
+    late = [rows[0], rows[2], rows[1]]
+    with pytest.raises(DataError, match="r 3, column 'd' is not what it was in training; received: 'never'"):
+        typed(Chunk(late, ["r 2", "r 3", "r 4"]), columns, ("",))  # of the first row, whatever its column
 
 
 def test_problems_with_the_keys_of_further_tables_are_collected():
@@ -922,7 +941,7 @@ def test_what_may_be_thousands_or_decimals_is_asked_at_a_terminal(tmp_path: Path
     assert load_config("one/config.toml").field_options["formats"]["x"]["thousands"] == ","
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    said = {"x: is 1,000 the number": "1", "the target y": "single_label"}
+    said = {"x: is 1,000 the number 1000 or 1": "1", "the target y": "classes"}
 
     def prompt(text: str, default: str, err: bool) -> str:
         return next((word for start, word in said.items() if text.startswith(start)), default)
@@ -985,6 +1004,9 @@ def test_names_of_columns_survive_toml(name: str):
         (["--data", "mixed.csv", "--target", "price"], "mixes types"),
         (["--data", "mixed.csv", "--target", "price"], "or make the project all the same with --force-columns"),
         (["--data", "header.csv", "--target", "price"], "a header and no rows"),
+        (["--data", "excel.csv", "--target", "price"], "Excel's 'sep=;' names the separator; take the line away, then"),
+        (["--data", "constant.csv", "--target", "price"], "the target 'price' is constant"),
+        (["--data", "uneven.csv", "--target", "price"], "received: '\"a,b\",1,2'"),
         (["--target", "price", "--set", "epochs=0"], "epochs must be"),
         (["--target", "price", "--force-columns"], "--force-columns is for the columns of a table"),
         (["--target", "price", "--text", "x"], "--text is not for the template tabular-embeddings"),
@@ -997,6 +1019,9 @@ def test_a_table_that_cannot_be_used_leaves_nothing(tmp_path: Path, monkeypatch,
     (tmp_path / "empty").mkdir()
     (tmp_path / "semi.csv").write_text("area;price\n1;2\n3;4\n")
     (tmp_path / "header.csv").write_text("area,price\n")
+    (tmp_path / "excel.csv").write_text("sep=;\narea;price\n1;2\n3;4\n")
+    (tmp_path / "constant.csv").write_text("area,price\n1.5,2.5\n2.5,2.5\n")
+    (tmp_path / "uneven.csv").write_text('area,price\n1.5,2.5\n"a,b",1,2\n')
     values = [*map(str, range(60)), *(f"x{n}" for n in range(20))]
     (tmp_path / "mixed.csv").write_text("area,price\n" + "".join(f"{v},{n}\n" for n, v in enumerate(values)))
     before = sorted(tmp_path.rglob("*"))

@@ -85,13 +85,20 @@ def test_day_and_month_that_cannot_be_told_apart_are_said():
         ("23/6/2014", "row 9: .*several forms: %d/%m/%Y here, %m/%d/%Y in most rows"),
         ("2014-06-23", "row 9: .*several forms: ISO 8601 here, %m/%d/%Y in most rows"),
         ("6/23/2014 12:00", "row 9: .*several forms: %m/%d/%Y %H:%M here"),
-        ("soon", "row 9: column 'sold' has what is no date.*'soon'.*form %m/%d/%Y, as in most rows"),
+        ("soon", "row 9: column 'sold' has what is no date.*'soon'.*form %m/%d/%Y, as in most rows.*unreadable = "),
+        ("-", r"row 9: column 'sold' has what is no date.*missing = \[\"-\"\] for sold under \[formats\]"),
         ("2/30/2014", "row 9: column 'sold' has what is no date"),
     ],
 )
 def test_mixed_forms_are_refused_with_the_rows_of_the_rarer(rare, message):
     with pytest.raises(DataError, match=message):
         found(["6/23/2014", "7/24/2014"] * 4 + [rare])
+
+
+def test_iso_beside_another_form_is_said():
+    frame = pd.DataFrame({"sold": pd.Series(["2014-06-23"] * 5 + ["6/23/2014", "7/24/2014"], dtype="str")})
+    with pytest.raises(DataError, match="no date of the form of the others: %m/%d/%Y here; received: '6/23/2014'"):
+        infer_kinds(frame, [])
 
 
 def test_months_are_dates_of_their_first_days():
@@ -165,6 +172,11 @@ def test_splits_events_and_inputs_read_one_form(tmp_path, given):
     np.testing.assert_allclose(as_iso.encoded("val"), data.encoded("val"), atol=1e-6)
     evaluated = table_to_evaluate(file, data.preprocessing, data.targets, time_column="sold", events=["fair"])
     assert len(evaluated.rows("test")) == N
+    wrong = pd.read_csv(file).astype({"sold": "str", "price": "str"})
+    wrong.loc[3, "sold"], wrong.loc[5, "price"] = "garbage", "unknown"
+    said = "row 4: column 'sold' has what is no date.*\n.*row 6: the target 'price' is no number"
+    with pytest.raises(DataError, match=said):
+        table_to_evaluate(wrong, data.preprocessing, data.targets)
 
 
 def test_unreadable_values_are_refused_or_counted_as_missing(tmp_path):

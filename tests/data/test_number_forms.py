@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import re
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tlkit.data.column_kinds import infer_kinds
+from tlkit.data.column_kinds import infer_kinds, mixed_types
 from tlkit.data.frame_source import join_tables, read_source, tidy
 from tlkit.data.number_inference import find_form, is_code
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
-from tlkit.data.table_check import check_formats, form_words
+from tlkit.data.table_check import check_exact, check_formats, form_words
 from tlkit.data.table_splits import times_of
 from tlkit.data.target_kinds import guess_target
 from tlkit.errors import ConfigError, DataError
@@ -379,6 +380,23 @@ def test_a_minority_of_other_values_is_refused_with_its_row(tmp_path):
             infer_kinds(source.frame, [], place=source.place)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("€7.50", "several units or forms of numbers; received: '€7.50'; correct these rows, or say x = \"categor"),
+        ("5 kg", "several units or forms of numbers"),
+        ("1,5", "several units or forms of numbers"),
+        (" $ -   ", r"numbers; received: ' \$ -   '; .*; missing = \[\"\$ -\"\] for x under \[formats\] if it is no"),
+        ("oops", r"missing = \[\"oops\"\] for x under \[formats\]"),
+    ],
+)
+def test_what_stands_among_numbers_is_named_for_what_it_is(wrong, said):
+    column = pd.Series([f"${number}.50" for number in range(60)] + [wrong], dtype="str")
+    assert re.search(said, str(mixed_types(column, "x", str)))
+    as_target = str(mixed_types(column, "x", str, is_target=True))
+    assert 'kinds = { x = "single_label" } under [target]' in as_target
+
+
 def test_a_value_that_does_not_fit_its_format_is_said_with_its_row(tmp_path):
     source = read_source(
         write(tmp_path, "x\n$5\noops\n"), reading=(reading := reading_of(formats={"x": {"unit": "$"}}))
@@ -417,6 +435,11 @@ def test_whole_numbers_beyond_floats_stay_exact(tmp_path):
         joined = join_tables(source, [(pd.DataFrame({"k": [BIG + 1, BIG + 2], "w": [BIG, 7]}), "k")])
         assert joined.frame["w"].dropna().tolist() == [BIG]
     assert times_of(frame["k"][[0, 2]], "k", str).tolist() == [BIG, BIG + 1]
+    check_exact(source.frame["k"], "k", str)
+    with pytest.raises(
+        DataError, match="data row 2: column 'k' holds a float beyond 2.*received: '1234567890123456768'"
+    ):
+        check_exact(pd.Series([1.0, float(BIG)]), "k", lambda rows: f"data row {rows[0] + 1}")
 
 
 def test_digits_beyond_int64_are_text(tmp_path):

@@ -64,6 +64,8 @@ def test_a_column_is_taken_for_what_it_is(name):
         (["007", "12", "003"] * 50, "categorical", "3 numbers kept as text"),
         (RANDOM.choice(10**9, N, replace=False), "continuous", "400 whole numbers, none twice: continuous, or an id?"),
         (pd.array([*range(1, 2000, 37), None, None], "Int64"), "continuous", "55 whole numbers, none twice"),
+        (10**18 + np.arange(60) * 7, "id", r"60 whole numbers beyond 2**53, none twice: an id, or continuous"),
+        (10**18 + np.arange(60).repeat(2) * 7, "categorical", "60 whole numbers, of which floats make fewer"),
         ([f"c{number}" for number in range(1500)] * 2, "categorical", "1500 different texts in 3000 rows"),
     ],
 )
@@ -89,7 +91,10 @@ def test_floats_of_whole_numbers_with_gaps_are_whole_numbers():
     [
         (["2015-01-31"] * 50 + ["soon", "later"], r"rows 51 and 52: column 'x' has what is no date.*'soon'"),
         (["2015-01-31"] * 6 + ["unknown"] * 4, r"rows 7, 8 and 9 \(4 such rows\): column 'x' has what is no date"),
-        (["2015-01-31", "31/12/2015"] * 9, "row.* 2, 4 and 6 .9 such rows.: column 'x' has what is no date"),
+        (
+            ["2015-01-31", "31/12/2015"] * 9,
+            "row.* 2, 4 and 6 .9 such rows.: column 'x' has what is no date of the form of the others",
+        ),
         (["2015-01-31T12:00"] * 9 + ["2015-01-31T18"], "row 10: column 'x' has what is no date.*T18"),
         (["open", "31/12/2015", "30/11/2015"] * 9, "1, 4 and 7 .9 such rows.: .*no date.*'open'.*%d/%m/%Y, as in most"),
         (

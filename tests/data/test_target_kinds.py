@@ -83,6 +83,11 @@ def test_what_a_file_writes_otherwise_is_a_number_or_missing(tmp_path):
     assert described == "regression, 30 different values from 0.5 to 29.5 $; 3 rows without a value"
 
 
+def test_the_ends_of_a_range_are_told_apart():
+    described = describe_target(pd.Series([1e9 - 1.5, 1e9 + 2]), "regression")
+    assert described == "regression, 2 different values from 999999998.5 to 1000000002"
+
+
 def test_classes_are_described_with_their_counts():
     column = pd.Series(["a"] * 3 + ["b"] * 9 + [None] + [f"c{number}" for number in range(9)])
     shown = "11 classes: 'b' 9, 'a' 3, 'c0' 1, 'c1' 1, 'c2' 1, ...; 1 row without a value"

@@ -353,9 +353,9 @@ def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
     if len(bad):
         value = str(column.iloc[bad[0]])[:60]
         other = name_date_form(value)
-        what = f"writes dates in several forms: {other} here" if other and other != form else "has what is no date"
+        several = f" of the form of the others: {other} here" if other and other != (form or "ISO 8601") else ""
         raise UnreadableError(
-            f"{place(bad)}: column {name!r} {what}",
+            f"{place(bad)}: column {name!r} has what is no date{several}",
             count=len(bad),
             value=value,
             allowed=shown_form(form),
