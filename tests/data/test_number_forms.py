@@ -197,6 +197,12 @@ def test_points_between_thousands_stay_so_beside_one_odd_value():
 def test_decimals_whose_last_zeros_are_left_out_are_decimals_and_doubtful_ones_are_asked_about(tmp_path):
     trimmed = [f"{number / 1000:.3f}".rstrip("0").replace(".", ",") for number in range(1000, 20_000, 37)]
     assert find_form(dict.fromkeys(trimmed, 1)).form == NumberForm(",")
+    rows = "".join(f'"{text}","{number},5"\n' for number, text in enumerate([*THOUSANDS, "1,23"]))
+    frame = read_source(write(tmp_path, f"x,z\n{rows}")).frame
+    assert frame["x"].tolist()[-2:] == [19.81, 1.23]
+    column = pd.Series([*THOUSANDS, "1,23"], dtype="str")
+    advice = 'x = { decimal = "," } under [formats] if 1,23 is 1.23 and 10,120 is 10.12'
+    assert advice in str(mixed_types(column, "x", str))
     in_table = find_form(dict.fromkeys([*THOUSANDS, "1,23"], 1), decimal=",")  # as the other columns are
     assert (in_table.form, in_table.share) == (NumberForm(","), 1)
     texts = [*THOUSANDS[:14], "1,23"]

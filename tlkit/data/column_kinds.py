@@ -392,6 +392,7 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
         fix = f"correct these rows, or say {said} if the numbers are names"
         if kinds[rare[0]] == "text" and looks_like_number(value):
             clause = ", so there are several units or forms of numbers"
+            fix += _as_other_form(column, name, value)
         elif kinds[rare[0]] == "text" and len(value) <= _LONGEST_MARK:
             fix += f"; missing = [{json.dumps(value.strip(), ensure_ascii=False)}] for {name} under [formats] if it is "
             fix += "no value"
@@ -400,6 +401,20 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
         received=str(value)[:60],
         fix=fix,
     )
+
+
+def _as_other_form(column: pd.Series, name: str, value: str) -> str:
+    """Return the advice to read all values as the odd one must be read, where that is possible."""
+    found = find_form({str(text): int(count) for text, count in column.value_counts().items()})
+    if found is None or found.other is None:
+        return ""
+    try:
+        readings = (form.read(text) for form, text in ((found.other, value), (found.other, found.sample)))
+        number, sample = readings
+    except ValueError:
+        return ""
+    said = f'{name} = {{ decimal = "{found.other.decimal}" }} under [formats]'
+    return f"; or say {said} if {value} is {number} and {found.sample} is {sample}"
 
 
 def _type_of(value: Any) -> str:
