@@ -115,6 +115,11 @@ def test_six_digits_that_are_all_days_are_asked_about():
     assert (guess.form, guess.kind, guess.is_question) == ("%y%m%d", "continuous", True)
     assert "are all days, such as 120" in guess.why
     assert found(RANDOM.integers(100_000, 999_999, 200), "int64") is None
+    months = found([int(day.strftime("%Y%m")) for day in DAYS], "int64")
+    assert (months.form, months.kind, months.is_question) == ("%Y%m", "continuous", True)
+    texts = found([day.strftime("%d%m%y") for day in DAYS])
+    assert (texts.form, texts.kind, texts.is_question) == ("%d%m%y", "categorical", True)
+    assert found([f"{number:06}" for number in RANDOM.integers(0, 999_999, 200)]) is None
 
 
 def test_whole_numbers_that_are_days_or_seconds_are_asked_about():

@@ -205,6 +205,8 @@ def test_decimals_whose_last_zeros_are_left_out_are_decimals_and_doubtful_ones_a
     assert advice in str(mixed_types(column, "x", str))
     in_table = find_form(dict.fromkeys([*THOUSANDS, "1,23"], 1), decimal=",")  # as the other columns are
     assert (in_table.form, in_table.share) == (NumberForm(","), 1)
+    few = [str(number) for number in range(200)]
+    assert find_form(dict.fromkeys([*few, "1,234", "2,345", "3,456", "1,5"], 1)).against == "1,5"
     texts = [*THOUSANDS[:14], "1,23"]
     source = read_source(write(tmp_path, "x\n" + "".join(f'"{text}"\n' for text in texts)))
     (note,) = source.form_notes
@@ -222,6 +224,7 @@ FRACTIONS = [f"{number}.{number % 90 + 10}" for number in range(100, 200)]
     [
         (FRACTIONS, "1e400"),
         (FRACTIONS, "007"),
+        ([f"{number / 10}" for number in range(100, 161)] * 5, "007"),
         (FRACTIONS, "１２"),
         ([str(number) for number in range(100, 200)], "99999999999999999999"),
         ([str(number) for number in range(100, 200)], "٣"),
@@ -393,6 +396,7 @@ def test_a_minority_of_other_values_is_refused_with_its_row(tmp_path):
         ("5 kg", "several units or forms of numbers"),
         ("1,5", "several units or forms of numbers"),
         (" $ -   ", r"numbers; received: ' \$ -   '; .*; missing = \[\"\$ -\"\] for x under \[formats\] if it is no"),
+        ("1e400", "and this one is no finite number"),
         ("oops", r"missing = \[\"oops\"\] for x under \[formats\]"),
     ],
 )

@@ -58,6 +58,7 @@ def test_a_target_is_taken_for_what_it_is(values, kind, why):
             [f"{number}.4k" for number in range(30)],
             "a text of its own in almost.*amounts such as '0.4k'.*plain numbers",
         ),
+        ([f"{number}.4k" for number in range(60)] * 2, "holds amounts that are not read, 60 different"),
         ([*map(str, range(100, 130)), "0123"], "row 32: the target 'y' has zeros in front of numbers.*'0123'"),
         (
             [str(day)[:10] for day in pd.date_range("2014-01-01", periods=60)] * 2,

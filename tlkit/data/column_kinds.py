@@ -13,7 +13,7 @@ import numpy as np
 
 from tlkit.data.date_forms import DateGuess, find_date_form, fix_of_dates, name_date_form
 from tlkit.data.near_unique import describe_near_unique
-from tlkit.data.number_inference import find_form, looks_like_number
+from tlkit.data.number_inference import FoundForm, find_form, looks_like_number, why_odd
 from tlkit.data.problems import Problems
 from tlkit.data.unread_texts import describe_flags, describe_unread
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
@@ -272,9 +272,10 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     numeric = float(counts[number_like(counts)].sum()) / len(present)
     if numeric == 1.0:
         return "categorical", f"{k} numbers kept as text: categorical, or continuous without the zeros?", True
-    if numeric >= 0.5 and k > FEW_VALUES:
+    is_own = k > 0.9 * len(present) and len(present) >= _ID_ROWS
+    if numeric >= (0.9 if is_own and k <= FEW_VALUES else 0.5) and (k > FEW_VALUES or is_own):
         raise mixed_types(column, name, place)
-    if k > 0.9 * len(present) and len(present) >= _ID_ROWS:
+    if is_own:
         return *describe_near_unique(texts), False
     by_text = dict(zip(texts.tolist(), counts.tolist(), strict=True))
     are_flags, why = describe_flags(by_text)
@@ -390,10 +391,15 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
     else:
         said = f'kinds = {{ {name} = "single_label" }} under [target]' if is_target else f'{name} = "categorical"'
         fix = f"correct these rows, or say {said} if the numbers are names"
-        if kinds[rare[0]] == "text" and looks_like_number(value):
+        found = find_form({str(text): int(count) for text, count in column.value_counts().items()})
+        if kinds[rare[0]] != "text":
+            pass
+        elif why := why_odd(value, found):
+            clause = f", and this one {why}"
+        elif looks_like_number(value):
             clause = ", so there are several units or forms of numbers"
-            fix += _as_other_form(column, name, value)
-        elif kinds[rare[0]] == "text" and len(value) <= _LONGEST_MARK:
+            fix += _as_other_form(name, value, found)
+        elif len(value) <= _LONGEST_MARK and not re.search(r"\d", value):
             fix += f"; missing = [{json.dumps(value.strip(), ensure_ascii=False)}] for {name} under [formats] if it is "
             fix += "no value"
     return DataError(
@@ -403,9 +409,8 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
     )
 
 
-def _as_other_form(column: pd.Series, name: str, value: str) -> str:
+def _as_other_form(name: str, value: str, found: FoundForm | None) -> str:
     """Return the advice to read all values as the odd one must be read, where that is possible."""
-    found = find_form({str(text): int(count) for text, count in column.value_counts().items()})
     if found is None or found.other is None:
         return ""
     try:

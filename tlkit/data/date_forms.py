@@ -139,6 +139,9 @@ def _of_texts(column: pd.Series, name: str, place: Place, lenient: bool) -> Date
     texts = [str(value).strip() for value in values]
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     given = int(counts.sum())
+    if form := _of_six_digits(texts):
+        why = f"digits that are all dates, such as {texts[0]!r} ({_day(texts[0], form)}): date or categorical?"
+        return DateGuess(form, why, sample=texts[0], kind="categorical", is_question=True)
     if months := _of_months(texts, counts, codes, name, place):
         return months
     # Free text is long, and most columns hold no dates at all: the first values say so.
@@ -253,6 +256,18 @@ def _of_months(
     return DateGuess(form, f"{why}: date or categorical?", sample=sample, is_question=True)
 
 
+def _of_six_digits(texts: Sequence[str]) -> str:
+    """Return the form in which six digits are all days or months of years; empty where they are not."""
+    if len(texts) < _FEWEST or not all(re.fullmatch(r"\d{6}", text) for text in texts):
+        return ""
+    if all(re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])", text) for text in texts):
+        return "%Y%m"
+    forms = ("%y%m%d", "%d%m%y", "%m%d%y") if len(texts) >= 4 * _FEWEST else ()
+    moments = {form: read_moments(texts, form) for form in forms}
+    spans = {form: np.ptp(own.astype(np.int64)) for form, own in moments.items() if not np.isnat(own).any()}
+    return min(spans, key=lambda form: spans[form], default="")  # of several forms, that of the fewest years
+
+
 def _are_seasons(texts: Sequence[str]) -> bool:
     """Return whether texts such as 2009/10 and 2010/11 are years that begin in one and end in the next."""
     parts = [re.fullmatch(r"(\d{4})\D(\d{2})", text) for text in texts]
@@ -351,14 +366,11 @@ def _of_numbers(present: pd.Series, name: str) -> DateGuess | None:
     values = np.unique(present.to_numpy(np.int64))
     if len(values) < _FEWEST:
         return None
-    short = [str(value) for value in values.tolist()]
-    if len(short) >= 4 * _FEWEST and all(re.fullmatch(r"\d{6}", text) for text in short):
-        reads = [form for form in ("%y%m%d", "%d%m%y", "%m%d%y") if not np.isnat(read_moments(short, form)).any()]
-        if reads:
-            why = (
-                f"whole numbers that are all days, such as {short[0]} ({_day(short[0], reads[0])}): date or continuous?"
-            )
-            return DateGuess(reads[0], why, sample=short[0], kind="continuous", is_question=True)
+    short = [str(value) for value in values.tolist()] if 100_000 <= values[0] and values[-1] < 10**6 else []
+    if form := _of_six_digits(short):
+        what = "months" if form == "%Y%m" else "days"
+        why = f"whole numbers that are all {what}, such as {short[0]} ({_day(short[0], form)}): date or continuous?"
+        return DateGuess(form, why, sample=short[0], kind="continuous", is_question=True)
     if values[0] >= 19_000_101 and values[-1] < 21_010_101 and _packed([str(value) for value in values.tolist()]):
         first, last = (_day(str(value), "%Y%m%d") for value in (values[0], values[-1]))
         why = f"whole numbers that are all days, {values[0]} ({first}) to {values[-1]} ({last}): date or continuous?"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tlkit.data.number_words import CURRENCIES, LIKELY_MISSING, UNITS
-from tlkit.preprocessing.number_forms import USUAL_MISSING, NumberForm, alike, number_pattern
+from tlkit.preprocessing.number_forms import PLAIN, USUAL_MISSING, NumberForm, alike, number_pattern
 
 _FEW_TEXTS = 20_000  # of a column that are looked at to find its form; all are read with it
 _FEW = 0.05  # of the values: these are mistakes
@@ -164,13 +165,33 @@ def _odd_ones(numbers: Mapping[str, int | float], counts: Mapping[str, int], for
         return large if rest < 2**53 and _are_few(large, counts, total) else set()
     zeros = {text for text in numbers if re.match(r"0[0-9]", text)}
     fractions = sum(counts[text] for text in numbers if form.decimal in text and text not in zeros)
-    # Codes such as 038.1 repeat, and measured values do not.
+    # Codes such as 038.1 repeat, and are as long as 250.0; measured values do and are neither.
     varies = total < 2 * len(numbers)
-    return zeros if varies and fractions >= 0.5 * total and _are_few(zeros, counts, total) else set()
+    if not varies and zeros:
+        lengths = Counter[int]()
+        for text in numbers:
+            lengths[len(text.partition(form.decimal)[0])] += counts[text]
+        usual, _ = lengths.most_common(1)[0]
+        zeros = {text for text in zeros if len(text.partition(form.decimal)[0]) != usual}
+    return zeros if fractions >= 0.5 * total and _are_few(zeros, counts, total) else set()
 
 
 def _are_few(texts: Collection[str], counts: Mapping[str, int], total: int) -> bool:
     return sum(counts[text] for text in texts) <= _FEW * total
+
+
+def why_odd(text: str, found: FoundForm | None) -> str:
+    """Say why a number is not what the others of its column are; empty where it is."""
+    plain = alike(text.strip())
+    number = _number(PLAIN if found is None else found.form, plain)
+    if number is None:
+        try:
+            return "" if math.isfinite(float(plain)) else "is no finite number"
+        except ValueError:
+            return ""
+    if found is None or plain not in found.odd:
+        return ""
+    return "is beyond 64 bits" if abs(number) >= 2**63 else "has zeros in front"
 
 
 def looks_like_number(text: str) -> bool:
@@ -255,7 +276,8 @@ def _marks_of(cores: Mapping[str, int], decimal: str) -> tuple[_Marks | None, _M
         others = sum(grouped.values()) - _share(grouped, *expected)
         if others <= _FEW * sum(grouped.values()):
             return expected, fitting[0]
-        if others <= _PERHAPS_FEW * sum(grouped.values()):
+        rare = others <= _FEW * sum(cores.values()) and 2 * others < sum(grouped.values())
+        if rare or others <= _PERHAPS_FEW * sum(grouped.values()):
             return fitting[0], expected
     if spaced and not (has["."] or has[","]) and decimal:
         return (decimal, spaced), None

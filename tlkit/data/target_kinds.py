@@ -108,18 +108,26 @@ def _guess_texts(column: pd.Series, present: pd.Series, name: str, place: Place)
             allowed="numbers, or classes that several rows have",
             fix="take the zeros away",
         )
+    unread = describe_unread(by_text)
+    if k > FEW_VALUES and unread:
+        raise DataError(
+            f"the target {name!r} holds {unread.partition(' such as ')[0]} that are not read, {k} different ones",
+            received=first,
+            allowed="numbers, or classes that several rows have",
+            fix=unread.partition(": ")[2],
+        )
     if is_own:
         raise DataError(
             f"the target {name!r} has a text of its own in almost every row: neither numbers nor classes",
             received=first,
             allowed="numbers, or classes that several rows have",
-            fix=describe_unread(by_text) or None,
+            fix=unread or None,
         )
     if share == 1.0:
         return TargetGuess("single_label", f"{k} numbers kept as text: classes, or regression without the zeros?", True)
     if share >= 0.5:
         return TargetGuess("single_label", f"{k} classes, most of them numbers: are the others mistakes?", True)
-    unread = describe_unread(by_text) or ("dates: are they to be classes?" if are_dates(by_text) else "")
+    unread = unread or ("dates: are they to be classes?" if are_dates(by_text) else "")
     if unread:
         return TargetGuess("single_label", f"{k} classes, {unread}", True)
     flags, why = describe_flags(by_text)
