@@ -112,13 +112,16 @@ def test_months_are_dates_of_their_first_days():
 
 def test_six_digits_that_are_all_days_are_asked_about():
     guess = found([int(day.strftime("%y%m%d")) for day in DAYS], "int64")
-    assert (guess.form, guess.kind, guess.is_question) == ("%y%m%d", "continuous", True)
+    assert (guess.form, guess.kind, guess.is_question) == ("%y%m%d", None, True)
     assert "are all days, such as 120" in guess.why
+    kinds = infer_kinds(pd.DataFrame({"sold": [201405, 201406, 201407, 201408, 201409, 201410] * 20}), [])
+    assert kinds.kinds == {"sold": "categorical"}
+    assert "months, such as 201405 (2014-05-01): are they dates?" in kinds.questions[0].why
     assert found(RANDOM.integers(100_000, 999_999, 200), "int64") is None
     months = found([int(day.strftime("%Y%m")) for day in DAYS], "int64")
-    assert (months.form, months.kind, months.is_question) == ("%Y%m", "continuous", True)
+    assert (months.form, months.kind, months.is_question) == ("%Y%m", None, True)
     texts = found([day.strftime("%d%m%y") for day in DAYS])
-    assert (texts.form, texts.kind, texts.is_question) == ("%d%m%y", "categorical", True)
+    assert (texts.form, texts.kind, texts.is_question) == ("%d%m%y", None, True)
     assert found([f"{number:06}" for number in RANDOM.integers(0, 999_999, 200)]) is None
 
 

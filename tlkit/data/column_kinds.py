@@ -162,8 +162,8 @@ def infer_kinds(
                 kinds[name] = given[name]
                 continue
             if dated is not None:
-                kinds[name] = dated.kind
-                notes.append(Finding(name, dated.kind, dated.why, dated.is_question))
+                kinds[name] = dated.kind or _infer(frame[name], name, where)[0]
+                notes.append(Finding(name, kinds[name], dated.why, dated.is_question))
                 continue
             try:
                 guess, why, asked = _infer(frame[name], name, where)

@@ -83,7 +83,8 @@ class DateGuess:
         why: what was seen, one line.
         other: another form that reads all values, as other days; a question then.
         sample: a value that the two read as different days, or else any.
-        kind: what the column is taken for; whole numbers that may be seconds since 1970 can be a measure.
+        kind: what the column is taken for; whole numbers that may be seconds since 1970 can be a measure. None where
+            it is what it would be if it were no date.
         is_question: whether the values leave form or kind open.
     """
 
@@ -91,7 +92,7 @@ class DateGuess:
     why: str
     other: str = ""
     sample: str = ""
-    kind: ColumnKind = "date"
+    kind: ColumnKind | None = "date"
     is_question: bool = False
 
     def readings(self) -> tuple[str, str]:
@@ -140,8 +141,8 @@ def _of_texts(column: pd.Series, name: str, place: Place, lenient: bool) -> Date
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     given = int(counts.sum())
     if form := _of_six_digits(texts):
-        why = f"digits that are all dates, such as {texts[0]!r} ({_day(texts[0], form)}): date or categorical?"
-        return DateGuess(form, why, sample=texts[0], kind="categorical", is_question=True)
+        why = f"digits that are all days, such as {texts[0]!r} ({_day(texts[0], form)}): are they dates?"
+        return DateGuess(form, why, sample=texts[0], kind=None, is_question=True)
     if months := _of_months(texts, counts, codes, name, place):
         return months
     # Free text is long, and most columns hold no dates at all: the first values say so.
@@ -366,11 +367,11 @@ def _of_numbers(present: pd.Series, name: str) -> DateGuess | None:
     values = np.unique(present.to_numpy(np.int64))
     if len(values) < _FEWEST:
         return None
-    short = [str(value) for value in values.tolist()] if 100_000 <= values[0] and values[-1] < 10**6 else []
+    short = [str(value) for value in values.tolist()] if values[0] >= 100_000 and values[-1] < 10**6 else []
     if form := _of_six_digits(short):
         what = "months" if form == "%Y%m" else "days"
-        why = f"whole numbers that are all {what}, such as {short[0]} ({_day(short[0], form)}): date or continuous?"
-        return DateGuess(form, why, sample=short[0], kind="continuous", is_question=True)
+        why = f"whole numbers that are all {what}, such as {short[0]} ({_day(short[0], form)}): are they dates?"
+        return DateGuess(form, why, sample=short[0], kind=None, is_question=True)
     if values[0] >= 19_000_101 and values[-1] < 21_010_101 and _packed([str(value) for value in values.tolist()]):
         first, last = (_day(str(value), "%Y%m%d") for value in (values[0], values[-1]))
         why = f"whole numbers that are all days, {values[0]} ({first}) to {values[-1]} ({last}): date or continuous?"
