@@ -12,7 +12,8 @@ import pytest
 from notebooks import run_notebook
 
 from tlkit.cli.main import run
-from tlkit.cli.table_findings import toml_key
+from tlkit.cli.predict_rows import lacks_columns
+from tlkit.cli.table_findings import look_at, toml_key
 from tlkit.config import load_config
 from tlkit.data.reading import Reading
 from tlkit.predicting import row_chunks
@@ -558,6 +559,25 @@ def test_what_is_no_whole_number_is_refused(value: object, allowed: str):
 
     with pytest.raises(DataError, match=rf"r 2, column 'n' is not .*allowed: {allowed}"):
         typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (["area;price;town"], "its columns are separated otherwise: pass separator=';'"),
+        (["a", "b"], "3 columns are lacking"),
+    ],
+)
+def test_a_file_with_another_separator_is_named_as_such(header: list[str], said: str):
+    error = lacks_columns(RowFile(Path("a.csv")), header, ["area", "price", "town"])
+    assert "a.csv lacks column 'area'" in str(error)
+    assert said in str(error).replace('"', "'")
+
+
+def test_values_without_the_unit_are_said_by_new(tmp_path: Path, capfd):
+    (tmp_path / "a.csv").write_text("x,y\n" + "".join(f"{n}.5 kg,{n}.25\n" for n in range(40)) + "7,1.5\n8,2.5\n")
+    look_at({"target": "y"}, tmp_path / "a.csv", asks=False)
+    assert "column 'x': unit \"kg\", as in '10.5 kg'; 2 values without the unit; written" in capfd.readouterr().err
 
 
 def test_problems_are_collected_row_by_row():

@@ -238,7 +238,7 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     found = {name for table, _ in tables for name in table.columns}
     missing = [name for name in wanted if name not in found and name not in made]
     if missing:
-        raise _lacks(rows, names, missing)
+        raise lacks_columns(rows, names, missing)
     undated: dict[int, str] = {}  # rows of the file about which no events can be made
     events = _events(config, preprocessing, rows, names, keys, tables, undated)[made] if made else None
 
@@ -260,7 +260,7 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
     return frame_of
 
 
-def _lacks(rows: RowFile, names: Sequence[str], missing: Sequence[str]) -> DataError:
+def lacks_columns(rows: RowFile, names: Sequence[str], missing: Sequence[str]) -> DataError:
     """Return the error about columns that a file lacks; another separator may show them."""
     from tlkit.data.frame_files import SEPARATORS
 
