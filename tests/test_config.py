@@ -190,6 +190,7 @@ def test_what_a_text_project_cannot_use_is_one_clear_line(write, text: str, over
 def test_stages_are_what_fine_tune_takes(write):
     path = write(TEXTS)
     assert load_config(path).train.stages == {
+        "head": "epochs",
         "frozen_epochs": 10,
         "finetune_lr": 3e-4,
         "group_factor": 1.5,
@@ -198,6 +199,7 @@ def test_stages_are_what_fine_tune_takes(write):
     }
     cycles = load_config(path, ["train.cycle_len=1", "train.cycle_mult=2", "train.keep=swa"]).train.stages
     assert cycles == {
+        "head": "epochs",
         "frozen_epochs": 10,
         "finetune_lr": 3e-4,
         "group_factor": 1.5,
@@ -207,6 +209,7 @@ def test_stages_are_what_fine_tune_takes(write):
         "snapshots": True,
     }
     assert load_config(write(SMALLEST)).train.stages == {
+        "head": "epochs",
         "frozen_epochs": 10,
         "divisor": 10.0,
         "policy": "all",

@@ -93,13 +93,14 @@ class TrainSection(Section):
 class FineTuneSection(TrainSection):
     """[train]: the two stages, first the head alone and then as much of the network as the policy says."""
 
+    head: Literal["epochs", "probe"] = "epochs"
     frozen_epochs: Annotated[int, Field(ge=1)] = 10
     finetune_epochs: Annotated[int, Field(ge=0)] = 3
 
     @property
     def stages(self) -> dict[str, Any]:
         """The further arguments of `Learner.fine_tune`."""
-        return {"frozen_epochs": self.frozen_epochs} | super().stages
+        return {"head": self.head, "frozen_epochs": self.frozen_epochs} | super().stages
 
     @model_validator(mode="after")
     def _cycles_where_needed(self) -> Self:

@@ -41,7 +41,8 @@ def main() -> None:
             run("train", "--set", f"data.seed={seed}", *extra, cwd=project)
             seconds = time.monotonic() - start
             state = json.loads((project / "checkpoints" / "run.json").read_text())
-            stages = [call["outcome"]["val_accuracy"] for call in state["calls"] if "fit" in call]
+            calls = [call for call in state["calls"] if "fit" in call or "probe" in call]
+            stages = [call["outcome"]["val_accuracy"] for call in calls]
             metrics = json.loads(run("evaluate", "--json", cwd=project))["metrics"]
             frozen.append(max(stages[0]))
             last.append(stages[-1][-1])

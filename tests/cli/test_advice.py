@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from tlkit.cli.advice import SECTIONS, sayer
 from tlkit.cli.main import app, run
-from tlkit.config_sections import ImageDataSection, PretrainedModelSection, TextDataSection
+from tlkit.config_sections import FineTuneSection, ImageDataSection, PretrainedModelSection, TextDataSection
 from tlkit.config_tabular import TabularDataSection
 from tlkit.errors import Advice, DataError
 from tlkit.scaffold.new import new_project
@@ -51,6 +51,7 @@ def test_every_key_is_one_of_config_toml():
     data = {name for one in (ImageDataSection, TextDataSection, TabularDataSection) for name in one.model_fields}
     assert set(SECTIONS["data"]) <= data
     assert set(SECTIONS["model"]) <= set(PretrainedModelSection.model_fields)
+    assert set(SECTIONS["train"]) <= set(FineTuneSection.model_fields)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ SECTIONS = {
         "val_fraction",
     ),
     "model": ("weights",),
+    "train": ("head",),
 }
 
 

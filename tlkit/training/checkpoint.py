@@ -10,15 +10,15 @@ import numpy as np
 
 from tlkit.errors import TrainingError
 from tlkit.training.engine import Engine
-from tlkit.training.run_state import BEST_FILE, Keep, RunState
+from tlkit.training.run_state import BEST_FILE, Keep, RunState, is_stage
 from tlkit.training.snapshots import Snapshots
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
     """Saves a run after every epoch and restores it, optimizer and all.
 
-    One `fit` call is bracketed by `begin` and `end`. What training cannot change is written once, at `begin`; an
-    epoch adds only the variables that it can change and the optimizer.
+    One stage (`fit` or `fit_probe`) is bracketed by `begin` and `end`. What training cannot change is written once, at
+    `begin`; an epoch adds only the variables that it can change and the optimizer.
 
     Args:
         state: the run on disk.
@@ -39,7 +39,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         return self._engine.task.model.variables
 
     def begin(self, call: dict[str, Any], *, resume: bool) -> tuple[int, dict[str, list[float]]]:
-        """Open a `fit` call, new or interrupted; the optimizer covers what it trains already.
+        """Open a stage, new or interrupted; the optimizer covers what it trains already.
 
         Returns:
             Number of epochs already done, and their history.
@@ -97,7 +97,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         return name
 
     def end(self, outcome: dict[str, list[float]], steps: np.ndarray) -> None:
-        """Close the `fit` call.
+        """Close the stage.
 
         Args:
             outcome: its history.
@@ -116,7 +116,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         if not self._state.files:  # the run has ended: what it kept is what there is to go on with
             self.load_best()
             return
-        call = next(call for call in reversed(self._state.calls) if "fit" in call)
+        call = next(call for call in reversed(self._state.calls) if is_stage(call))
         self._engine.cover([self._variables[number] for number in call["covered"]])
         rest = self._restore(self._state.files, call.get("trainable"))
         self._engine.assign_optimizer(rest)

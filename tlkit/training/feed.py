@@ -11,6 +11,7 @@ from tlkit.export.averaged_views import AveragedViews
 from tlkit.models.task import Task
 from tlkit.training import features
 from tlkit.training.data import Data
+from tlkit.training.probe import Probe, fit_probe, log_losses, same_rows
 
 
 class Feed:
@@ -47,6 +48,32 @@ class Feed:
     def training_features(self) -> np.ndarray:
         """Features of the training data, float32 [n, F]."""
         return self._features["train"]
+
+    def fit_probe(self) -> tuple[Probe, dict[str, list[float]]]:
+        """Fit a linear probe on the features of the training data; give it, and its measures as a history of one epoch.
+
+        loss, accuracy: on the training data; val_loss, val_accuracy; fold_loss, fold_accuracy: out of fold, where there
+        are enough examples for folds; strength: C of the regularisation.
+        """
+        options = self._options()
+        targets, inputs = options["targets"], options["features"]
+        copies = same_rows(inputs)  # copies stay in one fold
+        found = fit_probe(inputs, targets, weights=options["weights"], groups=copies, seed=self._data.seed)
+
+        def measured(logits: np.ndarray, own: np.ndarray, prefix: str) -> dict[str, list[float]]:
+            exclusive = not self._data.multi_label
+            right = (logits.argmax(1) == own.argmax(1)) if exclusive else ((logits > 0) == (own > 0))
+            loss = log_losses(logits, own, exclusive) / (1 if exclusive else own.shape[1])
+            return {f"{prefix}loss": [float(loss.mean())], f"{prefix}accuracy": [float(right.mean())]}
+
+        def predicted(rows: np.ndarray) -> np.ndarray:
+            return rows @ found.kernel + found.bias
+
+        history = measured(predicted(inputs), targets, "")
+        history |= measured(predicted(self._features["val"]), self._targets("val"), "val_")
+        if found.folds:
+            history |= measured(found.logits, targets[found.rows], "fold_")
+        return found, history | {"strength": [found.strength]}
 
     def logits(self, split: str) -> np.ndarray:
         """What the model says of a split with its present weights, float32 [n, k]."""

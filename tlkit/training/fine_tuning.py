@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tlkit.training.learner import Learner
 
 PolicyName = Literal["all", "head", "auto", "gradual", "bit"]
+HeadName = Literal["epochs", "probe"]
 DIVISOR = 10.0
 _log = logging.getLogger("tlkit")
 
@@ -44,11 +45,15 @@ def fine_tune(
     finetune_lr: float | None,
     group_factor: float,
     policy: PolicyName,
+    head: HeadName,
     sizes: Sequence[int],
     options: Mapping[str, Any],
 ) -> None:
     """Train the head, then as much of the backbone as the policy says; see `Learner.fine_tune`."""
     check_choice("policy", policy, get_args(PolicyName))
+    check_choice("head", head, get_args(HeadName))
+    if head == "probe":
+        learn.check_probe()
     if isinstance(epochs, bool) or epochs != 0:
         whole("epochs", epochs)
     whole("frozen_epochs", frozen_epochs)
@@ -64,23 +69,30 @@ def fine_tune(
     final: int | None = learn.size
     for size in sizes:
         learn.task.at_size(size)  # one that cannot be used is told now, not after the stages before it
-    learn.check_fit(frozen_epochs, 1.0)
+    if head == "epochs":
+        learn.check_fit(frozen_epochs, 1.0)
     if epochs:
         learn.check_fit(epochs, 1.0, **options)
     learn.freeze()
     stages: list[int | None] = [*sizes, final]  # texts have no size: one stage
     learn.resize(stages[0])
-    lr = learn.find_lr().suggestion if lr is None else lr
-    for stage in stages:
-        learn.resize(stage)
-        learn.fit(frozen_epochs, lr, verbose=options.get("verbose", True))
-    peak = lr / divisor if finetune_lr is None else finetune_lr
+    if lr is None and (head == "epochs" or (epochs and finetune_lr is None)):
+        lr = learn.find_lr().suggestion
+    if head == "probe":
+        learn.resize(final)
+        learn.fit_probe(verbose=options.get("verbose", True))
+    else:
+        for stage in stages:
+            learn.resize(stage)
+            learn.fit(frozen_epochs, lr, verbose=options.get("verbose", True))
+    if not epochs:
+        return
+    peak = (lr or 0.0) / divisor if finetune_lr is None else finetune_lr
     if policy == "gradual":
-        if epochs:
-            fit_gradual(learn, epochs, peak, first=-2, last=0, options=options)
+        fit_gradual(learn, epochs, peak, first=-2, last=0, options=options)
         return
     chosen = _policy(learn, policy, group_factor)
-    if not epochs or chosen.first_trainable == len(learn.task.groups) - 1:
+    if chosen.first_trainable == len(learn.task.groups) - 1:
         return
     learn.freeze_to(chosen.first_trainable)
     learn.fit(epochs, [peak * ratio for ratio in chosen.ratios], **options)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import TrainingError
-from tlkit.training.run_state import RunState
+from tlkit.training.run_state import STAGES, RunState
 from tlkit.training.snapshots import Snapshots
 
 _log = logging.getLogger("tlkit")
@@ -15,6 +15,7 @@ _WORDS = {
     "find_lr": "finding the learning rate",
     "likeness": "measuring the likeness",
     "precision": "measuring the precision",
+    "probe": "fitting the linear probe",
 }
 
 
@@ -58,7 +59,7 @@ class Journal:
             return None
         assert self._state is not None  # narrows the type; without a run nothing is stored
         if stored.get(kind) != call[kind]:
-            before = {key: value for key, value in stored.items() if key in ("fit", *_WORDS)}
+            before = {key: value for key, value in stored.items() if key in (*STAGES, *_WORDS)}
             raise TrainingError(
                 "the run to resume made another call here",
                 received=call,
@@ -87,7 +88,7 @@ class Journal:
                 self._state.commit()
 
     def passed(self) -> None:
-        """Count a `fit`, which writes its own record."""
+        """Count a stage, which writes its own record."""
         if self.is_behind:
             self._replayed += 1
 

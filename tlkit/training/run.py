@@ -26,6 +26,7 @@ from tlkit.training.journal import Journal
 from tlkit.training.lr_finder import restored
 from tlkit.training.options import TrainingOptions
 from tlkit.training.plan import Plan
+from tlkit.training.probe import Probe
 from tlkit.training.progress import EpochTable
 from tlkit.training.run_state import RunState
 from tlkit.training.snapshots import Snapshots
@@ -227,6 +228,24 @@ class Run:
             self.journal.passed()
         return merged
 
+    def fit_probe(self, call: dict[str, Any], verbose: bool) -> dict[str, list[float]]:
+        """Put a linear probe into the head and leave the record of a stage; see `Learner.fit_probe`."""
+        self.settle_precision("features")
+        if self.checkpoint is not None:
+            self.checkpoint.restore_last()
+        self.engine.ready(self.task.head)
+        if self.checkpoint is not None:
+            self.checkpoint.begin(call, resume=self.journal.is_behind)
+        found, history = self.feed.fit_probe()
+        found.install(self.task.head)
+        if verbose:
+            _log.info("%s", _probe_line(found, history))
+        if self.checkpoint is not None:
+            self.checkpoint.on_epoch_end(0, {name: values[0] for name, values in history.items()})
+            self.checkpoint.end(history, np.zeros((0, 3), np.float32))
+            self.journal.passed()
+        return history
+
     def _identity(self) -> dict[str, Any]:
         of_tables = {
             "targets": [target.to_dict() for target in self.data.targets],
@@ -255,6 +274,15 @@ class Run:
         layers = {layer.name: layer for layer in self.task.features.layers}
         found = [(code.name, layers.get(f"embedding_{number}")) for number, code in enumerate(codes)]
         return {name: layer.output_dim for name, layer in found if isinstance(layer, keras.layers.Embedding)}
+
+
+def _probe_line(found: Probe, history: dict[str, list[float]]) -> str:
+    if not found.folds:
+        return f"linear probe in the head: {found.note} (C {found.strength:g})"
+    return (
+        f"linear probe in the head: C {found.strength:g}, the best of {found.folds} folds; out of fold accuracy "
+        f"{history['fold_accuracy'][0]:.4f}, loss {history['fold_loss'][0]:.4f}"
+    )
 
 
 def _stage_line(call: dict[str, Any], plan: Plan, accumulate: int) -> str:

@@ -29,6 +29,12 @@ _log = logging.getLogger("tlkit")
 RUN_FILE = "run.json"
 BEST_FILE = "best.weights.h5"
 Keep = Literal["best", "last", "swa", "ensemble"]
+STAGES = ("fit", "probe")  # calls that change weights
+
+
+def is_stage(call: dict[str, Any]) -> bool:
+    """Return whether a call of a run changes weights, and so leaves a checkpoint."""
+    return any(kind in call for kind in STAGES)
 
 
 class RunState:
@@ -82,9 +88,9 @@ class RunState:
                 )
 
     def drop_open(self) -> None:
-        """Give up the `fit` that an error or Ctrl-C ended: this process went on with another call instead."""
+        """Give up the stage that an error or Ctrl-C ended: this process went on with another call instead."""
         for call in self.calls:
-            if "fit" in call and "outcome" not in call:
+            if is_stage(call) and "outcome" not in call:
                 call["dropped"] = True
 
     def save_arrays(self, name: str, arrays: Sequence[np.ndarray]) -> None:

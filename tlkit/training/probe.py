@@ -1,0 +1,259 @@
+"""A linear probe on frozen features: its regularisation chosen by cross-validation, solved until it converges."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # of C, on standardised features; from strong to weak
+WITHOUT_FOLDS = 1e-2  # where there are too few examples to choose one
+_FOLDS = 5
+_MOST_ROWS = 5000  # for the choice; the probe itself is fitted on all
+_PATIENCE = 2  # strengths that may be worse than the best one before the search ends
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Probe:
+    """Logistic regression on features, as the kernel and bias of a dense layer.
+
+    Attributes:
+        kernel: float32 [F, k], of features as they are: the standardisation is folded in.
+        bias: float32 [k].
+        strength: C of the regularisation (its inverse); the larger, the weaker.
+        rows: int [m], the rows whose predictions were made out of fold; empty where there were too few examples.
+        logits: float32 [m, k], the predictions out of fold of `rows`.
+        folds: how many; 0 where there were too few examples.
+        note: what was done instead of cross-validation, or empty.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    strength: float
+    rows: np.ndarray
+    logits: np.ndarray
+    folds: int
+    note: str = ""
+
+    def install(self, head: keras.Model) -> None:
+        """Put kernel and bias into the dense layer of a head; see `dense_of`."""
+        layer = dense_of(head)
+        if layer is None:
+            raise ValueError("the head is more than a dense layer")
+        layer.kernel.assign(self.kernel)
+        layer.bias.assign(self.bias)
+
+
+def dense_of(head: keras.Model) -> Any:
+    """Return the dense layer of a head that is dropout and one linear dense layer with a bias; None for any other."""
+    import keras
+
+    rest = [layer for layer in head.layers if not isinstance(layer, keras.layers.InputLayer | keras.layers.Dropout)]
+    if len(rest) != 1 or not isinstance(rest[0], keras.layers.Dense):
+        return None
+    dense = rest[0]
+    return dense if dense.use_bias and dense.activation is keras.activations.linear else None
+
+
+def fit_probe(
+    features: np.ndarray,
+    targets: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    seed: int = 0,
+) -> Probe:
+    """Fit a linear probe (Alain & Bengio 2016, arXiv 1610.01644) and choose its regularisation.
+
+    Features are standardised, and turned into the space that their rows span: where there are fewer rows than
+    features, the regression has a hundred unknowns instead of thousands, and the same answers, since an L2 penalty
+    does not see a rotation. The strength with the lowest log loss out of fold wins.
+
+    Args:
+        features: float [n, F].
+        targets: one-hot float [n, k], or 0/1 for each of k labels that can be true at once.
+        weights: float [n], of the examples in the loss.
+        groups: a value for each row, [n]; rows that share one (copies, photos of one patient) stay in one fold.
+        strengths: C to choose from, rising.
+        seed: of the folds.
+
+    Returns:
+        The probe. Its predictions out of fold are those of `strength`.
+    """
+    targets = np.asarray(targets)
+    exclusive = bool((targets.sum(1) == 1).all()) and targets.shape[1] > 1
+    center, scale = _standard(features)
+    space = _rotated((features.astype(np.float64) - center) / scale)
+    solver = _Solver(space.rows, targets, weights, exclusive)
+    kept = _subset(targets, seed)
+    folds = _folds(targets[kept], None if groups is None else np.asarray(groups)[kept], exclusive, seed)
+    if folds:
+        strength, logits = _chosen(solver, kept, folds, strengths)
+        rows, note = kept, ""
+    else:
+        strength, rows, logits = WITHOUT_FOLDS, np.zeros(0, np.int64), np.zeros((0, targets.shape[1]), np.float32)
+        note = "too few different examples of a class for cross-validation: the regularisation is the usual one"
+    kernel, bias = solver.solve(np.arange(len(targets)), strength)
+    kernel = space.back(kernel) / scale[:, None]
+    return Probe(
+        kernel.astype(np.float32),
+        (bias - center @ kernel).astype(np.float32),
+        strength,
+        rows,
+        logits.astype(np.float32),
+        len(folds),
+        note,
+    )
+
+
+def log_losses(logits: np.ndarray, targets: np.ndarray, exclusive: bool = True) -> np.ndarray:
+    """Return the log loss of each row, float64 [n], of logits float [n, k]."""
+    logits = logits.astype(np.float64)
+    if not exclusive:
+        return np.logaddexp(0, np.where(targets > 0, -logits, logits)).sum(1)
+    highest = logits.max(1, keepdims=True)
+    total = highest[:, 0] + np.log(np.exp(logits - highest).sum(1))
+    return total - (logits * targets).sum(1)
+
+
+def same_rows(features: np.ndarray) -> np.ndarray:
+    """Return a number for each row of features float [n, F]; rows that are the same up to rounding share it."""
+    center, scale = _standard(features)
+    _, numbers = np.unique(np.round((features - center) / scale, 3), axis=0, return_inverse=True)
+    return numbers.ravel()
+
+
+class _Space:
+    """Rows in the space that they span, and the way back."""
+
+    def __init__(self, rows: np.ndarray, basis: np.ndarray | None):
+        self.rows, self._basis = rows, basis
+
+    def back(self, kernel: np.ndarray) -> np.ndarray:
+        return kernel if self._basis is None else self._basis @ kernel
+
+
+def _rotated(rows: np.ndarray) -> _Space:
+    if len(rows) >= rows.shape[1]:
+        return _Space(rows, None)
+    basis, triangle = np.linalg.qr(rows.T)  # rows = triangle.T @ basis.T
+    return _Space(np.ascontiguousarray(triangle.T), basis)
+
+
+def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    center = features.mean(0, dtype=np.float64)
+    spread = features.std(0, dtype=np.float64)
+    floor = 1e-6 * max(float(spread.max(initial=0.0)), float(np.finfo(np.float32).tiny))
+    return center, np.where(spread > floor, spread, 1.0)  # a feature that never changes is only a bias
+
+
+class _Solver:
+    """Solves the regression on rows of one matrix; several labels are regressions of their own."""
+
+    def __init__(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, exclusive: bool):
+        self._rows, self._weights, self._exclusive = rows, weights, exclusive
+        self.targets = targets
+        self._last: dict[Any, Any] = {}
+
+    @property
+    def exclusive(self) -> bool:
+        return self._exclusive
+
+    def solve(self, chosen: np.ndarray, strength: float, key: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return kernel [R, k] and bias [k]; with a key, begin where the last call of that key ended."""
+        if self._exclusive:
+            return self._one(chosen, self.targets[chosen].argmax(1), self.targets.shape[1], strength, (key, -1))
+        parts = [
+            self._one(chosen, (self.targets[chosen, label] > 0).astype(int), 2, strength, (key, label))
+            for label in range(self.targets.shape[1])
+        ]
+        # Of a label that is always or never true there is nothing to learn but that.
+        return np.stack([w[:, 1] - w[:, 0] for w, _ in parts], 1), np.array([b[1] - b[0] for _, b in parts])
+
+    def logits(self, chosen: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        return self._rows[chosen] @ kernel + bias
+
+    def _one(
+        self, chosen: np.ndarray, numbers: np.ndarray, count: int, strength: float, key: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        kernel, bias = np.zeros((self._rows.shape[1], count)), np.full(count, -20.0)
+        present = np.unique(numbers)
+        if len(present) < 2:
+            bias[present] = 0.0
+            return kernel, bias
+        model = self._last.get(key) or LogisticRegression(C=strength, max_iter=1000, warm_start=True)
+        model.C = strength
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(self._rows[chosen], numbers, None if self._weights is None else self._weights[chosen])
+        if key[0] is not None:
+            self._last[key] = model
+        if len(present) == 2:  # one column: split it evenly
+            kernel[:, present] = np.stack([-model.coef_[0] / 2, model.coef_[0] / 2], 1)
+            bias[present] = np.array([-0.5, 0.5]) * model.intercept_[0]
+        else:
+            kernel[:, present], bias[present] = model.coef_.T, model.intercept_
+        return kernel, bias
+
+
+def _subset(targets: np.ndarray, seed: int) -> np.ndarray:
+    if len(targets) <= _MOST_ROWS:
+        return np.arange(len(targets))
+    return np.sort(np.random.default_rng(seed).permutation(len(targets))[:_MOST_ROWS])
+
+
+def _folds(
+    targets: np.ndarray, groups: np.ndarray | None, exclusive: bool, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Cut rows into folds; none where a class could not be on both sides."""
+    from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
+
+    counts = targets.sum(0)
+    rarest = int(counts[counts > 0].min())
+    if len(targets) < 4 or (exclusive and rarest < 2):
+        return []
+    numbers = targets.argmax(1) if exclusive else np.zeros(len(targets), int)
+    count = min(_FOLDS, rarest) if exclusive else min(_FOLDS, len(targets))
+    if groups is not None and len(np.unique(groups)) < len(groups):
+        count = min(count, len(np.unique(groups)))
+        if count < 2:
+            return []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class with fewer groups than folds
+            splitter: Any = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+            return [(a, b) for a, b in splitter.split(numbers, numbers, groups) if len(b)]
+    splitter = (StratifiedKFold if exclusive else KFold)(count, shuffle=True, random_state=seed)
+    return list(splitter.split(numbers, numbers))
+
+
+def _chosen(
+    solver: _Solver, kept: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], strengths: Sequence[float]
+) -> tuple[float, np.ndarray]:
+    """Return the best strength and its logits out of fold."""
+    targets = solver.targets[kept]
+    best: tuple[float, float, np.ndarray] | None = None
+    worse = 0
+    for strength in strengths:
+        logits = np.zeros(targets.shape)
+        for number, (train, held) in enumerate(folds):
+            kernel, bias = solver.solve(kept[train], strength, number)
+            logits[held] = solver.logits(kept[held], kernel, bias)
+        loss = float(log_losses(logits, targets, solver.exclusive).mean())
+        if best is None or loss < best[0]:
+            best, worse = (loss, strength, logits), 0
+        else:
+            worse += 1
+            if worse == _PATIENCE:
+                break
+    assert best is not None  # there is at least one strength
+    return best[1], best[2]
