@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tlkit.data.column_kinds import infer_kinds, mixed_types
+from tlkit.data.column_kinds import infer_kinds
 from tlkit.data.frame_source import join_tables, read_source, tidy
+from tlkit.data.mixed_columns import mixed_types
 from tlkit.data.number_inference import find_form, is_code
 from tlkit.data.reading import Reading, reading_of, reading_of_fitted
 from tlkit.data.table_check import check_exact, check_formats, form_words

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from tlkit.data.date_forms import DateGuess, find_date_form, fix_of_dates, name_date_form
+from tlkit.data.date_forms import DateGuess, find_date_form
+from tlkit.data.mixed_columns import UnreadableError, check_dates, mixed_types, number_like
 from tlkit.data.near_unique import describe_near_unique
-from tlkit.data.number_inference import FoundForm, find_form, looks_like_number, why_odd
 from tlkit.data.problems import Problems
 from tlkit.data.unread_texts import describe_flags, describe_unread
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
 from tlkit.preprocessing.columns import ColumnKind, Unreadable
-from tlkit.preprocessing.date_form import read_moments, shown_form
-from tlkit.preprocessing.number_forms import alike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +23,6 @@ FEW_VALUES = 50  # whole numbers of which there are at most so many may well be 
 _ID_ROWS = 20  # below this, "a different value in each row" says nothing
 _ISO = r"[+-]?\d{4,6}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?"
 _DATE_SHARE = 0.5  # of the values; the others are then mistakes
-_LONGEST_MARK = 20  # of texts that may stand for no value
-_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,152 +281,3 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     if k > 1000 and k > 0.2 * len(present):
         return "categorical", f"{k} different texts in {len(present)} rows: categorical, hashed, or ignore?", True
     return "categorical", "", False
-
-
-def number_like(counts: pd.Series) -> np.ndarray:
-    """Say which texts are numbers: plain ones, or numbers in the form that most of them have.
-
-    Args:
-        counts: how often each different text occurs, with the texts as its index.
-
-    Returns:
-        bool [k].
-    """
-    texts = counts.index.tolist()
-    found = find_form(dict(zip(texts, counts.tolist(), strict=True)))
-    odd = found.odd if found is not None else frozenset()
-    plain = np.array([_is_plain(text) and text.strip() not in odd for text in texts], bool)
-    if found is None or counts[plain].sum() >= found.share * counts.sum():
-        return plain
-
-    def reads(text: str) -> bool:
-        try:
-            return alike(text.strip()) not in odd and found.form.read(text) is not None
-        except ValueError:
-            return False
-
-    return np.array([reads(text) for text in texts], bool)
-
-
-def _is_plain(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
-
-
-class UnreadableError(DataError):
-    """Values of a column cannot be read as what the column is.
-
-    Attributes:
-        count: how many rows there are.
-        value: the first of them.
-    """
-
-    def __init__(self, message: str, *, count: int, value: str, allowed: str, fix: str):
-        super().__init__(message, received=value, allowed=allowed, fix=fix)
-        self.count, self.value = count, value
-
-
-def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str], form: str = "") -> None:
-    """Refuse a column of dates in which some are none, or are written as the exported graph does not read them.
-
-    Args:
-        column: the dates.
-        name: of the column.
-        place: says where rows stand.
-        form: how they are written; see `tlkit.preprocessing.columns.Date.form`.
-
-    Raises:
-        UnreadableError: with the rows.
-    """
-    import pandas as pd
-
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return
-    codes, values = pd.factorize(column)  # dates repeat: look at each once
-    is_date = ~np.isnat(read_moments(values, form))
-    bad = np.flatnonzero(np.append(~is_date, False)[codes])
-    if len(bad):
-        value = str(column.iloc[bad[0]])[:60]
-        other = name_date_form(value)
-        several = f" of the form of the others: {other} here" if other and other != (form or "ISO 8601") else ""
-        raise UnreadableError(
-            f"{place(bad)}: column {name!r} has what is no date{several}",
-            count=len(bad),
-            value=value,
-            allowed=shown_form(form),
-            fix=fix_of_dates(name, value),
-        )
-
-
-def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str], is_target: bool = False) -> DataError:
-    """Make the error about a column, or a target, of several types, with the rows of the rarer ones."""
-    import pandas as pd
-
-    if column.dtype == object:
-        kinds = np.array([_type_of(value) for value in column], object)
-    else:
-        of_value = column.value_counts()
-        numbers = set(of_value.index[number_like(of_value)])
-        kinds = np.array(["numbers" if text in numbers else "text" for text in column], object)
-        kinds[column.isna().to_numpy(bool)] = ""
-    counts = pd.Series(kinds[kinds != ""]).value_counts()
-    if len(counts) == 1:
-        return DataError(
-            f"column {name!r} holds what no column can be",
-            received=str(counts.index[0]),
-            allowed="text, numbers, true and false, dates",
-            fix=f'convert it, or say {name} = "ignore"',
-        )
-    rare = np.flatnonzero((kinds != counts.index[0]) & (kinds != ""))
-    value: Any = column.iloc[rare[0]]
-    clause = ""
-    if column.dtype == object:
-        fix = f'make the column one type (column.astype("str") for names), or say {name} = "ignore"'
-    else:
-        said = f'kinds = {{ {name} = "single_label" }} under [target]' if is_target else f'{name} = "categorical"'
-        fix = f"correct these rows, or say {said} if the numbers are names"
-        found = find_form({str(text): int(count) for text, count in column.value_counts().items()})
-        if kinds[rare[0]] != "text":
-            pass
-        elif why := why_odd(value, found):
-            clause = f", and this one {why}"
-        elif looks_like_number(value):
-            clause = ", so there are several units or forms of numbers"
-            fix += _as_other_form(name, value, found)
-        elif len(value) <= _LONGEST_MARK and not re.search(r"\d", value):
-            fix += f"; missing = [{json.dumps(value.strip(), ensure_ascii=False)}] for {name} under [formats] if it is "
-            fix += "no value"
-    return DataError(
-        f"{place(rare)}: column {name!r} mixes types: {kinds[rare[0]]} where most rows have {counts.index[0]}{clause}",
-        received=str(value)[:60],
-        fix=fix,
-    )
-
-
-def _as_other_form(name: str, value: str, found: FoundForm | None) -> str:
-    """Return the advice to read all values as the odd one must be read, where that is possible."""
-    if found is None or found.other is None:
-        return ""
-    try:
-        readings = (form.read(text) for form, text in ((found.other, value), (found.other, found.sample)))
-        number, sample = readings
-    except ValueError:
-        return ""
-    said = f'{name} = {{ decimal = "{found.other.decimal}" }} under [formats]'
-    return f"; or say {said} if {value} is {number} and {found.sample} is {sample}"
-
-
-def _type_of(value: Any) -> str:
-    import datetime
-    import numbers
-
-    import pandas as pd
-
-    if pd.api.types.is_scalar(value) and pd.isna(value):
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return "true or false"
-    if isinstance(value, numbers.Number):
-        return "numbers"
-    if isinstance(value, str):
-        return "text"
-    return "dates" if isinstance(value, datetime.date) else f"values of type {type(value).__name__}"

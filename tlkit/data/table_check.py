@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.column_kinds import FEW_VALUES, Finding, UnreadableError, check_dates, mixed_types
+from tlkit.data.column_kinds import FEW_VALUES, Finding
 from tlkit.data.frame_source import FrameSource
+from tlkit.data.mixed_columns import UnreadableError, check_dates, mixed_types
 from tlkit.data.problems import Problems
 from tlkit.data.reading import FormNote
 from tlkit.data.text_files import missing_column

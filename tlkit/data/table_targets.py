@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from tlkit.data.class_names import composed, log_near_names
-from tlkit.data.column_kinds import mixed_types
+from tlkit.data.mixed_columns import mixed_types
 from tlkit.data.number_inference import find_form
 from tlkit.data.problems import Problems
 from tlkit.data.table_check import check_finite

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.data.class_names import composed
-from tlkit.data.column_kinds import FEW_VALUES, Finding, mixed_types, number_like
+from tlkit.data.column_kinds import FEW_VALUES, Finding
 from tlkit.data.date_forms import are_dates
+from tlkit.data.mixed_columns import mixed_types, number_like
 from tlkit.data.unread_texts import describe_flags, describe_unread
 from tlkit.errors import DataError
 
