@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tlkit.training.run_state import is_stage
+
 
 def run(*arguments: str, cwd: Path) -> str:
     """Run the command line; its complaints stay visible."""
@@ -41,8 +43,7 @@ def main() -> None:
             run("train", "--set", f"data.seed={seed}", *extra, cwd=project)
             seconds = time.monotonic() - start
             state = json.loads((project / "checkpoints" / "run.json").read_text())
-            calls = [call for call in state["calls"] if "fit" in call or "probe" in call]
-            stages = [call["outcome"]["val_accuracy"] for call in calls]
+            stages = [call["outcome"]["val_accuracy"] for call in state["calls"] if is_stage(call)]
             metrics = json.loads(run("evaluate", "--json", cwd=project))["metrics"]
             frozen.append(max(stages[0]))
             last.append(stages[-1][-1])

@@ -10,7 +10,7 @@ from tiny import tiny_task
 
 import tlkit
 from tlkit.errors import ConfigError
-from tlkit.training.probe import WITHOUT_FOLDS, dense_of, fit_probe, log_losses, same_rows
+from tlkit.training.probe import WITHOUT_FOLDS, dense_of, fit_probe, log_loss, same_rows
 
 CLASSES = ("blue", "green", "red")
 
@@ -51,7 +51,7 @@ def test_predictions_out_of_fold_do_not_know_the_row():
 def test_the_strength_has_the_lowest_loss_out_of_fold():
     features, targets = blobs()
     strengths = (1e-4, 1e-2, 1.0)
-    losses = {c: log_losses(fit_probe(features, targets, strengths=(c,)).logits, targets).mean() for c in strengths}
+    losses = {c: log_loss(fit_probe(features, targets, strengths=(c,)).logits, targets) for c in strengths}
     assert fit_probe(features, targets, strengths=strengths).strength == min(losses, key=losses.get)
 
 
@@ -82,11 +82,20 @@ def test_two_classes_and_several_labels():
     assert probe.kernel.shape == (200, 2)
     assert ((features @ probe.kernel + probe.bias).argmax(1) == targets.argmax(1)).mean() > 0.8
     labels = np.stack([targets[:, 0], np.ones(90), np.zeros(90)], 1)  # one to learn, one always and one never true
-    probe = fit_probe(features, labels)
+    probe = fit_probe(features, labels, multi_label=True)
     logits = features @ probe.kernel + probe.bias
     assert ((logits > 0) == (labels > 0)).mean() > 0.9
     assert (logits[:, 1] > 5).all()
     assert (logits[:, 2] < -5).all()
+
+
+def test_several_labels_are_regressions_of_their_own_whatever_the_rows_have():
+    features, targets = blobs(classes=2)  # every row happens to have one of two labels
+    probe = fit_probe(features, targets, multi_label=True, strengths=(0.01,))
+    alone = fit_probe(features, targets[:, :1], multi_label=True, strengths=(0.01,))
+    np.testing.assert_allclose(probe.kernel[:, :1], alone.kernel, atol=1e-6)
+    none = fit_probe(features, np.zeros((90, 2)), multi_label=True)  # labels that no row has
+    assert (features @ none.kernel + none.bias < -5).all()
 
 
 def test_weights_count_as_often_as_rows():

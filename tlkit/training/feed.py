@@ -11,7 +11,7 @@ from tlkit.export.averaged_views import AveragedViews
 from tlkit.models.task import Task
 from tlkit.training import features
 from tlkit.training.data import Data
-from tlkit.training.probe import Probe, fit_probe, log_losses, same_rows
+from tlkit.training.probe import Probe, fit_probe, same_rows
 
 
 class Feed:
@@ -58,13 +58,20 @@ class Feed:
         options = self._options()
         targets, inputs = options["targets"], options["features"]
         copies = same_rows(inputs)  # copies stay in one fold
-        found = fit_probe(inputs, targets, weights=options["weights"], groups=copies, seed=self._data.seed)
+        found = fit_probe(
+            inputs,
+            targets,
+            multi_label=self._data.multi_label,
+            weights=options["weights"],
+            groups=copies,
+            seed=self._data.seed,
+        )
 
         def measured(logits: np.ndarray, own: np.ndarray, prefix: str) -> dict[str, list[float]]:
-            exclusive = not self._data.multi_label
-            right = (logits.argmax(1) == own.argmax(1)) if exclusive else ((logits > 0) == (own > 0))
-            loss = log_losses(logits, own, exclusive) / (1 if exclusive else own.shape[1])
-            return {f"{prefix}loss": [float(loss.mean())], f"{prefix}accuracy": [float(right.mean())]}
+            accuracy: Any = self._task.objective.accuracy()
+            accuracy.update_state(own, logits)
+            loss = float(self._task.objective.loss()(own, logits))
+            return {f"{prefix}loss": [loss], f"{prefix}accuracy": [float(accuracy.result())]}
 
         def predicted(rows: np.ndarray) -> np.ndarray:
             return rows @ found.kernel + found.bias

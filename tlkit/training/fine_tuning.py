@@ -87,15 +87,17 @@ def fine_tune(
             learn.fit(frozen_epochs, lr, verbose=options.get("verbose", True))
     if not epochs:
         return
-    peak = (lr or 0.0) / divisor if finetune_lr is None else finetune_lr
+    if finetune_lr is None:
+        assert lr is not None  # given, or found above
+        finetune_lr = lr / divisor
     if policy == "gradual":
-        fit_gradual(learn, epochs, peak, first=-2, last=0, options=options)
+        fit_gradual(learn, epochs, finetune_lr, first=-2, last=0, options=options)
         return
     chosen = _policy(learn, policy, group_factor)
     if chosen.first_trainable == len(learn.task.groups) - 1:
         return
     learn.freeze_to(chosen.first_trainable)
-    learn.fit(epochs, [peak * ratio for ratio in chosen.ratios], **options)
+    learn.fit(epochs, [finetune_lr * ratio for ratio in chosen.ratios], **options)
 
 
 def _policy(learn: Learner, name: PolicyName, factor: float) -> FreezingPolicy:

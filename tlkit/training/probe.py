@@ -65,6 +65,7 @@ def fit_probe(
     features: np.ndarray,
     targets: np.ndarray,
     *,
+    multi_label: bool = False,
     weights: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     strengths: Sequence[float] = STRENGTHS,
@@ -78,7 +79,8 @@ def fit_probe(
 
     Args:
         features: float [n, F].
-        targets: one-hot float [n, k], or 0/1 for each of k labels that can be true at once.
+        targets: one-hot float [n, k], or with `multi_label` 0/1 for each label.
+        multi_label: several labels can be true at once: each has a regression of its own.
         weights: float [n], of the examples in the loss.
         groups: a value for each row, [n]; rows that share one (copies, photos of one patient) stay in one fold.
         strengths: C to choose from, rising.
@@ -88,12 +90,11 @@ def fit_probe(
         The probe. Its predictions out of fold are those of `strength`.
     """
     targets = np.asarray(targets)
-    exclusive = bool((targets.sum(1) == 1).all()) and targets.shape[1] > 1
     center, scale = _standard(features)
     space = _rotated((features.astype(np.float64) - center) / scale)
-    solver = _Solver(space.rows, targets, weights, exclusive)
+    solver = _Solver(space.rows, targets, weights, multi_label)
     kept = _subset(targets, seed)
-    folds = _folds(targets[kept], None if groups is None else np.asarray(groups)[kept], exclusive, seed)
+    folds = _folds(targets[kept], None if groups is None else np.asarray(groups)[kept], multi_label, seed)
     if folds:
         strength, logits = _chosen(solver, kept, folds, strengths)
         rows, note = kept, ""
@@ -113,14 +114,13 @@ def fit_probe(
     )
 
 
-def log_losses(logits: np.ndarray, targets: np.ndarray, exclusive: bool = True) -> np.ndarray:
-    """Return the log loss of each row, float64 [n], of logits float [n, k]."""
-    logits = logits.astype(np.float64)
-    if not exclusive:
-        return np.logaddexp(0, np.where(targets > 0, -logits, logits)).sum(1)
-    highest = logits.max(1, keepdims=True)
-    total = highest[:, 0] + np.log(np.exp(logits - highest).sum(1))
-    return total - (logits * targets).sum(1)
+def log_loss(logits: np.ndarray, targets: np.ndarray, multi_label: bool = False) -> float:
+    """Return the mean log loss of logits float64 [n, k]; of several labels their sum for each row."""
+    from scipy.special import logsumexp
+
+    if multi_label:
+        return float(np.logaddexp(0, np.where(targets > 0, -logits, logits)).sum(1).mean())
+    return float((logsumexp(logits, axis=1) - (logits * targets).sum(1)).mean())
 
 
 def same_rows(features: np.ndarray) -> np.ndarray:
@@ -157,18 +157,14 @@ def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class _Solver:
     """Solves the regression on rows of one matrix; several labels are regressions of their own."""
 
-    def __init__(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, exclusive: bool):
-        self._rows, self._weights, self._exclusive = rows, weights, exclusive
-        self.targets = targets
+    def __init__(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, multi_label: bool):
+        self._rows, self._weights = rows, weights
+        self.targets, self.multi_label = targets, multi_label
         self._last: dict[Any, Any] = {}
-
-    @property
-    def exclusive(self) -> bool:
-        return self._exclusive
 
     def solve(self, chosen: np.ndarray, strength: float, key: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Return kernel [R, k] and bias [k]; with a key, begin where the last call of that key ended."""
-        if self._exclusive:
+        if not self.multi_label:
             return self._one(chosen, self.targets[chosen].argmax(1), self.targets.shape[1], strength, (key, -1))
         parts = [
             self._one(chosen, (self.targets[chosen, label] > 0).astype(int), 2, strength, (key, label))
@@ -213,17 +209,16 @@ def _subset(targets: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _folds(
-    targets: np.ndarray, groups: np.ndarray | None, exclusive: bool, seed: int
+    targets: np.ndarray, groups: np.ndarray | None, multi_label: bool, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Cut rows into folds; none where a class could not be on both sides."""
     from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
-    counts = targets.sum(0)
-    rarest = int(counts[counts > 0].min())
-    if len(targets) < 4 or (exclusive and rarest < 2):
+    # Of several labels, any combination may be rare: their folds are drawn without looking at them.
+    numbers = np.zeros(len(targets), int) if multi_label else targets.argmax(1)
+    count = min(_FOLDS, int(np.unique(numbers, return_counts=True)[1].min()))
+    if len(targets) < 4 or count < 2:
         return []
-    numbers = targets.argmax(1) if exclusive else np.zeros(len(targets), int)
-    count = min(_FOLDS, rarest) if exclusive else min(_FOLDS, len(targets))
     if groups is not None and len(np.unique(groups)) < len(groups):
         count = min(count, len(np.unique(groups)))
         if count < 2:
@@ -232,7 +227,7 @@ def _folds(
             warnings.simplefilter("ignore", UserWarning)  # a class with fewer groups than folds
             splitter: Any = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             return [(a, b) for a, b in splitter.split(numbers, numbers, groups) if len(b)]
-    splitter = (StratifiedKFold if exclusive else KFold)(count, shuffle=True, random_state=seed)
+    splitter = (KFold if multi_label else StratifiedKFold)(count, shuffle=True, random_state=seed)
     return list(splitter.split(numbers, numbers))
 
 
@@ -248,7 +243,7 @@ def _chosen(
         for number, (train, held) in enumerate(folds):
             kernel, bias = solver.solve(kept[train], strength, number)
             logits[held] = solver.logits(kept[held], kernel, bias)
-        loss = float(log_losses(logits, targets, solver.exclusive).mean())
+        loss = log_loss(logits, targets, solver.multi_label)
         if best is None or loss < best[0]:
             best, worse = (loss, strength, logits), 0
         else:
