@@ -74,9 +74,9 @@ def score(
     """Score the photos of a folder or table, or the texts or rows of a table, with an export.
 
     The work is done in shards: what is interrupted goes on where it was when the same line is run again. An item that
-    cannot be answered goes to OUTPUT.errors.* with its reason, and the others are scored. The column that --label names
-    must be there and is copied like every other; it is never read. Exits with 1 when more than
-    --max-bad-share of the items failed; the output is written all the same.
+    cannot be answered goes to OUTPUT.errors.* with its reason, and the others are scored. Exits with 1 when more than
+    --max-bad-share of the items failed; the output is written all the same. The column that --label names must be there
+    and is copied like every other; it is never read.
 
     Example:  tlkit score photos/ scores.parquet --model saved_models/photos
               tlkit score photos.csv scored.csv --model saved_models/photos --path-column file

@@ -253,10 +253,10 @@ def csv_header(
         raise DataError("the file is not text: it holds NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
     with csv_text(path, encoding, errors) as text:
         lines = [line for line in (text.readline() for _ in range(20)) if line.strip()]
-    if lines and (told := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0].lstrip("\ufeff"))):
+    if lines and (found := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0].lstrip("\ufeff"))):
         raise DataError(
             f"the first line of {origin} is no header: Excel's {lines[0].strip()!r} names the separator",
-            fix=Advice("take the line away, then {}", "separator", told[1]),
+            fix=Advice("take the line away, then {}", "separator", found[1]),
         )
     try:
         with csv_text(path, encoding, errors) as text:

@@ -10,12 +10,13 @@ import datetime
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 # A day, then perhaps a time, then perhaps an offset from UTC, which is read and left aside. For RE2 and Python alike.
 DATE_FORM = (
@@ -184,6 +185,16 @@ def read_moments(values: Iterable[object], form: str) -> np.ndarray:
     if form:
         return _assembled(_of_texts(values, date_form(form)))
     return _assembled(_of_iso(values))
+
+
+def moments_of(column: pd.Series[Any], form: str) -> pd.Series[Any]:
+    """Read a column of dates as `read_moments` does, each different value once: datetime64[us], NaT for no date."""
+    import numpy as np
+    import pandas as pd
+
+    numbers, found = pd.factorize(column)
+    moments = np.append(read_moments(found, form), np.datetime64("NaT"))[numbers].astype("M8[us]")
+    return pd.Series(moments, index=column.index, name=column.name)
 
 
 def _of_epochs(values: Iterable[object], unit: int) -> np.ndarray:

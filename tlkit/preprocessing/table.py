@@ -22,7 +22,7 @@ from tlkit.preprocessing.columns import (
     column_from_dict,
     column_to_dict,
 )
-from tlkit.preprocessing.date_form import read_moments
+from tlkit.preprocessing.date_form import moments_of
 from tlkit.preprocessing.frames import Unread
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.preprocessing.table_ops import Group, encoder, groups_of
@@ -121,13 +121,11 @@ class TablePreprocessing:
             frame: rows as they were read, which `encode_frame` encodes alike.
         """
         forms = {column.name: column.form for column in self.columns if isinstance(column, Date) and column.form}
-        found = {}
-        for name, form in forms.items():
-            if frames.values_of(frame[name]) == "dates":
-                continue
-            codes, values = pd.factorize(frame[name])
-            moments = np.append(read_moments(values, form), np.datetime64("NaT"))[codes].astype("M8[us]")
-            found[name] = pd.Series(moments, index=frame.index)
+        found = {
+            name: moments_of(frame[name], form)
+            for name, form in forms.items()
+            if frames.values_of(frame[name]) != "dates"
+        }
         return frame.assign(**found) if found else frame
 
     # In a graph

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.preprocessing.columns import BOOLEANS, FALSE_SPELLINGS, TRUE_SPELLINGS
-from tlkit.preprocessing.date_form import read_moments
+from tlkit.preprocessing.date_form import moments_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,10 +96,9 @@ def as_dates(column: pd.Series[Any], form: str = "") -> pd.Series[Any]:
 
     if pd.api.types.is_datetime64_any_dtype(column):
         return column.dt.tz_localize(None)
-    numbers, found = pd.factorize(column, use_na_sentinel=True)
     if form:
-        moments = np.append(read_moments(found, form), np.datetime64("NaT"))[numbers].astype("M8[us]")
-        return pd.Series(moments, index=column.index, name=column.name)
+        return moments_of(column, form)
+    numbers, found = pd.factorize(column, use_na_sentinel=True)
     texts = pd.Series([str(value).strip(SPACE) for value in found], dtype="str")
     day, time = (texts.str.extract(rf"^{_DATE}$")[group] for group in ("day", "time"))
     read = pd.to_datetime(day + "T" + time.fillna("00:00"), errors="coerce", format="ISO8601")
