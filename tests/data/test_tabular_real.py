@@ -20,7 +20,11 @@ def test_adult_is_read_without_the_space_after_its_commas(tmp_path):
     assert data.summary()["rows"] == {"train": 26048, "val": 6513}
     assert data.class_names == ["<=50K", ">50K"]
     assert data.kinds["workclass"] == "categorical"
-    assert data.frame("train")["workclass"].isna().any()
+    workclass = data.frame("train")["workclass"]
+    assert not workclass.isna().any()  # a mark in a column of texts is a value unless it is said to be none
+    marked = table_from_file(path, "Salary", missing=["?"]).frame("train")["workclass"]
+    assert marked.isna().tolist() == (workclass == "?").tolist()
+    assert marked.isna().any()
     assert {finding.column for finding in data.questions} == {"age", "education-num", "hours-per-week"}
 
 
