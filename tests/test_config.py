@@ -87,7 +87,7 @@ def test_weights_that_lie_in_the_project_become_full_paths(write, tmp_path: Path
         ("[train]\nfrozen_epochs = 0\n", "train.frozen_epochs: input should be greater than or equal to 1"),
         (
             "[train]\nfinetune_epochs = true\n",
-            "train.finetune_epochs: input should be a valid integer; received: True",
+            'train.finetune_epochs: a number of epochs is "auto" or a whole number from 0; received: True',
         ),
         ("[train]\nlearning_rate = -0.1\n", "above 0 and at most 10; received: -0.1"),
         ("[train]\nlearning_rate = nan\n", "above 0 and at most 10; received: nan"),
@@ -178,7 +178,7 @@ def test_the_task_says_which_keys_there_are(write):
         (TEXTS, ("model.max_token=64",), "did you mean 'model.max_tokens'"),
         (TEXTS, ("project.task=image_classification",), "project.task: input should be 'text_classification'"),
         (TEXTS, ("model.max_tokens=3",), "greater than or equal to 4; received: 3"),
-        (TEXTS, ("train.policy=bit",), "'all', 'head', 'auto' or 'gradual'"),
+        (TEXTS, ("train.policy=bit",), "'all', 'head', 'auto', 'gradual' or 'measure'"),
         (TEXTS, ("train.keep=swa",), "needs cycles"),
         (TEXTS, ("data.strip_html=maybe",), "valid boolean; received: 'maybe'"),
     ],
@@ -195,6 +195,7 @@ def test_stages_are_what_fine_tune_takes(write):
         "finetune_lr": 3e-4,
         "group_factor": 1.5,
         "policy": "all",
+        "budget_minutes": 15.0,
         "schedule": "slanted_triangular",
     }
     cycles = load_config(path, ["train.cycle_len=1", "train.cycle_mult=2", "train.keep=swa"]).train.stages

@@ -16,6 +16,13 @@ def check_learning_rate(value: object) -> object:
     raise ValueError('a learning rate is "auto" or a number above 0 and at most 10')
 
 
+def _epochs(value: object) -> object:
+    """Accept "auto" or a whole number."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError('a number of epochs is "auto" or a whole number from 0')
+
+
 def _weights(value: object) -> object:
     """Accept a source, or a list of sources that are tried in order."""
     items = value if isinstance(value, list) else [value]
@@ -83,7 +90,7 @@ class TrainSection(Section):
         given = {"cycle_len": self.cycle_len, "cycle_mult": self.cycle_mult}
         return given | {"snapshots": self.keep in ("swa", "ensemble")}
 
-    def _check_cycles(self, cycles: int, key: str) -> None:
+    def _check_cycles(self, cycles: int | bool, key: str) -> None:
         if self.keep in ("swa", "ensemble") and not (self.cycle_len and cycles):
             raise ValueError(f'keep = "{self.keep}" needs cycles: set cycle_len and {key}')
         if self.cycle_mult > 1 and not self.cycle_len:
@@ -95,16 +102,31 @@ class FineTuneSection(TrainSection):
 
     head: Literal["epochs", "probe"] = "epochs"
     frozen_epochs: Annotated[int, Field(ge=1)] = 10
-    finetune_epochs: Annotated[int, Field(ge=0)] = 3
+    finetune_epochs: Annotated[int | str, BeforeValidator(_epochs)] = 3
+    policy: str = "all"  # each kind of project says which there are
+    budget_minutes: Annotated[float, Field(gt=0)] = 15.0
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of the second stage; None where the policy decides."""
+        return None if self.finetune_epochs == "auto" else int(self.finetune_epochs)
 
     @property
     def stages(self) -> dict[str, Any]:
         """The further arguments of `Learner.fine_tune`."""
-        return {"head": self.head, "frozen_epochs": self.frozen_epochs} | super().stages
+        given = {"head": self.head, "frozen_epochs": self.frozen_epochs, "policy": self.policy}
+        return given | {"budget_minutes": self.budget_minutes} | super().stages
 
     @model_validator(mode="after")
-    def _cycles_where_needed(self) -> Self:
-        self._check_cycles(self.finetune_epochs, "finetune_epochs")
+    def _parts_agree(self) -> Self:
+        self._check_cycles(self.epochs != 0, "finetune_epochs")
+        measured = self.policy == "measure"
+        if self.epochs is None and not measured:
+            raise ValueError('finetune_epochs = "auto" needs policy = "measure"; any other needs a number')
+        if measured and self.head != "probe":
+            raise ValueError('policy = "measure" begins with a probe: set head = "probe"')
+        if measured and self.cycle_len:
+            raise ValueError('cycles do not go with policy = "measure": set policy = "all" and finetune_epochs')
         return self
 
 
@@ -231,13 +253,15 @@ class ImageTrainSection(FineTuneSection):
     """[train] with what only photos have: sizes, and Big Transfer's rule."""
 
     finetune_divisor: Annotated[float, Field(ge=1)] = 10.0
-    policy: Literal["all", "head", "auto", "gradual", "bit"] = "all"
+    finetune_rate: Annotated[float, Field(ge=0, le=10)] = 0.0
+    policy: Literal["all", "head", "auto", "gradual", "bit", "measure"] = "all"
     sizes: list[Annotated[int, Field(ge=32, le=2048)]] = []
 
     @property
     def stages(self) -> dict[str, Any]:
         """The further arguments of `Learner.fine_tune`."""
-        return super().stages | {"divisor": self.finetune_divisor, "policy": self.policy, "sizes": self.sizes}
+        own = {"divisor": self.finetune_divisor, "sizes": self.sizes}
+        return super().stages | own | {"finetune_lr": self.finetune_rate or None}
 
 
 class ImageConfig(PretrainedConfig):
@@ -302,17 +326,13 @@ class TextTrainSection(FineTuneSection):
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 1e-3
     finetune_rate: Annotated[float, Field(gt=0, le=10)] = 3e-4
     group_factor: Annotated[float, Field(ge=1)] = 1.5
-    policy: Literal["all", "head", "auto", "gradual"] = "all"
+    policy: Literal["all", "head", "auto", "gradual", "measure"] = "all"
     schedule: Literal["one_cycle", "slanted_triangular"] = "slanted_triangular"
 
     @property
     def stages(self) -> dict[str, Any]:
         """The further arguments of `Learner.fine_tune`."""
-        given = super().stages | {
-            "finetune_lr": self.finetune_rate,
-            "group_factor": self.group_factor,
-            "policy": self.policy,
-        }
+        given = super().stages | {"finetune_lr": self.finetune_rate, "group_factor": self.group_factor}
         return given if self.cycle_len else given | {"schedule": self.schedule}
 
 

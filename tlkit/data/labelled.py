@@ -48,6 +48,13 @@ class LabelledData(ABC):
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in a fixed order."""
 
+    def training_groups(self) -> np.ndarray:
+        """Number the training items, int64 [n]: copies, and what a group column joins, share a number.
+
+        They are in the order of `ordered("train")`, and must not be on both sides of a fold.
+        """
+        return np.arange(len(self.labels("train")))
+
     @abstractmethod
     def _epoch_maker(self) -> Callable[[tf.Tensor], tf.data.Dataset]:
         """Give a function: number of an epoch, int64 [] -> its batches. Called outside of dataset functions."""

@@ -42,6 +42,11 @@ class Split:
         object.__setattr__(self, "files", _strings(self.paths))
         object.__setattr__(self, "classes", tf.constant(self.labels, tf.int32))
 
+    def rows(self, rows: np.ndarray) -> Split:
+        """Return some of the photos."""
+        pixels = None if self.pixels is None else tf.gather(self.pixels, rows)
+        return Split([self.paths[row] for row in rows], self.labels[rows], pixels)
+
 
 class Built(NamedTuple):
     """What became of the photos of a split.

@@ -24,7 +24,12 @@ class EpochCheckpoint(keras.callbacks.Callback):
         state: the run on disk.
         engine: holds the whole model and the optimizer.
         snapshots: those taken so far are noted with each checkpoint.
+
+    Attributes:
+        prefer_newest: keep the newest epoch as the best one, whatever it scores.
     """
+
+    prefer_newest = False
 
     def __init__(self, state: RunState, engine: Engine, snapshots: Snapshots):
         super().__init__()
@@ -80,7 +85,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         call["trainable"] = mask
         call["snapshots"] = self._snapshots.names
         score = [logs.get("val_accuracy", 0.0), -logs.get("val_loss", 0.0)]
-        if self._state.best is None or score > self._state.best["score"]:
+        if self.prefer_newest or self._state.best is None or score > self._state.best["score"]:
             best = self._averaged(delta, mask, number, epoch) or delta
             self._state.best = {"score": score, "call": number, "epoch": epoch + 1, "files": [call["base"], best]}
             self._state.best["trainable"] = mask

@@ -38,6 +38,13 @@ class Data(Protocol):
     def samples(self, split: str, count: int) -> list[bytes]: ...  # noqa: D102
     def summary(self) -> dict[str, Any]: ...  # noqa: D102
     def fingerprint(self) -> str: ...  # noqa: D102
+    def training_groups(self) -> np.ndarray: ...  # noqa: D102
+
+
+class Divisible(Data, Protocol):
+    """Data of which a part can be trained on: `part` gives the same data with some rows of the training split alone."""
+
+    def part(self, rows: np.ndarray) -> Divisible: ...  # noqa: D102
 
 
 class Photos(Data, Protocol):

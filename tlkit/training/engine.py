@@ -107,6 +107,13 @@ class Engine:
                 raise TrainingError("the run to resume had another optimizer", received=array.shape)
             variable.assign(array)
 
+    def reset_optimizer(self) -> None:
+        """Let the optimizer forget all that it has seen; what it covers, and what was traced, stays."""
+        fresh = self._fresh()
+        fresh.build(self.optimizer.covered)
+        for variable, value in zip(self.optimizer.state(), fresh.state(), strict=True):
+            variable.assign(value)
+
     def _optimizer_variables(self) -> list[Any]:
         return [v.value if isinstance(v, keras.Variable) else v for v in self.optimizer.state()]
 
@@ -199,7 +206,7 @@ class Engine:
         model: keras.Model,
         plan: Plan,
         dataset: tf.data.Dataset,
-        validation: tf.data.Dataset,
+        validation: tf.data.Dataset | None,
         *,
         first_epoch: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -211,7 +218,7 @@ class Engine:
             model: `task.model` or `task.head`.
             plan: rates and momenta.
             dataset: one epoch; a new iterator is made for each.
-            validation: batches to measure on after each epoch.
+            validation: batches to measure on after each epoch, if any.
             first_epoch: epochs that are done already.
             callbacks: Keras callbacks.
             steps_per_execution: steps in one call of the graph; callbacks see one in so many.

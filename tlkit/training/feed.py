@@ -11,7 +11,7 @@ from tlkit.export.averaged_views import AveragedViews
 from tlkit.models.task import Task
 from tlkit.training import features
 from tlkit.training.data import Data
-from tlkit.training.probe import Probe, fit_probe, same_rows
+from tlkit.training.probe import Probe, fit_probe
 
 
 class Feed:
@@ -49,23 +49,27 @@ class Feed:
         """Features of the training data, float32 [n, F]."""
         return self._features["train"]
 
-    def fit_probe(self) -> tuple[Probe, dict[str, list[float]]]:
-        """Fit a linear probe on the features of the training data; give it, and its measures as a history of one epoch.
+    def fit_probe(self, rows: np.ndarray | None = None) -> Probe:
+        """Fit a linear probe on features of the training data, or of some rows of it; its `rows` are of those."""
+        options = self._options()
+        rows = np.arange(len(options["targets"])) if rows is None else rows
+        weights = options["weights"]
+        return fit_probe(
+            options["features"][rows],
+            options["targets"][rows],
+            multi_label=self._data.multi_label,
+            weights=None if weights is None else weights[rows],
+            groups=self._data.training_groups()[rows],  # copies stay in one fold
+            seed=self._data.seed,
+        )
+
+    def measure_probe(self, found: Probe) -> dict[str, list[float]]:
+        """Measure a probe of all training data, as a history of one epoch.
 
         loss, accuracy: on the training data; val_loss, val_accuracy; fold_loss, fold_accuracy: out of fold, where there
         are enough examples for folds; strength: C of the regularisation.
         """
-        options = self._options()
-        targets, inputs = options["targets"], options["features"]
-        copies = same_rows(inputs)  # copies stay in one fold
-        found = fit_probe(
-            inputs,
-            targets,
-            multi_label=self._data.multi_label,
-            weights=options["weights"],
-            groups=copies,
-            seed=self._data.seed,
-        )
+        targets, inputs = self._targets("train"), self._features["train"]
 
         def measured(logits: np.ndarray, own: np.ndarray, prefix: str) -> dict[str, list[float]]:
             accuracy: Any = self._task.objective.accuracy()
@@ -80,7 +84,7 @@ class Feed:
         history |= measured(predicted(self._features["val"]), self._targets("val"), "val_")
         if found.folds:
             history |= measured(found.logits, targets[found.rows], "fold_")
-        return found, history | {"strength": [found.strength]}
+        return history | {"strength": [found.strength]}
 
     def logits(self, split: str) -> np.ndarray:
         """What the model says of a split with its present weights, float32 [n, k]."""

@@ -6,16 +6,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from tlkit.errors import ConfigError, check_choice
+from tlkit.errors import Advice, ConfigError, check_choice
+from tlkit.training.measured import fine_tune_measured
 from tlkit.training.plan import positive_rate, whole
 from tlkit.training.policy import FreezingPolicy, bit_rule, choose_policy, falling_ratios
 
 if TYPE_CHECKING:
     from tlkit.training.learner import Learner
 
-PolicyName = Literal["all", "head", "auto", "gradual", "bit"]
+PolicyName = Literal["all", "head", "auto", "gradual", "bit", "measure"]
 HeadName = Literal["epochs", "probe"]
 DIVISOR = 10.0
+BUDGET_MINUTES = 15.0
+MEASURED_RATE = 1e-3
 _log = logging.getLogger("tlkit")
 
 
@@ -37,7 +40,7 @@ def fit_gradual(learn: Learner, epochs: int, lr: Any, *, first: int, last: int, 
 
 def fine_tune(
     learn: Learner,
-    epochs: int,
+    epochs: int | None,
     lr: float | None,
     *,
     frozen_epochs: int,
@@ -45,16 +48,20 @@ def fine_tune(
     finetune_lr: float | None,
     group_factor: float,
     policy: PolicyName,
-    head: HeadName,
+    head: HeadName | None,
     sizes: Sequence[int],
+    budget_minutes: float,
     options: Mapping[str, Any],
 ) -> None:
     """Train the head, then as much of the backbone as the policy says; see `Learner.fine_tune`."""
     check_choice("policy", policy, get_args(PolicyName))
+    head = head or ("probe" if policy == "measure" else "epochs")
     check_choice("head", head, get_args(HeadName))
     if head == "probe":
         learn.check_probe()
-    if isinstance(epochs, bool) or epochs != 0:
+    if epochs is None and policy != "measure":
+        raise ConfigError("only the policy measure decides on the number of epochs", received=policy)
+    if epochs is not None and (isinstance(epochs, bool) or epochs != 0):
         whole("epochs", epochs)
     whole("frozen_epochs", frozen_epochs)
     positive_rate("divisor", divisor)
@@ -63,8 +70,12 @@ def fine_tune(
         raise ConfigError("group_factor is not usable", received=group_factor, allowed="1 or more")
     if finetune_lr is not None:
         positive_rate("finetune_lr", finetune_lr)
+    positive_rate("budget_minutes", budget_minutes)
     if policy == "bit":
         _fine_tune_by_bit(learn, options)
+        return
+    if policy == "measure" and epochs != 0:
+        _fine_tune_measured(learn, epochs, finetune_lr, head, group_factor, sizes, budget_minutes, options)
         return
     final: int | None = learn.size
     for size in sizes:
@@ -98,6 +109,41 @@ def fine_tune(
         return
     learn.freeze_to(chosen.first_trainable)
     learn.fit(epochs, [finetune_lr * ratio for ratio in chosen.ratios], **options)
+
+
+def _fine_tune_measured(
+    learn: Learner,
+    epochs: int | None,
+    lr: float | None,
+    head: HeadName,
+    group_factor: float,
+    sizes: Sequence[int],
+    budget_minutes: float,
+    options: Mapping[str, Any],
+) -> None:
+    if head != "probe":
+        raise ConfigError(
+            "the policy measure begins with a probe", received=head, fix=Advice("set {}", "head", "probe")
+        )
+    if sizes:
+        raise ConfigError("the policy measure chooses sizes itself", received=[*sizes], fix="leave out sizes")
+    others = sorted(set(options) - {"schedule", "verbose"})
+    if others:
+        raise ConfigError(
+            f"{others[0]} does not go with the policy measure",
+            received=options[others[0]],
+            fix=Advice("leave it out, or set {}", "policy", "all"),
+        )
+    learn.check_fit(1, 1.0, **options)
+    fine_tune_measured(
+        learn._run,
+        epochs=epochs,
+        lr=MEASURED_RATE if lr is None else lr,
+        group_factor=group_factor,
+        budget=60 * budget_minutes,
+        schedule=options.get("schedule"),
+        verbose=options.get("verbose", True),
+    )
 
 
 def _policy(learn: Learner, name: PolicyName, factor: float) -> FreezingPolicy:

@@ -16,6 +16,11 @@ _WORDS = {
     "likeness": "measuring the likeness",
     "precision": "measuring the precision",
     "probe": "fitting the linear probe",
+    "probe_at": "measuring the linear probe",
+    "tune_plan": "planning the second stage",
+    "held_out": "holding examples out",
+    "held": "measuring what was held out",
+    "mix": "mixing weights",
 }
 
 

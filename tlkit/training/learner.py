@@ -331,12 +331,8 @@ class Learner:
         """
         self.check_probe()
         self.freeze()
-        call = {"probe": {"size": self.size}}
-        stored = self._run.journal.replay(call)
-        if stored is None:
-            stored = self._run.fit_probe(call, verbose)
-        self.history.append(stored)
-        return stored
+        self._run.stage_of_probe({"size": self.size}, verbose)
+        return self.history[-1]
 
     def check_probe(self) -> None:
         """Refuse a task whose head cannot be a linear probe.
@@ -415,7 +411,7 @@ class Learner:
 
     def fine_tune(
         self,
-        epochs: int = 3,
+        epochs: int | None = 3,
         lr: float | None = None,
         *,
         frozen_epochs: int = 10,
@@ -423,15 +419,16 @@ class Learner:
         finetune_lr: float | None = None,
         group_factor: float = 3.0,
         policy: fine_tuning.PolicyName = "all",
-        head: fine_tuning.HeadName = "epochs",
+        head: fine_tuning.HeadName | None = None,
         sizes: Sequence[int] = (),
+        budget_minutes: float = fine_tuning.BUDGET_MINUTES,
         **options: Any,
     ) -> None:
         """Train the head, then as much of the backbone as the policy says: the whole of fine-tuning in one call.
 
         Args:
             epochs: epochs after unfreezing (or cycles, with `cycle_len`), with lower rates for earlier layer groups;
-                0 leaves that out.
+                0 leaves that out; None, with the policy `"measure"`, decides by the amount of data.
             lr: the head's learning rate; the learning-rate finder looks for one when left out.
             frozen_epochs: epochs of the head alone.
             divisor: the unfrozen stage's highest rate is the head's divided by this,
@@ -441,11 +438,15 @@ class Learner:
             policy: `"all"` unfreezes everything, `"head"` nothing, `"auto"` decides by the amount of data and its
                 likeness to the source, and says why; `"gradual"` unfreezes one layer group more every `epochs` epochs
                 (see `fit_gradual`); `"bit"` follows Big Transfer's hyper-rule instead, which needs
-                the optimizer `"sgd"`.
+                the optimizer `"sgd"`; `"measure"` fits a probe, fine-tunes everything from it on a part of the training
+                data, at half of the size where that pays, and keeps that only if it beats the probe on the rest of
+                them (see docs/fine-tune.md). Validation data decide nothing there, and the newest weights are kept.
             head: how the head is trained first: `"epochs"`, or `"probe"` (see `fit_probe`), which takes seconds and
-                does not use `frozen_epochs`.
+                does not use `frozen_epochs`; left out, it is a probe with the policy `"measure"` and epochs otherwise.
             sizes: smaller sizes, in pixels, at which the head is trained first (progressive resizing); a probe is
                 fitted at the last size alone.
+            budget_minutes: how long the policy `"measure"` may take, from the making of the Learner on: it shortens the
+                second stage or leaves it out, by an estimate from the speed of the probe's features.
             options: further options of `fit` for the unfrozen stage, such as `cycle_len` or `snapshots`.
 
         Raises:
@@ -462,6 +463,7 @@ class Learner:
             policy=policy,
             head=head,
             sizes=sizes,
+            budget_minutes=budget_minutes,
             options=options,
         )
 

@@ -94,7 +94,7 @@ def fit_probe(
     space = _rotated((features.astype(np.float64) - center) / scale)
     solver = _Solver(space.rows, targets, weights, multi_label)
     kept = _subset(targets, seed)
-    folds = _folds(targets[kept], None if groups is None else np.asarray(groups)[kept], multi_label, seed)
+    folds = cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], multi_label, seed)
     if folds:
         strength, logits = _chosen(solver, kept, folds, strengths)
         rows, note = kept, ""
@@ -114,20 +114,13 @@ def fit_probe(
     )
 
 
-def log_loss(logits: np.ndarray, targets: np.ndarray, multi_label: bool = False) -> float:
-    """Return the mean log loss of logits float64 [n, k]; of several labels their sum for each row."""
+def log_losses(logits: np.ndarray, targets: np.ndarray, multi_label: bool = False) -> np.ndarray:
+    """Return the log loss of each row of logits float [n, k], float64 [n]; of several labels their sum."""
     from scipy.special import logsumexp
 
     if multi_label:
-        return float(np.logaddexp(0, np.where(targets > 0, -logits, logits)).sum(1).mean())
-    return float((logsumexp(logits, axis=1) - (logits * targets).sum(1)).mean())
-
-
-def same_rows(features: np.ndarray) -> np.ndarray:
-    """Return a number for each row of features float [n, F]; rows that are the same up to rounding share it."""
-    center, scale = _standard(features)
-    _, numbers = np.unique(np.round((features - center) / scale, 3), axis=0, return_inverse=True)
-    return numbers.ravel()
+        return np.logaddexp(0, np.where(targets > 0, -logits, logits)).sum(1)
+    return logsumexp(logits, axis=1) - (logits * targets).sum(1)
 
 
 class _Space:
@@ -208,10 +201,13 @@ def _subset(targets: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(len(targets))[:_MOST_ROWS])
 
 
-def _folds(
+def cut_folds(
     targets: np.ndarray, groups: np.ndarray | None, multi_label: bool, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Cut rows into folds; none where a class could not be on both sides."""
+    """Cut rows into folds, those of a group into one: (training rows, held-out rows) of each.
+
+    There are none where a class could not be on both sides. The arguments are those of `fit_probe`.
+    """
     from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
     # Of several labels, any combination may be rare: their folds are drawn without looking at them.
@@ -243,7 +239,7 @@ def _chosen(
         for number, (train, held) in enumerate(folds):
             kernel, bias = solver.solve(kept[train], strength, number)
             logits[held] = solver.logits(kept[held], kernel, bias)
-        loss = log_loss(logits, targets, solver.multi_label)
+        loss = float(log_losses(logits, targets, solver.multi_label).mean())
         if best is None or loss < best[0]:
             best, worse = (loss, strength, logits), 0
         else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,6 +61,7 @@ class Run:
         directory: Path | None,
         resume: bool,
     ):
+        self._began = time.monotonic()
         self.task = task
         self.data = data
         self.options = options
@@ -77,6 +80,7 @@ class Run:
         self.state: RunState | None = None
         self.checkpoint: EpochCheckpoint | None = None
         self._precisions: dict[str, str] = {}
+        self._sizes: dict[int | None, tuple[Task, Data, Feed]] = {}
         if options.precision not in ("as_built", "auto"):
             task.set_precision(options.precision)
         if directory is not None:
@@ -108,15 +112,20 @@ class Run:
         """Go on with photos of another size."""
         if size == self.size or size is None:
             return
-        task = self.task.at_size(size)
-        self.data = self.photos("another size").resized(size)
-        self.task = self.engine.task = task
-        self.feed = Feed(task, self.data, self._epoch)
+        self._sizes[self.size] = (self.task, self.data, self.feed)  # whoever compares sizes comes back
+        if size in self._sizes:
+            self.task, self.data, self.feed = self._sizes[size]
+        else:
+            task = self.task.at_size(size)
+            self.data = self.photos("another size").resized(size)
+            self.task, self.feed = task, Feed(task, self.data, self._epoch)
+        self.engine.task = self.task
         if self.state is not None:
             self.state.size = size
 
     def augment(self, augmentation: Augmentation) -> None:
         """Go on with another augmentation."""
+        self._sizes.clear()
         self.data = self.photos("augmentation").augmented_by(augmentation)
         self.feed = Feed(self.task, self.data, self._epoch)
 
@@ -153,6 +162,7 @@ class Run:
         snapshots: bool,
         callbacks: Sequence[keras.callbacks.Callback],
         verbose: bool,
+        validate: bool = True,
     ) -> dict[str, list[float]]:
         """Run one stage and leave its record.
 
@@ -163,6 +173,7 @@ class Run:
             snapshots: keep weights at the ends of cycles.
             callbacks: the user's.
             verbose: print the epoch table.
+            validate: measure the validation data after each epoch.
 
         Returns:
             Keras' history of the whole stage.
@@ -204,7 +215,7 @@ class Run:
                 model,
                 plan,
                 self.feed.epoch(precompute),
-                self.feed.validation(precompute),
+                self.feed.validation(precompute) if validate else None,
                 first_epoch=plan.epochs if keeper.has_waited_enough() else first_epoch,
                 callbacks=watchers,
                 # An epoch in one call is faster, but hides the steps from other callbacks.
@@ -228,23 +239,109 @@ class Run:
             self.journal.passed()
         return merged
 
-    def fit_probe(self, call: dict[str, Any], verbose: bool) -> dict[str, list[float]]:
-        """Put a linear probe into the head and leave the record of a stage; see `Learner.fit_probe`."""
+    def stage_of_probe(
+        self,
+        what: dict[str, Any],
+        verbose: bool,
+        *,
+        restart: Sequence[np.ndarray] | None = None,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        """Put a linear probe into the head; see `Learner.fit_probe`.
+
+        Args:
+            what: what the journal knows the stage by.
+            verbose: say what was chosen.
+            restart: weights to put into the model before, with a fresh optimizer; the present ones when left out.
+            rows: of the training data to fit it on, without measuring it; all when left out.
+        """
+        call = {"probe": what}
+        history = self.journal.replay(call)
+        if history is None:
+            history = self._fit_probe(call, verbose, restart, rows)
+        self.history.append(history)
+
+    def _fit_probe(
+        self,
+        call: dict[str, Any],
+        verbose: bool,
+        restart: Sequence[np.ndarray] | None,
+        rows: np.ndarray | None,
+    ) -> dict[str, list[float]]:
         self.settle_precision("features")
-        if self.checkpoint is not None:
-            self.checkpoint.restore_last()
+        self.restore_once()
+        if restart is not None:
+            for variable, value in zip(self.task.model.variables, restart, strict=True):
+                variable.assign(value)
         self.engine.ready(self.task.head)
+        if restart is not None:
+            self.engine.reset_optimizer()
         if self.checkpoint is not None:
             self.checkpoint.begin(call, resume=self.journal.is_behind)
-        found, history = self.feed.fit_probe()
+        found = self.feed.fit_probe(rows)
         found.install(self.task.head)
+        history = self.feed.measure_probe(found) if rows is None else {"loss": [0.0], "strength": [found.strength]}
         if verbose:
             _log.info("%s", _probe_line(found, history))
-        if self.checkpoint is not None:
-            self.checkpoint.on_epoch_end(0, {name: values[0] for name, values in history.items()})
-            self.checkpoint.end(history, np.zeros((0, 3), np.float32))
-            self.journal.passed()
+        self._end_of_short_stage(history)
         return history
+
+    def stage_of_mix(self, what: dict[str, Any], share: float, other: Callable[[], Sequence[np.ndarray]]) -> None:
+        """Mix the present weights with others, as a stage that is resumed like any.
+
+        Args:
+            what: what the journal knows the stage by.
+            share: of the present weights.
+            other: gives the other weights.
+        """
+        call = {"mix": what}
+        history = self.journal.replay(call)
+        if history is None:
+            self.restore_once()
+            self.engine.ready(self.task.model)
+            if self.checkpoint is not None:
+                self.checkpoint.begin(call, resume=self.journal.is_behind)
+            for variable, value in zip(self.task.model.variables, other(), strict=True):
+                now = variable.numpy()
+                if np.issubdtype(now.dtype, np.floating):
+                    variable.assign(value + np.asarray(share, now.dtype) * (now - value))
+            history = {"loss": [0.0]}
+            self._end_of_short_stage(history)
+        self.history.append(history)
+
+    def _end_of_short_stage(self, history: dict[str, list[float]]) -> None:
+        if self.checkpoint is None:
+            return
+        self.checkpoint.on_epoch_end(0, {name: values[0] for name, values in history.items()})
+        self.checkpoint.end(history, np.zeros((0, 3), np.float32))
+        self.journal.passed()
+
+    def stage_of_fit(self, call: dict[str, Any], plan: Plan, *, verbose: bool) -> None:
+        """Train as a plan says, without a look at the validation data."""
+        history = self.journal.replay(call)
+        if history is None:
+            history = self.train(call, plan, False, False, (), verbose, validate=False)
+        self.history.append(history)
+
+    @contextmanager
+    def trained_on(self, data: Data) -> Iterator[None]:
+        """Train on other data of the same kind for a while."""
+        before = self.data, self.feed
+        if data is not self.data:
+            self.data, self.feed = data, Feed(self.task, data, self._epoch)
+        try:
+            yield
+        finally:
+            self.data, self.feed = before
+
+    def prefer_newest(self) -> None:
+        """From now on, the newest weights are the ones to keep, whatever they score on the validation data."""
+        if self.checkpoint is not None:
+            self.checkpoint.prefer_newest = True
+
+    def seconds(self) -> float:
+        """How long the run has been going on in this process."""
+        return time.monotonic() - self._began
 
     def _identity(self) -> dict[str, Any]:
         of_tables = {

@@ -29,7 +29,7 @@ _log = logging.getLogger("tlkit")
 RUN_FILE = "run.json"
 BEST_FILE = "best.weights.h5"
 Keep = Literal["best", "last", "swa", "ensemble"]
-STAGES = ("fit", "probe")  # calls that change weights
+STAGES = ("fit", "probe", "mix")  # calls that change weights
 
 
 def is_stage(call: dict[str, Any]) -> bool:

@@ -21,18 +21,18 @@ def load_data(config: ImageConfig) -> tlkit.ImageData:
 
 
 def main(config: ImageConfig, resume: bool = False) -> tlkit.Learner:
-    """Find a learning rate, train the head, then more of the network, and measure what is kept."""
+    """Train the head, then more of the network where that pays, and measure what is kept."""
     data = load_data(config)
     print(data)
     task = build_task(config, data.class_names)
     learn = tlkit.Learner(task, data, directory=config.checkpoints, resume=resume, **config.step.model_dump())
-    lr = config.train.learning_rate
-    if lr == "auto":
+    lr = None if config.train.learning_rate == "auto" else config.train.learning_rate
+    if lr is None and config.train.head == "epochs":
         found = learn.find_lr()
         found.plot(config.reports / "learning_rate.png")
         lr = found.suggestion
-    # First the head, on features that are computed once; then the backbone joins in, at lower rates.
-    learn.fine_tune(config.train.finetune_epochs, lr, **config.train.stages)
+    # First the head, on features that are computed once; then, where that proves better, the backbone joins in.
+    learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
     learn = learn.finish(keep=config.train.keep)
     metrics = learn.evaluate()
