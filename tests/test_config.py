@@ -200,6 +200,7 @@ def test_stages_are_what_fine_tune_takes(write):
     }
     cycles = load_config(path, ["train.cycle_len=1", "train.cycle_mult=2", "train.keep=swa"]).train.stages
     assert cycles == {
+        "budget_minutes": 15.0,
         "head": "epochs",
         "frozen_epochs": 10,
         "finetune_lr": 3e-4,

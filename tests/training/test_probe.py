@@ -179,3 +179,18 @@ def test_what_cannot_be_a_probe_is_refused_before_training(data):
     with pytest.raises(ConfigError, match=r'dropout and one dense layer.*Dense.*by epochs: pass head="epochs"'):
         learn.fine_tune(1, 1e-3, head="probe")
     assert learn.history == []
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_softened_probe_answers_the_same_and_fits_smoothed_labels_better(multi_label):
+    features, targets = blobs(spread=0.3)
+    sure = fit_probe(features, targets, strengths=(10.0,), multi_label=multi_label)
+    soft = sure.softened(targets, 0.2, multi_label)
+    ratio = soft.kernel / sure.kernel
+    assert 0.04 < ratio.flat[0] < 0.99
+    np.testing.assert_allclose(ratio, ratio.flat[0], rtol=1e-4)
+    np.testing.assert_allclose(soft.bias, sure.bias * ratio.flat[0], rtol=1e-4)
+    loss = keras.losses.BinaryCrossentropy if multi_label else keras.losses.CategoricalCrossentropy
+    smoothed = loss(from_logits=True, label_smoothing=0.2)
+    assert float(smoothed(targets, soft.logits)) < float(smoothed(targets, sure.logits))
+    assert sure.softened(targets, 0.0, multi_label) is sure

@@ -49,12 +49,17 @@ class Feed:
         """Features of the training data, float32 [n, F]."""
         return self._features["train"]
 
-    def fit_probe(self, rows: np.ndarray | None = None) -> Probe:
-        """Fit a linear probe on features of the training data, or of some rows of it; its `rows` are of those."""
+    def fit_probe(self, rows: np.ndarray | None = None, smoothing: float = 0.0) -> Probe:
+        """Fit a linear probe on features of the training data.
+
+        Args:
+            rows: those of the training data to fit it on; its own `rows` are places among these. All when left out.
+            smoothing: of the labels that a fine-tuning from it would see; see `Probe.softened`.
+        """
         options = self._options()
         rows = np.arange(len(options["targets"])) if rows is None else rows
         weights = options["weights"]
-        return fit_probe(
+        found = fit_probe(
             options["features"][rows],
             options["targets"][rows],
             multi_label=self._data.multi_label,
@@ -62,6 +67,7 @@ class Feed:
             groups=self._data.training_groups()[rows],  # copies stay in one fold
             seed=self._data.seed,
         )
+        return found.softened(options["targets"][rows], smoothing, self._data.multi_label)
 
     def measure_probe(self, found: Probe) -> dict[str, list[float]]:
         """Measure a probe of all training data, as a history of one epoch.

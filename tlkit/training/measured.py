@@ -363,7 +363,7 @@ class _Measured:
         model = run.task.model
         now = [variable.numpy() for variable in model.variables]
         assign_mix(model, self._source, self._source, 1.0)
-        run.feed.fit_probe(rows).install(run.task.head)
+        run.feed.fit_probe(rows, run.options.label_smoothing).install(run.task.head)
         reference = [variable.numpy() for variable in model.variables]
         assign_mix(model, now, now, 1.0)
         return reference

@@ -49,6 +49,25 @@ class Probe:
         layer.kernel.assign(self.kernel)
         layer.bias.assign(self.bias)
 
+    def softened(self, targets: np.ndarray, smoothing: float, multi_label: bool = False) -> Probe:
+        """Return a probe that is no surer than smoothed labels ask for; what it answers stays the same.
+
+        A fine-tuning with label smoothing that starts from a surer one spends its first steps on that alone, and
+        distorts the features meanwhile.
+
+        Args:
+            targets: of the examples that it was fitted on, [n, k].
+            smoothing: of the labels, 0 up to 1.
+            multi_label: as in `fit_probe`.
+        """
+        if not self.folds or not smoothing:
+            return self
+        smooth = targets[self.rows] * (1 - smoothing) + smoothing / (2 if multi_label else targets.shape[1])
+        scales = np.exp(np.linspace(np.log(0.05), 0.0, 41))
+        losses = [float(log_losses(self.logits * scale, smooth, multi_label).mean()) for scale in scales]
+        scale = np.float32(scales[int(np.argmin(losses))])
+        return dataclasses.replace(self, kernel=self.kernel * scale, bias=self.bias * scale, logits=self.logits * scale)
+
 
 def dense_of(head: keras.Model) -> Any:
     """Return the dense layer of a head that is dropout and one linear dense layer with a bias; None for any other."""
@@ -115,11 +134,14 @@ def fit_probe(
 
 
 def log_losses(logits: np.ndarray, targets: np.ndarray, multi_label: bool = False) -> np.ndarray:
-    """Return the log loss of each row of logits float [n, k], float64 [n]; of several labels their sum."""
+    """Return the log loss of each row of logits float [n, k], float64 [n]; of several labels their sum.
+
+    Targets may be smoothed ones.
+    """
     from scipy.special import logsumexp
 
     if multi_label:
-        return np.logaddexp(0, np.where(targets > 0, -logits, logits)).sum(1)
+        return (np.logaddexp(0, logits) - logits * targets).sum(1)
     return logsumexp(logits, axis=1) - (logits * targets).sum(1)
 
 

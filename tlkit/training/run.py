@@ -278,7 +278,8 @@ class Run:
             self.engine.reset_optimizer()
         if self.checkpoint is not None:
             self.checkpoint.begin(call, resume=self.journal.is_behind)
-        found = self.feed.fit_probe(rows)
+        # One for some rows is where a fine-tuning starts; the other one is to be answered with.
+        found = self.feed.fit_probe(rows, 0.0 if rows is None else self.options.label_smoothing)
         found.install(self.task.head)
         history = self.feed.measure_probe(found) if rows is None else {"loss": [0.0], "strength": [found.strength]}
         if verbose:
