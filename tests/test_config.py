@@ -187,6 +187,26 @@ def test_what_a_text_project_cannot_use_is_one_clear_line(write, text: str, over
     assert expected in message_of(write(text), *overrides)
 
 
+def test_epochs_are_a_number_or_left_to_the_policy(write):
+    for text, epochs in (("0", 0), ("5", 5), ("auto", None)):
+        config = load_config(write(SMALLEST), [f"train.finetune_epochs={text}"])
+        assert config.train.epochs == epochs
+    assert load_config(write(SMALLEST)).train.epochs == 3  # as in projects of 0.1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["train.policy=measure"], 'policy = "measure" begins with a probe: set head = "probe"'),
+        (["train.policy=measure", "train.head=probe", "train.cycle_len=1"], "cycles do not go with policy"),
+        (["train.budget_minutes=0"], "train.budget_minutes: input should be greater than 0"),
+        (["train.finetune_epochs=some"], 'a number of epochs is "auto" or a whole number from 0'),
+    ],
+)
+def test_a_measured_fine_tuning_says_what_it_cannot_take(write, overrides, expected):
+    assert expected in message_of(write(SMALLEST), *overrides)
+
+
 def test_stages_are_what_fine_tune_takes(write):
     path = write(TEXTS)
     assert load_config(path).train.stages == {
@@ -195,12 +215,12 @@ def test_stages_are_what_fine_tune_takes(write):
         "finetune_lr": 3e-4,
         "group_factor": 1.5,
         "policy": "all",
-        "budget_minutes": 15.0,
+        "budget_minutes": 10.0,
         "schedule": "slanted_triangular",
     }
     cycles = load_config(path, ["train.cycle_len=1", "train.cycle_mult=2", "train.keep=swa"]).train.stages
     assert cycles == {
-        "budget_minutes": 15.0,
+        "budget_minutes": 10.0,
         "head": "epochs",
         "frozen_epochs": 10,
         "finetune_lr": 3e-4,
@@ -216,6 +236,8 @@ def test_stages_are_what_fine_tune_takes(write):
         "divisor": 10.0,
         "policy": "all",
         "sizes": [],
+        "budget_minutes": 10.0,
+        "finetune_lr": None,
     }
 
 

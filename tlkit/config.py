@@ -168,7 +168,7 @@ def _typed(text: str, annotation: Any) -> Any:
     if annotation is str or origin is Literal:
         return text
     members = typing.get_args(annotation) if origin in (typing.Union, types.UnionType) else (annotation,)
-    if str in members and not text.startswith("[") and float not in members:
+    if str in members and not text.startswith("[") and not {int, float} & set(members):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

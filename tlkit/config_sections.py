@@ -104,11 +104,11 @@ class FineTuneSection(TrainSection):
     frozen_epochs: Annotated[int, Field(ge=1)] = 10
     finetune_epochs: Annotated[int | str, BeforeValidator(_epochs)] = 3
     policy: str = "all"  # each kind of project says which there are
-    budget_minutes: Annotated[float, Field(gt=0)] = 15.0
+    budget_minutes: Annotated[float, Field(gt=0)] = 10.0
 
     @property
     def epochs(self) -> int | None:
-        """Epochs of the second stage; None where the policy decides."""
+        """Epochs of the second stage; None where the policy decides, which for all but "measure" means 3."""
         return None if self.finetune_epochs == "auto" else int(self.finetune_epochs)
 
     @property
@@ -121,12 +121,10 @@ class FineTuneSection(TrainSection):
     def _parts_agree(self) -> Self:
         self._check_cycles(self.epochs != 0, "finetune_epochs")
         measured = self.policy == "measure"
-        if self.epochs is None and not measured:
-            raise ValueError('finetune_epochs = "auto" needs policy = "measure"; any other needs a number')
         if measured and self.head != "probe":
             raise ValueError('policy = "measure" begins with a probe: set head = "probe"')
         if measured and self.cycle_len:
-            raise ValueError('cycles do not go with policy = "measure": set policy = "all" and finetune_epochs')
+            raise ValueError('cycles do not go with policy = "measure": set policy = "all"')
         return self
 
 

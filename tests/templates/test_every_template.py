@@ -113,6 +113,10 @@ def test_awkward_paths_reach_the_config_unchanged(tmp_path: Path, name: str, pat
     assert tomllib.loads((project / ".tlkit.toml").read_text())["answers"]["data_path"] == path
 
 
+# What a new project chooses; where config.toml of an older one lacks the key, it stays as it was when that was made.
+CHOSEN = {"head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "encoder"}
+
+
 def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path, template: Template):
     tree = tomllib.loads((baked / "config.toml").read_text())
     shown = {f"{section}.{key}" for section, table in tree.items() for key in table}
@@ -121,7 +125,7 @@ def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path, te
     config = load_config(baked / "config.toml")
     for section in (config.data, config.model, config.train, config.step):
         for name, field in type(section).model_fields.items():
-            if not field.is_required():
+            if not field.is_required() and name not in CHOSEN:
                 assert getattr(section, name) == field.default, name
     assert len((baked / "config.toml").read_text().splitlines()) <= 80
 

@@ -224,9 +224,10 @@ def test_what_does_not_go_together_is_refused_before_anything_is_trained(folder,
     assert learn.history == []
 
 
-def test_only_this_policy_decides_on_epochs(folder):
-    with pytest.raises(ConfigError, match="only the policy measure decides on the number of epochs"):
-        learner(folder, None).fine_tune(None)
+def test_without_it_auto_is_three_epochs(folder):
+    learn = learner(folder, None)
+    learn.fine_tune(None, 1e-3, frozen_epochs=1, verbose=False)
+    assert [len(stage["loss"]) for stage in learn.history] == [1, 3]
 
 
 def test_mixes_are_shares():

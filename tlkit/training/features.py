@@ -23,10 +23,23 @@ def fast_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     Returns:
         A function: input tensor [B, ...] -> output tensor.
     """
+    frozen = convert_variables_to_constants_v2(live_forward(model))
+    dtype = model.inputs[0].dtype
+    return lambda x: frozen(tf.cast(x, dtype))[0]
+
+
+def live_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Compile the inference pass of a model; it follows the weights, and is slower than `fast_forward`.
+
+    Args:
+        model: one input [B, ...], one output.
+
+    Returns:
+        A function: input tensor [B, ...], of the input's own type -> output tensor.
+    """
     spec = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
     live = tf.function(lambda x: model(x, training=False), input_signature=[spec], jit_compile=False, autograph=False)
-    frozen = convert_variables_to_constants_v2(live.get_concrete_function())
-    return lambda x: frozen(tf.cast(x, spec.dtype))[0]
+    return live.get_concrete_function()
 
 
 def run(model: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 PolicyName = Literal["all", "head", "auto", "gradual", "bit", "measure"]
 HeadName = Literal["epochs", "probe"]
+EPOCHS = 3
 DIVISOR = 10.0
-BUDGET_MINUTES = 15.0
+BUDGET_MINUTES = 10.0
 MEASURED_RATE = 1e-3
 _log = logging.getLogger("tlkit")
 
@@ -60,7 +61,7 @@ def fine_tune(
     if head == "probe":
         learn.check_probe()
     if epochs is None and policy != "measure":
-        raise ConfigError("only the policy measure decides on the number of epochs", received=policy)
+        epochs = EPOCHS
     if epochs is not None and (isinstance(epochs, bool) or epochs != 0):
         whole("epochs", epochs)
     whole("frozen_epochs", frozen_epochs)

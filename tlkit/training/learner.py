@@ -428,7 +428,7 @@ class Learner:
 
         Args:
             epochs: epochs after unfreezing (or cycles, with `cycle_len`), with lower rates for earlier layer groups;
-                0 leaves that out; None, with the policy `"measure"`, decides by the amount of data.
+                0 leaves that out; None is 3, or with the policy `"measure"` decided by the amount of data.
             lr: the head's learning rate; the learning-rate finder looks for one when left out.
             frozen_epochs: epochs of the head alone.
             divisor: the unfrozen stage's highest rate is the head's divided by this,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tlkit.training.data import Divisible
+from tlkit.training.features import collect, live_forward
 from tlkit.training.plan import make_plan
 from tlkit.training.policy import falling_ratios
 from tlkit.training.probe import Probe, cut_folds, log_losses
@@ -347,12 +347,11 @@ class _Measured:
             tuned = [variable.numpy() for variable in run.task.model.variables]
             batches = cast(Divisible, run.data).part(held).ordered("train")
             model = run.task.model
-            forward = tf.function(lambda inputs: model(inputs, training=False), jit_compile=False, autograph=False)
+            forward = live_forward(model)
             stored = []
             for mix in MIXES:
                 assign_mix(model, reference, tuned, mix)
-                logits = np.concatenate([forward(inputs).numpy() for inputs, *_ in batches]).astype(float)
-                stored.append(np.round(logits, 5).tolist())
+                stored.append(np.round(collect(forward, batches).astype(float), 5).tolist())
             assign_mix(model, reference, tuned, 1.0)
             run.journal.note(call, stored)
         return {mix: np.asarray(logits) for mix, logits in zip(MIXES, stored, strict=True)}
