@@ -255,6 +255,12 @@ class ImageTrainSection(FineTuneSection):
     policy: Literal["all", "head", "auto", "gradual", "bit", "measure"] = "all"
     sizes: list[Annotated[int, Field(ge=32, le=2048)]] = []
 
+    @model_validator(mode="after")
+    def _sizes_are_chosen_once(self) -> Self:
+        if self.sizes and self.policy == "measure":
+            raise ValueError('policy = "measure" chooses sizes itself: leave sizes empty, or set policy = "all"')
+        return self
+
     @property
     def stages(self) -> dict[str, Any]:
         """The further arguments of `Learner.fine_tune`."""

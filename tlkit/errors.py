@@ -124,6 +124,10 @@ class TrainingError(TlkitError):
     """Training cannot start or go on."""
 
 
+class DivergedError(TrainingError):
+    """The loss of a training is not finite any more."""
+
+
 class ExportError(TlkitError):
     """A SavedModel could not be written or read."""
 

@@ -64,6 +64,18 @@ def test_several_labels_are_wrong_when_one_of_them_is():
     assert (verdict.mix, verdict.errors, verdict.probe_errors) == (1.0, 0, 20)
 
 
+def test_examples_count_by_their_weight():
+    """Better on the rare class only: with weights that counts, without it does not."""
+    probe, targets = answers(3.0, 1.0)
+    probe[:6] = 3 * np.roll(targets[:6], 1, axis=1)  # six wrong
+    tuned = 3.0 * targets
+    tuned[20:32] = 3 * np.roll(targets[20:32], 1, axis=1)  # twelve others wrong
+    weights = np.ones(60)
+    weights[:6] = 20
+    assert judge(probe, {1.0: tuned}, targets).mix == 0.0
+    assert judge(probe, {1.0: tuned}, targets, weights=weights).mix == 1.0
+
+
 @pytest.mark.parametrize(("examples", "epochs"), [(40, 15), (480, 7), (1120, 5), (100_000, 5)])
 def test_epochs_follow_from_the_amount_of_data(examples, epochs):
     assert epochs_for(examples, 32, 100, 5, 15) == epochs
@@ -131,7 +143,7 @@ def test_the_probe_on_the_untouched_network_stays_where_fine_tuning_loses(folder
     learn.fine_tune(2, policy="measure", verbose=False)
     for one, other in zip(source, learn.task.features.weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert "log loss lower by -0.5000 +- 0.1000: the probe stays" in caplog.text
+    assert "log loss higher by 0.5000 +- 0.1000: the probe stays" in caplog.text
     assert len(learn.history) == 3  # one fold was enough; then the probe with all data
     probed = learner(folder, None)
     probed.fit_probe(verbose=False)
@@ -197,6 +209,49 @@ def test_copies_are_on_one_side(folder, tmp_path, monkeypatch):
         assert len(logits) == len(held)
         contents = {paths[row].read_bytes() for row in trained}
         assert not contents & {paths[row].read_bytes() for row in held}
+
+
+def test_running_averages_are_of_the_probe_and_the_mix(folder, tmp_path, monkeypatch):
+    for name, mix in (("probe", 0.0), ("mix", 0.5)):
+        monkeypatch.setattr(
+            measured, "judge", lambda *_, mix=mix, **__: Verdict(mix, 1, 9, 0.5 if mix else -0.5, 0.1, 9)
+        )
+        data = tlkit.images_from_folder(folder, size=32, batch_size=8, val_fraction=0.2)
+        learn = tlkit.Learner(tiny_task(CLASSES), data, directory=tmp_path / name, ema=0.9)
+        learn.fine_tune(2, policy="measure", verbose=False)
+        trained = weights(learn)
+        for one, other in zip(weights(learn.finish()), trained, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_training_that_diverges_leaves_the_probe(folder, tmp_path, caplog):
+    caplog.set_level("INFO", "tlkit")
+    learn = learner(folder, tmp_path / "run")
+    learn.fine_tune(2, policy="measure", finetune_lr=1e30, verbose=False)
+    assert "given up, since its loss is not finite any more: the probe stays" in caplog.text
+    again = learner(folder, tmp_path / "run", resume=True)
+    again.fine_tune(2, policy="measure", finetune_lr=1e30, verbose=False)
+    probed = learner(folder, None)
+    probed.fit_probe(verbose=False)
+    for found in (learn, again.finish()):
+        for one, other in zip(weights(found), weights(probed), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_network_that_was_trained_is_refused(folder):
+    learn = learner(folder, None)
+    learn.unfreeze()
+    learn.fit(1, 1e-3, verbose=False)
+    with pytest.raises(ConfigError, match="compares with an untouched network"):
+        learn.fine_tune(None, policy="measure")
+
+
+def test_batches_that_make_no_update_are_told(folder, tmp_path, caplog):
+    caplog.set_level("INFO", "tlkit")
+    data = tlkit.images_from_folder(folder, size=32, batch_size=8, val_fraction=0.2)
+    learn = tlkit.Learner(tiny_task(CLASSES), data, accumulate=9)
+    learn.fine_tune(1, policy="measure", verbose=False)
+    assert "make no update with accumulate = 9" in caplog.text
 
 
 def test_the_budget_bounds_the_second_stage(folder, tmp_path, caplog):

@@ -115,6 +115,25 @@ def test_too_few_examples_for_folds_are_told():
     assert fit_probe(features[:6], targets[:6]).folds == 2
 
 
+def test_few_examples_of_a_rare_class_do_not_stop_the_folds():
+    features, targets = blobs(n=90)
+    numbers = targets.argmax(1)
+    numbers[0] = 3  # one example of a fourth class
+    probe = fit_probe(features, np.eye(4)[numbers])
+    assert (probe.folds, len(probe.rows)) == (5, 90)
+    assert np.isfinite(probe.logits).all()
+
+
+def test_a_part_of_many_rows_keeps_the_share_of_each_class(monkeypatch):
+    from tlkit.training import probe as module
+
+    monkeypatch.setattr(module, "_MOST_ROWS", 60)
+    features, _ = blobs(n=600)
+    numbers = np.r_[np.zeros(540, int), np.ones(60, int)]
+    found = fit_probe(features, np.eye(2)[numbers])
+    assert np.bincount(numbers[found.rows]).tolist() == [54, 6]
+
+
 def test_only_one_linear_layer_is_a_place_for_it():
     def head(*layers):
         inputs = keras.Input((4,))

@@ -40,6 +40,11 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self._behind = bool(state.files) or state.finished
 
     @property
+    def is_behind(self) -> bool:
+        """Whether a resumed run has not been restored yet."""
+        return self._behind
+
+    @property
     def _variables(self) -> list[Any]:
         return self._engine.task.model.variables
 

@@ -121,6 +121,12 @@ class Engine:
         """Running averages by `id` of the model's variable; empty without EMA."""
         return self.optimizer.averages()
 
+    def restart_averages(self) -> None:
+        """Let running averages begin anew with the present weights."""
+        averages = self.averages()
+        for variable in self.optimizer.covered if averages else ():
+            averages[id(variable)].assign(variable.value)
+
     def settle_averages(self) -> None:
         """Make the running averages the model's weights."""
         _assign(self._averaged_pairs())

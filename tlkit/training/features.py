@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable
 
@@ -60,13 +61,30 @@ def collect(forward: Callable[[tf.Tensor], tf.Tensor], dataset: tf.data.Dataset)
     return np.concatenate([forward(batch[0]).numpy() for batch in dataset]).astype(np.float32, copy=False)
 
 
+def _timed(forward: Callable[[tf.Tensor], tf.Tensor], dataset: tf.data.Dataset) -> tuple[np.ndarray, float]:
+    """Return what `collect` does, and seconds for an example."""
+    parts: list[np.ndarray] = []
+    began = [time.monotonic()]
+    for batch in dataset:
+        parts.append(forward(batch[0]).numpy())
+        began[1:] = began[1:] or [time.monotonic()]
+    first = len(parts[0]) if len(parts) > 1 else 0
+    rows = np.concatenate(parts).astype(np.float32, copy=False)
+    return rows, (time.monotonic() - began[bool(first)]) / (len(rows) - first)
+
+
 class FeatureCache:
     """Features by split, valid for as long as no weight of the model changes.
 
     Args:
         model: pixels [B, S, S, 3] -> features [B, F].
         batches: gives the dataset of a split.
+
+    Attributes:
+        seconds: that an example took in the last pass, without the first batch, before which a graph is made.
     """
+
+    seconds = 0.0
 
     def __init__(self, model: keras.Model, batches: Callable[[str], tf.data.Dataset]):
         self._model = model
@@ -80,7 +98,7 @@ class FeatureCache:
         self._forget_if_changed()
         if split not in self._features:
             self._forward = self._forward or fast_forward(self._model)
-            self._features[split] = collect(self._forward, self._batches(split))
+            self._features[split], self.seconds = _timed(self._forward, self._batches(split))
         return self._features[split]
 
     def __contains__(self, split: str) -> bool:

@@ -49,6 +49,11 @@ class Feed:
         """Features of the training data, float32 [n, F]."""
         return self._features["train"]
 
+    @property
+    def seconds(self) -> float:
+        """How long the frozen network took for the features of an example."""
+        return self._features.seconds
+
     def fit_probe(self, rows: np.ndarray | None = None, smoothing: float = 0.0) -> Probe:
         """Fit a linear probe on features of the training data.
 
@@ -58,7 +63,7 @@ class Feed:
         """
         options = self._options()
         rows = np.arange(len(options["targets"])) if rows is None else rows
-        weights = options["weights"]
+        weights = self.training_weights()
         found = fit_probe(
             options["features"][rows],
             options["targets"][rows],
@@ -68,6 +73,17 @@ class Feed:
             seed=self._data.seed,
         )
         return found.softened(options["targets"][rows], smoothing, self._data.multi_label)
+
+    def training_weights(self) -> np.ndarray | None:
+        """Return how much each training example counts, float32 [n], or None where all count the same.
+
+        Balanced classes count the same, by their weight in the loss or by how often they are drawn.
+        """
+        if self._data.class_weights is None and getattr(self._data, "sampling", "shuffle") != "balanced":
+            return None
+        labels = self._data.labels("train")
+        counts = np.bincount(labels, minlength=len(self._task.class_names))
+        return (len(labels) / (len(counts) * counts[labels])).astype(np.float32)
 
     def measure_probe(self, found: Probe) -> dict[str, list[float]]:
         """Measure a probe of all training data, as a history of one epoch.

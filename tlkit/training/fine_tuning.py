@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tlkit.errors import Advice, ConfigError, check_choice
 from tlkit.training.measured import fine_tune_measured
-from tlkit.training.plan import positive_rate, whole
+from tlkit.training.plan import make_plan, positive_rate, whole
 from tlkit.training.policy import FreezingPolicy, bit_rule, choose_policy, falling_ratios
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _fine_tune_measured(
             received=options[others[0]],
             fix=Advice("leave it out, or set {}", "policy", "all"),
         )
-    learn.check_fit(1, 1.0, **options)
+    make_plan(1, 1.0, steps=1, groups=1, schedule=options.get("schedule"))  # refuses one that there is not
     fine_tune_measured(
         learn._run,
         epochs=epochs,

@@ -21,6 +21,7 @@ _WORDS = {
     "held_out": "holding examples out",
     "held": "measuring what was held out",
     "mix": "mixing weights",
+    "diverged": "giving up a training that diverged",
 }
 
 
@@ -45,6 +46,12 @@ class Journal:
     def is_behind(self) -> bool:
         """Whether the run on disk has calls that this script has not come to yet."""
         return self._next() is not None
+
+    def comes(self, call: dict[str, Any]) -> bool:
+        """Whether this is what a resumed run did next."""
+        kind = next(iter(call))
+        stored = self._next()
+        return stored is not None and stored.get(kind) == call[kind]
 
     def replay(self, call: dict[str, Any]) -> Any:
         """Give the outcome of a call that a resumed run has already finished, or None.

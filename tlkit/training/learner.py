@@ -301,6 +301,7 @@ class Learner:
                 "trained": trained,
             }
         }
+        self._run.trained_backbone |= not frozen
         stored = self._run.journal.replay(call)
         if stored is None:
             stored = self._run.train(call, plan, precompute, snapshots, callbacks, verbose)
@@ -439,14 +440,14 @@ class Learner:
                 likeness to the source, and says why; `"gradual"` unfreezes one layer group more every `epochs` epochs
                 (see `fit_gradual`); `"bit"` follows Big Transfer's hyper-rule instead, which needs
                 the optimizer `"sgd"`; `"measure"` fits a probe, fine-tunes everything from it on a part of the training
-                data, at half of the size where that pays, and keeps that only if it beats the probe on the rest of
-                them (see docs/fine-tune.md). Validation data decide nothing there, and the newest weights are kept.
+                data, photos at half of their size, and keeps that only if it beats the probe on the rest of them (see
+                docs/fine-tune.md). Validation data decide nothing there, and the newest weights are kept.
             head: how the head is trained first: `"epochs"`, or `"probe"` (see `fit_probe`), which takes seconds and
                 does not use `frozen_epochs`; left out, it is a probe with the policy `"measure"` and epochs otherwise.
             sizes: smaller sizes, in pixels, at which the head is trained first (progressive resizing); a probe is
                 fitted at the last size alone.
-            budget_minutes: how long the policy `"measure"` may take, from the making of the Learner on: it shortens the
-                second stage or leaves it out, by an estimate from the speed of the probe's features.
+            budget_minutes: how long the policy `"measure"` may take: it shortens the second stage or leaves it out, by
+                an estimate from the speed of the probe's features.
             options: further options of `fit` for the unfrozen stage, such as `cycle_len` or `snapshots`.
 
         Raises:

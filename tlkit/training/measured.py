@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import keras
 import numpy as np
 
+from tlkit.errors import ConfigError, DivergedError, ModelError
 from tlkit.training.data import Divisible
 from tlkit.training.features import collect, live_forward
 from tlkit.training.plan import make_plan
@@ -32,6 +33,7 @@ _FEWEST_HELD = 60
 _MOST_FOLDS = 3
 _STEP = 4.0  # a training step takes as long as so many forward passes
 _SMALLEST = 96  # pixels
+_FEWEST_TRAINED = 32
 _log = logging.getLogger("tlkit")
 
 
@@ -57,7 +59,11 @@ class Verdict:
 
 
 def judge(
-    probe: np.ndarray, tuned: Mapping[float, np.ndarray], targets: np.ndarray, multi_label: bool = False
+    probe: np.ndarray,
+    tuned: Mapping[float, np.ndarray],
+    targets: np.ndarray,
+    multi_label: bool = False,
+    weights: np.ndarray | None = None,
 ) -> Verdict:
     """Compare a probe with a fine-tuned network on examples that neither has seen.
 
@@ -70,15 +76,20 @@ def judge(
         tuned: share of the fine-tuned weights -> logits [n, k] (Wortsman et al. 2022, arXiv 2109.01903).
         targets: one-hot float [n, k], or with `multi_label` 0/1 for each label.
         multi_label: several labels can be true at once.
+        weights: float [n], how much each example counts; all the same when left out.
     """
-    own = _tempered(probe, targets, multi_label)
-    losses = {mix: _tempered(logits, targets, multi_label) for mix, logits in tuned.items()}
-    mix = min(losses, key=lambda key: float(losses[key].mean()))
+    shares = np.ones(len(targets)) if weights is None else np.asarray(weights, np.float64)
+    shares = shares / shares.sum()
+    own = _tempered(probe, targets, multi_label, shares)
+    losses = {mix: _tempered(logits, targets, multi_label, shares) for mix, logits in tuned.items()}
+    mix = min(losses, key=lambda key: float(losses[key] @ shares))
     gains = own - losses[mix]
-    error = float(gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else float("inf")
-    wrong, before = (int(_wrong(logits, targets, multi_label).sum()) for logits in (tuned[mix], probe))
-    won = gains.mean() > error and wrong <= before
-    return Verdict(mix if won else 0.0, wrong, before, float(gains.mean()), error, len(targets))
+    gain = float(gains @ shares)
+    count = len(targets)
+    error = float(np.linalg.norm(shares * (gains - gain))) * (count / (count - 1)) ** 0.5 if count > 1 else float("inf")
+    wrong, before = (_wrong(logits, targets, multi_label) for logits in (tuned[mix], probe))
+    won = gain > error and wrong @ shares <= before @ shares + 1e-12
+    return Verdict(mix if won else 0.0, int(wrong.sum()), int(before.sum()), gain, error, count)
 
 
 def epochs_for(examples: int, batch_size: int, steps: int, fewest: int, most: int) -> int:
@@ -124,11 +135,14 @@ class _Measured:
         self._run, self._epochs, self._lr, self._schedule, self._verbose = run, epochs, lr, schedule, verbose
         self._ratios = falling_ratios(len(run.task.groups), group_factor)
         self._budget, self._began = budget, time.monotonic()
-        # A resumed run reads its weights later, so that these are always those that training began with.
-        self._source = [variable.numpy() for variable in run.task.model.variables]
+        self._source = run.source()
         self._probes: dict[int | None, Probe] = {}
 
     def go(self) -> None:
+        with self._run.comparing_sizes():
+            self._go()
+
+    def _go(self) -> None:
         run = self._run
         run.prefer_newest()
         run.task.freeze_to(-1)
@@ -136,12 +150,11 @@ class _Measured:
         best = full
         found = self._probe_at(full)
         if found["folds"] and found["errors"] >= FEWEST_ERRORS:
-            half = self._half(full)
-            if half != full:
-                run.resize(half)
-                smaller = self._probe_at(half)
-                best = half if smaller["loss"] < found["loss"] else full
-            if self._tune(best, full, found if half == full else smaller):
+            here = found
+            if self._to_half():
+                here = self._probe_at(run.size)
+                best = run.size if here["loss"] < found["loss"] else full
+            if self._tune(best, here):
                 return
         elif found["folds"]:
             _log.info(
@@ -155,12 +168,17 @@ class _Measured:
         run.task.freeze_to(-1)
         run.stage_of_probe({"size": best, "of": "source"}, self._verbose, restart=self._source)
 
-    def _half(self, size: int | None) -> int | None:
-        """Give half of a size in pixels, where the network can take that."""
-        if size is None:
-            return None
-        half = max(size // 64 * 32, 32)
-        return half if half >= max(_SMALLEST, self._run.task.min_size) else size
+    def _to_half(self) -> bool:
+        """Go on with photos of half the size, to the next multiple of 32, where the network takes that."""
+        size = self._run.size
+        half = 0 if size is None else round(size / 64) * 32
+        if half < _SMALLEST:
+            return False
+        try:
+            self._run.resize(half)
+        except (ConfigError, ModelError) as error:
+            _log.info("photos stay at %s px: %s", size, error)
+        return self._run.size != size
 
     # The probe
 
@@ -171,12 +189,9 @@ class _Measured:
         if stored is not None:
             return dict(stored)
         self._run.restore_once()
-        start = time.monotonic()
-        examples = len(self._run.data.labels("train"))
-        self._run.feed.training_features()
-        seconds = time.monotonic() - start
         probe = self._probe()
-        outcome: dict[str, Any] = {"folds": probe.folds, "seconds": seconds / examples, "examples": len(probe.rows)}
+        seconds = self._run.feed.seconds
+        outcome: dict[str, Any] = {"folds": probe.folds, "seconds": seconds, "examples": len(probe.rows)}
         if probe.folds:
             targets, multi_label = self._targets(probe.rows), self._run.data.multi_label
             outcome["errors"] = int(_wrong(probe.logits, targets, multi_label).sum())
@@ -193,6 +208,7 @@ class _Measured:
     def _probe(self) -> Probe:
         """Give the probe of all training data at the present size."""
         if self._run.size not in self._probes:
+            self._run.settle_precision("features")
             self._probes[self._run.size] = self._run.feed.fit_probe()
         return self._probes[self._run.size]
 
@@ -202,41 +218,41 @@ class _Measured:
 
     # The second stage
 
-    def _tune(self, best: int | None, full: int | None, here: dict[str, Any]) -> bool:
+    def _tune(self, best: int | None, here: dict[str, Any]) -> bool:
         """Fine-tune from the probe on parts of the training data; return whether that is kept."""
         run, data = self._run, cast(Divisible, self._run.data)
         own = run.size
         plan = self._plan(here)
         if plan is None:
             return False
-        seen: list[tuple[np.ndarray, dict[float, np.ndarray], np.ndarray]] = []
-        # At the size where the probe is best, before anything is trained.
-        run.resize(best)
+        run.resize(best)  # where the probe is best, before anything is trained
         folds = self._folds(plan)
         run.resize(own)
+        weights = run.feed.training_weights()
+        seen: list[tuple[np.ndarray, np.ndarray, dict[float, np.ndarray]]] = []
         for number, (trained, held, logits) in enumerate(folds):
             run.task.freeze_to(-1)
-            part = data.part(trained)
-            run.stage_of_probe(
-                {"size": own, "fold": number, "rows": len(trained)}, False, restart=self._source, rows=trained
-            )
+            what = {"size": own, "fold": number, "rows": len(trained)}
+            run.stage_of_probe(what, False, restart=self._source, rows=trained)
             run.task.freeze_to(0)
-            self._fit(part, plan.epochs, self._lr, {"fold": number})
-            tuned = self._held(number, trained, held)
-            seen.append((logits, tuned, self._targets(held)))
+            if not self._fit(data.part(trained), plan.epochs, self._lr, {"fold": number}):
+                return False
+            seen.append((held, logits, self._held(number, trained, held)))
+            rows = np.concatenate([held for held, _, _ in seen])
             verdict = judge(
-                np.concatenate([probe for probe, _, _ in seen]),
-                {mix: np.concatenate([tuned[mix] for _, tuned, _ in seen]) for mix in MIXES},
-                np.concatenate([targets for _, _, targets in seen]),
+                np.concatenate([logits for _, logits, _ in seen]),
+                {mix: np.concatenate([tuned[mix] for _, _, tuned in seen]) for mix in MIXES},
+                self._targets(rows),
                 data.multi_label,
+                None if weights is None else weights[rows],
             )
             if verdict.gain < 0:  # further folds would hardly turn it
                 break
         _log.info("%s", _verdict_line(verdict, best))
         if not verdict.mix:
             return False
-        if plan.more_epochs:
-            self._fit(data, plan.more_epochs, self._lr / 2, {"after": "folds"})
+        if plan.more_epochs and not self._fit(data, plan.more_epochs, self._lr / 2, {"after": "folds"}):
+            return False
         if verdict.mix < 1:
             run.stage_of_mix({"mix": verdict.mix}, verdict.mix, lambda: self._reference(None))
         return True
@@ -249,34 +265,37 @@ class _Measured:
         call = {"tune_plan": [examples, self._epochs]}
         stored = run.journal.replay(call)
         if stored is None:
-            is_text = run.size is None
-            steps, fewest, most = (400, 2, 6) if is_text else (100, 5, 15)
+            steps, fewest, most = (400, 2, 6) if run.size is None else (100, 5, 15)
             held = min(max(examples // 5, 1), _MOST_HELD)
-            folds = int(np.clip(-(-_FEWEST_HELD // held), 1, _MOST_FOLDS))
+            folds = int(np.clip(-(-_FEWEST_HELD // held), 1, min(_MOST_FOLDS, here["folds"])))
             trained = examples - held
             epochs = self._epochs or epochs_for(trained, batch, steps, fewest, most)
             more = -(-epochs // 3) if held / examples > 0.15 else 0
-            left = self._budget - run.seconds()
+            left = self._budget - (time.monotonic() - self._began)
             each = here["seconds"] * _STEP
 
-            def cost(epochs: int, more: int, rows: int) -> float:
-                return each * (folds * epochs * rows + more * examples)
+            def cost() -> float:
+                return each * (folds * epochs * trained + more * examples)
 
             told = ""
-            while cost(epochs, more, trained) > left and epochs > 1:
+            while cost() > left and epochs > 1:
                 epochs, told = epochs - 1, "shortened to fit the budget: "
                 more = min(more, -(-epochs // 3))
-            if cost(epochs, more, trained) > left:
-                affordable = int(left / each) if each else 0
-                more, told = 0, "shortened to fit the budget: "
-                trained = min(trained, affordable)
-            if trained < max(32, len(run.task.class_names) * 2) or trained < (examples - held) // 20:
-                epochs = 0
-            if epochs:
-                told += f"{epochs} epochs on {trained} examples" + (f" in each of {folds} folds" if folds > 1 else "")
-                told += f", {held} held out to compare with the probe; about {cost(epochs, more, trained):.0f} s"
+            if cost() > left:
+                more, trained, told = 0, int(left / (each * folds)), "shortened to fit the budget: "
+            accumulate = run.engine.optimizer.gradient_accumulation_steps or 1
+            if more * -(-examples // batch) < accumulate:
+                more = 0
+            if trained < (examples - held) // 20 or trained < 1:
+                epochs, told = 0, f"left out, since the budget leaves {max(left, 0):.0f} s"
+            elif trained < max(_FEWEST_TRAINED, 2 * len(run.task.class_names)):
+                epochs, told = 0, f"left out: {trained} examples would be too few"
+            elif epochs * -(-trained // batch) < accumulate:
+                epochs, told = 0, f"left out: {trained} examples make no update with accumulate = {accumulate}"
             else:
-                told = f"left out, since the budget leaves {max(left, 0):.0f} s"
+                told += f"{epochs} epochs on about {trained} examples"
+                told += f" in each of up to {folds} folds" if folds > 1 else ""
+                told += f", up to {held} held out to compare with the probe; about {cost():.0f} s"
             _log.info("second stage: %s", told)
             stored = [folds, epochs, more, trained, held]
             run.journal.note(call, stored)
@@ -292,26 +311,33 @@ class _Measured:
         stored = run.journal.replay(call)
         if stored is None:
             run.restore_once()
-            probe = self._probe()
-            place = {int(row): number for number, row in enumerate(probe.rows)}
             draw = np.random.default_rng(data.seed)
+            every = np.arange(len(groups))
+            cuts = cut_folds(self._targets(every), groups, data.multi_label, data.seed)
             stored = []
-            cuts = cut_folds(self._targets(probe.rows), groups[probe.rows], data.multi_label, data.seed)
             for _, test in cuts[: plan.folds]:
-                held = np.sort(draw.permutation(probe.rows[test])[: plan.held])
-                logits = probe.logits[[place[int(row)] for row in held]]
+                held = np.sort(draw.permutation(test)[: plan.held])
+                # The one to beat has seen the same examples.
+                probe = run.feed.fit_probe(self._rest(groups, held, plan))
+                logits = run.feed.training_features()[held] @ probe.kernel + probe.bias
                 stored.append([held.tolist(), np.round(logits.astype(float), 5).tolist()])
             run.journal.note(call, stored)
-        folds = []
-        for held, logits in stored:
-            rest = np.flatnonzero(~np.isin(groups, groups[held]))  # copies of what is held out are not trained on
-            if len(rest) > plan.trained:
-                rest = np.sort(np.random.default_rng(data.seed).permutation(rest)[: plan.trained])
-            folds.append((rest, np.asarray(held), np.asarray(logits)))
-        return folds
+        held_out = [(np.asarray(held), np.asarray(logits)) for held, logits in stored]
+        return [(self._rest(groups, held, plan), held, logits) for held, logits in held_out]
 
-    def _fit(self, data: Any, epochs: int, lr: float, more: dict[str, Any]) -> None:
+    def _rest(self, groups: np.ndarray, held: np.ndarray, plan: _TunePlan) -> np.ndarray:
+        """Give the rows to train on; copies of what is held out are not among them."""
+        rest = np.flatnonzero(~np.isin(groups, groups[held]))
+        if len(rest) > plan.trained:
+            rest = np.sort(np.random.default_rng(self._run.data.seed).permutation(rest)[: plan.trained])
+        return rest
+
+    def _fit(self, data: Any, epochs: int, lr: float, more: dict[str, Any]) -> bool:
+        """Train everything; return False where that diverged."""
         run = self._run
+        failed = {"diverged": more}
+        if run.journal.comes(failed):
+            return not run.journal.replay(failed)
         plan = make_plan(
             epochs,
             [lr * ratio for ratio in self._ratios],
@@ -333,8 +359,14 @@ class _Measured:
                 **more,
             }
         }
-        with run.trained_on(data):
-            run.stage_of_fit(call, plan, verbose=self._verbose)
+        try:
+            with run.trained_on(data):
+                run.stage_of_fit(call, plan, verbose=self._verbose)
+        except DivergedError:
+            _log.warning("second stage: given up, since its loss is not finite any more: the probe stays")
+            run.journal.note(failed, True)
+            return False
+        return True
 
     def _held(self, fold: int, trained: np.ndarray, held: np.ndarray) -> dict[float, np.ndarray]:
         """Give logits of the held-out rows for each mix of the probe's and the fine-tuned weights."""
@@ -344,6 +376,7 @@ class _Measured:
         if stored is None:
             run.restore_once()
             reference = self._reference(trained)
+            run.settle_precision("training")
             tuned = [variable.numpy() for variable in run.task.model.variables]
             batches = cast(Divisible, run.data).part(held).ordered("train")
             model = run.task.model
@@ -362,6 +395,7 @@ class _Measured:
         model = run.task.model
         now = [variable.numpy() for variable in model.variables]
         assign_mix(model, self._source, self._source, 1.0)
+        run.settle_precision("features")
         run.feed.fit_probe(rows, run.options.label_smoothing).install(run.task.head)
         reference = [variable.numpy() for variable in model.variables]
         assign_mix(model, now, now, 1.0)
@@ -393,11 +427,11 @@ def _wrong(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> np.nda
     return logits.argmax(1) != targets.argmax(1)
 
 
-def _tempered(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> np.ndarray:
+def _tempered(logits: np.ndarray, targets: np.ndarray, multi_label: bool, shares: np.ndarray) -> np.ndarray:
     """Return the log loss of each row at the temperature with the lowest mean, float64 [n]."""
     scales = np.exp(np.linspace(np.log(0.25), np.log(4.0), 33))
     losses = [log_losses(logits * scale, targets, multi_label) for scale in scales]
-    return min(losses, key=lambda rows: float(rows.mean()))
+    return min(losses, key=lambda rows: float(rows @ shares))
 
 
 def _verdict_line(verdict: Verdict, best: int | None) -> str:
@@ -405,7 +439,8 @@ def _verdict_line(verdict: Verdict, best: int | None) -> str:
     if 0 < verdict.mix < 1:
         what += f", mixed with {1 - verdict.mix:.0%} of the probe's weights"
     where = "" if best is None else f" at {best} px"
+    lower = "lower" if verdict.gain >= 0 else "higher"
     return (
         f"on {verdict.examples} held-out training examples: probe{where} {verdict.probe_errors} errors, fine-tuned "
-        f"{verdict.errors}; log loss lower by {verdict.gain:.4f} +- {verdict.standard_error:.4f}: {what}"
+        f"{verdict.errors}; log loss {lower} by {abs(verdict.gain):.4f} +- {verdict.standard_error:.4f}: {what}"
     )

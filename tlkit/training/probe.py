@@ -16,6 +16,7 @@ STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # of C, on standar
 WITHOUT_FOLDS = 1e-2  # where there are too few examples to choose one
 _FOLDS = 5
 _MOST_ROWS = 5000  # for the choice; the probe itself is fitted on all
+_RARE = 0.1  # share of the examples that may be of classes with fewer than one a fold
 _PATIENCE = 2  # strengths that may be worse than the best one before the search ends
 
 
@@ -112,7 +113,7 @@ def fit_probe(
     center, scale = _standard(features)
     space = _rotated((features.astype(np.float64) - center) / scale)
     solver = _Solver(space.rows, targets, weights, multi_label)
-    kept = _subset(targets, seed)
+    kept = _subset(targets, multi_label, seed)
     folds = cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], multi_label, seed)
     if folds:
         strength, logits = _chosen(solver, kept, folds, strengths)
@@ -217,10 +218,13 @@ class _Solver:
         return kernel, bias
 
 
-def _subset(targets: np.ndarray, seed: int) -> np.ndarray:
+def _subset(targets: np.ndarray, multi_label: bool, seed: int) -> np.ndarray:
     if len(targets) <= _MOST_ROWS:
         return np.arange(len(targets))
-    return np.sort(np.random.default_rng(seed).permutation(len(targets))[:_MOST_ROWS])
+    order = np.random.default_rng(seed).permutation(len(targets))
+    if not multi_label:  # an even step through the classes takes the same share of each
+        order = order[np.argsort(targets[order].argmax(1), kind="stable")]
+    return np.sort(order[np.linspace(0, len(order) - 1, _MOST_ROWS).round().astype(int)])
 
 
 def cut_folds(
@@ -228,13 +232,18 @@ def cut_folds(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Cut rows into folds, those of a group into one: (training rows, held-out rows) of each.
 
-    There are none where a class could not be on both sides. The arguments are those of `fit_probe`.
+    There are none where classes could not be on both sides, except for few examples of rare ones. The arguments are
+    those of `fit_probe`.
     """
     from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
     # Of several labels, any combination may be rare: their folds are drawn without looking at them.
     numbers = np.zeros(len(targets), int) if multi_label else targets.argmax(1)
-    count = min(_FOLDS, int(np.unique(numbers, return_counts=True)[1].min()))
+    sizes = np.unique(numbers, return_counts=True)[1]
+    rare = sizes < _FOLDS
+    count = _FOLDS if sizes[rare].sum() <= _RARE * len(targets) else int(sizes.min())
+    if count == _FOLDS and rare.all():
+        return []
     if len(targets) < 4 or count < 2:
         return []
     if groups is not None and len(np.unique(groups)) < len(groups):
@@ -246,7 +255,9 @@ def cut_folds(
             splitter: Any = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             return [(a, b) for a, b in splitter.split(numbers, numbers, groups) if len(b)]
     splitter = (KFold if multi_label else StratifiedKFold)(count, shuffle=True, random_state=seed)
-    return list(splitter.split(numbers, numbers))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a rare class with fewer examples than folds
+        return list(splitter.split(numbers, numbers))
 
 
 def _chosen(

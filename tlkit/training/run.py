@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from tlkit.callbacks.base import RateCallback
 from tlkit.callbacks.recorder import Recorder
-from tlkit.errors import ConfigError, TrainingError
+from tlkit.errors import ConfigError, DivergedError
 from tlkit.models.task import Task
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.training import precision
@@ -61,7 +60,6 @@ class Run:
         directory: Path | None,
         resume: bool,
     ):
-        self._began = time.monotonic()
         self.task = task
         self.data = data
         self.options = options
@@ -81,6 +79,9 @@ class Run:
         self.checkpoint: EpochCheckpoint | None = None
         self._precisions: dict[str, str] = {}
         self._sizes: dict[int | None, tuple[Task, Data, Feed]] = {}
+        self._built: list[np.ndarray] | None = None
+        self.compares_sizes = False
+        self.trained_backbone = False
         if options.precision not in ("as_built", "auto"):
             task.set_precision(options.precision)
         if directory is not None:
@@ -112,7 +113,8 @@ class Run:
         """Go on with photos of another size."""
         if size == self.size or size is None:
             return
-        self._sizes[self.size] = (self.task, self.data, self.feed)  # whoever compares sizes comes back
+        if self.compares_sizes:  # it will come back
+            self._sizes[self.size] = (self.task, self.data, self.feed)
         if size in self._sizes:
             self.task, self.data, self.feed = self._sizes[size]
         else:
@@ -132,6 +134,8 @@ class Run:
     def restore_once(self) -> None:
         """Before anything but a replayed call touches the model, bring it to where the resumed run stands."""
         if self.checkpoint is not None:
+            if self.checkpoint.is_behind and self._built is None:
+                self._built = [variable.numpy() for variable in self.task.model.variables]
             self.checkpoint.restore_last()
 
     def settle_precision(self, stage: str) -> None:
@@ -229,7 +233,7 @@ class Run:
             if self.checkpoint is not None:
                 self.checkpoint.go_back()
             kept = "the weights are those of the last good epoch" if self.checkpoint else "the weights are lost"
-            raise TrainingError(
+            raise DivergedError(
                 "the loss is not finite any more",
                 received=float(plan.rates.max()),
                 fix=f"train with a lower learning rate; {kept}",
@@ -276,8 +280,8 @@ class Run:
         self.engine.ready(self.task.head)
         if restart is not None:
             self.engine.reset_optimizer()
-        if self.checkpoint is not None:
-            self.checkpoint.begin(call, resume=self.journal.is_behind)
+        if past := self._begin_short_stage(call):
+            return past
         # One for some rows is where a fine-tuning starts; the other one is to be answered with.
         found = self.feed.fit_probe(rows, 0.0 if rows is None else self.options.label_smoothing)
         found.install(self.task.head)
@@ -300,25 +304,39 @@ class Run:
         if history is None:
             self.restore_once()
             self.engine.ready(self.task.model)
-            if self.checkpoint is not None:
-                self.checkpoint.begin(call, resume=self.journal.is_behind)
-            for variable, value in zip(self.task.model.variables, other(), strict=True):
-                now = variable.numpy()
-                if np.issubdtype(now.dtype, np.floating):
-                    variable.assign(value + np.asarray(share, now.dtype) * (now - value))
-            history = {"loss": [0.0]}
-            self._end_of_short_stage(history)
+            history = self._begin_short_stage(call)
+            if not history:
+                for variable, value in zip(self.task.model.variables, other(), strict=True):
+                    now = variable.numpy()
+                    if np.issubdtype(now.dtype, np.floating):
+                        variable.assign(value + np.asarray(share, now.dtype) * (now - value))
+                history = {"loss": [0.0]}
+                self._end_of_short_stage(history)
         self.history.append(history)
 
-    def _end_of_short_stage(self, history: dict[str, list[float]]) -> None:
+    def _begin_short_stage(self, call: dict[str, Any]) -> dict[str, list[float]]:
+        """Open a stage of one step; give its history if a run that was stopped has done that step already."""
         if self.checkpoint is None:
-            return
-        self.checkpoint.on_epoch_end(0, {name: values[0] for name, values in history.items()})
+            return {}
+        done, past = self.checkpoint.begin(call, resume=self.journal.is_behind)
+        if done:
+            self._close(past)
+        return past if done else {}
+
+    def _end_of_short_stage(self, history: dict[str, list[float]]) -> None:
+        self.engine.restart_averages()  # of what was there before
+        if self.checkpoint is not None:
+            self.checkpoint.on_epoch_end(0, {name: values[0] for name, values in history.items()})
+            self._close(history)
+
+    def _close(self, history: dict[str, list[float]]) -> None:
+        assert self.checkpoint is not None  # narrows the type
         self.checkpoint.end(history, np.zeros((0, 3), np.float32))
         self.journal.passed()
 
     def stage_of_fit(self, call: dict[str, Any], plan: Plan, *, verbose: bool) -> None:
         """Train as a plan says, without a look at the validation data."""
+        self.trained_backbone = True
         history = self.journal.replay(call)
         if history is None:
             history = self.train(call, plan, False, False, (), verbose, validate=False)
@@ -340,9 +358,28 @@ class Run:
         if self.checkpoint is not None:
             self.checkpoint.prefer_newest = True
 
-    def seconds(self) -> float:
-        """How long the run has been going on in this process."""
-        return time.monotonic() - self._began
+    @contextmanager
+    def comparing_sizes(self) -> Iterator[None]:
+        """Keep the data and features of each size meanwhile."""
+        self.compares_sizes = True
+        try:
+            yield
+        finally:
+            self.compares_sizes = False
+            self._sizes.clear()
+
+    def source(self) -> list[np.ndarray]:
+        """Give the weights that training began with.
+
+        Raises:
+            ConfigError: the network below the head has been trained since.
+        """
+        if self.trained_backbone:
+            raise ConfigError(
+                "the policy measure compares with an untouched network, and this one has been trained",
+                fix="make a new Learner of a new task",
+            )
+        return self._built or [variable.numpy() for variable in self.task.model.variables]
 
     def _identity(self) -> dict[str, Any]:
         of_tables = {
