@@ -1,9 +1,9 @@
-"""Accuracy of the template's defaults over several seeds: frozen head, then after unfreezing.
+"""Accuracy of the stages head and whole network (head = "epochs", policy = "all") over several seeds.
 
     python tools/bench_accuracy.py FOLDER [--seeds N] [--set KEY=VALUE]...
 
 FOLDER holds train/ and val/ folders of class folders. A project is baked from the template and its own train.py runs,
-with no value changed but the seed (and what --set says).
+with no further value changed but the seed (and what --set says).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     options = parser.parse_args()
-    extra = [word for override in options.overrides for word in ("--set", override)]
+    stages_apart = ["train.head=epochs", "train.policy=all", "train.finetune_rate=0.0", "step.label_smoothing=0.0"]
+    extra = [word for override in [*stages_apart, *options.overrides] for word in ("--set", override)]
     frozen, kept, last = [], [], []
     with tempfile.TemporaryDirectory() as temporary:
         project = Path(temporary) / "project"
