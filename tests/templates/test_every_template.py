@@ -114,7 +114,7 @@ def test_awkward_paths_reach_the_config_unchanged(tmp_path: Path, name: str, pat
 
 
 # What a new project chooses; where config.toml of an older one lacks the key, it stays as it was when that was made.
-CHOSEN = {"head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "encoder"}
+CHOSEN = {"head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "dropout", "encoder"}
 
 
 def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path, template: Template):

@@ -110,7 +110,7 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("mix", [1.0, 0.5])
+@pytest.mark.parametrize("mix", [pytest.param(1.0, marks=pytest.mark.slow), 0.5])
 def test_a_stopped_run_ends_like_one_that_was_not(folder, tmp_path, monkeypatch, mix):
     """Stopped at the verdict, after the folds: what they trained is not trained again."""
     monkeypatch.setattr(measured, "judge", wins(mix))
@@ -151,6 +151,7 @@ def test_the_probe_on_the_untouched_network_stays_where_fine_tuning_loses(folder
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_validation_data_decide_nothing(folder, tmp_path, monkeypatch):
     """Other labels of the validation photos change no weight."""
     monkeypatch.setattr(measured, "judge", wins(1.0))
@@ -165,6 +166,7 @@ def test_validation_data_decide_nothing(folder, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_half_of_the_size_is_tried_where_the_network_takes_it(folder, tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO", "tlkit")
     monkeypatch.setattr(measured, "judge", wins(1.0))
@@ -190,6 +192,7 @@ def test_few_errors_leave_the_second_stage_out(tmp_path, caplog):
     assert learn.finish().evaluate().accuracy == 1.0
 
 
+@pytest.mark.slow
 def test_copies_are_on_one_side(folder, tmp_path, monkeypatch):
     """What is held out is not among what is trained on, nor is a copy of it."""
     place = write_folder(tmp_path / "photos", dict.fromkeys(CLASSES, 30))
