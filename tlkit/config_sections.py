@@ -90,7 +90,7 @@ class TrainSection(Section):
         given = {"cycle_len": self.cycle_len, "cycle_mult": self.cycle_mult}
         return given | {"snapshots": self.keep in ("swa", "ensemble")}
 
-    def _check_cycles(self, cycles: int | bool, key: str) -> None:
+    def _check_cycles(self, cycles: int, key: str) -> None:
         if self.keep in ("swa", "ensemble") and not (self.cycle_len and cycles):
             raise ValueError(f'keep = "{self.keep}" needs cycles: set cycle_len and {key}')
         if self.cycle_mult > 1 and not self.cycle_len:

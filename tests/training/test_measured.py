@@ -10,7 +10,8 @@ from tiny import tiny_task
 import tlkit
 from tlkit.errors import ConfigError
 from tlkit.training import measured
-from tlkit.training.measured import MIXES, Verdict, epochs_for, judge
+from tlkit.training.measured import MIXES, epochs_for
+from tlkit.training.verdict import Verdict, judge
 
 CLASSES = ("blue", "green", "red")
 

@@ -131,6 +131,21 @@ def united(groups: np.ndarray, copies: np.ndarray) -> np.ndarray:
     return first[inverse]
 
 
+def group_numbers(groups: Sequence[str] | None, copies: np.ndarray, rows: np.ndarray) -> npt.NDArray[np.int64]:
+    """Number some of the items so that those that must stay together share a number.
+
+    Args:
+        groups: the group of each item, or None.
+        copies: what `copy_numbers` returns for the items.
+        rows: which items.
+
+    Returns:
+        int64 [len(rows)].
+    """
+    together = united(np.asarray(groups), copies) if groups else copies
+    return np.unique(together[rows], return_inverse=True)[1]
+
+
 def report(listing: Listing, rows: Mapping[str, np.ndarray], copies: np.ndarray) -> CopyReport:
     """Look for copies within training, between training and held-out splits, and with different labels.
 

@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.class_names import composed, log_near_names
-from tlkit.data.copies import WORDS, assign_splits, copy_numbers, report, united
+from tlkit.data.copies import WORDS, assign_splits, copy_numbers, group_numbers, report
 from tlkit.data.inspect import Unreadable
-from tlkit.data.labelled import ClassWeight, LabelledData, check_options
+from tlkit.data.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
 from tlkit.data.sampling import EpochOrder, Sampling
@@ -37,7 +37,7 @@ _NAMED = 10  # photos, in a message
 _log = logging.getLogger("tlkit")
 
 
-class ImageData(LabelledData):
+class ImageData(DivisibleData):
     """Photos with labels, split into train, val and (where there is one) test.
 
     Made by `images_from_folder` and `images_from_table`.
@@ -107,14 +107,13 @@ class ImageData(LabelledData):
         numbers = {composed(name): number for number, name in enumerate(self.class_names)}
         labels = np.asarray([numbers[label] for label in listing.labels], np.int32)
         keep_in_memory = self._fits(len(labels), cache)
-        groups = united(np.asarray(listing.groups), copies) if listing.groups else copies
         self._groups = np.zeros(0, np.int64)
         for name, own in rows.items():
             paths = [listing.paths[row] for row in own]
             built = build_split(paths, labels[own], preprocessing, keep_in_memory, damaged == "refuse")
             self.splits[name] = built.split
             if name == "train":
-                self._groups = np.unique(groups[own[built.used]], return_inverse=True)[1]
+                self._groups = group_numbers(listing.groups, copies, own[built.used])
             self.skipped += built.unreadable
             self.damaged += built.damaged
         self._judge_unreadable(listing, on_error)
@@ -185,23 +184,6 @@ class ImageData(LabelledData):
         other = copy.copy(self)
         other.augmentation = augmentation
         return other
-
-    def part(self, rows: np.ndarray) -> ImageData:
-        """Give the same data with some photos of the training split alone; nothing is decoded anew.
-
-        Args:
-            rows: int [m], positions in `labels("train")`.
-        """
-        train = self._get("train")
-        other = copy.copy(self)
-        other.splits = self.splits | {"train": train.rows(rows)}
-        other._groups = self._groups[rows]
-        other._order = EpochOrder(other.splits["train"].labels, seed=self.seed, sampling=self.sampling)
-        return other
-
-    def training_groups(self) -> np.ndarray:
-        """Number the training photos, int64 [n]: exact copies, and photos of one group, share a number."""
-        return self._groups
 
     def native_size(self, sample: int = 64) -> float:
         """Measure how large the training photos are: the median square root of their areas, in pixels.

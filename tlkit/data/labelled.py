@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -54,6 +55,16 @@ class LabelledData(ABC):
         They are in the order of `ordered("train")`, and must not be on both sides of a fold.
         """
         return np.arange(len(self.labels("train")))
+
+    def example_weights(self) -> np.ndarray | None:
+        """Return how much each training item counts, float32 [n], or None where all count the same.
+
+        Classes that are balanced, by their weight in the loss or by how often they are drawn, count the same.
+        """
+        weights = self.class_weights
+        if weights is None and self.sampling == "balanced":
+            weights = self._weights_of_classes("balanced")
+        return None if weights is None else weights[self.labels("train")]
 
     @abstractmethod
     def _epoch_maker(self) -> Callable[[tf.Tensor], tf.data.Dataset]:
@@ -161,6 +172,29 @@ class LabelledData(ABC):
             return batches
         weights = tf.constant(self.class_weights)
         return batches.map(lambda inputs, labels: (inputs, labels, tf.linalg.matvec(labels, weights)))
+
+
+class DivisibleData(LabelledData):
+    """Labelled data of which a part can be trained on; each of its splits has `part(rows)`."""
+
+    _groups: np.ndarray
+
+    def training_groups(self) -> np.ndarray:
+        """Number the training items, int64 [n]: copies, and items of one group, share a number."""
+        return self._groups
+
+    def part(self, rows: np.ndarray) -> Self:
+        """Give the same data with some items of the training split alone; nothing is read anew.
+
+        Args:
+            rows: int [m], positions in `labels("train")`, rising.
+        """
+        other = copy.copy(self)
+        other.splits = self.splits | {"train": self._get("train").part(rows)}
+        other._groups = self._groups[rows]
+        numbers = np.zeros(len(rows), np.int32) if self.multi_label else other.labels("train")
+        other._order = EpochOrder(numbers, seed=self.seed, sampling=self.sampling)
+        return other
 
 
 def check_options(batch_size: int, seed: int, class_weight: str, sampling: str) -> None:

@@ -42,8 +42,8 @@ class Split:
         object.__setattr__(self, "files", _strings(self.paths))
         object.__setattr__(self, "classes", tf.constant(self.labels, tf.int32))
 
-    def rows(self, rows: np.ndarray) -> Split:
-        """Return some of the photos."""
+    def part(self, rows: np.ndarray) -> Split:
+        """Return some of the photos: int [m], positions in this split."""
         pixels = None if self.pixels is None else tf.gather(self.pixels, rows)
         return Split([self.paths[row] for row in rows], self.labels[rows], pixels)
 

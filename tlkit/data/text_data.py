@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import logging
@@ -14,8 +13,8 @@ import tensorflow as tf
 
 from tlkit.data.buckets import bucketed
 from tlkit.data.class_names import composed, log_near_names
-from tlkit.data.copies import united
-from tlkit.data.labelled import ClassWeight, LabelledData, check_options
+from tlkit.data.copies import group_numbers
+from tlkit.data.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.data.sampling import EpochOrder, Sampling
 from tlkit.data.splits import ClassWords
 from tlkit.data.text_listing import TextListing
@@ -54,7 +53,7 @@ class Split:
         return Split(self.rows[chosen], *tensors)
 
 
-class TextData(LabelledData):
+class TextData(DivisibleData):
     """Texts with labels, split into train, val and (where there is one) test.
 
     Made by `texts_from_table` and `texts_from_folder`. Every text is tokenized once; batches are padded to the longest
@@ -126,8 +125,8 @@ class TextData(LabelledData):
         if not self.multi_label and "train" in self.splits:
             numbers = self.labels("train")
         self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
-        groups = united(np.asarray(listing.groups), copies) if listing.groups else copies
-        self._groups = np.unique(groups[self.splits["train"].rows], return_inverse=True)[1] if "train" in rows else None
+        trained = self.splits["train"].rows if "train" in self.splits else np.zeros(0, np.int64)
+        self._groups = group_numbers(listing.groups, copies, trained)
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in a fixed order, shortest first: `(token_ids int32 [B, T], targets float32 [B, k])`.
@@ -137,23 +136,6 @@ class TextData(LabelledData):
         """
         own = self._get(split)
         return self._batches(tf.data.Dataset.range(len(own.rows)).batch(self.batch_size), own).prefetch(2)
-
-    def part(self, rows: np.ndarray) -> TextData:
-        """Give the same data with some texts of the training split alone.
-
-        Args:
-            rows: int [m], positions in `labels("train")`, rising.
-        """
-        other = copy.copy(self)
-        other.splits = self.splits | {"train": self._get("train").part(rows)}
-        other._groups = self.training_groups()[rows]
-        numbers = np.zeros(len(rows), np.int32) if self.multi_label else other.labels("train")
-        other._order = EpochOrder(numbers, seed=self.seed, sampling=self.sampling)
-        return other
-
-    def training_groups(self) -> np.ndarray:
-        """Number the training texts, int64 [n]: copies, and texts of one group, share a number."""
-        return np.zeros(0, np.int64) if self._groups is None else self._groups
 
     def labels(self, split: str) -> np.ndarray:
         """Class numbers of a split, int32 [n], or 0/1 labels, float32 [n, k], in the order of `ordered(split)`."""

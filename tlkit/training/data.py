@@ -39,6 +39,7 @@ class Data(Protocol):
     def summary(self) -> dict[str, Any]: ...  # noqa: D102
     def fingerprint(self) -> str: ...  # noqa: D102
     def training_groups(self) -> np.ndarray: ...  # noqa: D102
+    def example_weights(self) -> np.ndarray | None: ...  # noqa: D102
 
 
 class Divisible(Data, Protocol):

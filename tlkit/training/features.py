@@ -61,18 +61,6 @@ def collect(forward: Callable[[tf.Tensor], tf.Tensor], dataset: tf.data.Dataset)
     return np.concatenate([forward(batch[0]).numpy() for batch in dataset]).astype(np.float32, copy=False)
 
 
-def _timed(forward: Callable[[tf.Tensor], tf.Tensor], dataset: tf.data.Dataset) -> tuple[np.ndarray, float]:
-    """Return what `collect` does, and seconds for an example."""
-    parts: list[np.ndarray] = []
-    began = [time.monotonic()]
-    for batch in dataset:
-        parts.append(forward(batch[0]).numpy())
-        began[1:] = began[1:] or [time.monotonic()]
-    first = len(parts[0]) if len(parts) > 1 else 0
-    rows = np.concatenate(parts).astype(np.float32, copy=False)
-    return rows, (time.monotonic() - began[bool(first)]) / (len(rows) - first)
-
-
 class FeatureCache:
     """Features by split, valid for as long as no weight of the model changes.
 
@@ -98,7 +86,17 @@ class FeatureCache:
         self._forget_if_changed()
         if split not in self._features:
             self._forward = self._forward or fast_forward(self._model)
-            self._features[split], self.seconds = _timed(self._forward, self._batches(split))
+            forward, ends = self._forward, [(time.monotonic(), 0)]
+
+            def timed(inputs: tf.Tensor) -> tf.Tensor:
+                outputs = forward(inputs)
+                ends.append((time.monotonic(), len(outputs)))
+                return outputs
+
+            self._features[split] = collect(timed, self._batches(split))
+            if len(ends) > 2:
+                del ends[0]
+            self.seconds = (ends[-1][0] - ends[0][0]) / sum(rows for _, rows in ends[1:])
         return self._features[split]
 
     def __contains__(self, split: str) -> bool:

@@ -28,6 +28,8 @@ class Feed:
         self._data = data
         self._number = number
         self._features = features.FeatureCache(task.features, data.ordered)
+        self._probed: np.ndarray | None = None  # the features that the probes are of
+        self._probes: dict[bytes, Probe] = {}
 
     def epoch(self, precompute: bool) -> tf.data.Dataset:
         """One epoch of training batches."""
@@ -61,29 +63,23 @@ class Feed:
             rows: those of the training data to fit it on; its own `rows` are places among these. All when left out.
             smoothing: of the labels that a fine-tuning from it would see; see `Probe.softened`.
         """
-        options = self._options()
-        rows = np.arange(len(options["targets"])) if rows is None else rows
-        weights = self.training_weights()
-        found = fit_probe(
-            options["features"][rows],
-            options["targets"][rows],
-            multi_label=self._data.multi_label,
-            weights=None if weights is None else weights[rows],
-            groups=self._data.training_groups()[rows],  # copies stay in one fold
-            seed=self._data.seed,
-        )
-        return found.softened(options["targets"][rows], smoothing, self._data.multi_label)
-
-    def training_weights(self) -> np.ndarray | None:
-        """Return how much each training example counts, float32 [n], or None where all count the same.
-
-        Balanced classes count the same, by their weight in the loss or by how often they are drawn.
-        """
-        if self._data.class_weights is None and getattr(self._data, "sampling", "shuffle") != "balanced":
-            return None
-        labels = self._data.labels("train")
-        counts = np.bincount(labels, minlength=len(self._task.class_names))
-        return (len(labels) / (len(counts) * counts[labels])).astype(np.float32)
+        inputs = self._features["train"]
+        if inputs is not self._probed:
+            self._probed, self._probes = inputs, {}
+        every = np.arange(len(inputs)) if rows is None else rows
+        targets = self._targets("train")[every]
+        key = every.tobytes()
+        if key not in self._probes:
+            weights = self._data.example_weights()
+            self._probes[key] = fit_probe(
+                inputs[every],
+                targets,
+                multi_label=self._data.multi_label,
+                weights=None if weights is None else weights[every],
+                groups=self._data.training_groups()[every],  # copies stay in one fold
+                seed=self._data.seed,
+            )
+        return self._probes[key].softened(targets, smoothing, self._data.multi_label)
 
     def measure_probe(self, found: Probe) -> dict[str, list[float]]:
         """Measure a probe of all training data, as a history of one epoch.

@@ -288,25 +288,9 @@ class Learner:
         if precompute is None:
             augmented = self.data.augmentation is not None and self.data.augmentation.is_active
             precompute = frozen and (cycle_len is None or not augmented)
-        trained = [group.name for group in self.task.groups if group.trainable]
-        call = {
-            "fit": {
-                "epochs": plan.epochs,
-                "schedule": plan.name,
-                "ratios": list(plan.multipliers),
-                "precompute": bool(precompute),
-                "snapshots": bool(snapshots),
-                "size": self.size,
-                "augmentation": self._run.augmentation,
-                "trained": trained,
-            }
-        }
-        self._run.trained_backbone |= not frozen
-        stored = self._run.journal.replay(call)
-        if stored is None:
-            stored = self._run.train(call, plan, precompute, snapshots, callbacks, verbose)
-        self.history.append(stored)
-        return stored
+        return self._run.stage_of_fit(
+            plan, precompute=precompute, snapshots=snapshots, callbacks=callbacks, verbose=verbose
+        )
 
     def fit_probe(self, *, verbose: bool = True) -> dict[str, list[float]]:
         """Put a linear probe into the head: logistic regression on features of the frozen network.
@@ -332,8 +316,7 @@ class Learner:
         """
         self.check_probe()
         self.freeze()
-        self._run.stage_of_probe({"size": self.size}, verbose)
-        return self.history[-1]
+        return self._run.stage_of_probe({"size": self.size}, verbose)
 
     def check_probe(self) -> None:
         """Refuse a task whose head cannot be a linear probe.

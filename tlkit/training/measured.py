@@ -10,10 +10,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import keras
 import numpy as np
 
 from tlkit.errors import ConfigError, DivergedError, ModelError
@@ -21,12 +19,14 @@ from tlkit.training.data import Divisible
 from tlkit.training.features import collect, live_forward
 from tlkit.training.plan import make_plan
 from tlkit.training.policy import falling_ratios
-from tlkit.training.probe import Probe, cut_folds, log_losses
+from tlkit.training.probe import cut_folds, log_losses
+from tlkit.training.verdict import judge, wrong_answers
+from tlkit.training.weights import assign_mix, assign_weights, read_weights
 
 if TYPE_CHECKING:
     from tlkit.training.run import Run
 
-FEWEST_ERRORS = 20  # of the probe, out of fold: with fewer, a gain on the held-out part cannot be told from chance
+FEWEST_ERRORS = 20  # of the probe, out of fold: with fewer, a gain could not be distinguished from chance
 MIXES = (1.0, 0.75, 0.5)  # share of the fine-tuned weights; the rest are the probe's
 _MOST_HELD = 1000
 _FEWEST_HELD = 60
@@ -35,61 +35,6 @@ _STEP = 4.0  # a training step takes as long as so many forward passes
 _SMALLEST = 96  # pixels
 _FEWEST_TRAINED = 32
 _log = logging.getLogger("tlkit")
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What the comparison on held-out training examples found.
-
-    Attributes:
-        mix: share of the fine-tuned weights; 0 where the probe stays.
-        errors: of the fine-tuned network at its best share, on the held-out examples.
-        probe_errors: of the probe, on the same.
-        gain: how much lower the fine-tuned network's mean log loss is, both with their best temperature.
-        standard_error: of the gain, paired by example.
-        examples: how many were held out.
-    """
-
-    mix: float
-    errors: int
-    probe_errors: int
-    gain: float
-    standard_error: float
-    examples: int
-
-
-def judge(
-    probe: np.ndarray,
-    tuned: Mapping[float, np.ndarray],
-    targets: np.ndarray,
-    multi_label: bool = False,
-    weights: np.ndarray | None = None,
-) -> Verdict:
-    """Compare a probe with a fine-tuned network on examples that neither has seen.
-
-    The network wins if its log loss is lower by more than a standard error of the paired difference, and it makes no
-    more errors. Both are given the temperature that suits them best (Guo et al. 2017, arXiv 1706.04599): label
-    smoothing changes how sure a network is, not what it knows.
-
-    Args:
-        probe: logits [n, k] of the probe.
-        tuned: share of the fine-tuned weights -> logits [n, k] (Wortsman et al. 2022, arXiv 2109.01903).
-        targets: one-hot float [n, k], or with `multi_label` 0/1 for each label.
-        multi_label: several labels can be true at once.
-        weights: float [n], how much each example counts; all the same when left out.
-    """
-    shares = np.ones(len(targets)) if weights is None else np.asarray(weights, np.float64)
-    shares = shares / shares.sum()
-    own = _tempered(probe, targets, multi_label, shares)
-    losses = {mix: _tempered(logits, targets, multi_label, shares) for mix, logits in tuned.items()}
-    mix = min(losses, key=lambda key: float(losses[key] @ shares))
-    gains = own - losses[mix]
-    gain = float(gains @ shares)
-    count = len(targets)
-    error = float(np.linalg.norm(shares * (gains - gain))) * (count / (count - 1)) ** 0.5 if count > 1 else float("inf")
-    wrong, before = (_wrong(logits, targets, multi_label) for logits in (tuned[mix], probe))
-    won = gain > error and wrong @ shares <= before @ shares + 1e-12
-    return Verdict(mix if won else 0.0, int(wrong.sum()), int(before.sum()), gain, error, count)
 
 
 def epochs_for(examples: int, batch_size: int, steps: int, fewest: int, most: int) -> int:
@@ -136,7 +81,6 @@ class _Measured:
         self._ratios = falling_ratios(len(run.task.groups), group_factor)
         self._budget, self._began = budget, time.monotonic()
         self._source = run.source()
-        self._probes: dict[int | None, Probe] = {}
 
     def go(self) -> None:
         with self._run.comparing_sizes():
@@ -159,7 +103,7 @@ class _Measured:
         elif found["folds"]:
             _log.info(
                 "second stage: left out. The probe makes %d errors out of fold in %d examples: with fewer than %d, a "
-                "gain cannot be told from chance",
+                "gain could not be distinguished from chance",
                 found["errors"], found["examples"], FEWEST_ERRORS,
             )  # fmt: skip
         else:
@@ -189,28 +133,21 @@ class _Measured:
         if stored is not None:
             return dict(stored)
         self._run.restore_once()
-        probe = self._probe()
+        self._run.settle_precision("features")
+        probe = self._run.feed.fit_probe()
         seconds = self._run.feed.seconds
         outcome: dict[str, Any] = {"folds": probe.folds, "seconds": seconds, "examples": len(probe.rows)}
         if probe.folds:
             targets, multi_label = self._targets(probe.rows), self._run.data.multi_label
-            outcome["errors"] = int(_wrong(probe.logits, targets, multi_label).sum())
+            outcome["errors"] = int(wrong_answers(probe.logits, targets, multi_label).sum())
             outcome["loss"] = float(log_losses(probe.logits, targets, multi_label).mean())
-            where = "" if size is None else f" at {size} px"
             _log.info(
                 "linear probe%s: %d errors out of fold in %d examples (accuracy %.4f), log loss %.4f",
-                where, outcome["errors"], outcome["examples"],
+                _at(size), outcome["errors"], outcome["examples"],
                 1 - outcome["errors"] / outcome["examples"], outcome["loss"],
             )  # fmt: skip
         self._run.journal.note(call, outcome)
         return outcome
-
-    def _probe(self) -> Probe:
-        """Give the probe of all training data at the present size."""
-        if self._run.size not in self._probes:
-            self._run.settle_precision("features")
-            self._probes[self._run.size] = self._run.feed.fit_probe()
-        return self._probes[self._run.size]
 
     def _targets(self, rows: np.ndarray) -> np.ndarray:
         task = self._run.task
@@ -228,7 +165,10 @@ class _Measured:
         run.resize(best)  # where the probe is best, before anything is trained
         folds = self._folds(plan)
         run.resize(own)
-        weights = run.feed.training_weights()
+        if not folds:
+            _log.info("second stage: left out, since there is nothing to measure it on")
+            return False
+        weights = data.example_weights()
         seen: list[tuple[np.ndarray, np.ndarray, dict[float, np.ndarray]]] = []
         for number, (trained, held, logits) in enumerate(folds):
             run.task.freeze_to(-1)
@@ -248,7 +188,7 @@ class _Measured:
             )
             if verdict.gain < 0:  # further folds would hardly turn it
                 break
-        _log.info("%s", _verdict_line(verdict, best))
+        _log.info("%s", verdict.in_words(_at(best)))
         if not verdict.mix:
             return False
         if plan.more_epochs and not self._fit(data, plan.more_epochs, self._lr / 2, {"after": "folds"}):
@@ -277,26 +217,26 @@ class _Measured:
             def cost() -> float:
                 return each * (folds * epochs * trained + more * examples)
 
-            told = ""
+            words = ""
             while cost() > left and epochs > 1:
-                epochs, told = epochs - 1, "shortened to fit the budget: "
+                epochs, words = epochs - 1, "shortened to fit the budget: "
                 more = min(more, -(-epochs // 3))
             if cost() > left:
-                more, trained, told = 0, int(left / (each * folds)), "shortened to fit the budget: "
+                more, trained, words = 0, int(left / (each * folds)), "shortened to fit the budget: "
             accumulate = run.engine.optimizer.gradient_accumulation_steps or 1
             if more * -(-examples // batch) < accumulate:
                 more = 0
             if trained < (examples - held) // 20 or trained < 1:
-                epochs, told = 0, f"left out, since the budget leaves {max(left, 0):.0f} s"
+                epochs, words = 0, f"left out, since the budget leaves {max(left, 0):.0f} s"
             elif trained < max(_FEWEST_TRAINED, 2 * len(run.task.class_names)):
-                epochs, told = 0, f"left out: {trained} examples would be too few"
+                epochs, words = 0, f"left out: {trained} examples would be too few"
             elif epochs * -(-trained // batch) < accumulate:
-                epochs, told = 0, f"left out: {trained} examples make no update with accumulate = {accumulate}"
+                epochs, words = 0, f"left out: {trained} examples make no update with accumulate = {accumulate}"
             else:
-                told += f"{epochs} epochs on about {trained} examples"
-                told += f" in each of up to {folds} folds" if folds > 1 else ""
-                told += f", up to {held} held out to compare with the probe; about {cost():.0f} s"
-            _log.info("second stage: %s", told)
+                words += f"{epochs} epochs on about {trained} examples"
+                words += f" in each of up to {folds} folds" if folds > 1 else ""
+                words += f", up to {held} held out to compare with the probe; about {cost():.0f} s"
+            _log.info("second stage: %s", words)
             stored = [folds, epochs, more, trained, held]
             run.journal.note(call, stored)
         plan = _TunePlan(*(int(value) for value in stored))
@@ -314,12 +254,13 @@ class _Measured:
             draw = np.random.default_rng(data.seed)
             every = np.arange(len(groups))
             cuts = cut_folds(self._targets(every), groups, data.multi_label, data.seed)
+            features = run.feed.training_features()
             stored = []
             for _, test in cuts[: plan.folds]:
                 held = np.sort(draw.permutation(test)[: plan.held])
                 # The one to beat has seen the same examples.
                 probe = run.feed.fit_probe(self._rest(groups, held, plan))
-                logits = run.feed.training_features()[held] @ probe.kernel + probe.bias
+                logits = features[held] @ probe.kernel + probe.bias
                 stored.append([held.tolist(), np.round(logits.astype(float), 5).tolist()])
             run.journal.note(call, stored)
         held_out = [(np.asarray(held), np.asarray(logits)) for held, logits in stored]
@@ -347,21 +288,9 @@ class _Measured:
             with_momentum=run.engine.optimizer.has_momentum,
             accumulate=run.engine.optimizer.gradient_accumulation_steps or 1,
         )
-        call = {
-            "fit": {
-                "epochs": epochs,
-                "schedule": plan.name,
-                "ratios": list(plan.multipliers),
-                "size": run.size,
-                "augmentation": run.augmentation,
-                "trained": [group.name for group in run.task.groups if group.trainable],
-                "precompute": False,
-                **more,
-            }
-        }
         try:
             with run.trained_on(data):
-                run.stage_of_fit(call, plan, verbose=self._verbose)
+                run.stage_of_fit(plan, verbose=self._verbose, validate=False, **more)
         except DivergedError:
             _log.warning("second stage: given up, since its loss is not finite any more: the probe stays")
             run.journal.note(failed, True)
@@ -377,7 +306,7 @@ class _Measured:
             run.restore_once()
             reference = self._reference(trained)
             run.settle_precision("training")
-            tuned = [variable.numpy() for variable in run.task.model.variables]
+            tuned = read_weights(run.task.model)
             batches = cast(Divisible, run.data).part(held).ordered("train")
             model = run.task.model
             forward = live_forward(model)
@@ -385,7 +314,7 @@ class _Measured:
             for mix in MIXES:
                 assign_mix(model, reference, tuned, mix)
                 stored.append(np.round(collect(forward, batches).astype(float), 5).tolist())
-            assign_mix(model, reference, tuned, 1.0)
+            assign_weights(model, tuned)
             run.journal.note(call, stored)
         return {mix: np.asarray(logits) for mix, logits in zip(MIXES, stored, strict=True)}
 
@@ -393,12 +322,12 @@ class _Measured:
         """Give the weights of the source network with a probe of some rows in its head."""
         run = self._run
         model = run.task.model
-        now = [variable.numpy() for variable in model.variables]
-        assign_mix(model, self._source, self._source, 1.0)
+        now = read_weights(model)
+        assign_weights(model, self._source)
         run.settle_precision("features")
         run.feed.fit_probe(rows, run.options.label_smoothing).install(run.task.head)
-        reference = [variable.numpy() for variable in model.variables]
-        assign_mix(model, now, now, 1.0)
+        reference = read_weights(model)
+        assign_weights(model, now)
         return reference
 
 
@@ -411,36 +340,5 @@ class _TunePlan:
     held: int
 
 
-def assign_mix(model: keras.Model, one: Sequence[np.ndarray], other: Sequence[np.ndarray], share: float) -> None:
-    """Assign `one + share * (other - one)` to the variables of a model; integers are those of `other`."""
-    for variable, a, b in zip(model.variables, one, other, strict=True):
-        if share == 1.0 or not np.issubdtype(b.dtype, np.floating):
-            variable.assign(b)
-        else:
-            variable.assign(a + np.asarray(share, b.dtype) * (b - a))
-
-
-def _wrong(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> np.ndarray:
-    """Return whether each answer is wrong, bool [n]; of several labels, whether any is."""
-    if multi_label:
-        return ((logits > 0) != (targets > 0.5)).any(1)
-    return logits.argmax(1) != targets.argmax(1)
-
-
-def _tempered(logits: np.ndarray, targets: np.ndarray, multi_label: bool, shares: np.ndarray) -> np.ndarray:
-    """Return the log loss of each row at the temperature with the lowest mean, float64 [n]."""
-    scales = np.exp(np.linspace(np.log(0.25), np.log(4.0), 33))
-    losses = [log_losses(logits * scale, targets, multi_label) for scale in scales]
-    return min(losses, key=lambda rows: float(rows @ shares))
-
-
-def _verdict_line(verdict: Verdict, best: int | None) -> str:
-    what = "the second stage is kept" if verdict.mix else "the probe stays"
-    if 0 < verdict.mix < 1:
-        what += f", mixed with {1 - verdict.mix:.0%} of the probe's weights"
-    where = "" if best is None else f" at {best} px"
-    lower = "lower" if verdict.gain >= 0 else "higher"
-    return (
-        f"on {verdict.examples} held-out training examples: probe{where} {verdict.probe_errors} errors, fine-tuned "
-        f"{verdict.errors}; log loss {lower} by {abs(verdict.gain):.4f} +- {verdict.standard_error:.4f}: {what}"
-    )
+def _at(size: int | None) -> str:
+    return "" if size is None else f" at {size} px"

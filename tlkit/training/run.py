@@ -31,6 +31,7 @@ from tlkit.training.probe import Probe
 from tlkit.training.progress import EpochTable
 from tlkit.training.run_state import RunState
 from tlkit.training.snapshots import Snapshots
+from tlkit.training.weights import assign_mix, assign_weights, read_weights
 
 _log = logging.getLogger("tlkit")
 
@@ -78,10 +79,9 @@ class Run:
         self.state: RunState | None = None
         self.checkpoint: EpochCheckpoint | None = None
         self._precisions: dict[str, str] = {}
-        self._sizes: dict[int | None, tuple[Task, Data, Feed]] = {}
+        self._sizes: dict[int | None, tuple[Task, Data, Feed]] | None = None  # kept while sizes are compared
         self._built: list[np.ndarray] | None = None
-        self.compares_sizes = False
-        self.trained_backbone = False
+        self._trained_backbone = False
         if options.precision not in ("as_built", "auto"):
             task.set_precision(options.precision)
         if directory is not None:
@@ -113,9 +113,9 @@ class Run:
         """Go on with photos of another size."""
         if size == self.size or size is None:
             return
-        if self.compares_sizes:  # it will come back
+        if self._sizes is not None:
             self._sizes[self.size] = (self.task, self.data, self.feed)
-        if size in self._sizes:
+        if self._sizes and size in self._sizes:
             self.task, self.data, self.feed = self._sizes[size]
         else:
             task = self.task.at_size(size)
@@ -127,7 +127,6 @@ class Run:
 
     def augment(self, augmentation: Augmentation) -> None:
         """Go on with another augmentation."""
-        self._sizes.clear()
         self.data = self.photos("augmentation").augmented_by(augmentation)
         self.feed = Feed(self.task, self.data, self._epoch)
 
@@ -135,7 +134,7 @@ class Run:
         """Before anything but a replayed call touches the model, bring it to where the resumed run stands."""
         if self.checkpoint is not None:
             if self.checkpoint.is_behind and self._built is None:
-                self._built = [variable.numpy() for variable in self.task.model.variables]
+                self._built = read_weights(self.task.model)
             self.checkpoint.restore_last()
 
     def settle_precision(self, stage: str) -> None:
@@ -158,26 +157,27 @@ class Run:
         self._precisions[stage] = chosen
         self.task.set_precision(chosen)
 
-    def train(
+    def stage_of_fit(
         self,
-        call: dict[str, Any],
         plan: Plan,
-        precompute: bool,
-        snapshots: bool,
-        callbacks: Sequence[keras.callbacks.Callback],
-        verbose: bool,
+        *,
+        precompute: bool = False,
+        snapshots: bool = False,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: bool = True,
         validate: bool = True,
+        **what: Any,
     ) -> dict[str, list[float]]:
-        """Run one stage and leave its record.
+        """Train as a plan says, or take it from the record of a resumed run.
 
         Args:
-            call: what the journal knows the stage by.
-            plan: rates and momenta of its steps.
+            plan: rates and momenta of the steps.
             precompute: train the head on features.
             snapshots: keep weights at the ends of cycles.
             callbacks: the user's.
             verbose: print the epoch table.
             validate: measure the validation data after each epoch.
+            what: more that the journal knows the stage by.
 
         Returns:
             Keras' history of the whole stage.
@@ -185,6 +185,36 @@ class Run:
         Raises:
             TrainingError: the loss is not finite, or a checkpoint cannot be written.
         """
+        call = {
+            "fit": {
+                "epochs": plan.epochs,
+                "schedule": plan.name,
+                "ratios": list(plan.multipliers),
+                "precompute": bool(precompute),
+                "snapshots": bool(snapshots),
+                "size": self.size,
+                "augmentation": self.augmentation,
+                "trained": [group.name for group in self.task.groups if group.trainable],
+                **what,
+            }
+        }
+        self._trained_backbone |= not self.task.backbone_is_frozen
+        history: dict[str, list[float]] | None = self.journal.replay(call)
+        if history is None:
+            history = self._train(call, plan, precompute, snapshots, callbacks, verbose, validate)
+        self.history.append(history)
+        return history
+
+    def _train(
+        self,
+        call: dict[str, Any],
+        plan: Plan,
+        precompute: bool,
+        snapshots: bool,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: bool,
+        validate: bool,
+    ) -> dict[str, list[float]]:
         if verbose:
             accumulate = self.engine.optimizer.gradient_accumulation_steps or 1
             _log.info("%s", _stage_line(call["fit"], plan, accumulate))
@@ -250,7 +280,7 @@ class Run:
         *,
         restart: Sequence[np.ndarray] | None = None,
         rows: np.ndarray | None = None,
-    ) -> None:
+    ) -> dict[str, list[float]]:
         """Put a linear probe into the head; see `Learner.fit_probe`.
 
         Args:
@@ -258,12 +288,16 @@ class Run:
             verbose: say what was chosen.
             restart: weights to put into the model before, with a fresh optimizer; the present ones when left out.
             rows: of the training data to fit it on, without measuring it; all when left out.
+
+        Returns:
+            What `Learner.fit_probe` returns.
         """
         call = {"probe": what}
-        history = self.journal.replay(call)
+        history: dict[str, list[float]] | None = self.journal.replay(call)
         if history is None:
             history = self._fit_probe(call, verbose, restart, rows)
         self.history.append(history)
+        return history
 
     def _fit_probe(
         self,
@@ -275,8 +309,7 @@ class Run:
         self.settle_precision("features")
         self.restore_once()
         if restart is not None:
-            for variable, value in zip(self.task.model.variables, restart, strict=True):
-                variable.assign(value)
+            assign_weights(self.task.model, restart)
         self.engine.ready(self.task.head)
         if restart is not None:
             self.engine.reset_optimizer()
@@ -306,10 +339,7 @@ class Run:
             self.engine.ready(self.task.model)
             history = self._begin_short_stage(call)
             if not history:
-                for variable, value in zip(self.task.model.variables, other(), strict=True):
-                    now = variable.numpy()
-                    if np.issubdtype(now.dtype, np.floating):
-                        variable.assign(value + np.asarray(share, now.dtype) * (now - value))
+                assign_mix(self.task.model, other(), read_weights(self.task.model), share)
                 history = {"loss": [0.0]}
                 self._end_of_short_stage(history)
         self.history.append(history)
@@ -334,14 +364,6 @@ class Run:
         self.checkpoint.end(history, np.zeros((0, 3), np.float32))
         self.journal.passed()
 
-    def stage_of_fit(self, call: dict[str, Any], plan: Plan, *, verbose: bool) -> None:
-        """Train as a plan says, without a look at the validation data."""
-        self.trained_backbone = True
-        history = self.journal.replay(call)
-        if history is None:
-            history = self.train(call, plan, False, False, (), verbose, validate=False)
-        self.history.append(history)
-
     @contextmanager
     def trained_on(self, data: Data) -> Iterator[None]:
         """Train on other data of the same kind for a while."""
@@ -361,12 +383,11 @@ class Run:
     @contextmanager
     def comparing_sizes(self) -> Iterator[None]:
         """Keep the data and features of each size meanwhile."""
-        self.compares_sizes = True
+        self._sizes = {}
         try:
             yield
         finally:
-            self.compares_sizes = False
-            self._sizes.clear()
+            self._sizes = None
 
     def source(self) -> list[np.ndarray]:
         """Give the weights that training began with.
@@ -374,12 +395,12 @@ class Run:
         Raises:
             ConfigError: the network below the head has been trained since.
         """
-        if self.trained_backbone:
+        if self._trained_backbone:
             raise ConfigError(
                 "the policy measure compares with an untouched network, and this one has been trained",
                 fix="make a new Learner of a new task",
             )
-        return self._built or [variable.numpy() for variable in self.task.model.variables]
+        return self._built or read_weights(self.task.model)
 
     def _identity(self) -> dict[str, Any]:
         of_tables = {
