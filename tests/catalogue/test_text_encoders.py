@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import io
 import json
 import logging
 
@@ -292,3 +293,21 @@ def test_unknown_names_and_no_sources_are_refused():
         build_encoder("bert-tiny")
     with pytest.raises(WeightsError, match="no source of weights was given"):
         build_encoder(TINY, weights=[])
+
+
+def test_a_bert_with_a_sentencepiece_vocabulary_reads_texts_as_xlm_roberta_does(tmp_path):
+    """multilingual-e5: config.json says bert, and the tokenizer is the one of XLM-RoBERTa."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    train = sentencepiece.SentencePieceTrainer.train
+    train(sentence_iterator=iter(["a good film"] * 9), model_writer=model, vocab_size=12, minloglevel=2)
+    write_bert_folder(tmp_path, vocabulary=[f"piece {number}" for number in range(12 + 2)])
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(model.getvalue())
+    built = build_encoder(tmp_path)
+    assert type(built.tokenizer).__name__ == "XLMRobertaTokenizer"
+    assert load_tokenizer(tmp_path)(["a good film"]) == built.tokenizer(["a good film"])
+    assert (built.special.start, built.special.pad, built.special.end, built.special.unknown) == (0, 1, 2, 3)
+    assert built.row.serves

@@ -66,9 +66,9 @@ def test_every_row_is_filled_in(row):
 
 
 @by_name
-def test_only_wordpiece_serves_and_the_others_say_why_not(row):
-    assert row.serves == (row.tokenizer == "wordpiece") == (row.why_not == "")
-    assert row.serves == (row.family in ("bert", "distil_bert", "electra"))
+def test_byte_pairs_do_not_serve_and_say_why_not(row):
+    assert row.serves == (row.tokenizer != "bpe") == (row.why_not == "")
+    assert row.serves == (row.family != "roberta")
     assert (row.name in text.names(serves=True)) == row.serves != (row.name in text.names(serves=False))
     assert not row.why_not.endswith(".")
 

@@ -161,7 +161,7 @@ def test_a_cased_tokenizer_keeps_case_and_accents(preprocessing):
     assert preprocessing.clean(["Café"]).numpy()[0].decode() == "cafe"
 
 
-def test_only_wordpiece_is_offered_for_serving(preprocessing):
+def test_byte_pairs_are_not_offered_for_serving(preprocessing):
     import keras_hub
 
     assert preprocessing.serves

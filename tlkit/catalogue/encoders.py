@@ -269,7 +269,10 @@ def _tokenizer(row: TextEncoder, folder: EncoderFolder | None) -> tuple[Any, str
     import keras_hub
 
     try:
-        tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(str(folder.path))
+        if folder.tokenizer == "sentencepiece" and folder.family == "bert":  # as multilingual-e5
+            tokenizer = keras_hub.tokenizers.XLMRobertaTokenizer(proto=str(file))
+        else:
+            tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(str(folder.path))
         size = tokenizer.vocabulary_size()
     except Exception as error:  # of many kinds, of several libraries
         raise WeightsError(f"{file} cannot be loaded as a tokenizer: {_brief(error)}") from error

@@ -36,10 +36,7 @@ FAMILIES = MappingProxyType(
 WHY_NOT = MappingProxyType(
     {
         "wordpiece": "",
-        "sentencepiece": (
-            "its SentencePiece op is one of TF Text's, which stock TensorFlow Serving has, but tlkit has not proven "
-            "yet that an export cuts hostile texts into the same tokens as training does"
-        ),
+        "sentencepiece": "",
         "bpe": (
             "KerasHub merges byte pairs in a loop over a mutable table of words seen before, which gives other tokens "
             "in a graph than outside of it where the vocabulary is incomplete"

@@ -157,7 +157,7 @@ def interface_of(task: Task) -> Interface:
     if not getattr(preprocessing, "serves", True):
         raise ExportError(
             f"{task.backbone_name} cannot be exported: {preprocessing.why_not}",
-            fix="train on an encoder with a WordPiece tokenizer, such as all-minilm-l6-v2",
+            fix="train on an encoder with a WordPiece or SentencePiece tokenizer, such as bge-small-en-v1.5",
         )
     return make(task)
 

@@ -100,7 +100,7 @@ def text_classifier(
     if must_serve and why_not:
         raise ModelError(
             f"{encoder} cannot be exported: {why_not}",
-            fix="choose an encoder with a WordPiece tokenizer (`tlkit weights list`), or pass must_serve=False",
+            fix="choose an encoder that can be served (`tlkit weights list`), or pass must_serve=False",
         )
     set_dropout(built.model, seed, rate=encoder_dropout)
     task = assemble(

@@ -122,10 +122,11 @@ def set_dropout(network: keras.Model, seed: int, *, rate: float | None = None) -
     Args:
         network: a KerasHub backbone.
         seed: the same seed drops the same.
-        rate: 0 up to (not including) 1; None leaves it.
+        rate: 0 up to (not including) 1; None leaves it. A dropout that was built with rate 0 stays off, since Keras
+            gave it no seed; ALBERT's are.
     """
     dropouts = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
-    for number, layer in enumerate(dropouts):
+    for number, layer in enumerate(layer for layer in dropouts if hasattr(layer, "seed_generator")):
         if rate is not None:
             layer.rate = rate
         layer.seed_generator.state.assign([(seed * 1000 + number) % 2**32, 0])

@@ -23,6 +23,7 @@ MAX_BYTES = 2_000_000  # of one text: what lies between its first and last milli
 # Line breaks of all kinds, also the ones that few editors show, end a word; RE2's \s knows only ASCII.
 _SPACES = r"[\t-\r\x{1C}-\x{1F}\x{85}\p{Z}]+"
 _INVISIBLE = r"[\p{Cc}\p{Cf}\p{Co}\x{FFFD}]+"
+_CONTROL = r"[\p{Cc}]+"  # SentencePiece has rules of its own for the rest: some scripts need their joiners
 _MARKUP = r"(?s)<!--.*?-->|</?[A-Za-z][^<>]*>|<![A-Za-z][^<>]*>"
 _ENTITIES = (("&(?i:nbsp|#160);", " "), ("&(?i:lt|#60);", "<"), ("&(?i:gt|#62);", ">"), ("&(?i:quot|#34);", '"'),
              ("&(?i:apos|#39|#x27);", "'"), ("&(?i:amp|#38);", "&"))  # fmt: skip
@@ -101,7 +102,7 @@ class TextPreprocessing:
 
     @property
     def serves(self) -> bool:
-        """Whether a stock TensorFlow Serving can run it: so far WordPiece, whose graph form is proven equal."""
+        """Whether a stock TensorFlow Serving can run it: WordPiece and SentencePiece, but not byte pairs."""
         return not self.why_not
 
     @property
@@ -111,9 +112,14 @@ class TextPreprocessing:
         reasons = {
             "WordPiece": "",
             "BytePair": "KerasHub's byte-pair tokenizer can split a text otherwise in a graph than in Python",
-            "SentencePiece": "its SentencePiece tokenizer was not shown to answer the same in a stock server",
+            "SentencePiece": "",
         }
         return reasons.get(kind, f"its tokenizer {type(self.tokenizer).__name__} is of no known kind")
+
+    @property
+    def tables(self) -> list[tf.Module]:
+        """What an export has to keep beside the graph: the model of a SentencePiece tokenizer."""
+        return [part for part in vars(self._splitter).values() if isinstance(part, tf.Module)]
 
     # Strings to ids
 
@@ -138,7 +144,8 @@ class TextPreprocessing:
             for pattern, character in _ENTITIES:
                 texts = tf.strings.regex_replace(texts, pattern, character)
         texts = tf.strings.regex_replace(texts, _SPACES, " ")
-        texts = tf.strings.strip(tf.strings.regex_replace(texts, _INVISIBLE, ""))
+        dropped = _CONTROL if _is_a(self.tokenizer, "SentencePiece") else _INVISIBLE
+        texts = tf.strings.strip(tf.strings.regex_replace(texts, dropped, ""))
         if getattr(self.tokenizer, "strip_accents", False):
             texts = tf.strings.regex_replace(_decomposed(texts), r"\p{Mn}", "")
         if getattr(self.tokenizer, "lowercase", False):
@@ -189,6 +196,9 @@ class TextPreprocessing:
         both then miss the vocabulary, whose makers decomposed (NFD) and lowered only.
         """
         tokenizer = self.tokenizer
+        if _is_a(tokenizer, "SentencePiece"):  # loads its model when it is first called
+            with tf.init_scope():
+                tokenizer.tokenize(tf.constant(["a"]))
         if not (_is_a(tokenizer, "WordPiece") and (tokenizer.lowercase or tokenizer.strip_accents)):
             return tokenizer
         return type(tokenizer)(vocabulary=tokenizer.get_vocabulary(), lowercase=False, strip_accents=False)

@@ -64,14 +64,17 @@ def collect(forward: Callable[[tf.Tensor], tf.Tensor], dataset: tf.data.Dataset)
 class FeatureCache:
     """Features by split, valid for as long as no weight of the model changes.
 
+
     Args:
         model: pixels [B, S, S, 3] -> features [B, F].
         batches: gives the dataset of a split.
 
     Attributes:
+        keep_former: keep those of the state of the weights before the present one too, for when it comes back.
         seconds: that an example took in the last pass, without the first batch, before which a graph is made.
     """
 
+    keep_former = False
     seconds = 0.0
 
     def __init__(self, model: keras.Model, batches: Callable[[str], tf.data.Dataset]):
@@ -80,6 +83,7 @@ class FeatureCache:
         self._weights = -1
         self._forward: Callable[[tf.Tensor], tf.Tensor] | None = None
         self._features: dict[str, np.ndarray] = {}
+        self._former: tuple[int, dict[str, np.ndarray]] = (-1, {})
 
     def __getitem__(self, split: str) -> np.ndarray:
         """Give the features of a split, float32 [n, F]; computed the first time and after a change of weights."""
@@ -108,7 +112,10 @@ class FeatureCache:
         for variable in self._model.weights:
             checksum = zlib.crc32(np.ascontiguousarray(variable).view(np.uint8).data, checksum)
         if checksum != self._weights:
-            self._weights, self._forward, self._features = checksum, None, {}
+            former = self._former
+            self._former = (self._weights, self._features) if self.keep_former else (-1, {})
+            self._weights, self._forward = checksum, None
+            self._features = former[1] if former[0] == checksum else {}
 
 
 def feature_epoch(

@@ -51,6 +51,10 @@ class Feed:
         """Features of the training data, float32 [n, F]."""
         return self._features["train"]
 
+    def keep_former(self, keep: bool) -> None:
+        """Whether to keep features of the weights before the present ones; see `FeatureCache`."""
+        self._features.keep_former = keep
+
     @property
     def seconds(self) -> float:
         """How long the frozen network took for the features of an example."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,13 +118,14 @@ def fit_probe(
     solver = _Solver(space.rows, targets, weights, multi_label)
     kept = _subset(targets, multi_label, seed)
     folds = cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], multi_label, seed)
-    if folds:
-        strength, logits = _chosen(solver, kept, folds, strengths)
-        rows, note = kept, ""
-    else:
-        strength, rows, logits = WITHOUT_FOLDS, np.zeros(0, np.int64), np.zeros((0, targets.shape[1]), np.float32)
-        note = "too few different examples of a class for cross-validation: the regularisation is the usual one"
-    kernel, bias = solver.solve(np.arange(len(targets)), strength)
+    with _one_thread_each():
+        if folds:
+            strength, logits = _chosen(solver, kept, folds, strengths)
+            rows, note = kept, ""
+        else:
+            strength, rows, logits = WITHOUT_FOLDS, np.zeros(0, np.int64), np.zeros((0, targets.shape[1]), np.float32)
+            note = "too few different examples of a class for cross-validation: the regularisation is the usual one"
+        kernel, bias = solver.solve(np.arange(len(targets)), strength)
     kernel = space.back(kernel) / scale[:, None]
     return Probe(
         kernel.astype(np.float32),
@@ -144,6 +148,20 @@ def log_losses(logits: np.ndarray, targets: np.ndarray, multi_label: bool = Fals
     if multi_label:
         return (np.logaddexp(0, logits) - logits * targets).sum(1)
     return logsumexp(logits, axis=1) - (logits * targets).sum(1)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let BLAS compute in the thread that calls it: on matrices of this size, its own threads cost more than they give.
+
+    `tools/bench_probe.py` prints the ratio. Warnings are caught here, since that is not safe in threads.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 class _Space:
@@ -195,7 +213,6 @@ class _Solver:
     def _one(
         self, chosen: np.ndarray, numbers: np.ndarray, count: int, strength: float, key: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         kernel, bias = np.zeros((self._rows.shape[1], count)), np.full(count, -20.0)
@@ -205,9 +222,7 @@ class _Solver:
             return kernel, bias
         model = self._last.get(key) or LogisticRegression(C=strength, max_iter=1000, warm_start=True)
         model.C = strength
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(self._rows[chosen], numbers, None if self._weights is None else self._weights[chosen])
+        model.fit(self._rows[chosen], numbers, None if self._weights is None else self._weights[chosen])
         if key[0] is not None:
             self._last[key] = model
         if len(present) == 2:  # one column: split it evenly
@@ -267,17 +282,22 @@ def _chosen(
     targets = solver.targets[kept]
     best: tuple[float, float, np.ndarray] | None = None
     worse = 0
-    for strength in strengths:
-        logits = np.zeros(targets.shape)
-        for number, (train, held) in enumerate(folds):
-            kernel, bias = solver.solve(kept[train], strength, number)
-            logits[held] = solver.logits(kept[held], kernel, bias)
-        loss = float(log_losses(logits, targets, solver.multi_label).mean())
-        if best is None or loss < best[0]:
-            best, worse = (loss, strength, logits), 0
-        else:
-            worse += 1
-            if worse == _PATIENCE:
-                break
+
+    def predict(number: int) -> np.ndarray:
+        train, held = folds[number]
+        return solver.logits(kept[held], *solver.solve(kept[train], strength, number))
+
+    with ThreadPoolExecutor(min(len(folds), os.cpu_count() or 1)) as threads:
+        for strength in strengths:
+            logits = np.zeros(targets.shape)
+            for (_, held), predicted in zip(folds, threads.map(predict, range(len(folds))), strict=True):
+                logits[held] = predicted
+            loss = float(log_losses(logits, targets, solver.multi_label).mean())
+            if best is None or loss < best[0]:
+                best, worse = (loss, strength, logits), 0
+            else:
+                worse += 1
+                if worse == _PATIENCE:
+                    break
     assert best is not None  # there is at least one strength
     return best[1], best[2]

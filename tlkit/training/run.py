@@ -121,6 +121,7 @@ class Run:
             task = self.task.at_size(size)
             self.data = self.photos("another size").resized(size)
             self.task, self.feed = task, Feed(task, self.data, self._epoch)
+        self.feed.keep_former(self._sizes is not None)
         self.engine.task = self.task
         if self.state is not None:
             self.state.size = size
@@ -382,12 +383,14 @@ class Run:
 
     @contextmanager
     def comparing_sizes(self) -> Iterator[None]:
-        """Keep the data and features of each size meanwhile."""
+        """Keep the data of each size meanwhile, and the features of two states of the weights."""
         self._sizes = {}
+        self.feed.keep_former(True)
         try:
             yield
         finally:
             self._sizes = None
+            self.feed.keep_former(False)
 
     def source(self) -> list[np.ndarray]:
         """Give the weights that training began with.
