@@ -60,7 +60,20 @@ class LabelledDataSection(DataSection):
     """[data] where every item has a label."""
 
     label_column: str = "label"
+    label_separator: str = ""
+    label_columns: list[Annotated[str, Field(min_length=1)]] = []
     sampling: Literal["shuffle", "balanced"] = "shuffle"
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an item may have several labels, or none."""
+        return bool(self.label_separator or self.label_columns)
+
+    @model_validator(mode="after")
+    def _labels_are_named_once(self) -> Self:
+        if self.label_separator and self.label_columns:
+            raise ValueError("label_separator and label_columns exclude each other")
+        return self
 
 
 class ModelSection(Section):
@@ -226,6 +239,13 @@ class ImageDataSection(LabelledDataSection):
     max_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 40_000_000  # above it, TensorFlow's decoders refuse
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """What only tables have: arguments of `images_from_table`, None where the file says nothing."""
+        optional = ("label_separator", "label_columns", "group_column", "split_column")
+        given = {name: getattr(self, name) or None for name in optional}
+        return given | {name: getattr(self, name) for name in ("path_column", "label_column", "separator", "encoding")}
+
+    @property
     def options(self) -> dict[str, Any]:
         """How photos are read, augmented and batched: arguments of `images_from_folder` and `images_from_table`."""
         names = {
@@ -287,19 +307,12 @@ class TextDataSection(LabelledDataSection):
     """[data]: where the texts are and how they are read."""
 
     text_column: Annotated[str, Field(min_length=1)] = "text"
-    label_separator: str = ""
-    label_columns: list[Annotated[str, Field(min_length=1)]] = []
     time_column: str = ""
     separator: Annotated[str, Field(max_length=1)] = ""
     encoding: Annotated[str, Field(min_length=1)] = "utf-8"
     quoting: Literal["auto", "minimal", "none"] = "auto"
     strip_html: bool = False
     on_duplicate: Literal["report", "drop"] = "report"
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether a text may have several labels, or none."""
-        return bool(self.label_separator or self.label_columns)
 
     @property
     def columns(self) -> dict[str, Any]:

@@ -97,6 +97,22 @@ def test_it_is_the_network_that_the_catalogue_builds_at_that_size():
     np.testing.assert_allclose(task.at_size(96).backbone(scaled), built(scaled), atol=1e-5)
 
 
+def test_weights_that_are_saved_at_one_size_load_at_another(tmp_path):
+    """`tlkit evaluate` builds the network at the size of config.toml, whatever size the training ended with."""
+    task = make(seed=1)
+    small = task.at_size(32)
+    for variable in small.head.trainable_variables:
+        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    small.model.save_weights(tmp_path / "small.weights.h5")
+    other = make(seed=2)
+    other.model.load_weights(tmp_path / "small.weights.h5")
+    np.testing.assert_array_equal(other.model(pixels(64)), task.model(pixels(64)))
+    other.model.save_weights(tmp_path / "large.weights.h5")
+    third = make(seed=3).at_size(32)
+    third.model.load_weights(tmp_path / "large.weights.h5")
+    np.testing.assert_array_equal(third.model(pixels(32)), small.model(pixels(32)))
+
+
 def test_the_tasks_of_others_change_size_too():
     task = tiny.tiny_task(size=32)
     other = task.at_size(48)

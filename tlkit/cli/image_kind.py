@@ -51,9 +51,15 @@ class ImageKind(Kind):
             _say_what_is_in(data)
 
     def check(self, config: Any) -> None:
-        """Refuse an unknown backbone, or one that cannot see so small a picture."""
+        """Refuse an unknown backbone, one that cannot see so small a picture, or labels that a folder cannot hold."""
         from tlkit.catalogue import image
 
+        if config.data.multi_label and config.data_path.is_dir():
+            raise ConfigError(
+                "a photo in a folder of its class has one label: several need a table",
+                received=config.data.path,
+                allowed=f"a table ({', '.join(self.suffixes)}) for label_separator and label_columns",
+            )
         row = image.get(config.model.backbone)
         if config.model.image_size < row.min_size:
             raise ConfigError(
@@ -146,15 +152,15 @@ class ImageKind(Kind):
         from tlkit.preprocessing.augment import Augmentation
 
         preprocessing: Any = task.preprocessing
+        of_split = ("group_column", "split_column")
+        columns = {name: value for name, value in config.data.columns.items() if name not in of_split}
         return images_to_evaluate(
             path,
             task.class_names,
             preprocessing=preprocessing,
             batch_size=config.data.batch_size,
             on_error=config.data.on_error,
-            path_column=config.data.path_column,
-            label_column=config.data.label_column,
-            **self.table_options(config),
+            **columns,
             augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
             damaged=config.data.damaged,
             trained_on=_training_photos(config),
@@ -202,15 +208,7 @@ def _training_photos(config: Any) -> list[Path]:
     data = config.data
     try:
         if config.data_path.suffix.lower() in ImageKind.suffixes:
-            listing = list_table(
-                config.data_path,
-                path_column=data.path_column,
-                label_column=data.label_column,
-                separator=data.separator,
-                encoding=data.encoding,
-                group_column=data.group_column or None,
-                split_column=data.split_column or None,
-            )
+            listing = list_table(config.data_path, **data.columns)
         else:
             listing = list_folder(config.data_path)
         usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)

@@ -46,20 +46,27 @@ def new(
         ),
     ] = False,
     answers: Annotated[
-        list[str] | None, typer.Option("--set", help="An answer to the template.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(
+            "--set", help="An answer to the template, or SECTION.KEY=VALUE of its config.toml.", metavar="KEY=VALUE"
+        ),
     ] = None,
 ) -> None:
     """Make a project from a template.
 
     Example:  tlkit new text-sentiment reviews --data train.csv --text review --label stars
               tlkit new image-classification bees --data photos.csv --path-column file --label species
+              tlkit new image-classification tags --data photos.csv --set data.label_separator=";"
               tlkit new tabular-embeddings houses --data train.csv --target price
     """
-    from tlkit.scaffold.new import check_target, get_template, new_project
+    from tlkit.config import parse_override
+    from tlkit.scaffold.new import change_config, check_target, get_template, new_project
 
     chosen = get_template(template)
     kind = kind_of(chosen.task)
     given = parse_answers(answers or ())
+    values = {name: given.pop(name) for name in list(given) if "." in name}
+    changes = [parse_override(f"{name}={value}", chosen.task) for name, value in values.items()]
     options = {"--text": text, "--label": label, "--target": target, "--path-column": path_column}
     options |= {"--separator": separator, "--encoding": encoding}
     check_separator(separator)
@@ -71,7 +78,14 @@ def new(
         data = data.expanduser()
     if force_columns and (data is None or not kind.has_rows):
         raise ProjectError("--force-columns is for the columns of a table", fix="name it with --data, or leave it out")
-    finish = kind.complete(given, data, force_columns=force_columns)
+    complete = kind.complete(given, data, force_columns=force_columns)
+
+    def finish(baked: Path) -> None:
+        if complete is not None:
+            complete(baked)
+        if changes:
+            change_config(baked / "config.toml", changes)
+
     project = new_project(chosen, directory, given, finish)
     print(f"{directory} is ready. Next:")
     if Path.cwd() != project:

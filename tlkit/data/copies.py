@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlkit.data.label_sets import as_numbers, seen, shown_label
 from tlkit.data.listing import Listing
-from tlkit.data.splits import ClassWords, split_with_copies, train_val_split
+from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, train_val_split
 from tlkit.walk import shown
 
 WORDS = ClassWords(item="image")
@@ -97,9 +98,12 @@ def assign_splits(
     found = {str(name): rows[splits == name] for name in ("train", "val", "test") if (splits == name).any()}
     undecided = rows[[split is None for split in splits]]
     if len(undecided):
-        labels = np.asarray(listing.labels)[undecided]
-        if listing.groups:
-            groups = united(np.asarray(listing.groups)[undecided], copies[undecided])
+        labels = [listing.labels[row] for row in undecided.tolist()]
+        groups = united(np.asarray(listing.groups)[undecided], copies[undecided]) if listing.groups else None
+        if listing.multi_label:
+            marks = as_numbers(labels, sorted(seen(labels)), multi_label=True)
+            train, val = multi_label_split(marks, val_fraction, seed, copies[undecided] if groups is None else groups)
+        elif groups is not None:
             train, val = train_val_split(labels, val_fraction, seed, groups, words=WORDS)
         else:
             train, val = split_with_copies(labels, copies[undecided], val_fraction, seed, words=WORDS)
@@ -159,7 +163,9 @@ def report(listing: Listing, rows: Mapping[str, np.ndarray], copies: np.ndarray)
     def show(kind: str, found: np.ndarray, other: Mapping[int, int], labels: bool = False) -> None:
         for row in found[:_SHOWN].tolist():
             pair = (row, other[int(copies[row])])
-            named = [shown(listing.paths[one]) + (f" ({listing.labels[one]})" if labels else "") for one in pair]
+            named = [
+                shown(listing.paths[one]) + (f" ({shown_label(listing.labels[one])})" if labels else "") for one in pair
+            ]
             examples.setdefault(kind, []).append(" = ".join(named))
 
     train = rows.get("train", np.zeros(0, np.int64))

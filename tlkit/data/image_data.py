@@ -18,6 +18,7 @@ import tensorflow as tf
 from tlkit.data.class_names import composed, log_near_names
 from tlkit.data.copies import WORDS, assign_splits, copy_numbers, group_numbers, report
 from tlkit.data.inspect import Unreadable
+from tlkit.data.label_sets import as_numbers, check_balance, count_labels, each_label
 from tlkit.data.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
@@ -56,6 +57,7 @@ class ImageData(DivisibleData):
         class_weights: float32 [k], the weight of each class in the loss, or None.
         sampling: how an epoch's photos are chosen, `"shuffle"` or `"balanced"`.
         dropped: counts of rows that were left out, by reason.
+        multi_label: whether a photo may have several labels, or none.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class ImageData(DivisibleData):
         check_choice("on_duplicate", on_duplicate, get_args(OnDuplicate))
         check_choice("cache", cache, get_args(CacheMode))
         check_options(batch_size, seed, class_weight, sampling)
+        check_balance(class_weight, sampling, listing.multi_label, "a photo")
+        self.multi_label = listing.multi_label
         self.class_names = class_names or listing.class_names
         self.preprocessing = preprocessing
         self.augmentation = augmentation
@@ -103,9 +107,8 @@ class ImageData(DivisibleData):
         self.report = report(listing, rows, copies)
         if on_duplicate == "drop":
             rows = self._without_copies(listing, rows, copies)
-        log_near_names(listing.labels)
-        numbers = {composed(name): number for number, name in enumerate(self.class_names)}
-        labels = np.asarray([numbers[label] for label in listing.labels], np.int32)
+        log_near_names(each_label(listing.labels))
+        labels = as_numbers(listing.labels, self.class_names, self.multi_label)
         keep_in_memory = self._fits(len(labels), cache)
         self._groups = np.zeros(0, np.int64)
         for name, own in rows.items():
@@ -120,7 +123,10 @@ class ImageData(DivisibleData):
         self._log_findings(damaged, on_duplicate)
         self.class_weights = self._weights_of_classes(class_weight)
         train = self.splits.get("train")
-        self._order = EpochOrder(np.zeros(0, np.int32) if train is None else train.labels, seed=seed, sampling=sampling)
+        numbers = np.zeros(0 if train is None else len(train.labels), np.int32)
+        if train is not None and not self.multi_label:
+            numbers = train.labels
+        self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in a fixed order, without augmentation: `(images float32, labels float32 [B, k])`.
@@ -196,7 +202,7 @@ class ImageData(DivisibleData):
         return float(np.median([math.sqrt(int(header.height) * int(header.width)) for header in headers]))
 
     def labels(self, split: str) -> np.ndarray:
-        """Class numbers of a split, int32 [n], in the order of `ordered(split)`."""
+        """Class numbers of a split, int32 [n], or 0/1 labels float32 [n, k], in the order of `ordered(split)`."""
         return self._get(split).labels
 
     def paths(self, split: str) -> list[Path]:
@@ -212,13 +218,10 @@ class ImageData(DivisibleData):
 
     def summary(self) -> dict[str, Any]:
         """Counts by split and class, settings, and a fingerprint of the file list; plain values."""
-        counts = {}
-        for name, split in self.splits.items():
-            by_class = np.bincount(split.labels, minlength=self.num_classes).tolist()
-            counts[name] = dict(zip(self.class_names, by_class, strict=True))
         return {
             "classes": list(self.class_names),
-            "counts": counts,
+            "multi_label": self.multi_label,
+            "counts": {name: count_labels(split.labels, self.class_names) for name, split in self.splits.items()},
             "entries": self.tally.to_dict(),
             "skipped": len(self.skipped),
             "damaged": len(self.damaged),
@@ -236,7 +239,8 @@ class ImageData(DivisibleData):
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             for path, label in zip(split.paths, split.labels, strict=True):
-                line = (name, self.class_names[label], path.name, str(path.stat().st_size))
+                own = np.flatnonzero(label) if self.multi_label else [label]
+                line = (name, *(self.class_names[number] for number in own), path.name, str(path.stat().st_size))
                 digest.update("\0".join(line).encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()
 
@@ -294,14 +298,19 @@ class ImageData(DivisibleData):
                 fix=Advice("repair or remove them; or, to leave them out, {}", "on_error", "skip"),
             )
         if "train" in self.splits:
-            absent = np.setdiff1d(np.arange(self.num_classes), self.splits["train"].labels)
-            if len(absent):
-                name = self.class_names[absent[0]]
-                count = WORDS.count(listing.labels.count(composed(name)))
+            absent = self._absent("train")
+            if absent:
+                name = absent[0]
+                count = WORDS.count(list(each_label(listing.labels)).count(composed(name)))
                 raise DataError(
                     f"class {name!r} has no readable training image left of {count}",
                     fix="repair them, add others, or remove the class",
                 )
+
+    def _absent(self, split: str) -> list[str]:
+        """Name the classes that no photo of a split has."""
+        counts = count_labels(self.splits[split].labels, self.class_names)
+        return [name for name, count in counts.items() if not count]
 
     def _log_findings(self, damaged: OnDamage, on_duplicate: OnDuplicate) -> None:
         for path, _, counted_as in self.skipped:
@@ -331,10 +340,8 @@ class ImageData(DivisibleData):
             example = ", ".join(found.examples["disagreeing"])
             _log.warning("%d photos occur with different labels: %s", found.disagreeing, example)
         if "train" in self.splits:
-            for name, split in self.splits.items():
-                absent = [
-                    self.class_names[number] for number in np.setdiff1d(np.arange(self.num_classes), split.labels)
-                ]
+            for name in self.splits:
+                absent = self._absent(name)
                 if absent:
                     _log.warning("the %s part has no photo of a class: %s", name, ", ".join(absent[:_NAMED]))
         _log.info("%s", self.tally)

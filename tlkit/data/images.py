@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tlkit.data.class_names import composed
 from tlkit.data.copies import copies_of
 from tlkit.data.image_data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
+from tlkit.data.label_sets import seen
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.listing import list_folder, list_table
 from tlkit.data.sampling import Sampling
@@ -105,6 +106,8 @@ def images_from_table(
     *,
     path_column: str = "path",
     label_column: str = "label",
+    label_separator: str | None = None,
+    label_columns: Sequence[str] | None = None,
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
@@ -135,6 +138,9 @@ def images_from_table(
         table: rows with a path and a label.
         path_column: file of each photo, absolute or relative to `root`.
         label_column: class of each photo.
+        label_separator: what stands between the labels of a row, such as `";"`, where a photo may have several; nothing
+            in the field means none of them.
+        label_columns: columns of 0 and 1, one for each label, in place of `label_column`.
         group_column: rows with the same value (patient, scene, camera) never straddle training and validation.
         split_column: `train`, `val` or `test` for each row.
         root: folder that relative paths start from; the table's own folder when left out.
@@ -156,6 +162,8 @@ def images_from_table(
         table,
         path_column=path_column,
         label_column=label_column,
+        label_separator=label_separator,
+        label_columns=label_columns,
         group_column=group_column,
         split_column=split_column,
         root=root,
@@ -187,6 +195,8 @@ def images_to_evaluate(
     on_error: OnError = "fail",
     path_column: str = "path",
     label_column: str = "label",
+    label_separator: str | None = None,
+    label_columns: Sequence[str] | None = None,
     root: str | Path | None = None,
     separator: str = "",
     encoding: str = "utf-8",
@@ -201,13 +211,11 @@ def images_to_evaluate(
             are taken, or else the validation photos.
         class_names: the classes of the model, in its order; the photos may show fewer of them.
         preprocessing: that of the model.
-        batch_size, on_error, path_column, label_column, root, separator, encoding: as above.
+        batch_size, on_error, path_column, label_column, label_separator, label_columns, root, separator, encoding: as
+            above.
         augmentation: what the views of test-time augmentation are drawn from; none when left out.
         damaged: as above.
         trained_on: the training photos; how many of the photos are copies of them is said in a warning.
-
-    Returns:
-        An `ImageData` whose only split is `test`.
 
     Returns:
         An `ImageData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
@@ -220,6 +228,8 @@ def images_to_evaluate(
             path,
             path_column=path_column,
             label_column=label_column,
+            label_separator=label_separator,
+            label_columns=label_columns,
             root=root,
             separator=separator,
             encoding=encoding,
@@ -229,7 +239,7 @@ def images_to_evaluate(
         listing = list_folder(path)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
-    unknown = sorted({listing.labels[row] for row in rows} - set(map(composed, class_names)))
+    unknown = sorted(seen(listing.labels, rows) - set(map(composed, class_names)))
     if unknown:
         raise DataError("the data has a class that the model does not know", received=unknown[0], allowed=class_names)
     picked = listing.only(rows, "test")

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.data.class_names import composed
+from tlkit.data.label_sets import (
+    Label,
+    check_several,
+    class_text,
+    composed_label,
+    read_labels,
+    read_marks,
+    seen,
+    several,
+)
 from tlkit.data.table_rows import OTHER_ENCODING, text_codec
 from tlkit.data.text_files import check_encoding, missing_column
 from tlkit.errors import DataError, did_you_mean
@@ -34,7 +44,8 @@ class Listing:
 
     Attributes:
         paths: one file a photo.
-        labels: its class name, in Unicode's normal form NFC, however the folder writes it.
+        labels: its class name, or the set of its labels where a photo may have several; in Unicode's normal form NFC,
+            however the folder writes it.
         splits: `"train"`, `"val"`, `"test"`, or None where the photo is to be split by tlkit.
         groups: the group of each photo, or None.
         origin: where the listing came from, for messages.
@@ -43,10 +54,11 @@ class Listing:
         tally: how many entries were found, and what is left out by reason.
         remarks: what to say about the folders, one sentence each.
         unlabelled: how many rows of a table were left out because they have no label.
+        label_columns: the labels in the order of their columns, where each has a column of its own.
     """
 
     paths: list[Path]
-    labels: list[str]
+    labels: Sequence[Label]
     splits: list[str | None]
     groups: list[str] | None
     origin: str
@@ -55,14 +67,21 @@ class Listing:
     tally: Tally = dataclasses.field(default_factory=Tally)
     remarks: tuple[str, ...] = ()
     unlabelled: int = 0
+    label_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", [composed(label) for label in self.labels])
+        object.__setattr__(self, "labels", [composed_label(label) for label in self.labels])
+        object.__setattr__(self, "label_columns", tuple(map(composed, self.label_columns)))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a photo has a set of labels instead of one class."""
+        return several(self.labels)
 
     @property
     def class_names(self) -> list[str]:
-        """The labels that occur, sorted as text: "10" comes before "2"."""
-        return sorted(set(self.labels))
+        """The labels in the order of their columns, or else those that occur, sorted as text: "10" before "2"."""
+        return list(self.label_columns) or sorted(seen(self.labels))
 
     def only(self, rows: list[int], split: str) -> Listing:
         """Return some of the rows, all of them in one split; the others are counted as neither found nor left out."""
@@ -208,6 +227,8 @@ def list_table(
     *,
     path_column: str = "path",
     label_column: str = "label",
+    label_separator: str | None = None,
+    label_columns: Sequence[str] | None = None,
     group_column: str | None = None,
     split_column: str | None = None,
     root: str | Path | None = None,
@@ -220,7 +241,9 @@ def list_table(
     Args:
         table: rows with at least a path and a label.
         path_column: file of each photo, absolute or relative to `root`.
-        label_column: class of each photo; any value, taken as text.
+        label_column: class of each photo; any value, taken as text. Lists (of a Parquet file) are sets of labels.
+        label_separator: what stands between the labels of a row; nothing in the field means none of them.
+        label_columns: columns of 0 and 1, one for each label, in place of `label_column`.
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row; split by tlkit when left out.
         root: folder that relative paths start from; the table's own folder when left out.
@@ -229,10 +252,12 @@ def list_table(
         leave_unlabelled: leave out and count rows without a label instead of refusing them.
 
     Raises:
+        ConfigError: `label_separator` and `label_columns` exclude each other, or cannot be used.
         DataError: the table or a column is missing, a row lacks a path or label, or a photo does not exist.
     """
     import pandas as pd
 
+    check_several(label_separator, label_columns)
     if isinstance(table, pd.DataFrame):
         frame, origin, start = table, "the table", Path(root or ".")
     else:
@@ -241,18 +266,19 @@ def list_table(
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
     unlabelled = 0
-    if leave_unlabelled and label_column in frame.columns:
+    one_label = not label_separator and not label_columns
+    if leave_unlabelled and one_label and label_column in frame.columns:
         empty = _empty(frame[label_column])
         unlabelled, frame = sum(empty), frame[[not one for one in empty]]
         if len(frame) == 0:
             raise DataError(f"no row of {origin} has a label", received=label_column)
-    wanted = [path_column, label_column, *(column for column in (group_column, split_column) if column)]
-    for column in wanted:
+    of_labels = list(label_columns or [label_column])
+    for column in [path_column, *of_labels, *(column for column in (group_column, split_column) if column)]:
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
             raise missing_column(column, have, origin)
         empty = _empty(frame[column])
-        if any(empty):
+        if any(empty) and (one_label or column not in of_labels):
             raise DataError(
                 f"column {column!r} is empty in {sum(empty)} rows",
                 received=f"first in data row {empty.index(True) + 1}",
@@ -274,9 +300,17 @@ def list_table(
             raise DataError(f"unknown value in column {split_column!r}", received=received, allowed="train, val, test")
         if "val" not in splits:
             splits = [None if split == "train" else split for split in splits]
-    labels = [class_text(value) for value in frame[label_column]]
-    if len(set(labels)) < 2:
-        raise DataError("a classifier needs at least two classes", received=sorted(set(labels)))
+    places = [f"{origin} data row {number + 1}" for number in range(len(frame))]
+    if label_columns:
+        labels = read_marks(label_columns, [frame[name].tolist() for name in label_columns], places)
+    else:
+        labels = read_labels(frame[label_column].tolist(), places, label_column, label_separator)
+    found = seen(labels)
+    if len(found) < 2:
+        raise DataError("a classifier needs at least two classes", received=sorted(found))
+    for name in label_columns or ():
+        if name not in found:
+            raise DataError("no photo has this label", received=name, fix="leave its column out of label_columns")
     groups = [class_text(value) for value in frame[group_column]] if group_column else None
     tally, unusable = Tally(), {}
     entries = [look_at(path) for path in paths]
@@ -285,25 +319,14 @@ def list_table(
         if entry.use == "unusable":
             unusable[row] = entry
     sizes = [entry.size for entry in entries]
-    return Listing(paths, labels, splits, groups, origin, unusable, sizes, tally, unlabelled=unlabelled)
+    return Listing(
+        paths, labels, splits, groups, origin, unusable, sizes, tally, (), unlabelled, tuple(label_columns or ())
+    )
 
 
 def _empty(column: pd.Series) -> list[bool]:
     gone = column.isna().tolist()
     return [missing or not str(value).strip() for value, missing in zip(column, gone, strict=True)]
-
-
-def class_text(value: object) -> str:
-    """Return a class or group as text; a whole number is written alike, whether JSON or pandas has it as 1 or as 1.0.
-
-    >>> class_text(1.0), class_text(1), class_text("1.0"), class_text(0.5)
-    ('1', '1', '1.0', '0.5')
-    """
-    if hasattr(value, "dtype") and hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
-    return str(value).strip()
 
 
 def _read_table(file: Path, separator: str, encoding: str) -> pd.DataFrame:

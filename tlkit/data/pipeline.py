@@ -26,21 +26,21 @@ class Split:
 
     Attributes:
         paths: the files.
-        labels: int32 [n].
+        labels: class numbers int32 [n], or 0/1 for each label, float32 [n, k].
         pixels: uint8 [n, S, S, 3], decoded, when they are kept in memory; else None.
         files: string [n], the paths once more; datasets capture this tensor instead of copying it into their graph.
-        classes: int32 [n], the labels likewise.
+        targets: the labels likewise.
     """
 
     paths: list[Path]
     labels: np.ndarray
     pixels: tf.Tensor | None
     files: tf.Tensor = dataclasses.field(init=False)
-    classes: tf.Tensor = dataclasses.field(init=False)
+    targets: tf.Tensor = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", _strings(self.paths))
-        object.__setattr__(self, "classes", tf.constant(self.labels, tf.int32))
+        object.__setattr__(self, "targets", tf.constant(self.labels))
 
     def part(self, rows: np.ndarray) -> Split:
         """Return some of the photos: int [m], positions in this split."""
@@ -165,17 +165,22 @@ def available_memory() -> int:
 def _load(
     numbers: tf.data.Dataset, split: Split, num_classes: int, batch_size: int, preprocessing: ImagePreprocessing
 ) -> tf.data.Dataset:
-    """Row numbers -> batches of `(images uint8, labels one-hot float32)`."""
-    files, classes, pixels = split.files, split.classes, split.pixels
+    """Row numbers -> batches of `(images uint8, labels float32 [B, k])`, one-hot where an image has one class."""
+    files, targets, pixels = split.files, split.targets, split.pixels
+
+    def labels(rows: tf.Tensor) -> tf.Tensor:
+        found = tf.gather(targets, rows)
+        return found if targets.shape.rank == 2 else tf.one_hot(found, num_classes)
+
     if pixels is not None:
         return numbers.batch(batch_size).map(
-            lambda rows: (tf.gather(pixels, rows), tf.one_hot(tf.gather(classes, rows), num_classes)),
+            lambda rows: (tf.gather(pixels, rows), labels(rows)),
             num_parallel_calls=_parallel(),
             deterministic=True,
         )
     read = _reader(preprocessing)
     return numbers.map(
-        lambda row: (read(files[row]), tf.one_hot(classes[row], num_classes)),
+        lambda row: (read(files[row]), labels(row)),
         num_parallel_calls=_parallel(),
         deterministic=True,
     ).batch(batch_size)

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.buckets import bucketed
-from tlkit.data.class_names import composed, log_near_names
+from tlkit.data.class_names import log_near_names
 from tlkit.data.copies import group_numbers
+from tlkit.data.label_sets import as_numbers, check_balance, count_labels, each_label
 from tlkit.data.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.data.sampling import EpochOrder, Sampling
 from tlkit.data.splits import ClassWords
@@ -21,7 +22,7 @@ from tlkit.data.text_listing import TextListing
 from tlkit.data.text_report import copy_numbers, report, without_copies
 from tlkit.data.text_splits import assign_splits
 from tlkit.data.tokens import tokenize
-from tlkit.errors import ConfigError, DataError, check_choice
+from tlkit.errors import DataError, check_choice
 from tlkit.preprocessing.augment import Augmentation
 
 OnDuplicate = Literal["report", "drop"]
@@ -163,10 +164,7 @@ class TextData(DivisibleData):
         counts = {}
         for name in self.splits:
             labels = self.labels(name)
-            by_class = (
-                labels.sum(0).astype(int) if self.multi_label else np.bincount(labels, minlength=self.num_classes)
-            )
-            counts[name] = dict(zip(self.class_names, by_class.tolist(), strict=True))
+            counts[name] = count_labels(labels, self.class_names)
         lengths = np.concatenate([split.lengths.numpy() for split in self.splits.values()])
         return {
             "classes": list(self.class_names),
@@ -224,15 +222,8 @@ class TextData(DivisibleData):
         return positions.map(_as_it_is(batch), num_parallel_calls=2, deterministic=True)
 
     def _split(self, rows: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> Split:
-        names = [composed(name) for name in self.class_names]
-        numbers = {name: number for number, name in enumerate(names)}
         labels = [self._listing.labels[row] for row in rows.tolist()]
-        targets: np.ndarray
-        if self.multi_label:
-            targets = np.array([[name in label for name in names] for label in labels], np.float32)
-            targets = targets.reshape(len(rows), self.num_classes)
-        else:
-            targets = np.array([numbers[str(label)] for label in labels], np.int32)
+        targets = as_numbers(labels, self.class_names, self.multi_label)
         with tf.device("CPU"):
             return Split(rows, tf.constant(places, tf.int64), tf.constant(lengths, tf.int64), tf.constant(targets))
 
@@ -242,8 +233,7 @@ class TextData(DivisibleData):
         trained = self._listing.seen(rows["train"].tolist())
         for name in self.class_names:
             if name not in trained:
-                labels = self._listing.labels
-                count = sum(label == name if isinstance(label, str) else name in label for label in labels)
+                count = list(each_label(self._listing.labels)).count(name)
                 raise DataError(
                     f"class {name!r} has no training text left: {ClassWords(item='text').count(count)}, all empty, "
                     "copies, or in the held-out part",
@@ -251,9 +241,7 @@ class TextData(DivisibleData):
                 )
 
     def _log_findings(self, on_duplicate: OnDuplicate) -> None:
-        log_near_names(
-            label for labels in self._listing.labels for label in ([labels] if isinstance(labels, str) else labels)
-        )
+        log_near_names(each_label(self._listing.labels))
         found = self.report
         if self._empty:
             shown = ", ".join(found.examples["empty"])
@@ -283,9 +271,4 @@ def check_text_options(
     """
     check_options(batch_size, seed, class_weight, sampling)
     check_choice("on_duplicate", on_duplicate, get_args(OnDuplicate))
-    if multi_label and "balanced" in (class_weight, sampling):
-        raise ConfigError(
-            "classes can be balanced only where a text has one of them",
-            received={"sampling": sampling, "class_weight": class_weight},
-            allowed='"shuffle" and "none" for texts with several labels',
-        )
+    check_balance(class_weight, sampling, multi_label, "a text")

@@ -5,10 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tlkit.data.class_names import composed
-from tlkit.data.listing import SPLIT_FOLDERS, class_text
+from tlkit.data.label_sets import (
+    Label,
+    check_several,
+    composed_label,
+    filled,
+    is_missing,
+    read_labels,
+    read_marks,
+    seen,
+    several,
+)
+from tlkit.data.listing import SPLIT_FOLDERS
 from tlkit.data.table_rows import Quoting
 from tlkit.data.text_files import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
 from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
@@ -17,9 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLIT_NAMES = {**SPLIT_FOLDERS, "dev": "val"}
-_YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
-
-Label = str | frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +58,14 @@ class TextListing:
     unlabelled: int = 0
 
     def __post_init__(self) -> None:
-        labels = [
-            composed(label) if isinstance(label, str) else frozenset(map(composed, label)) for label in self.labels
-        ]
-        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "labels", [composed_label(label) for label in self.labels])
         if self.label_columns:
             object.__setattr__(self, "label_columns", tuple(map(composed, self.label_columns)))
 
     @property
     def multi_label(self) -> bool:
         """Whether a text has a set of labels instead of one class."""
-        return bool(self.labels) and isinstance(self.labels[0], frozenset)
+        return several(self.labels)
 
     @property
     def class_names(self) -> list[str]:
@@ -69,11 +74,7 @@ class TextListing:
 
     def seen(self, rows: Iterable[int] | None = None) -> set[str]:
         """Give the labels that occur, in all rows or in some of them."""
-        found: set[str] = set()
-        for row in range(len(self.labels)) if rows is None else rows:
-            label = self.labels[row]
-            found.update((label,) if isinstance(label, str) else label)
-        return found
+        return seen(self.labels, rows)
 
     def only(self, rows: Sequence[int], split: str | None = None) -> TextListing:
         """Give some of the rows, all of them in one split where a split is named."""
@@ -201,9 +202,9 @@ def list_table(
     texts = _texts(column(text_column), places, text_column, max_field_bytes)
     labels: Sequence[Label]
     if label_columns:
-        labels = _marked(label_columns, [column(name) for name in label_columns], places)
+        labels = read_marks(label_columns, [column(name) for name in label_columns], places)
     else:
-        labels = _labels(column(label_column), places, label_column, label_separator)
+        labels = read_labels(column(label_column), places, label_column, label_separator)
     splits: list[str | None] = [split for split, part in parts for _ in part.places]
     if split_column:
         splits = _splits(column(split_column), places, split_column)
@@ -211,7 +212,7 @@ def list_table(
         texts,
         labels,
         leave_to_split(splits),
-        [_filled(value, place, group_column) for value, place in zip(column(group_column), places, strict=True)]
+        [filled(value, place, group_column) for value, place in zip(column(group_column), places, strict=True)]
         if group_column
         else None,
         column(time_column) if time_column else None,
@@ -227,7 +228,7 @@ def _labelled(part: Columns, columns: Sequence[str]) -> Columns:
     rows = [
         row
         for row in range(len(part.places))
-        if not all(_is_missing(value) or value == "" for value in (part.values[name][row] for name in columns))
+        if not all(is_missing(value) or value == "" for value in (part.values[name][row] for name in columns))
     ]
     values = {name: [column[row] for row in rows] for name, column in part.values.items()}
     return Columns(values, [part.places[row] for row in rows])
@@ -313,8 +314,8 @@ def checked_text(value: object, place: str, column: str, max_bytes: int) -> str:
         DataError: it is no text, too long, or no Unicode.
     """
     if not isinstance(value, str):
-        kind = "nothing" if _is_missing(value) else f"{type(value).__name__} {str(value)[:40]}"
-        fix = 'write an empty text as ""' if _is_missing(value) else "turn the column into text first"
+        kind = "nothing" if is_missing(value) else f"{type(value).__name__} {str(value)[:40]}"
+        fix = 'write an empty text as ""' if is_missing(value) else "turn the column into text first"
         raise DataError(f"{place} has no text in column {column!r}", received=kind, allowed="text", fix=fix)
     if not value.isascii():
         try:
@@ -331,37 +332,6 @@ def _texts(values: list[object], places: list[str], column: str, max_bytes: int)
     return [checked_text(value, place, column, max_bytes) for value, place in zip(values, places, strict=True)]
 
 
-def _labels(values: list[object], places: list[str], column: str, separator: str | None) -> Sequence[Label]:
-    lists = [_is_list(value) for value in values]
-    if separator is None and not any(lists):
-        return [_filled(value, place, column) for value, place in zip(values, places, strict=True)]
-    labels: list[Label] = []
-    for value, place, several in zip(values, places, lists, strict=True):
-        if several:
-            items = cast(Iterable[object], value)
-            labels.append(frozenset(_filled(item, place, column) for item in items))
-        elif separator is None:
-            raise DataError(
-                f"{place} has a single label in column {column!r}, other rows have lists", received=str(value)[:60]
-            )
-        else:
-            parts = [] if _is_missing(value) else str(value).split(separator)
-            labels.append(frozenset(part.strip() for part in parts if part.strip()))
-    return labels
-
-
-def _marked(names: Sequence[str], columns: list[list[object]], places: list[str]) -> Sequence[Label]:
-    sets: list[set[str]] = [set() for _ in places]
-    for name, values in zip(names, columns, strict=True):
-        for found, value, place in zip(sets, values, places, strict=True):
-            mark = str(value).strip().lower()
-            if mark in _YES:
-                found.add(name)
-            elif mark not in _NO:
-                raise DataError(f"{place} has no 0 or 1 in column {name!r}", received=str(value), allowed="0, 1")
-    return [frozenset(found) for found in sets]
-
-
 def _splits(values: list[object], places: list[str], column: str) -> list[str | None]:
     splits: list[str | None] = []
     for value, place in zip(values, places, strict=True):
@@ -376,27 +346,6 @@ def _splits(values: list[object], places: list[str], column: str) -> list[str | 
     return splits
 
 
-def _filled(value: object, place: str, column: str | None) -> str:
-    text = "" if _is_missing(value) else class_text(value)
-    if not text:
-        raise DataError(f"{place} has nothing in column {column!r}", fix="fill it in, or remove the row")
-    if isinstance(value, dict) or _is_list(value):
-        raise DataError(f"{place} has no plain value in column {column!r}", received=text[:60])
-    return text
-
-
-def _is_missing(value: object) -> bool:
-    import pandas as pd
-
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
-
-
-def _is_list(value: object) -> bool:
-    import numpy as np
-
-    return isinstance(value, list | tuple | set | frozenset | np.ndarray)
-
-
 def _check_arguments(
     separator: str | None,
     label_columns: Sequence[str] | None,
@@ -404,12 +353,7 @@ def _check_arguments(
     split_column: str | None,
     time_column: str | None,
 ) -> None:
-    if label_columns is not None and separator is not None:
-        raise ConfigError("label_columns and label_separator exclude each other", received=separator)
-    if separator is not None and (not isinstance(separator, str) or not separator):
-        raise ConfigError("label_separator is not usable", received=separator, allowed="a text such as |")
-    if label_columns is not None and (isinstance(label_columns, str) or len(set(label_columns)) < 2):
-        raise ConfigError("label_columns is not usable", received=label_columns, allowed="a list of at least two names")
+    check_several(separator, label_columns)
     if time_column and (group_column or split_column):
         raise ConfigError(
             "a split by time excludes one by group or by column", received=time_column, fix="leave out one of them"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tlkit.data.label_sets import as_numbers, seen
 from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
 from tlkit.data.text_listing import TextListing
 
@@ -54,8 +55,7 @@ def _divide(
     groups = np.asarray([listing.groups[row] for row in chosen]) if listing.groups else None
     labels = [listing.labels[row] for row in chosen]
     if listing.multi_label:
-        names = sorted(listing.seen(chosen))
-        targets = np.array([[name in label for name in names] for label in labels], np.int64)
+        targets = as_numbers(labels, sorted(seen(labels)), multi_label=True)
         return multi_label_split(targets, val_fraction, seed, copies[rows] if groups is None else groups)
     if groups is None:
         return split_with_copies(labels, copies[rows], val_fraction, seed, words=_WORDS)

@@ -13,6 +13,7 @@ from tlkit.errors import check_choice
 from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
+from tlkit.models.objective import Objective
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
@@ -34,6 +35,7 @@ def image_classifier(
     head: HeadBuilder | None = None,
     batch_norm: BatchNormPolicy = "frozen",
     cut: str | None = None,
+    multi_label: bool = False,
     precision: Precision = "float32",
     seed: int = 0,
     max_pixels: int = MAX_PIXELS,
@@ -60,6 +62,7 @@ def image_classifier(
         cut: layer group to stop at, `"stem"` or `"body"`: the head sits on what that group gives, for photos unlike
             those of the pretraining, whose later layers know the wrong things (Yosinski et al. 2014, arXiv 1411.1792).
             `"last_block"` or nothing takes the whole backbone.
+        multi_label: any number of labels can be true at once; otherwise exactly one is.
         precision: what the backbone computes in: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; see
             `Task.set_precision`.
         seed: of random weights, dropouts and whatever `head` draws. The default head's weights start at zero (as in
@@ -74,7 +77,7 @@ def image_classifier(
         ConfigError: another argument is not usable.
         WeightsError: no source has the weights.
     """
-    names = check_class_names(class_names)
+    names = check_class_names(class_names, least=1 if multi_label else 2)
     row = get(backbone)
     check_choice("pooling", pooling, get_args(Pooling))
     check_choice("batch_norm", batch_norm, get_args(BatchNormPolicy))
@@ -112,6 +115,7 @@ def image_classifier(
         weights_source=built.weights_source,
         cut="" if cut is None or cut == GROUP_NAMES[-1] else cut,
         min_size=row.min_size,
+        objective=Objective("multi_label" if multi_label else "single_label"),
     )
     task.set_precision(precision)
     task.freeze_to(-1)

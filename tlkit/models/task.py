@@ -158,7 +158,9 @@ class Task:
         if size == self.preprocessing.size:
             return self
         features, backbone = features_at_size(self.features, self.backbone, size)
-        model = keras.Model(features.input, self.head(features.output), name=self.model.name)
+        # Built as `model` was: a file of weights names the variables by that structure.
+        pixels = keras.Input(features.input_shape[1:], name="pixels")
+        model = keras.Model(pixels, self.head(features(pixels)), name=self.model.name)
         return dataclasses.replace(self, model=model, features=features, backbone=backbone, preprocessing=preprocessing)
 
     @property

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,28 @@ def new_project(
             fix="choose a folder that you may write to and that has room",
         ) from error
     return target
+
+
+def change_config(path: Path, changes: Sequence[tuple[str, str, Any]]) -> None:
+    """Change values of a new project's config.toml; comments stay.
+
+    Args:
+        path: the file.
+        changes: section, key and value of each, as `tlkit.config.parse_override` returns them.
+
+    Raises:
+        ConfigError: the values do not go together, or one is out of its range.
+    """
+    import tomlkit
+
+    from tlkit.config import load_config
+
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    for section, key, value in changes:
+        table: Any = document.setdefault(section, tomlkit.table())
+        table[key] = value
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    load_config(path)
 
 
 def check_target(target: Path) -> None:

@@ -29,6 +29,7 @@ def build_task(config: ImageConfig, class_names: tuple[str, ...]) -> tlkit.Task:
         max_pixels=config.data.max_pixels,
         batch_norm=config.model.batch_norm,
         cut=config.model.cut or None,
+        multi_label=config.data.multi_label,
         seed=config.data.seed,
         head=lambda features, classes: head(features, classes, config.model.dropout, config.data.seed),
     )

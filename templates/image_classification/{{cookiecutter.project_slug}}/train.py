@@ -13,10 +13,7 @@ def load_data(config: ImageConfig) -> tlkit.ImageData:
     """Read the photos that config.toml names: folders of classes, or a table of paths and labels."""
     options = {"size": config.model.image_size, "resize": config.model.resize, **config.data.options}
     if config.data_path.suffix.lower() in (".csv", ".parquet"):
-        options |= {"path_column": config.data.path_column, "label_column": config.data.label_column}
-        options |= {"separator": config.data.separator, "encoding": config.data.encoding}
-        options |= {"group_column": config.data.group_column, "split_column": config.data.split_column}
-        return tlkit.images_from_table(config.data_path, **options)
+        return tlkit.images_from_table(config.data_path, **options, **config.data.columns)
     return tlkit.images_from_folder(config.data_path, **options)
 
 
