@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 
@@ -31,3 +33,20 @@ def write_folder(root: Path, counts: dict[str, int], **options) -> Path:
             content = encode(photo(100 * hue + number, hue, **options), "JPEG", quality=92)
             (root / name / f"{number:02d}.jpg").write_bytes(content)
     return root
+
+
+def write_tagged(root: Path, tags: Sequence[str], count: int) -> pd.DataFrame:
+    """Write `count` photos and return a table of their paths and labels, with ";" between these.
+
+    Photo n has the tags whose bits n has: each tag brightens a colour channel.
+    """
+    root.mkdir(parents=True)
+    rows = []
+    for number in range(count):
+        own = [place for place in range(len(tags)) if number >> place & 1]
+        pixels = np.random.default_rng(number).integers(0, 110, (5, 6, 3))
+        pixels[..., own] += 140
+        image = Image.fromarray(pixels.astype(np.uint8)).resize((48, 40), Image.Resampling.BICUBIC)
+        (root / f"{number:02d}.png").write_bytes(encode(image))
+        rows.append({"path": f"{number:02d}.png", "label": ";".join(tags[place] for place in own)})
+    return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contracts
 import pandas as pd
 import pytest
-from photos import write_folder
+from photos import write_folder, write_tagged
 from tiny import tiny_task
 from tiny_table import FEATURES, tiny_frame, tiny_preprocessing, tiny_table_task, tiny_targets
 from tiny_text import tiny_text_task
@@ -29,6 +29,18 @@ class Photos:
 
     def items(self, data):
         return data.paths("val")
+
+
+class Tags(Photos):
+    """Photos with any number of labels each."""
+
+    def task(self):
+        return tiny_task(COLOURS, multi_label=True)
+
+    def data(self, folder):
+        table = write_tagged(folder / "photos", COLOURS, 32)
+        options = {"size": 32, "batch_size": 8, "val_fraction": 0.3}
+        return tlkit.images_from_table(table, root=folder / "photos", label_separator=";", **options)
 
 
 class Texts:
@@ -83,7 +95,13 @@ class Rows:
 
 @pytest.fixture(
     scope="module",
-    params=[Photos, Texts, pytest.param(Topics, marks=pytest.mark.real), Rows],
+    params=[
+        Photos,
+        pytest.param(Tags, marks=pytest.mark.real),
+        Texts,
+        pytest.param(Topics, marks=pytest.mark.real),
+        Rows,
+    ],
     ids=lambda kind: kind.__name__.lower(),
 )
 def kind(request):

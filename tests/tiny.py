@@ -14,10 +14,11 @@ import numpy as np
 LABELS = ("ants", "bees & wasps", "żółw")
 
 
-def tiny_task(labels=LABELS, size=32, seed=0, policy=None):
+def tiny_task(labels=LABELS, size=32, seed=0, policy=None, *, multi_label=False):
     """A Task of two convolutions that answers at once and tells images apart."""
     import keras
 
+    from tlkit.models.objective import Objective
     from tlkit.models.task import LayerGroup, Task
     from tlkit.preprocessing.images import ImagePreprocessing
 
@@ -54,6 +55,7 @@ def tiny_task(labels=LABELS, size=32, seed=0, policy=None):
         groups=groups,
         backbone_name="tiny",
         weights_source="none",
+        objective=Objective("multi_label" if multi_label else "single_label"),
     )
 
 

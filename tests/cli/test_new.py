@@ -120,3 +120,32 @@ def test_templates_lists_what_can_be_answered(capsys):
     out = capsys.readouterr().out
     assert out.startswith("image-classification\n")
     assert "--set augment=side_on | top_down | strong | none" in out
+
+
+def test_keys_of_the_config_are_set_and_its_comments_stay(here: Path):
+    plain, changed = here / "plain", here / "changed"
+    assert new("plain", "--data", "photos") == 0
+    keys = ("data.label_separator=;", "train.finetune_epochs=3", 'data.group_column=a "b"', "train.sizes=[64, 96]")
+    options = [word for key in (*keys, "train.policy=all") for word in ("--set", key)]
+    assert new("changed", "--data", "photos", "--set", "image_size=96", *options) == 0
+    before, after = (tomllib.loads((place / "config.toml").read_text()) for place in (plain, changed))
+    assert after["data"] == {**before["data"], "label_separator": ";", "group_column": 'a "b"'}
+    assert after["train"] == {**before["train"], "finetune_epochs": 3, "sizes": [64, 96], "policy": "all"}
+    assert after["model"]["image_size"] == 96
+    comments = [(place / "config.toml").read_text().count("#") for place in (plain, changed)]
+    assert comments[0] == comments[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("data.label_seperator=;", "unknown config key 'data.label_seperator'; did you mean 'data.label_separator'"),
+        ("train.head=foot", "train.head: input should be 'epochs' or 'probe'; received: 'foot'"),
+        ("train.budget_minutes=0", "train.budget_minutes: input should be greater than 0"),
+        ("train.cycle_len=2", "cycles do not go with policy"),
+    ],
+)
+def test_keys_and_values_that_the_config_does_not_take_leave_nothing(here: Path, capsys, setting, message):
+    assert new("bees", "--data", "photos", "--set", setting) == 2
+    assert message in capsys.readouterr().err
+    assert listing(here) == ["photos", "photos/ants"]
