@@ -151,7 +151,7 @@ def guide(folder: Path, seed: int) -> float:
     model = keras.Model(inputs, keras.layers.Dense(len(train.class_names))(outputs))
     for epochs, rate in ((20, 1e-3), (10, 1e-5)):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(rate), loss, ["accuracy"], jit_compile=False)
+        model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"], jit_compile=False)
         model.fit(train, epochs=epochs, verbose=0)
         base.trainable = True
     return float(model.evaluate(val, verbose=0, return_dict=True)["accuracy"])
