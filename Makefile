@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-real lint clean
+.PHONY: setup demo demo-texts demo-tables test test-real lint clean
 
 setup: $(READY)
 
@@ -14,10 +14,16 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: setup
-	$(BIN)/python tools/demo.py
+	$(BIN)/python tools/demo.py photos
+
+demo-texts: setup
+	$(BIN)/python tools/demo.py texts
+
+demo-tables: setup
+	$(BIN)/python tools/demo.py tables
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
 test-real: setup
 	TLKIT_TEST_CACHE="$${TLKIT_CACHE:-$$HOME/.cache/tlkit}" $(BIN)/python -m pytest -m "real or slow" -rs

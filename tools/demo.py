@@ -1,12 +1,13 @@
 """The main jobs on real photographs, reviews and flights, from nothing to answers: what `make demo` runs.
 
-    python tools/demo.py
+    python tools/demo.py photos        # or texts, tables
 
-Everything is written below demo/ and saved_models/ of the repository; an earlier demo/ is replaced.
+Everything is written below demo/NAME and saved_models/ of the repository; what an earlier walk left there is replaced.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import re
@@ -21,25 +22,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
-PHOTOS = DEMO / "photos"
-PROJECT = DEMO / "surfaces"
+PHOTOS = DEMO / "photos" / "data"
+PROJECT = DEMO / "photos" / "surfaces"
 EXPORTS = ROOT / "saved_models" / "surfaces"
-TEXTS = DEMO / "review_texts"
-REVIEWS = DEMO / "reviews"
-FLIGHT_TABLES = DEMO / "flight_tables"
-FLIGHTS = DEMO / "flights"
+TEXTS = DEMO / "texts" / "data"
+REVIEWS = DEMO / "texts" / "reviews"
+FLIGHT_TABLES = DEMO / "tables" / "data"
+FLIGHTS = DEMO / "tables" / "flights"
 SAYINGS = ("A warm, funny film, and not a minute too long.", "Two hours that I will never get back.")
 
 
-def tlkit(*arguments: str, cwd: Path = PROJECT, read: bool = False, needed: bool = True) -> str | None:
-    """Run the command line as a user would; a failure ends the demo with its exit code, or gives None."""
+def tlkit(*arguments: str, cwd: Path = PROJECT, read: bool = False) -> str:
+    """Run the command line as a user would; a failure ends the demo with its exit code."""
     print(f"\n$ tlkit {shlex.join(arguments)}", flush=True)
     command = [sys.executable, "-m", "tlkit", *arguments]
     done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE if read else None, text=True)
-    if done.returncode and needed:
-        sys.exit(done.returncode)
     if done.returncode:
-        return None
+        sys.exit(done.returncode)
     return done.stdout or ""
 
 
@@ -88,18 +87,16 @@ A network that was pretrained on ImageNet now tells {", ".join(metrics["per_clas
 {accuracy:.1%} of {n} photo crops that it never saw in training are right.
 Asked over HTTP, it says of a photo of gravel: {", ".join(f"{name} {score:.1%}" for name, score in best)}.
 The exported model answers as it did in training, checked in a fresh process: {version}
-Learning-rate plot:  {PROJECT / "reports" / "learning_rate.png"}
-Confusion matrix:    {PROJECT / "reports" / "confusion_matrix.png"}
-The project, yours to change:  {PROJECT}"""
+Confusion matrix:  {PROJECT / "reports" / "confusion_matrix.png"}
+The project, yours to change:  {PROJECT}
+More: `make demo-texts` and `make demo-tables`."""
     )
 
 
 def walk_texts() -> None:
     """Walk from reviews to answers, with the encoder frozen: the second stage would take minutes."""
     start = time.monotonic()
-    if tlkit("samples", "get", "reviews", str(TEXTS), cwd=ROOT, needed=False) is None:
-        print("\nThe reviews could not be fetched, so the walk with texts is left out.")
-        return
+    tlkit("samples", "get", "reviews", str(TEXTS), cwd=ROOT)
     quick = ["--set", "finetune_epochs=0", "--set", "encoder=all-minilm-l6-v2"]  # a third of the time of bge-small
     tlkit("new", "text-sentiment", str(REVIEWS), "--data", str(TEXTS), *quick, cwd=ROOT)
     tlkit("train", cwd=REVIEWS)
@@ -124,9 +121,7 @@ The project, yours to change:  {REVIEWS}"""
 def walk_table() -> None:
     """Walk from a table of flights to a table with predictions."""
     start = time.monotonic()
-    if tlkit("samples", "get", "flights", str(FLIGHT_TABLES), cwd=ROOT, needed=False) is None:
-        print("\nThe flights could not be fetched, so the walk with a table is left out.")
-        return
+    tlkit("samples", "get", "flights", str(FLIGHT_TABLES), cwd=ROOT)
     train, test = FLIGHT_TABLES / "train.csv", FLIGHT_TABLES / "test.csv"
     # Whole days are held out, as in the test file: flights of one day share its weather and its jams.
     options = ("--data", str(train), "--target", "arr_delay", "--set", "group_column=date")
@@ -141,7 +136,7 @@ def walk_table() -> None:
     print(
         f"""
 Done in {time.monotonic() - start:.0f} s.
-A network on a table now foretells how late flights out of New York arrive, from airline, airports, hour and weather:
+A network on a table now predicts how late flights out of New York arrive, from airline, airports, hour and weather:
 on {n:,} flights of days that it never saw, it errs by {figures["mae"]:.0f} minutes on average (R2 {figures["r2"]:.2f}).
 It was checked in a fresh process: {version}
 Every flight of the test file with its prediction:  {scored}
@@ -152,12 +147,14 @@ The project, yours to change:  {FLIGHTS}"""
 
 
 def main() -> None:
-    """Walk with photos, with texts, then with a table."""
-    shutil.rmtree(DEMO, ignore_errors=True)
-    DEMO.mkdir()
-    walk_photos()
-    walk_texts()
-    walk_table()
+    """Walk with photos, with texts or with a table."""
+    walks = {"photos": walk_photos, "texts": walk_texts, "tables": walk_table}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("walk", choices=walks)
+    name = parser.parse_args().walk
+    shutil.rmtree(DEMO / name, ignore_errors=True)
+    (DEMO / name).mkdir(parents=True)
+    walks[name]()
 
 
 if __name__ == "__main__":
