@@ -95,7 +95,7 @@ def parse_override(override: str, task: str = DEFAULT_TASK) -> tuple[str, str, A
         return section, key, text.strip()
     if not dot or f"{section}.{key}" not in fields:
         raise ConfigError(f"unknown config key {name.strip()!r}", fix=_near(name.strip(), fields, task))
-    return section, key, _typed(text.strip(), fields[f"{section}.{key}"])
+    return section, key, _typed(text.strip() or text, fields[f"{section}.{key}"])
 
 
 def known_keys(task: str = DEFAULT_TASK) -> Iterator[tuple[str, Any]]:

@@ -124,10 +124,11 @@ def test_templates_lists_what_can_be_answered(capsys):
 
 def test_keys_of_the_config_are_set_and_its_comments_stay(here: Path):
     plain, changed = here / "plain", here / "changed"
-    assert new("plain", "--data", "photos") == 0
+    (here / "photos.csv").write_text("path,label\n")
+    assert new("plain", "--data", "photos.csv") == 0
     keys = ("data.label_separator=;", "train.finetune_epochs=3", 'data.group_column=a "b"', "train.sizes=[64, 96]")
     options = [word for key in (*keys, "train.policy=all") for word in ("--set", key)]
-    assert new("changed", "--data", "photos", "--set", "image_size=96", *options) == 0
+    assert new("changed", "--data", "photos.csv", "--set", "image_size=96", *options) == 0
     before, after = (tomllib.loads((place / "config.toml").read_text()) for place in (plain, changed))
     assert after["data"] == {**before["data"], "label_separator": ";", "group_column": 'a "b"'}
     assert after["train"] == {**before["train"], "finetune_epochs": 3, "sizes": [64, 96], "policy": "all"}
@@ -149,3 +150,36 @@ def test_keys_and_values_that_the_config_does_not_take_leave_nothing(here: Path,
     assert new("bees", "--data", "photos", "--set", setting) == 2
     assert message in capsys.readouterr().err
     assert listing(here) == ["photos", "photos/ants"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "photos", "--set", "data.path=elsewhere"], "data.path is given twice"),
+        (["--label", "kind", "--set", "data.label_column=species"], "label_column is given twice"),
+        (["--set", "model.backbone=nonsense"], "nonsense"),
+        (["--data", "photos", "--set", "data.label_separator=;"], "several need a table"),
+        (["--set", "project.name=\udcff"], "is not UTF-8"),
+    ],
+)
+def test_keys_that_contradict_are_refused(here: Path, capsys, words, message):
+    assert new("bees", *words) == 2
+    assert message in capsys.readouterr().err
+    assert listing(here) == ["photos", "photos/ants"]
+
+
+def test_keys_are_looked_up_in_the_table_like_options(here: Path, capsys):
+    (here / "reviews.csv").write_text("said;funny;sad\na film;1;0\n")
+    columns = ["--set", 'data.label_columns=["funny", "sad"]', "--set", "data.text_column=said"]
+    words = ["new", "text-sentiment", "reviews", "--data", "reviews.csv", *columns]
+    assert run(words) == 2
+    assert "separator" in capsys.readouterr().err
+    assert run([*words, "--set", "data.separator=;"]) == 0
+    data = tomllib.loads((here / "reviews" / "config.toml").read_text())["data"]
+    assert (data["separator"], data["text_column"], data["label_columns"]) == (";", "said", ["funny", "sad"])
+
+
+def test_a_space_is_a_separator(here: Path):
+    (here / "tags.csv").write_text("path,label\n1.jpg,a b\n")
+    assert new("tags", "--data", "tags.csv", "--set", "data.label_separator= ") == 0
+    assert tomllib.loads((here / "tags" / "config.toml").read_text())["data"]["label_separator"] == " "

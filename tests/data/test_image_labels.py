@@ -1,11 +1,9 @@
 """Photos of a table with several labels each: read, split, batched, measured."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
-from photos import write_tagged
+from photos import write_folder, write_tagged
 from tiny import tiny_task
 
 import tlkit
@@ -46,6 +44,8 @@ def test_a_separator_columns_and_lists_say_the_same(table, root):
     assert in_columns.labels == separated.labels
     assert in_columns.class_names == list(TAGS)
     assert list_table(table, root=root, label_column="list").labels == separated.labels
+    nothing = table.assign(list=[None, *table["list"][1:]])
+    assert list_table(nothing, root=root, label_column="list").labels == separated.labels
     spaced = table.assign(label=[label.replace(";", " ; ") for label in table["label"]])
     assert list_table(spaced, root=root, label_separator=";").labels == separated.labels
 
@@ -74,7 +74,16 @@ def test_labels_that_cannot_be_read_are_named(table, root, change, options, mess
 
 
 @pytest.mark.parametrize(
-    "options", [SEPARATED | IN_COLUMNS, {"label_separator": 3}, {"label_columns": "red"}, {"label_columns": ["red"]}]
+    "options",
+    [
+        SEPARATED | IN_COLUMNS,
+        {"label_separator": 3},
+        {"label_columns": "red"},
+        {"label_columns": ["red"]},
+        {"label_columns": ["red", "blue", "red"]},
+        {"label_columns": ["e\u0301", "\u00e9"]},
+        {"label_columns": [1, 2]},
+    ],
 )
 def test_arguments_that_cannot_be_used_are_named(table, root, options):
     with pytest.raises(ConfigError, match="label_(columns|separator)"):
@@ -129,10 +138,24 @@ def test_one_class_and_several_labels_are_not_mixed_up(table, root):
 
 def test_a_model_is_measured_on_labels_that_it_knows(table, root):
     task = tiny_task(TAGS, multi_label=True)
-    known = dataclasses.replace(task.preprocessing)
     some = root / "some.csv"
     table[:8].to_csv(some, index=False)
-    data = images_to_evaluate(some, task.class_names, preprocessing=known, **SEPARATED)
+    known = {"preprocessing": task.preprocessing, "multi_label": True}
+    data = images_to_evaluate(some, task.class_names, **known, **SEPARATED)
     assert data.labels("test").shape == (8, 3)
     with pytest.raises(DataError, match="a class that the model does not know; received: 'green'"):
-        images_to_evaluate(some, ["red", "blue"], preprocessing=known, **SEPARATED)
+        images_to_evaluate(some, ["red", "blue"], **known, **SEPARATED)
+    with pytest.raises(DataError, match="the model gives a photo several labels, the data has one class for each"):
+        images_to_evaluate(write_folder(root / "folder", {"red": 2, "blue": 2}), TAGS, **known)
+
+
+def test_what_is_measured_may_have_fewer_labels_or_none(table, root):
+    known = {"preprocessing": tiny_task(TAGS).preprocessing, "multi_label": True}
+    none = root / "none.csv"
+    table[:1].to_csv(none, index=False)
+    assert images_to_evaluate(none, TAGS, **known, **SEPARATED).labels("test").tolist() == [[0, 0, 0]]
+    gaps = root / "gaps.csv"
+    table[:4].assign(**{name: ["0", "", "1", "0"] for name in TAGS[:2]}, blue=["0", "", "0", "0"]).to_csv(gaps)
+    data = images_to_evaluate(gaps, TAGS, **known, **IN_COLUMNS)
+    assert data.labels("test").tolist() == [[0, 0, 0], [1, 1, 0], [0, 0, 0]]
+    assert data.dropped == {"missing_label": 1}

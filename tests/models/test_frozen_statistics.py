@@ -63,7 +63,8 @@ def test_answers_and_gradients_are_those_of_the_layers(policy):
 
 def test_what_is_between_the_two_layers_is_not_computed():
     frozen = FrozenStatistics(_network())
-    graph = tf.function(frozen, jit_compile=False).get_concrete_function(tf.TensorSpec((5, 9, 9, 3))).graph
+    step = tf.function(lambda x: frozen(x, training=True), jit_compile=False, autograph=False)
+    graph = step.get_concrete_function(tf.TensorSpec((5, 9, 9, 3))).graph
     wide = [op for op in graph.get_operations() if op.type in ("Mul", "AddV2") and op.outputs[0].shape.rank == 4]
     # Left: five normalisations that stand alone, and the sum of two branches.
     assert len([op for op in wide if op.outputs[0].shape[0] == 5]) == 2 * 5 + 1

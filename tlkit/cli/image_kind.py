@@ -32,13 +32,21 @@ class ImageKind(Kind):
     has_views = True
     has_report = False
 
-    def complete(self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False) -> None:
+    def complete(
+        self,
+        answers: dict[str, str],
+        data: Path | None,
+        *,
+        force_columns: bool = False,
+        label_columns: Sequence[str] = (),
+    ) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
         from tlkit.catalogue import image
         from tlkit.data.table_stream import TableStream
         from tlkit.data.text_files import missing_column
 
         named = [answers[name] for name in ("path_column", "label_column") if name in answers]
+        named += label_columns
         if data is not None and data.is_file() and named:
             encoding, separator = answers.get("encoding", "utf-8"), answers.get("separator", "")
             columns = TableStream(data, encoding=encoding, separator=separator).columns
@@ -54,7 +62,7 @@ class ImageKind(Kind):
         """Refuse an unknown backbone, one that cannot see so small a picture, or labels that a folder cannot hold."""
         from tlkit.catalogue import image
 
-        if config.data.multi_label and config.data_path.is_dir():
+        if config.data.multi_label and config.data_path.resolve().is_dir():  # before the project is there, too
             raise ConfigError(
                 "a photo in a folder of its class has one label: several need a table",
                 received=config.data.path,
@@ -158,6 +166,7 @@ class ImageKind(Kind):
             path,
             task.class_names,
             preprocessing=preprocessing,
+            multi_label=task.objective.is_multi_label,
             batch_size=config.data.batch_size,
             on_error=config.data.on_error,
             **columns,

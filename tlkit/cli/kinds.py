@@ -69,7 +69,12 @@ class Kind(ABC):
 
     @abstractmethod
     def complete(
-        self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False
+        self,
+        answers: dict[str, str],
+        data: Path | None,
+        *,
+        force_columns: bool = False,
+        label_columns: Sequence[str] = (),
     ) -> Callable[[Path], None] | None:
         """Fill in answers that follow from others, and refuse data that lacks what they name.
 
@@ -77,6 +82,7 @@ class Kind(ABC):
             answers: to the template's questions; is changed.
             data: the folder or table that exists, or None where none was named.
             force_columns: leave out columns that cannot be used, with the reason, where they are refused otherwise.
+            label_columns: one for each label, where config.toml is to name them.
 
         Returns:
             What is to be done to the new project's folder before it gets its place, or None.

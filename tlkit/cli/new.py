@@ -67,10 +67,15 @@ def new(
     given = parse_answers(answers or ())
     values = {name: given.pop(name) for name in list(given) if "." in name}
     changes = [parse_override(f"{name}={value}", chosen.task) for name, value in values.items()]
+    told = {key: str(value) for _, key, value in changes if isinstance(chosen.questions.get(key), str)}
     options = {"--text": text, "--label": label, "--target": target, "--path-column": path_column}
     options |= {"--separator": separator, "--encoding": encoding}
     check_separator(separator)
     given |= answers_of(options, chosen.questions, chosen.name)
+    twice = [*(key for key in told if key in given), *(["data.path"] if data and "data.path" in values else [])]
+    if twice:
+        raise ProjectError(f"{twice[0]} is given twice", fix="leave out one of the two")
+    given |= told  # what is looked at below is what config.toml will say
     chosen.check(given)
     check_target(directory)
     if data is not None:
@@ -78,13 +83,14 @@ def new(
         data = data.expanduser()
     if force_columns and (data is None or not kind.has_rows):
         raise ProjectError("--force-columns is for the columns of a table", fix="name it with --data, or leave it out")
-    complete = kind.complete(given, data, force_columns=force_columns)
+    label_columns = next((value for _, key, value in changes if key == "label_columns"), ())
+    complete = kind.complete(given, data, force_columns=force_columns, label_columns=label_columns)
 
     def finish(baked: Path) -> None:
         if complete is not None:
             complete(baked)
         if changes:
-            change_config(baked / "config.toml", changes)
+            kind.check(change_config(baked / "config.toml", changes, root=directory))
 
     project = new_project(chosen, directory, given, finish)
     print(f"{directory} is ready. Next:")
@@ -106,6 +112,8 @@ def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise ProjectError("--set takes KEY=VALUE", received=pair)
+        if not value.isascii() and value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") != value:
+            raise ProjectError(f"the value of {key.strip()} is not UTF-8", received=repr(value))
         answers[key.strip()] = value
     return answers
 

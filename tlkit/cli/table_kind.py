@@ -31,7 +31,12 @@ class TableKind(Kind):
     has_rows = True
 
     def complete(
-        self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False
+        self,
+        answers: dict[str, str],
+        data: Path | None,
+        *,
+        force_columns: bool = False,
+        label_columns: Sequence[str] = (),
     ) -> Callable[[Path], None] | None:
         """Look at the columns of the table; what each is taken for goes into the project's config.toml."""
         if data is None:

@@ -27,7 +27,14 @@ class TextKind(Kind):
     has_views = False
     has_report = True
 
-    def complete(self, answers: dict[str, str], data: Path | None, *, force_columns: bool = False) -> None:
+    def complete(
+        self,
+        answers: dict[str, str],
+        data: Path | None,
+        *,
+        force_columns: bool = False,
+        label_columns: Sequence[str] = (),
+    ) -> None:
         """Refuse a table without the columns that hold texts and labels."""
         from tlkit.data.table_stream import TableStream
         from tlkit.data.text_files import missing_column
@@ -38,7 +45,10 @@ class TextKind(Kind):
         for file in files:
             encoding, separator = answers.get("encoding", "utf-8"), answers.get("separator", "")
             columns = TableStream(file, encoding=encoding, separator=separator).columns
-            for column in (answers.get("text_column", "text"), answers.get("label_column", "label")):
+            for column in (
+                answers.get("text_column", "text"),
+                *(label_columns or [answers.get("label_column", "label")]),
+            ):
                 if column not in columns:
                     raise missing_column(column, columns, str(file))
 
@@ -63,7 +73,7 @@ class TextKind(Kind):
         if not row.serves:
             raise ModelError(
                 f"{row.name} cannot be exported: {row.why_not}",
-                fix="choose an encoder with a WordPiece tokenizer: `tlkit weights list --json` says which serve",
+                fix="choose another: `tlkit weights list --json` says which serve",
             )
 
     def inputs(self, words: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from tlkit.data.label_sets import seen
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.listing import list_folder, list_table
 from tlkit.data.sampling import Sampling
-from tlkit.errors import DataError
+from tlkit.errors import Advice, DataError
 from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.preprocessing.augment import Augmentation, Mix, Preset
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
@@ -191,6 +191,7 @@ def images_to_evaluate(
     class_names: list[str] | tuple[str, ...],
     *,
     preprocessing: ImagePreprocessing,
+    multi_label: bool = False,
     batch_size: int = 32,
     on_error: OnError = "fail",
     path_column: str = "path",
@@ -211,6 +212,7 @@ def images_to_evaluate(
             are taken, or else the validation photos.
         class_names: the classes of the model, in its order; the photos may show fewer of them.
         preprocessing: that of the model.
+        multi_label: whether the model may give a photo several labels, or none.
         batch_size, on_error, path_column, label_column, label_separator, label_columns, root, separator, encoding: as
             above.
         augmentation: what the views of test-time augmentation are drawn from; none when left out.
@@ -237,6 +239,13 @@ def images_to_evaluate(
         )
     else:
         listing = list_folder(path)
+    if listing.multi_label != multi_label:
+        ours, theirs = ("several labels", "one class") if multi_label else ("one class", "a set of labels")
+        raise DataError(
+            f"the model gives a photo {ours}, the data has {theirs} for each",
+            received=listing.origin,
+            fix=Advice("use a table, and {}, or name label_columns", "label_separator", ";") if multi_label else None,
+        )
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
     unknown = sorted(seen(listing.labels, rows) - set(map(composed, class_names)))

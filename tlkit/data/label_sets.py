@@ -32,7 +32,7 @@ def read_labels(values: Sequence[object], places: Sequence[str], column: str, se
     Raises:
         DataError: a row has no label, or a single one where others have lists.
     """
-    lists = [_is_list(value) for value in values]
+    lists = [is_list(value) for value in values]
     if separator is None and not any(lists):
         return [filled(value, place, column) for value, place in zip(values, places, strict=True)]
     labels: list[Label] = []
@@ -40,12 +40,14 @@ def read_labels(values: Sequence[object], places: Sequence[str], column: str, se
         if several:
             items = cast(Iterable[object], value)
             labels.append(frozenset(filled(item, place, column) for item in items))
+        elif separator is None and is_missing(value):
+            labels.append(frozenset())
         elif separator is None:
             raise DataError(
                 f"{place} has a single label in column {column!r}, other rows have lists", received=str(value)[:60]
             )
         else:
-            parts = [] if is_missing(value) else str(value).split(separator)
+            parts = [] if is_missing(value) else class_text(value).split(separator)
             labels.append(frozenset(part.strip() for part in parts if part.strip()))
     return labels
 
@@ -124,8 +126,13 @@ def check_several(label_separator: str | None, label_columns: Sequence[str] | No
         raise ConfigError("label_columns and label_separator exclude each other", received=label_separator)
     if label_separator is not None and (not isinstance(label_separator, str) or not label_separator):
         raise ConfigError("label_separator is not usable", received=label_separator, allowed="a text such as |")
-    if label_columns is not None and (isinstance(label_columns, str) or len(set(label_columns)) < 2):
-        raise ConfigError("label_columns is not usable", received=label_columns, allowed="a list of at least two names")
+    if label_columns is None:
+        return
+    usable = not isinstance(label_columns, str) and all(isinstance(name, str) for name in label_columns)
+    if not usable or len(set(map(composed, label_columns))) < max(2, len(label_columns)):
+        raise ConfigError(
+            "label_columns is not usable", received=label_columns, allowed="a list of at least two different names"
+        )
 
 
 def check_balance(class_weight: str, sampling: str, multi_label: bool, item: str) -> None:
@@ -164,7 +171,7 @@ def filled(value: object, place: str, column: str | None) -> str:
     text = "" if is_missing(value) else class_text(value)
     if not text:
         raise DataError(f"{place} has nothing in column {column!r}", fix="fill it in, or remove the row")
-    if isinstance(value, dict) or _is_list(value):
+    if isinstance(value, dict) or is_list(value):
         raise DataError(f"{place} has no plain value in column {column!r}", received=text[:60])
     return text
 
@@ -176,5 +183,6 @@ def is_missing(value: object) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
 
 
-def _is_list(value: object) -> bool:
+def is_list(value: object) -> bool:
+    """Whether a field holds several values."""
     return isinstance(value, list | tuple | set | frozenset | np.ndarray)

@@ -13,6 +13,7 @@ from tlkit.data.label_sets import (
     check_several,
     class_text,
     composed_label,
+    is_list,
     read_labels,
     read_marks,
     seen,
@@ -266,13 +267,14 @@ def list_table(
     if len(frame) == 0:
         raise DataError("the table has no rows", received=origin)
     unlabelled = 0
-    one_label = not label_separator and not label_columns
-    if leave_unlabelled and one_label and label_column in frame.columns:
-        empty = _empty(frame[label_column])
+    of_labels = list(label_columns or [label_column])
+    has_lists = label_column in frame.columns and any(map(is_list, frame[label_column]))
+    one_label = not (label_separator or label_columns or has_lists)
+    if leave_unlabelled and (one_label or label_columns) and set(of_labels) <= set(frame.columns):
+        empty = [all(row) for row in zip(*(_empty(frame[name]) for name in of_labels), strict=True)]
         unlabelled, frame = sum(empty), frame[[not one for one in empty]]
         if len(frame) == 0:
-            raise DataError(f"no row of {origin} has a label", received=label_column)
-    of_labels = list(label_columns or [label_column])
+            raise DataError(f"no row of {origin} has a label", received=of_labels)
     for column in [path_column, *of_labels, *(column for column in (group_column, split_column) if column)]:
         if column not in frame.columns:
             have = [str(name) for name in frame.columns]
@@ -306,11 +308,12 @@ def list_table(
     else:
         labels = read_labels(frame[label_column].tolist(), places, label_column, label_separator)
     found = seen(labels)
-    if len(found) < 2:
-        raise DataError("a classifier needs at least two classes", received=sorted(found))
-    for name in label_columns or ():
-        if name not in found:
-            raise DataError("no photo has this label", received=name, fix="leave its column out of label_columns")
+    if not leave_unlabelled:  # what is only measured may have fewer
+        if len(found) < 2:
+            raise DataError("a classifier needs at least two classes", received=sorted(found))
+        for name in label_columns or ():
+            if name not in found:
+                raise DataError("no photo has this label", received=name, fix="leave its column out of label_columns")
     groups = [class_text(value) for value in frame[group_column]] if group_column else None
     tally, unusable = Tally(), {}
     entries = [look_at(path) for path in paths]

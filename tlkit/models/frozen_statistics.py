@@ -19,9 +19,11 @@ class FrozenStatistics(keras.layers.Layer):
     can still be trained; dropout inside is off. `network(x, training=False)` in a functional graph does not do that
     under Keras 3: the outer model's `training=True` takes its place when the graph is run.
 
-    With fixed statistics, a convolution and the batch normalisation after it are one linear map. Their weights are
-    multiplied in the graph, so the feature maps between the two are neither computed nor kept for the backward pass.
-    Weights and gradients are those of the two layers. `tools/bench_training.py` prints what that saves.
+    With fixed statistics, a convolution and the batch normalisation after it are one linear map. In training, their
+    weights are multiplied in the graph, so the feature maps between the two are neither computed nor kept for the
+    backward pass. Weights and gradients are those of the two layers. `tools/bench_training.py` prints what that saves.
+    Outside of training the layers stay apart: multiplying the weights anew for each request costs more than it saves
+    where a network is large and the image small.
 
     Example:
         >>> feature_map = FrozenStatistics(backbone)(pixels)
@@ -34,16 +36,17 @@ class FrozenStatistics(keras.layers.Layer):
         super().__init__(**kwargs)
         self.network = network
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Run the network in inference mode.
 
         Args:
             inputs: tensor [B, ...] as the network takes it.
+            training: whether the outer model trains.
 
         Returns:
             The network's output.
         """
-        pairs = normalised_convolutions(self.network)
+        pairs = normalised_convolutions(self.network) if training else []
         if not pairs:
             return self.network(inputs, training=False)
         normalisations = {id(normalisation) for _, normalisation in pairs}

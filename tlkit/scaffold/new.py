@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlkit.config_sections import ProjectConfig
 from tlkit.errors import ProjectError, did_you_mean
 from tlkit.scaffold.origin import AUTO, requirement_for
 
@@ -146,12 +147,13 @@ def new_project(
     return target
 
 
-def change_config(path: Path, changes: Sequence[tuple[str, str, Any]]) -> None:
+def change_config(path: Path, changes: Sequence[tuple[str, str, Any]], root: Path) -> ProjectConfig:
     """Change values of a new project's config.toml; comments stay.
 
     Args:
         path: the file.
         changes: section, key and value of each, as `tlkit.config.parse_override` returns them.
+        root: the folder that the project will have, from which relative paths start.
 
     Raises:
         ConfigError: the values do not go together, or one is out of its range.
@@ -165,7 +167,7 @@ def change_config(path: Path, changes: Sequence[tuple[str, str, Any]]) -> None:
         table: Any = document.setdefault(section, tomlkit.table())
         table[key] = value
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
-    load_config(path)
+    return load_config(path, root=root)
 
 
 def check_target(target: Path) -> None:

@@ -103,7 +103,8 @@ class Learner:
             raise ConfigError(
                 "task and data disagree on whether several labels can be true at once",
                 received=f"data.multi_label={data.multi_label}",
-                fix=f"make the task with multi_label={not task.objective.is_multi_label}",
+                fix=f"make the task with multi_label={not task.objective.is_multi_label}; in a project, label_separator"
+                " or label_columns in config.toml says that there are several, also for a column of lists",
             )
         if resume and directory is None:
             raise ConfigError("resume needs the directory of the run")
