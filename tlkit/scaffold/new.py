@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit.config_sections import ProjectConfig
+from tlkit.config import ProjectConfig, load_config
 from tlkit.errors import ProjectError, did_you_mean
 from tlkit.scaffold.origin import AUTO, requirement_for
 
@@ -159,8 +159,6 @@ def change_config(path: Path, changes: Sequence[tuple[str, str, Any]], root: Pat
         ConfigError: the values do not go together, or one is out of its range.
     """
     import tomlkit
-
-    from tlkit.config import load_config
 
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     for section, key, value in changes:
