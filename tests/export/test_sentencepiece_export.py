@@ -58,9 +58,8 @@ def trained_task(path):
     return task
 
 
-@pytest.mark.parametrize(
-    "family", ["xlm_roberta", *(pytest.param(family, marks=pytest.mark.slow) for family in ("albert", "deberta_v3"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
 def test_an_export_answers_as_the_model(family, tmp_path):
     task = trained_task(folder_of(family, tmp_path / family))
     # Verified in a fresh process before it is published: golden examples, hostile texts, TF 1 sessions.
