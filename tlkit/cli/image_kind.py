@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.kinds import Gathered, Kind
+from tlkit.cli.kinds import Asked, Gathered, Kind
 from tlkit.errors import ConfigError, DataError
 
 _NAMED = 10  # classes, in a message
@@ -32,21 +32,14 @@ class ImageKind(Kind):
     has_views = True
     has_report = False
 
-    def complete(
-        self,
-        answers: dict[str, str],
-        data: Path | None,
-        *,
-        force_columns: bool = False,
-        label_columns: Sequence[str] = (),
-    ) -> None:
+    def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
         from tlkit.catalogue import image
         from tlkit.data.table_stream import TableStream
         from tlkit.data.text_files import missing_column
 
         named = [answers[name] for name in ("path_column", "label_column") if name in answers]
-        named += label_columns
+        named += asked.label_columns
         if data is not None and data.is_file() and named:
             encoding, separator = answers.get("encoding", "utf-8"), answers.get("separator", "")
             columns = TableStream(data, encoding=encoding, separator=separator).columns

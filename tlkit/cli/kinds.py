@@ -42,6 +42,18 @@ class Gathered(NamedTuple):
             raise DataError(f"{name} {reason}")
 
 
+class Asked(NamedTuple):
+    """What `tlkit new` was asked for beside the answers to a template.
+
+    Attributes:
+        force_columns: leave out columns that cannot be used, with the reason, where they are refused otherwise.
+        label_columns: one for each label, where config.toml is to name them.
+    """
+
+    force_columns: bool = False
+    label_columns: Sequence[str] = ()
+
+
 class Kind(ABC):
     """One kind of project.
 
@@ -68,21 +80,13 @@ class Kind(ABC):
     # Making a project
 
     @abstractmethod
-    def complete(
-        self,
-        answers: dict[str, str],
-        data: Path | None,
-        *,
-        force_columns: bool = False,
-        label_columns: Sequence[str] = (),
-    ) -> Callable[[Path], None] | None:
+    def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> Callable[[Path], None] | None:
         """Fill in answers that follow from others, and refuse data that lacks what they name.
 
         Args:
             answers: to the template's questions; is changed.
             data: the folder or table that exists, or None where none was named.
-            force_columns: leave out columns that cannot be used, with the reason, where they are refused otherwise.
-            label_columns: one for each label, where config.toml is to name them.
+            asked: what else the command line says.
 
         Returns:
             What is to be done to the new project's folder before it gets its place, or None.

@@ -20,7 +20,7 @@ from tlkit.cli.column_options import (
     answers_of,
     check_separator,
 )
-from tlkit.cli.kinds import Kind, kind_of
+from tlkit.cli.kinds import Asked, Kind, kind_of
 from tlkit.errors import DataError, ProjectError
 
 
@@ -65,17 +65,21 @@ def new(
     chosen = get_template(template)
     kind = kind_of(chosen.task)
     given = parse_answers(answers or ())
-    values = {name: given.pop(name) for name in list(given) if "." in name}
-    changes = [parse_override(f"{name}={value}", chosen.task) for name, value in values.items()]
-    told = {key: str(value) for _, key, value in changes if isinstance(chosen.questions.get(key), str)}
+    settings = {name: given.pop(name) for name in list(given) if "." in name}
+    changes = [parse_override(f"{name}={value}", chosen.task) for name, value in settings.items()]
+    # Where the template asks for a key of config.toml, setting the key answers the question, so the data is checked
+    # with it.
+    answered = {key: str(value) for _, key, value in changes if isinstance(chosen.questions.get(key), str)}
     options = {"--text": text, "--label": label, "--target": target, "--path-column": path_column}
     options |= {"--separator": separator, "--encoding": encoding}
     check_separator(separator)
     given |= answers_of(options, chosen.questions, chosen.name)
-    twice = [*(key for key in told if key in given), *(["data.path"] if data and "data.path" in values else [])]
-    if twice:
-        raise ProjectError(f"{twice[0]} is given twice", fix="leave out one of the two")
-    given |= told  # what is looked at below is what config.toml will say
+    repeated = [key for key in answered if key in given]
+    if data is not None and "data.path" in settings:
+        repeated.append("data.path")
+    if repeated:
+        raise ProjectError(f"{repeated[0]} is given twice", fix="leave out one of the two")
+    given |= answered
     chosen.check(given)
     check_target(directory)
     if data is not None:
@@ -84,7 +88,7 @@ def new(
     if force_columns and (data is None or not kind.has_rows):
         raise ProjectError("--force-columns is for the columns of a table", fix="name it with --data, or leave it out")
     label_columns = next((value for _, key, value in changes if key == "label_columns"), ())
-    complete = kind.complete(given, data, force_columns=force_columns, label_columns=label_columns)
+    complete = kind.complete(given, data, Asked(force_columns, label_columns))
 
     def finish(baked: Path) -> None:
         if complete is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tlkit.cli.kinds import Kind
+from tlkit.cli.kinds import Asked, Kind
 from tlkit.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
@@ -30,21 +30,14 @@ class TableKind(Kind):
     has_report = True
     has_rows = True
 
-    def complete(
-        self,
-        answers: dict[str, str],
-        data: Path | None,
-        *,
-        force_columns: bool = False,
-        label_columns: Sequence[str] = (),
-    ) -> Callable[[Path], None] | None:
+    def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> Callable[[Path], None] | None:
         """Look at the columns of the table; what each is taken for goes into the project's config.toml."""
         if data is None:
             return None
         from tlkit.cli.table_findings import TableFindings, look_at
 
         asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-        found: TableFindings = look_at(answers, data, asks, force_columns)
+        found: TableFindings = look_at(answers, data, asks, asked.force_columns)
 
         def finish(project: Path) -> None:
             config = project / "config.toml"

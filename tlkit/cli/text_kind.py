@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.kinds import Gathered, Kind
+from tlkit.cli.kinds import Asked, Gathered, Kind
 from tlkit.errors import ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
@@ -27,14 +27,7 @@ class TextKind(Kind):
     has_views = False
     has_report = True
 
-    def complete(
-        self,
-        answers: dict[str, str],
-        data: Path | None,
-        *,
-        force_columns: bool = False,
-        label_columns: Sequence[str] = (),
-    ) -> None:
+    def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without the columns that hold texts and labels."""
         from tlkit.data.table_stream import TableStream
         from tlkit.data.text_files import missing_column
@@ -47,7 +40,7 @@ class TextKind(Kind):
             columns = TableStream(file, encoding=encoding, separator=separator).columns
             for column in (
                 answers.get("text_column", "text"),
-                *(label_columns or [answers.get("label_column", "label")]),
+                *(asked.label_columns or [answers.get("label_column", "label")]),
             ):
                 if column not in columns:
                     raise missing_column(column, columns, str(file))

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlkit.data.label_sets import as_numbers, seen, shown_label
+from tlkit.data.label_sets import shown_label
 from tlkit.data.listing import Listing
-from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, train_val_split
+from tlkit.data.splits import ClassWords, split_labelled
 from tlkit.walk import shown
 
 WORDS = ClassWords(item="image")
@@ -100,13 +100,7 @@ def assign_splits(
     if len(undecided):
         labels = [listing.labels[row] for row in undecided.tolist()]
         groups = united(np.asarray(listing.groups)[undecided], copies[undecided]) if listing.groups else None
-        if listing.multi_label:
-            marks = as_numbers(labels, sorted(seen(labels)), multi_label=True)
-            train, val = multi_label_split(marks, val_fraction, seed, copies[undecided] if groups is None else groups)
-        elif groups is not None:
-            train, val = train_val_split(labels, val_fraction, seed, groups, words=WORDS)
-        else:
-            train, val = split_with_copies(labels, copies[undecided], val_fraction, seed, words=WORDS)
+        train, val = split_labelled(labels, copies[undecided], groups, val_fraction, seed, WORDS)
         found["train"], found["val"] = undecided[train], undecided[val]
     return found
 

@@ -22,7 +22,7 @@ from tlkit.data.label_sets import as_numbers, check_balance, count_labels, each_
 from tlkit.data.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.data.listing import Listing
 from tlkit.data.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
-from tlkit.data.sampling import EpochOrder, Sampling
+from tlkit.data.sampling import Sampling
 from tlkit.data.text_report import without_copies
 from tlkit.errors import Advice, DataError, check_choice
 from tlkit.preprocessing.augment import Augmentation
@@ -122,11 +122,7 @@ class ImageData(DivisibleData):
         self._judge_unreadable(listing, on_error)
         self._log_findings(damaged, on_duplicate)
         self.class_weights = self._weights_of_classes(class_weight)
-        train = self.splits.get("train")
-        numbers = np.zeros(0 if train is None else len(train.labels), np.int32)
-        if train is not None and not self.multi_label:
-            numbers = train.labels
-        self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
+        self._order = self._training_order()
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in a fixed order, without augmentation: `(images float32, labels float32 [B, k])`.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from tlkit.data.class_names import composed
 from tlkit.data.copies import copies_of
 from tlkit.data.image_data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
-from tlkit.data.label_sets import seen
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.listing import list_folder, list_table
 from tlkit.data.sampling import Sampling
@@ -239,16 +238,11 @@ def images_to_evaluate(
         )
     else:
         listing = list_folder(path)
-    if listing.multi_label != multi_label:
-        ours, theirs = ("several labels", "one class") if multi_label else ("one class", "a set of labels")
-        raise DataError(
-            f"the model gives a photo {ours}, the data has {theirs} for each",
-            received=listing.origin,
-            fix=Advice("use a table, and {}, or name label_columns", "label_separator", ";") if multi_label else None,
-        )
+    advice = Advice("use a table, and {}, or name label_columns", "label_separator", ";")
+    listing.check_fits(multi_label, "a photo", listing.origin, advice)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
-    unknown = sorted(seen(listing.labels, rows) - set(map(composed, class_names)))
+    unknown = sorted(listing.seen(rows) - set(map(composed, class_names)))
     if unknown:
         raise DataError("the data has a class that the model does not know", received=unknown[0], allowed=class_names)
     picked = listing.only(rows, "test")

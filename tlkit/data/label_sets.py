@@ -9,11 +9,62 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.data.class_names import composed
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Advice, ConfigError, DataError
 
 Label = str | frozenset[str]
 
 _YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
+
+
+class ListedLabels:
+    """What a listing of photos or texts says of its labels; for frozen data classes.
+
+    Attributes:
+        labels: the class of each item, or the set of its labels where it may have several; in Unicode's normal form
+            NFC.
+        label_columns: the labels in the order of their columns, where each has a column of its own.
+    """
+
+    labels: Sequence[Label]
+    label_columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", [composed_label(label) for label in self.labels])
+        object.__setattr__(self, "label_columns", tuple(map(composed, self.label_columns)))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an item has a set of labels instead of one class."""
+        return several(self.labels)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The labels in the order of their columns, or else those that occur, sorted as text: "10" before "2"."""
+        return list(self.label_columns) or sorted(self.seen())
+
+    def seen(self, rows: Iterable[int] | None = None) -> set[str]:
+        """Return the labels that occur, in all rows or in some of them."""
+        return seen(self.labels if rows is None else [self.labels[row] for row in rows])
+
+    def check_fits(self, multi_label: bool, item: str, origin: str, advice: Advice) -> None:
+        """Refuse sets of labels where a model gives one class, and the other way round.
+
+        Args:
+            multi_label: whether the model may give several labels, or none.
+            item: such as "a photo", for the message.
+            origin: where the listing came from.
+            advice: what to do where the model gives several.
+
+        Raises:
+            DataError: saying what both have.
+        """
+        if self.multi_label != multi_label:
+            ours, theirs = ("several labels", "one class") if multi_label else ("one class", "a set of labels")
+            raise DataError(
+                f"the model gives {item} {ours}, the data has {theirs} for each",
+                received=origin,
+                fix=advice if multi_label else None,
+            )
 
 
 def read_labels(values: Sequence[object], places: Sequence[str], column: str, separator: str | None) -> list[Label]:
@@ -90,9 +141,9 @@ def each_label(labels: Iterable[Label]) -> Iterator[str]:
         yield from (label,) if isinstance(label, str) else label
 
 
-def seen(labels: Sequence[Label], rows: Iterable[int] | None = None) -> set[str]:
-    """Return the labels that occur, in all rows or in some of them."""
-    return set(each_label(labels if rows is None else (labels[row] for row in rows)))
+def seen(labels: Iterable[Label]) -> set[str]:
+    """Return the labels that occur."""
+    return set(each_label(labels))
 
 
 def as_numbers(labels: Sequence[Label], class_names: Sequence[str], multi_label: bool) -> npt.NDArray[np.number]:

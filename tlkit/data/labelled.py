@@ -151,6 +151,10 @@ class LabelledData(ABC):
         self._get("train")
         return self._order(number)
 
+    def _training_order(self) -> EpochOrder:
+        labels = self.labels("train") if "train" in self.splits else np.zeros(0, np.int32)
+        return EpochOrder(labels, seed=self.seed, sampling=self.sampling)
+
     def _counted(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         return batches.prefetch(2).apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
@@ -192,8 +196,7 @@ class DivisibleData(LabelledData):
         other = copy.copy(self)
         other.splits = self.splits | {"train": self._get("train").part(rows)}
         other._groups = self._groups[rows]
-        numbers = np.zeros(len(rows), np.int32) if self.multi_label else other.labels("train")
-        other._order = EpochOrder(numbers, seed=self.seed, sampling=self.sampling)
+        other._order = other._training_order()
         return other
 
 

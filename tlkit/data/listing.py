@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.data.class_names import composed
 from tlkit.data.label_sets import (
     Label,
+    ListedLabels,
     check_several,
     class_text,
-    composed_label,
     is_list,
     read_labels,
     read_marks,
     seen,
-    several,
 )
 from tlkit.data.table_rows import OTHER_ENCODING, text_codec
 from tlkit.data.text_files import check_encoding, missing_column
@@ -40,7 +38,7 @@ _NAMED = 4  # folders, in a message
 
 
 @dataclasses.dataclass(frozen=True)
-class Listing:
+class Listing(ListedLabels):
     """Photos with labels, before any is decoded.
 
     Attributes:
@@ -69,20 +67,6 @@ class Listing:
     remarks: tuple[str, ...] = ()
     unlabelled: int = 0
     label_columns: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", [composed_label(label) for label in self.labels])
-        object.__setattr__(self, "label_columns", tuple(map(composed, self.label_columns)))
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether a photo has a set of labels instead of one class."""
-        return several(self.labels)
-
-    @property
-    def class_names(self) -> list[str]:
-        """The labels in the order of their columns, or else those that occur, sorted as text: "10" before "2"."""
-        return list(self.label_columns) or sorted(seen(self.labels))
 
     def only(self, rows: list[int], split: str) -> Listing:
         """Return some of the rows, all of them in one split; the others are counted as neither found nor left out."""
@@ -268,8 +252,7 @@ def list_table(
         raise DataError("the table has no rows", received=origin)
     unlabelled = 0
     of_labels = list(label_columns or [label_column])
-    has_lists = label_column in frame.columns and any(map(is_list, frame[label_column]))
-    one_label = not (label_separator or label_columns or has_lists)
+    one_label = not (label_separator or label_columns or any(map(is_list, frame.get(label_column, ()))))
     if leave_unlabelled and (one_label or label_columns) and set(of_labels) <= set(frame.columns):
         empty = [all(row) for row in zip(*(_empty(frame[name]) for name in of_labels), strict=True)]
         unlabelled, frame = sum(empty), frame[[not one for one in empty]]

@@ -25,7 +25,7 @@ class EpochOrder:
         [0, 1, 2]
 
     Args:
-        labels: class of each row, int [n].
+        labels: class of each row, int [n]; for `"shuffle"` only their number counts.
         seed: the same seed gives the same orders.
         sampling: `"shuffle"` or `"balanced"`.
 

@@ -6,10 +6,12 @@ import dataclasses
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tlkit.data.label_sets import Label, as_numbers, seen, several
 from tlkit.errors import ConfigError, DataError
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
@@ -117,6 +119,37 @@ def train_val_split(
                 fix=words.advice(classes, "use more groups for each class, another seed or another val_fraction"),
             )
     return train, val
+
+
+def split_labelled(
+    labels: Sequence[Label],
+    copies: npt.NDArray[np.int64],
+    groups: npt.NDArray[Any] | None,
+    val_fraction: float,
+    seed: int,
+    words: ClassWords,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Split items as their labels ask for, groups or else copies on one side.
+
+    Args:
+        labels: the class of each item, or the set of its labels.
+        copies: a number for each item, [n], which copies share.
+        groups: a value for each item, [n], or None.
+        val_fraction, seed, words: as for `train_val_split`.
+
+    Returns:
+        Two sorted arrays of row numbers.
+
+    Raises:
+        ConfigError, DataError: see `multi_label_split`, `train_val_split` and `split_with_copies`.
+    """
+    if several(labels):
+        marks = as_numbers(labels, sorted(seen(labels)), multi_label=True)
+        return multi_label_split(marks, val_fraction, seed, copies if groups is None else groups)
+    classes = [str(label) for label in labels]
+    if groups is None:
+        return split_with_copies(classes, copies, val_fraction, seed, words=words)
+    return train_val_split(classes, val_fraction, seed, groups, words=words)
 
 
 def split_with_copies(

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tlkit.data.column_kinds import Finding
 from tlkit.data.frame_source import FrameSource
 from tlkit.data.labelled import ClassWeight, LabelledData, check_options
-from tlkit.data.sampling import EpochOrder, Sampling
+from tlkit.data.sampling import Sampling
 from tlkit.data.table_targets import TargetValues, target_columns
 from tlkit.errors import ConfigError
 from tlkit.preprocessing.augment import Augmentation
@@ -135,10 +135,7 @@ class TabularData(LabelledData):
             self.splits[name] = self._split(own, inputs, values)
             begin += len(own)
         self.class_weights = self._weights_of_classes(class_weight)
-        numbers = np.zeros(len(rows["train"]) if "train" in rows else 0, np.int32)
-        if single and "train" in rows:
-            numbers = self.labels("train")
-        self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
+        self._order = self._training_order()
         self._slots, self._slot_rate = self._unknown_slots(unknown_rate)
         self._fingerprint: str | None = None
 

@@ -16,7 +16,7 @@ from tlkit.data.class_names import log_near_names
 from tlkit.data.copies import group_numbers
 from tlkit.data.label_sets import as_numbers, check_balance, count_labels, each_label
 from tlkit.data.labelled import ClassWeight, DivisibleData, check_options
-from tlkit.data.sampling import EpochOrder, Sampling
+from tlkit.data.sampling import Sampling
 from tlkit.data.splits import ClassWords
 from tlkit.data.text_listing import TextListing
 from tlkit.data.text_report import copy_numbers, report, without_copies
@@ -122,10 +122,7 @@ class TextData(DivisibleData):
             start += len(own)
             self.splits[name] = self._split(used[places], places, lengths[places])
         self.class_weights = self._weights_of_classes(class_weight)
-        numbers = np.zeros(len(self.splits["train"].rows) if "train" in self.splits else 0, np.int32)
-        if not self.multi_label and "train" in self.splits:
-            numbers = self.labels("train")
-        self._order = EpochOrder(numbers, seed=seed, sampling=sampling)
+        self._order = self._training_order()
         trained = self.splits["train"].rows if "train" in self.splits else np.zeros(0, np.int64)
         self._groups = group_numbers(listing.groups, copies, trained)
 
@@ -161,10 +158,7 @@ class TextData(DivisibleData):
 
     def summary(self) -> dict[str, Any]:
         """Counts by split and class, tokens, what was found, settings, and a fingerprint; plain values."""
-        counts = {}
-        for name in self.splits:
-            labels = self.labels(name)
-            counts[name] = count_labels(labels, self.class_names)
+        counts = {name: count_labels(self.labels(name), self.class_names) for name in self.splits}
         lengths = np.concatenate([split.lengths.numpy() for split in self.splits.values()])
         return {
             "classes": list(self.class_names),

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.data.class_names import composed
 from tlkit.data.label_sets import (
     Label,
+    ListedLabels,
     check_several,
-    composed_label,
     filled,
     is_missing,
     read_labels,
     read_marks,
-    seen,
-    several,
 )
 from tlkit.data.listing import SPLIT_FOLDERS
 from tlkit.data.table_rows import Quoting
@@ -31,7 +28,7 @@ SPLIT_NAMES = {**SPLIT_FOLDERS, "dev": "val"}
 
 
 @dataclasses.dataclass(frozen=True)
-class TextListing:
+class TextListing(ListedLabels):
     """Texts with labels, before any is tokenized.
 
     Attributes:
@@ -54,27 +51,8 @@ class TextListing:
     times: list[object] | None
     origin: str
     places: list[str]
-    label_columns: tuple[str, ...] | None = None
+    label_columns: tuple[str, ...] = ()
     unlabelled: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", [composed_label(label) for label in self.labels])
-        if self.label_columns:
-            object.__setattr__(self, "label_columns", tuple(map(composed, self.label_columns)))
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether a text has a set of labels instead of one class."""
-        return several(self.labels)
-
-    @property
-    def class_names(self) -> list[str]:
-        """The labels in the order of their columns, or else those that occur, sorted as text."""
-        return list(self.label_columns) if self.label_columns else sorted(self.seen())
-
-    def seen(self, rows: Iterable[int] | None = None) -> set[str]:
-        """Give the labels that occur, in all rows or in some of them."""
-        return seen(self.labels, rows)
 
     def only(self, rows: Sequence[int], split: str | None = None) -> TextListing:
         """Give some of the rows, all of them in one split where a split is named."""
@@ -218,7 +196,7 @@ def list_table(
         column(time_column) if time_column else None,
         origin,
         places,
-        tuple(label_columns) if label_columns else None,
+        tuple(label_columns or ()),
         unlabelled,
     )
 

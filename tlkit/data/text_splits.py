@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkit.data.label_sets import as_numbers, seen
-from tlkit.data.splits import ClassWords, multi_label_split, split_with_copies, time_split, train_val_split
+from tlkit.data.splits import ClassWords, split_labelled, time_split
 from tlkit.data.text_listing import TextListing
 
 _WORDS = ClassWords(item="text")
@@ -54,9 +53,4 @@ def _divide(
         return time_split([listing.times[row] for row in chosen], val_fraction, [listing.places[row] for row in chosen])
     groups = np.asarray([listing.groups[row] for row in chosen]) if listing.groups else None
     labels = [listing.labels[row] for row in chosen]
-    if listing.multi_label:
-        targets = as_numbers(labels, sorted(seen(labels)), multi_label=True)
-        return multi_label_split(targets, val_fraction, seed, copies[rows] if groups is None else groups)
-    if groups is None:
-        return split_with_copies(labels, copies[rows], val_fraction, seed, words=_WORDS)
-    return train_val_split(labels, val_fraction, seed, groups, words=_WORDS)
+    return split_labelled(labels, copies[rows], groups, val_fraction, seed, _WORDS)

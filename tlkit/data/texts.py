@@ -224,13 +224,8 @@ def texts_to_evaluate(
             quoting=quoting,
             leave_unlabelled=True,
         )
-    if listing.multi_label != multi_label:
-        ours, theirs = ("several labels", "one class") if multi_label else ("one class", "a set of labels")
-        raise DataError(
-            f"the model gives a text {ours}, the data has {theirs} for each",
-            received=listing.origin,
-            fix=Advice("{}, or name label_columns", "label_separator", "|") if multi_label else None,
-        )
+    advice = Advice("{}, or name label_columns", "label_separator", "|")
+    listing.check_fits(multi_label, "a text", listing.origin, advice)
     held_out = next((name for name in ("test", "val") if name in listing.splits), None)
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
     known = set(map(composed, class_names))
