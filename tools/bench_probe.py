@@ -1,4 +1,4 @@
-"""Seconds of a linear probe with BLAS in the calling thread, as tlkit fits it, against BLAS' own threads.
+"""Seconds of a linear probe with a thread for each fold, as tlkit fits it, against BLAS' own threads and folds in turn.
 
     python tools/bench_probe.py [--rounds N]
 
@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -25,7 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    ways = {"own": contextlib.nullcontext, "one": probe._one_thread_each}
+    ways = {
+        "own": (contextlib.nullcontext, lambda _: ThreadPoolExecutor(1)),
+        "one": (probe._one_thread_each, ThreadPoolExecutor),
+    }
     draw = np.random.default_rng(0)
     for rows, width, classes in SHAPES:
         mixing = draw.normal(size=(width, width)) / np.sqrt(width)
@@ -34,8 +38,8 @@ def main() -> None:
         targets = np.eye(classes)[(logits + draw.gumbel(size=logits.shape)).argmax(1)]
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
-            for way, threads in ways.items():
-                probe._one_thread_each = threads
+            for way, (limit, pool) in ways.items():
+                probe._one_thread_each, probe.ThreadPoolExecutor = limit, pool
                 start = time.perf_counter()
                 probe.fit_probe(features, targets)
                 seconds[way].append(time.perf_counter() - start)
