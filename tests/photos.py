@@ -50,3 +50,24 @@ def write_tagged(root: Path, tags: Sequence[str], count: int) -> pd.DataFrame:
         (root / f"{number:02d}.png").write_bytes(encode(image))
         rows.append({"path": f"{number:02d}.png", "label": ";".join(tags[place] for place in own)})
     return pd.DataFrame(rows)
+
+
+def write_values(root: Path, count: int = 40) -> Path:
+    """Write photos of rising brightness, and photos.csv with what can be predicted from them; returns the table."""
+    root.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(count):
+        brightness = 20 + 200 * number // count
+        pixels = np.clip(random.normal(brightness, 8, (40, 48, 3)), 0, 255)
+        (root / f"{number:03d}.png").write_bytes(encode(Image.fromarray(pixels.astype(np.uint8))))
+        died = random.exponential(300 * np.exp(-4 * number / count))
+        rows.append(
+            {
+                "file": f"{number:03d}.png", "brightness": brightness + 0.25, "price": f"{brightness},50 €",
+                "half": "dark" if number < count // 2 else "light", "site": f"s{number // 4}",
+                "days": round(min(died, 200.0) + 0.1, 2), "died": int(died <= 200),
+            }
+        )  # fmt: skip
+    pd.DataFrame(rows).to_csv(root / "photos.csv", index=False)
+    return root / "photos.csv"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tlkit.config import CONFIGS, ImageConfig, TabularConfig, TextConfig, known_keys, load_config, parse_override
+from tlkit.config import ImageConfig, TabularConfig, TextConfig, known_keys, load_config, parse_override
 from tlkit.errors import ConfigError
+from tlkit.tasks.base import TASKS
 
 SMALLEST = '[project]\nname = "bees"\n[data]\npath = "photos"\n[export]\ndirectory = "saved_models/bees"\n'
 
@@ -268,7 +269,7 @@ def test_an_encoder_s_folder_starts_at_the_project_and_a_name_stays(write, tmp_p
     assert load_config(path, ["model.encoder=mine"]).encoder == "mine"
 
 
-@pytest.mark.parametrize("task", CONFIGS)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_kind_of_project_has_the_common_keys(task: str):
     names = [name for name, _ in known_keys(task)]
     assert len(names) == len(set(names))

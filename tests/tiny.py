@@ -18,9 +18,9 @@ def tiny_task(labels=LABELS, size=32, seed=0, policy=None, *, multi_label=False)
     """A Task of two convolutions that answers at once and tells images apart."""
     import keras
 
-    from tlkit.models.objective import Objective
     from tlkit.models.task import LayerGroup, Task
     from tlkit.preprocessing.images import ImagePreprocessing
+    from tlkit.targets.objective import classification
 
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(policy or "float32")
@@ -55,7 +55,34 @@ def tiny_task(labels=LABELS, size=32, seed=0, policy=None, *, multi_label=False)
         groups=groups,
         backbone_name="tiny",
         weights_source="none",
-        objective=Objective("multi_label" if multi_label else "single_label"),
+        objective=classification(tuple(labels), multi_label),
+    )
+
+
+def tiny_value_task(targets):
+    """The same network with a head for values, risks or several targets, which begins at zero."""
+    import keras
+
+    from tlkit.models.task import LayerGroup, Task
+    from tlkit.targets.objective import Objective
+
+    plain, objective = tiny_task(), Objective(targets)
+    vector = keras.Input((12,))
+    outputs = keras.layers.Dense(objective.width, kernel_initializer="zeros", name="outputs")(vector)
+    head = keras.Model(vector, outputs, name="head")
+    pixels = keras.Input((32, 32, 3))
+    return Task(
+        kind="image_regression",
+        model=keras.Model(pixels, head(plain.features(pixels))),
+        features=plain.features,
+        head=head,
+        backbone=plain.backbone,
+        preprocessing=plain.preprocessing,
+        class_names=objective.output_names,
+        groups=(plain.groups[0], LayerGroup("head", (head,))),
+        backbone_name="tiny",
+        weights_source="none",
+        objective=objective,
     )
 
 

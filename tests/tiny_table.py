@@ -72,12 +72,14 @@ def tiny_frame(n=24, seed=0, targets=True):
 
 def tiny_targets(kind):
     """What a task of this kind learns: sold, tags, the price, or rent, sold and price at once."""
-    from tlkit.preprocessing.targets import Target
+    from tlkit.targets.multi_label import MultiLabel
+    from tlkit.targets.regression import Regression
+    from tlkit.targets.single_label import SingleLabel
 
-    sold = Target("sold", "single_label", SOLD)
-    tags = Target("tags", "multi_label", TAGS)
-    rent = Target("rent in €", center=400.0, scale=15.0, weight=0.5)
-    price = Target("price", transform="log", center=11.3, scale=0.1)
+    sold = SingleLabel("sold", SOLD)
+    tags = MultiLabel("tags", TAGS)
+    rent = Regression("rent in €", center=400.0, scale=15.0, weight=0.5)
+    price = Regression("price", transform="log", center=11.3, scale=0.1)
     return {
         "single_label": (sold,),
         "multi_label": (tags,),
@@ -92,7 +94,7 @@ def tiny_table_task(kind="single_label", seed=0, preprocessing=None):
     Args:
         kind: `"single_label"`, `"multi_label"`, `"regression"` or `"several"`.
     """
-    from tlkit.models.tabular import tabular_model
+    from tlkit.tasks.tabular.model import tabular_model
 
     task = tabular_model(preprocessing or tiny_preprocessing(), tiny_targets(kind), hidden=(8, 6), seed=seed)
     draw = np.random.default_rng(seed)

@@ -68,9 +68,9 @@ def tiny_text_task(
     import keras_hub
 
     from tlkit.models.head import build_head
-    from tlkit.models.objective import Objective
     from tlkit.models.text import assemble
     from tlkit.preprocessing.text import TextPreprocessing
+    from tlkit.targets.objective import classification
 
     keras.utils.set_random_seed(seed)
     preprocessing = TextPreprocessing(
@@ -101,7 +101,7 @@ def tiny_text_task(
         layers=layers,
         normalize=normalize,
         head=build_head(None, 0.1, seed),
-        objective=Objective("multi_label" if multi_label else "single_label"),
+        objective=classification(tuple(labels), multi_label),
         name="tiny-bert",
         weights_source="none",
     )

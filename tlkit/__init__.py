@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from tlkit.callbacks.warm_restarts import WarmRestarts
     from tlkit.data.events import event_features
     from tlkit.data.image_data import ImageData
+    from tlkit.data.image_targets import ImageTargetData, images_with_targets
     from tlkit.data.images import images_from_folder, images_from_table
     from tlkit.data.large_tables import table_from_row_groups
     from tlkit.data.tables import table_from_file
     from tlkit.data.tabular_data import TabularData
     from tlkit.data.text_data import TextData
     from tlkit.data.texts import texts_from_folder, texts_from_table
-    from tlkit.models.image import image_classifier
-    from tlkit.models.tabular import tabular_model
+    from tlkit.models.image import image_classifier, image_regressor
     from tlkit.models.task import Task
     from tlkit.models.text import text_classifier
-    from tlkit.report.embedding_features import EmbeddingFeatures
-    from tlkit.report.embedding_tables import read_embedding_tables
+    from tlkit.targets.survival_columns import SurvivalColumns
+    from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
+    from tlkit.tasks.tabular.embedding_tables import read_embedding_tables
+    from tlkit.tasks.tabular.model import tabular_model
     from tlkit.training.adapt import adapt_encoder
     from tlkit.training.learner import Learner
     from tlkit.training.lr_finder import find_lr
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CyclicalLR": "tlkit.callbacks.cyclical_lr",
-    "EmbeddingFeatures": "tlkit.report.embedding_features",
+    "EmbeddingFeatures": "tlkit.tasks.tabular.embedding_features",
     "ImageData": "tlkit.data.image_data",
+    "ImageTargetData": "tlkit.data.image_targets",
     "LRSchedule": "tlkit.callbacks.lr_schedule",
     "Learner": "tlkit.training.learner",
     "OneCycle": "tlkit.callbacks.one_cycle",
     "Recorder": "tlkit.callbacks.recorder",
     "ServingClient": "tlkit.serving.client",
+    "SurvivalColumns": "tlkit.targets.survival_columns",
     "TabularData": "tlkit.data.tabular_data",
     "Task": "tlkit.models.task",
     "TextData": "tlkit.data.text_data",
@@ -53,12 +57,14 @@ _HOMES = {
     "event_features": "tlkit.data.events",
     "find_lr": "tlkit.training.lr_finder",
     "image_classifier": "tlkit.models.image",
+    "image_regressor": "tlkit.models.image",
     "images_from_folder": "tlkit.data.images",
     "images_from_table": "tlkit.data.images",
-    "read_embedding_tables": "tlkit.report.embedding_tables",
+    "images_with_targets": "tlkit.data.image_targets",
+    "read_embedding_tables": "tlkit.tasks.tabular.embedding_tables",
     "table_from_file": "tlkit.data.tables",
     "table_from_row_groups": "tlkit.data.large_tables",
-    "tabular_model": "tlkit.models.tabular",
+    "tabular_model": "tlkit.tasks.tabular.model",
     "text_classifier": "tlkit.models.text",
     "texts_from_folder": "tlkit.data.texts",
     "texts_from_table": "tlkit.data.texts",
@@ -68,11 +74,13 @@ __all__ = [
     "CyclicalLR",
     "EmbeddingFeatures",
     "ImageData",
+    "ImageTargetData",
     "LRSchedule",
     "Learner",
     "OneCycle",
     "Recorder",
     "ServingClient",
+    "SurvivalColumns",
     "TabularData",
     "Task",
     "TextData",
@@ -83,8 +91,10 @@ __all__ = [
     "event_features",
     "find_lr",
     "image_classifier",
+    "image_regressor",
     "images_from_folder",
     "images_from_table",
+    "images_with_targets",
     "read_embedding_tables",
     "table_from_file",
     "table_from_row_groups",

@@ -11,28 +11,51 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from tlkit.config_sections import ImageConfig, ProjectConfig, TextConfig
-from tlkit.config_tabular import TabularConfig
+from tlkit.config_sections import ProjectConfig
 from tlkit.errors import ConfigError, did_you_mean
+from tlkit.tasks.base import DEFAULT_TASK, TASKS, load, spec_of
+
+if typing.TYPE_CHECKING:
+    from tlkit.config_sections import ImageConfig, TextConfig
+    from tlkit.tasks.image_regression.config import ImageRegressionConfig
+    from tlkit.tasks.tabular.config import TabularConfig
 
 __all__ = [
-    "CONFIGS",
     "DEFAULT_TASK",
     "ImageConfig",
+    "ImageRegressionConfig",
     "ProjectConfig",
     "TabularConfig",
     "TextConfig",
+    "config_of",
     "known_keys",
     "load_config",
     "parse_override",
 ]
 
-DEFAULT_TASK = "image_classification"
-CONFIGS: Mapping[str, type[ProjectConfig]] = {
-    DEFAULT_TASK: ImageConfig,
-    "text_classification": TextConfig,
-    "tabular": TabularConfig,
+#: Models of config.toml that projects import from here; they load on first use.
+_HOMES = {
+    "ImageConfig": "image_classification",
+    "ImageRegressionConfig": "image_regression",
+    "TabularConfig": "tabular",
+    "TextConfig": "text_classification",
 }
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return config_of(_HOMES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def config_of(task: str) -> type[ProjectConfig]:
+    """Return the model of a task's config.toml.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    found: type[ProjectConfig] = load(spec_of(task).config)
+    return found
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, root: str | Path | None = None) -> ProjectConfig:
@@ -66,7 +89,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, root: str | 
         if isinstance(table, dict):
             table[key] = value
     try:
-        config = CONFIGS[task].model_validate(tree)
+        config = config_of(task).model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{path.name}: {describe(error, task)}") from None
     config._root = (Path(root) if root is not None else path.parent).resolve()
@@ -81,7 +104,7 @@ def parse_override(override: str, task: str = DEFAULT_TASK) -> tuple[str, str, A
 
     Args:
         override: the string.
-        task: the kind of project, a key of `CONFIGS`.
+        task: the kind of project, a key of `TASKS`.
 
     Raises:
         ConfigError: the form is wrong or there is no such key.
@@ -100,7 +123,7 @@ def parse_override(override: str, task: str = DEFAULT_TASK) -> tuple[str, str, A
 
 def known_keys(task: str = DEFAULT_TASK) -> Iterator[tuple[str, Any]]:
     """Yield every `section.key` of a kind of project with its annotation."""
-    for section, field in CONFIGS[task].model_fields.items():
+    for section, field in config_of(task).model_fields.items():
         model = field.annotation
         if isinstance(model, type) and issubclass(model, BaseModel):
             for key, inner in model.model_fields.items():
@@ -109,7 +132,7 @@ def known_keys(task: str = DEFAULT_TASK) -> Iterator[tuple[str, Any]]:
 
 def _open_sections(task: str) -> set[str]:
     """Name the sections whose keys are the user's own, such as the columns of a table."""
-    return {name for name, field in CONFIGS[task].model_fields.items() if typing.get_origin(field.annotation) is dict}
+    return {name for name, field in config_of(task).model_fields.items() if typing.get_origin(field.annotation) is dict}
 
 
 def describe(error: ValidationError, task: str = DEFAULT_TASK) -> str:
@@ -124,9 +147,9 @@ def describe(error: ValidationError, task: str = DEFAULT_TASK) -> str:
 def _task(tree: Mapping[str, Any], file: str) -> str:
     project = tree.get("project")
     task = project.get("task", DEFAULT_TASK) if isinstance(project, Mapping) else DEFAULT_TASK
-    if not isinstance(task, str) or task not in CONFIGS:
-        near = did_you_mean(str(task), CONFIGS) or None
-        raise ConfigError(f"{file}: project.task is unknown", received=task, allowed=CONFIGS, fix=near)
+    if not isinstance(task, str) or task not in TASKS:
+        near = did_you_mean(str(task), TASKS) or None
+        raise ConfigError(f"{file}: project.task is unknown", received=task, allowed=list(TASKS), fix=near)
     return task
 
 
@@ -134,7 +157,7 @@ def _near(name: str, fields: Mapping[str, Any], task: str) -> str:
     same_key = [known for known in fields if known.endswith(f".{name}")]
     if same_key:
         return f"did you mean {same_key[0]!r}?"
-    for other in CONFIGS:
+    for other in TASKS:
         if other != task and name in dict(known_keys(other)):
             return f'only projects with task = "{other}" have it; known keys: {", ".join(fields)}'
     return did_you_mean(name, fields) or f"known keys: {', '.join(fields)}"
@@ -146,7 +169,7 @@ def _describe_one(problem: Mapping[str, Any], task: str) -> str:
     keys = [known for known, _ in known_keys(task)]
     if problem["type"] == "extra_forbidden":
         if len(place) == 1:
-            return _join(f"unknown section [{name}]", did_you_mean(name, CONFIGS[task].model_fields))
+            return _join(f"unknown section [{name}]", did_you_mean(name, config_of(task).model_fields))
         section = [known.partition(".")[2] for known in keys if known.startswith(place[0] + ".")]
         near = did_you_mean(place[1], section) or did_you_mean(place[1], [k.partition(".")[2] for k in keys])
         return _join(f"unknown key {place[1]!r} in [{place[0]}]", near or f"known keys: {', '.join(section)}")

@@ -52,7 +52,6 @@ class DataSection(Section):
     split_column: str = ""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     batch_size: Annotated[int, Field(ge=1)] = 32
-    class_weight: Literal["none", "balanced"] = "none"
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -62,6 +61,7 @@ class LabelledDataSection(DataSection):
     label_column: str = "label"
     label_separator: str = ""
     label_columns: list[Annotated[str, Field(min_length=1)]] = []
+    class_weight: Literal["none", "balanced"] = "none"
     sampling: Literal["shuffle", "balanced"] = "shuffle"
 
     @property
@@ -223,8 +223,8 @@ class ImageProjectSection(ProjectSection):
     task: Literal["image_classification"] = "image_classification"
 
 
-class ImageDataSection(LabelledDataSection):
-    """[data]: where the photos are and how they are read."""
+class PhotoFields(Section):
+    """What [data] says of photos, whatever is predicted from them."""
 
     path_column: str = "path"
     separator: Annotated[str, Field(max_length=1)] = ""
@@ -239,6 +239,19 @@ class ImageDataSection(LabelledDataSection):
     max_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 40_000_000  # above it, TensorFlow's decoders refuse
 
     @property
+    def options(self) -> dict[str, Any]:
+        """How photos are read, augmented and batched: arguments of the functions that read them."""
+        names = {
+            "augment", "max_zoom", "mix", "batch_size", "val_fraction", "cache", "seed", "on_error", "damaged",
+            "on_duplicate", "max_pixels",
+        }  # fmt: skip
+        return self.model_dump(include=names)
+
+
+class ImageDataSection(LabelledDataSection, PhotoFields):
+    """[data]: where the photos are and how they are read."""
+
+    @property
     def columns(self) -> dict[str, Any]:
         """What only tables have: arguments of `images_from_table`, None where the file says nothing."""
         optional = ("label_separator", "label_columns", "group_column", "split_column")
@@ -248,11 +261,7 @@ class ImageDataSection(LabelledDataSection):
     @property
     def options(self) -> dict[str, Any]:
         """How photos are read, augmented and batched: arguments of `images_from_folder` and `images_from_table`."""
-        names = {
-            "augment", "max_zoom", "mix", "batch_size", "val_fraction", "class_weight", "sampling", "cache", "seed",
-            "on_error", "damaged", "on_duplicate", "max_pixels",
-        }  # fmt: skip
-        return self.model_dump(include=names)
+        return super().options | self.model_dump(include={"class_weight", "sampling"})
 
 
 class ImageModelSection(PretrainedModelSection):

@@ -28,7 +28,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     ways = {
         "own": (contextlib.nullcontext, lambda _: ThreadPoolExecutor(1)),
-        "one": (probe._one_thread_each, ThreadPoolExecutor),
+        "one": (probe.one_thread_each, ThreadPoolExecutor),
     }
     draw = np.random.default_rng(0)
     for rows, width, classes in SHAPES:
@@ -39,7 +39,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
             for way, (limit, pool) in ways.items():
-                probe._one_thread_each, probe.ThreadPoolExecutor = limit, pool
+                probe.one_thread_each, probe.ThreadPoolExecutor = limit, pool
                 start = time.perf_counter()
                 probe.fit_probe(features, targets)
                 seconds[way].append(time.perf_counter() - start)

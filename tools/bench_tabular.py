@@ -78,7 +78,7 @@ def boosted_adult(parts: dict[str, pd.DataFrame], target: str, vectors: Path) ->
     from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline
 
-    from tlkit.report.embedding_features import EmbeddingFeatures
+    from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
 
     train = pd.concat([parts["train"], parts["val"]])
     truth = parts["test"][target] == sorted(train[target].unique())[1]

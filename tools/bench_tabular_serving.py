@@ -25,10 +25,10 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.export.signatures import serving_module
-from tlkit.models.tabular import tabular_model
 from tlkit.preprocessing.columns import Categorical, Continuous
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.single_label import SingleLabel
+from tlkit.tasks.tabular.model import tabular_model
 
 # Numbers of values of Adult's columns of strings: workclass, education, marital status, occupation, relationship, race,
 # sex, native country.
@@ -76,7 +76,7 @@ def main() -> None:
     given = parser.parse_args()
 
     preprocessing = table((*ADULT[:-1], given.values or ADULT[-1]))
-    target = Target("income", "single_label", ("<=50K", ">50K"))
+    target = SingleLabel("income", ("<=50K", ">50K"))
     task = tabular_model(preprocessing, [target], hidden=(200, 100))
     spec = tf.TensorSpec([None, preprocessing.width], tf.float32)
     forward = tf.function(lambda rows: task.model(rows, training=False), input_signature=[spec], autograph=False)

@@ -10,9 +10,9 @@ from typer.main import get_command
 from tlkit.cli.advice import SECTIONS, sayer
 from tlkit.cli.main import app, run
 from tlkit.config_sections import FineTuneSection, ImageDataSection, PretrainedModelSection, TextDataSection
-from tlkit.config_tabular import TabularDataSection
 from tlkit.errors import Advice, DataError
 from tlkit.scaffold.new import new_project
+from tlkit.tasks.tabular.config import TabularDataSection
 
 
 def test_python_users_read_the_argument():

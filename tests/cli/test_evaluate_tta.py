@@ -12,8 +12,8 @@ import pytest
 
 from tlkit.cli.main import run
 from tlkit.errors import ConfigError
-from tlkit.models.objective import Objective
 from tlkit.report.metrics import classification_metrics
+from tlkit.targets.objective import classification
 from tlkit.walk import Tally
 
 
@@ -22,7 +22,7 @@ class FakeLearner:
 
     def __init__(self):
         self.asked: list[tuple] = []
-        self.task = types.SimpleNamespace(class_names=("ants", "bees"), objective=Objective())
+        self.task = types.SimpleNamespace(class_names=("ants", "bees"), objective=classification(("ants", "bees")))
         self.scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.25, 0.75], [0.8, 0.2]], np.float32)
         self.labels = np.array([0, 1, 1, 0], np.int32)
         self.data = types.SimpleNamespace(tally=Tally(), damaged=[])

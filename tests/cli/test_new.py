@@ -111,7 +111,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(here: Path, capsys, words,
 
 def test_an_unknown_template_names_the_known_ones(here: Path, capsys):
     assert run(["new", "image-clasification", "bees"]) == 2
-    assert "did you mean 'image-classification'?" in capsys.readouterr().err
+    assert "did you mean 'image-classification'" in capsys.readouterr().err
     assert not (here / "bees").exists()
 
 

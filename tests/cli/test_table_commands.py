@@ -809,9 +809,10 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
     from tlkit.predicting.row_answers import answer_columns
     from tlkit.preprocessing.columns import Continuous
     from tlkit.preprocessing.table import TablePreprocessing
+    from tlkit.targets.objective import classification
 
     for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
-        config = SimpleNamespace(targets=["wet", "cold"])
+        config = SimpleNamespace(target_names=["wet", "cold"])
         plain = Output(target="", kind=kind, class_names=("wet", "cold"), classes="classes", scores="scores")
         interface = SimpleNamespace(answers="probabilities", outputs_or=lambda *_, plain=plain: (plain,))
         manifest = SimpleNamespace(
@@ -819,10 +820,13 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
             preprocessing=TablePreprocessing((Continuous("x", "x"),)).to_dict(),
         )  # fmt: skip
         exported = _Exported(SimpleNamespace(manifest=manifest), config)
-        objective = SimpleNamespace(name=kind)
-        trained = targets_of(SimpleNamespace(objective=objective, class_names=("wet", "cold")), config)
+        objective = classification(("wet", "cold"), kind == "multi_label")
+        trained = [
+            SimpleNamespace(target=one.name, class_names=one.class_names, times=())
+            for one in targets_of(SimpleNamespace(objective=objective), config)
+        ]
         wanted = [f"predicted_{name}", "probability_wet", "probability_cold"]
-        assert answer_columns(exported.targets) == answer_columns(trained) == wanted
+        assert answer_columns(exported.outputs) == answer_columns(trained) == wanted
 
 
 # Before TensorFlow loads

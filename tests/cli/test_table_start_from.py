@@ -14,19 +14,19 @@ import pytest
 from tlkit.cli.main import run
 from tlkit.preprocessing.columns import Categorical, Continuous
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.regression import Regression
 
 WIDTH = 7  # which the rule would not give a column of three categories
 
 
 def write_vectors(folder: Path, width: int) -> None:
     """Write what `tlkit embeddings export` of another project would."""
-    from tlkit.models.tabular import tabular_model
-    from tlkit.report.embedding_tables import write_embedding_tables
+    from tlkit.tasks.tabular.embedding_tables import write_embedding_tables
+    from tlkit.tasks.tabular.model import tabular_model
 
     heating = Categorical("heating", "heating", "string", ("gas", "oil", "wood"))
     table = TablePreprocessing((heating, Continuous("area", "area")))
-    task = tabular_model(table, [Target("rent")], hidden=[4], embedding_sizes={"heating": width})
+    task = tabular_model(table, [Regression("rent")], hidden=[4], embedding_sizes={"heating": width})
     write_embedding_tables(task, folder)
 
 

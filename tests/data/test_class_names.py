@@ -16,7 +16,7 @@ from tlkit.data.table_targets import read_known_targets, read_targets
 from tlkit.data.text_listing import list_table
 from tlkit.errors import DataError
 from tlkit.preprocessing.images import ImagePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.single_label import SingleLabel
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Grünfink") for form in ("NFC", "NFD"))
 
@@ -51,10 +51,10 @@ def test_texts_and_tables_compare_classes_in_one_form():
     (values,) = read_targets(frame, ["y"], place)
     assert values.class_names == (COMPOSED, "Star")
     assert values.values.tolist() == [0, 0, 1, 0]
-    known = Target("y", "single_label", ("Star", DECOMPOSED))
+    known = SingleLabel("y", ("Star", DECOMPOSED))
     assert read_known_targets(frame, [known], place)[0].values.tolist() == [1, 1, 0, 1]
     with pytest.raises(DataError, match="row 3: target 'y' has a class that the model does not know.*'Star'"):
-        read_known_targets(frame, [Target("y", "single_label", (COMPOSED, "Amsel"))], place)
+        read_known_targets(frame, [SingleLabel("y", (COMPOSED, "Amsel"))], place)
 
 
 def test_names_that_differ_by_case_or_spaces_are_said_and_stay(caplog, tmp_path):

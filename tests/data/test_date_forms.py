@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlkit.config_tabular import TabularConfig
 from tlkit.data.column_kinds import infer_kinds
 from tlkit.data.date_forms import find_date_form
 from tlkit.data.events import event_features
 from tlkit.data.tables import table_from_file, table_to_evaluate
 from tlkit.errors import ConfigError, DataError
+from tlkit.tasks.tabular.config import TabularConfig
 
 RANDOM = np.random.default_rng(0)
 N = 120

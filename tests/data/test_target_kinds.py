@@ -13,7 +13,8 @@ from tlkit.data.table_targets import fit_targets, read_known_targets, read_targe
 from tlkit.data.target_kinds import are_texts, describe_target, guess_target, target_findings
 from tlkit.errors import DataError
 from tlkit.preprocessing.number_forms import NumberForm
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.regression import Regression
+from tlkit.targets.single_label import SingleLabel
 
 N = 400
 RANDOM = np.random.default_rng(0)
@@ -109,7 +110,7 @@ def test_questions_about_targets_are_reported_unless_their_kind_was_said():
 def test_a_known_target_names_the_rows_that_its_form_does_not_read(form):
     good = ["$1,234", "$5"] if form.unit else ["1234", "5"]
     frame = pd.DataFrame({"y": pd.Series([*good, "unknown", "€7"], dtype="str"), "z": ["a", "b", "b", "c"]})
-    targets = (Target("y", "regression"), Target("z", "single_label", ("a", "b")))
+    targets = (Regression("y"), SingleLabel("z", ("a", "b")))
     problems = Problems()
     found = read_known_targets(frame, targets, place, forms={"y": form}, problems=problems)
     assert found == []

@@ -32,14 +32,11 @@ def test_scores_and_values_have_no_digits_of_float64():
 
 
 def test_columns_of_a_table_have_no_digits_of_float64():
-    class Target:
-        name, kind, width, class_names = "price", "regression", 1, ("price",)
-
     values = np.float32([[57.92], [1234567.9], [16777217]])
-    assert said(values, [Target])["predicted_price"] == [57.92, 1234567.9, 16777216.0]
-    assert said(values.astype(np.float64), [Target])["predicted_price"][0] == 57.92
-    Target.dtype = "float64"
-    assert said(values.astype(np.float64), [Target])["predicted_price"][0] == pytest.approx(
+    assert said(values, [PRICE])["predicted_price"] == [57.92, 1234567.9, 16777216.0]
+    assert said(values.astype(np.float64), [PRICE])["predicted_price"][0] == 57.92
+    wide = PRICE.model_copy(update={"dtype": "float64"})
+    assert said(values.astype(np.float64), [wide])["predicted_price"][0] == pytest.approx(
         float(np.float32(57.92)), rel=1e-13
     )
 

@@ -34,8 +34,10 @@ from tlkit.export.verify_answers import Answers, CheckError, Facts, apart
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.preprocessing.columns import Categorical, Continuous
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
 from tlkit.serving.background import BackgroundServer
+from tlkit.targets.objective import Objective
+from tlkit.targets.regression import Regression
+from tlkit.targets.single_label import SingleLabel
 
 KINDS = ("single_label", "multi_label", "regression", "several")
 EXAMPLES = {"single_label": "classify", "multi_label": "classify", "regression": "regress", "several": ""}
@@ -298,17 +300,17 @@ def test_manifests_from_before_tables_still_load(tmp_path):
 
 def test_outputs_of_several_targets_have_names_of_their_own():
     targets = (
-        Target("a", "single_label", ("x", "y")),
-        Target("a_scores"),
-        Target("a b"),
-        Target("a_b"),
-        Target("predictions"),
-        Target("größe"),
+        SingleLabel("a", ("x", "y")),
+        Regression("a_scores"),
+        Regression("a b"),
+        Regression("a_b"),
+        Regression("predictions"),
+        Regression("größe"),
     )
     task = SimpleNamespace(
         kind="tabular",
         preprocessing=tiny_table.tiny_preprocessing(),
-        objective=SimpleNamespace(targets_of_task=targets, name="several"),
+        objective=Objective(targets),
         class_names=("a=x", "a=y", "a_scores", "a b", "a_b", "predictions", "größe"),
     )
     outputs = interface_of(task).outputs
@@ -739,5 +741,7 @@ def test_rows_are_predicted_and_served_without_keras(exported):
 
 
 def test_a_kind_without_an_export_is_refused_with_those_there_are(tmp_path):
-    with pytest.raises(ExportError, match="allowed: image_classification, tabular, text_classification"):
+    with pytest.raises(
+        ExportError, match="allowed: image_classification, image_regression, tabular, text_classification"
+    ):
         export_task(dataclasses.replace(task_of("regression"), kind="sound"), tmp_path / "m")

@@ -25,6 +25,7 @@ from tlkit import config
 from tlkit.cli.main import app
 from tlkit.errors import ConfigError
 from tlkit.models.task import LayerGroup
+from tlkit.tasks.base import TASKS
 from tlkit.training import fine_tuning
 from tlkit.training.lr_finder import RECOMMENDED
 from tlkit.training.policy import BitRule
@@ -67,7 +68,7 @@ def is_of_learner(name: str) -> bool:
 def problems_of_prose(text: str) -> list[str]:
     """Config keys, names and methods in backticks that there are not."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    known = {key for task in config.CONFIGS for key, _ in config.known_keys(task)}
+    known = {key for task in TASKS for key, _ in config.known_keys(task)}
     sections = {key.partition(".")[0] for key in known} | {
         "columns",
         "dates",

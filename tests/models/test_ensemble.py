@@ -18,7 +18,7 @@ import tlkit
 from tlkit.errors import ConfigError, ModelError
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import _averaging_head, ensemble
-from tlkit.models.objective import Objective
+from tlkit.targets.objective import classification
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random.*")
 
@@ -213,7 +213,7 @@ def test_logits_stay_finite_and_right_however_sure_a_member_is(rows):
         inputs = keras.Input((2,))
         layer = keras.layers.Dense(3, bias_initializer=keras.initializers.Constant(row), kernel_initializer="zeros")
         heads.append(keras.Model(inputs, layer(inputs), name=f"h{number}"))
-    like = types.SimpleNamespace(features=types.SimpleNamespace(output_shape=(None, 2)), objective=Objective())
+    like = types.SimpleNamespace(features=types.SimpleNamespace(output_shape=(None, 2)), objective=classification("ab"))
     logits = _averaging_head(heads, [0] * len(rows), 1, like)(np.zeros((1, 2), "float32")).numpy()[0]
     assert np.all(np.isfinite(logits))
     expected = np.mean([softmax(np.array(row, np.float64)) for row in rows], axis=0)

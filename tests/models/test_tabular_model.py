@@ -13,19 +13,21 @@ import tensorflow as tf
 from tlkit.data.tables import table_from_file
 from tlkit.errors import ConfigError
 from tlkit.models.ensemble import ensemble
-from tlkit.models.tabular import embedding_size, tabular_model
-from tlkit.models.targets_objective import TargetsObjective, objective_of, output_names
 from tlkit.preprocessing.columns import Categorical, Continuous
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.multi_label import MultiLabel
+from tlkit.targets.objective import Objective
+from tlkit.targets.regression import Regression
+from tlkit.targets.single_label import SingleLabel
+from tlkit.tasks.tabular.model import embedding_size, tabular_model
 from tlkit.training.learner import Learner
 
 COLOUR = Categorical("colour", "colour", "string", ("red", "green", "blue"))
 SHOP = Categorical("shop", "shop", "int64", tuple(map(str, range(20))))
 SIZE = Continuous("size", "size", flag=True)
 TABLE = TablePreprocessing((COLOUR, SHOP, SIZE))
-PRICE = Target("price", center=10.0, scale=2.0)
-KIND = Target("kind", "single_label", ("a", "b", "c"))
+PRICE = Regression("price", center=10.0, scale=2.0)
+KIND = SingleLabel("kind", ("a", "b", "c"))
 ROWS = np.array([[2, 5, 0.1, 0], [0, 0, -1.0, 1], [1, 21, 2.0, 0], [4, 1, 0.0, 0]], np.float32)
 
 
@@ -75,11 +77,11 @@ def test_the_same_seed_gives_the_same_network():
 
 
 def test_several_targets_share_the_network_and_add_up_their_losses():
-    objective = objective_of([PRICE, dataclasses.replace(KIND, weight=0.5)])
+    objective = Objective([PRICE, dataclasses.replace(KIND, weight=0.5)])
     assert objective.name == "several"
-    assert output_names([PRICE, KIND]) == ("price", "kind=a", "kind=b", "kind=c")
+    assert Objective([PRICE, KIND]).output_names == ("price", "kind=a", "kind=b", "kind=c")
     labels = np.array([[14.0, 2], [10.0, 0]], np.float32)
-    targets = objective.targets(labels, 4)
+    targets = objective.encode(labels)
     np.testing.assert_array_equal(targets, [[2, 0, 0, 1], [0, 1, 0, 0]])
     outputs = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0]], np.float32)
     expected = np.mean([1.0, 0.0]) + 0.5 * np.mean([np.log(3), np.log(1 + 2 * np.exp(-3))])
@@ -90,9 +92,9 @@ def test_several_targets_share_the_network_and_add_up_their_losses():
 
 
 def test_one_classification_keeps_the_objective_that_all_classifiers_have():
-    assert objective_of([KIND]).name == "single_label"
-    assert objective_of([dataclasses.replace(KIND, kind="multi_label")]).is_multi_label
-    assert output_names([KIND]) == ("a", "b", "c")
+    assert Objective([KIND]).name == "single_label"
+    assert Objective([MultiLabel("kind", KIND.class_names)]).is_multi_label
+    assert Objective([KIND]).output_names == ("a", "b", "c")
 
 
 def test_an_ensemble_averages_values_and_probabilities():
@@ -157,9 +159,9 @@ def test_a_weight_of_a_single_target_is_refused(target):
 def test_labels_are_smoothed_only_where_there_are_classes():
     for targets in ([PRICE], [PRICE, dataclasses.replace(PRICE, name="rent")]):
         with pytest.raises(ConfigError, match=r"label_smoothing is for classes.*received: 0\.1"):
-            objective_of(targets).loss(0.1)
-        objective_of(targets).loss(0.0)
-    objective = objective_of([PRICE, KIND])
+            Objective(targets).loss(0.1)
+        Objective(targets).loss(0.0)
+    objective = Objective([PRICE, KIND])
     targets, outputs = np.array([[0.0, 1, 0, 0]], np.float32), np.array([[0.0, 9, 0, 0]], np.float32)
     assert float(objective.loss(0.1)(targets, outputs)) > 0.1 > float(objective.loss()(targets, outputs))
 
@@ -173,7 +175,7 @@ def test_a_learner_of_a_regression_refuses_label_smoothing_before_training():
 
 
 def test_targets_that_do_not_go_together_are_refused():
-    labels = dataclasses.replace(KIND, kind="multi_label")
-    for targets in ([], [KIND], [PRICE, labels]):
+    labels = MultiLabel("kind", KIND.class_names)
+    for targets in ([], [PRICE, labels], [labels, KIND]):
         with pytest.raises(ConfigError):
-            TargetsObjective(targets)
+            Objective(targets)

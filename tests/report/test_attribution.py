@@ -12,9 +12,9 @@ from tiny_text import tiny_tokenizer
 from tlkit.errors import ConfigError, DataError, ModelError
 from tlkit.models.task import LayerGroup, Task
 from tlkit.preprocessing.text import TextPreprocessing
-from tlkit.report import attribution
-from tlkit.report.attribution import attribute
-from tlkit.report.pieces import pieces_of
+from tlkit.tasks.text_classification import attribution
+from tlkit.tasks.text_classification.attribution import attribute
+from tlkit.tasks.text_classification.pieces import pieces_of
 
 # Building one takes longer than asking it.
 tiny_text_task = functools.cache(tiny_text.tiny_text_task)

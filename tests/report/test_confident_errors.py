@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tlkit.errors import DataError
-from tlkit.report.confident import most_confident_errors, most_confident_hits
+from tlkit.tasks.text_classification.confident import most_confident_errors, most_confident_hits
 
 NAMES = ("bad", "good")
 TEXTS = ["one", "two", "three", "four", "five"]

@@ -17,9 +17,9 @@ from sklearn.utils import estimator_checks
 from tiny_table import tiny_frame, tiny_table_task
 
 from tlkit.errors import ConfigError, DataError, ProjectError
-from tlkit.report.embedding_features import EmbeddingFeatures
-from tlkit.report.embedding_maps import HEIGHT, WIDTH, _overlaps, _width, embedding_map, map_of
-from tlkit.report.embedding_tables import embedding_tables, read_embedding_tables, write_embedding_tables
+from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
+from tlkit.tasks.tabular.embedding_maps import HEIGHT, WIDTH, _overlaps, _width, embedding_map, map_of
+from tlkit.tasks.tabular.embedding_tables import embedding_tables, read_embedding_tables, write_embedding_tables
 
 TORTURE = {
     "colour": [" red\t", "Red", "?", "", None, "żółty", "(unknown)"],
@@ -76,7 +76,9 @@ def test_what_is_written_is_read_again_exactly(task, tmp_path, form):
 def test_values_keep_their_form(task, tmp_path, form, monkeypatch):
     values = ["007", "NA", "null", "a,b", 'q"q', "x\ny", "1e5", " s ", "ż", "=1+1", "True"]
     table = made_up(values)
-    monkeypatch.setattr("tlkit.report.embedding_tables.embedding_tables", lambda task: {"a/b": table, "A b": table})
+    monkeypatch.setattr(
+        "tlkit.tasks.tabular.embedding_tables.embedding_tables", lambda task: {"a/b": table, "A b": table}
+    )
     files = write_embedding_tables(task, tmp_path / "e", form)
     assert [file.name for file in files] == [f"a_b.{form}", f"A_b_2.{form}"]
     assert read_embedding_tables(tmp_path / "e")["A b"]["value"].tolist() == table["value"].tolist()
@@ -104,7 +106,7 @@ def test_nothing_is_overwritten_unasked_and_nothing_foreign_ever(task, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "step", ["tlkit.report.embedding_tables._write_table", "tlkit.report.embedding_tables._to_disk"]
+    "step", ["tlkit.tasks.tabular.embedding_tables._write_table", "tlkit.tasks.tabular.embedding_tables._to_disk"]
 )
 def test_a_folder_is_never_half_written(task, tmp_path, monkeypatch, step):
     write_embedding_tables(task, tmp_path / "e")
@@ -177,7 +179,7 @@ def test_written_tables_need_no_tensorflow(task, frame, tmp_path, form):
     rows.to_pickle(tmp_path / "rows.pkl")
     code = (
         "import sys, pandas as pd\n"
-        "from tlkit.report.embedding_features import EmbeddingFeatures\n"
+        "from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures\n"
         f"rows = pd.read_pickle({str(tmp_path / 'rows.pkl')!r})\n"
         f"EmbeddingFeatures({str(tmp_path / 'e')!r}).fit_transform(rows).to_pickle({str(tmp_path / 'out.pkl')!r})\n"
         "print(sorted({'tensorflow', 'keras'} & sys.modules.keys()))\n"

@@ -8,11 +8,13 @@ import pytest
 
 from tlkit.errors import ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, Continuous, Date
-from tlkit.preprocessing.targets import Target
-from tlkit.report.boosting import compare_with_boosting
-from tlkit.report.cells import as_dates, cell_texts, date_parts
-from tlkit.report.importance import permutation_importance
-from tlkit.report.partial_dependence import partial_dependence
+from tlkit.targets.multi_label import MultiLabel
+from tlkit.targets.regression import Regression
+from tlkit.targets.single_label import SingleLabel
+from tlkit.tasks.tabular.boosting import compare_with_boosting
+from tlkit.tasks.tabular.cells import as_dates, cell_texts, date_parts
+from tlkit.tasks.tabular.importance import permutation_importance
+from tlkit.tasks.tabular.partial_dependence import partial_dependence
 
 
 def frame_of(n=300, seed=0):
@@ -205,7 +207,7 @@ def data_of(targets, labels, n=400):
 
 
 def test_boosting_beats_a_net_that_knows_nothing():
-    data = data_of((Target("price"),), answer)
+    data = data_of((Regression("price"),), answer)
     found = compare_with_boosting(data, np.full((200, 1), answer(frame_of(400)).mean()), net_seconds=12.0)
     assert [one.name for one in found.contenders] == ["network", "boosting on raw columns"]
     assert found.winner == "boosting on raw columns"
@@ -219,7 +221,7 @@ def test_boosting_beats_a_net_that_knows_nothing():
 
 
 def test_a_perfect_net_wins_and_says_so():
-    data = data_of((Target("price"),), answer)
+    data = data_of((Regression("price"),), answer)
     found = compare_with_boosting(data, answer(data.frame("val")), max_rows=100)
     assert found.winner == "network"
     assert found.verdict.startswith("By RMSE, the network wins: 0.000; boosting on raw columns ")
@@ -230,7 +232,7 @@ def test_a_perfect_net_wins_and_says_so():
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_the_verdict_says_that_the_best_epoch_was_chosen_by_the_validation_rows(split):
-    data = data_of((Target("price"),), answer)
+    data = data_of((Regression("price"),), answer)
     frames = {"train": data.frame("train"), split: data.frame("val")}
     data.frame, data.labels = frames.__getitem__, lambda name: answer(frames[name])
     found = compare_with_boosting(data, answer(frames[split]), split=split, iterations=5)
@@ -246,14 +248,14 @@ def test_embeddings_stand_for_their_categories():
         return frame
 
     tables = {"kind": table(["flat", "house"], "kind"), "rooms": table(list("12345"), "rooms")}
-    data = data_of((Target("price"),), answer)
+    data = data_of((Regression("price"),), answer)
     found = compare_with_boosting(data, np.zeros((200, 1)), tables=tables)
     assert [one.name for one in found.contenders][-1] == "boosting on embeddings"
     assert found.contenders[-1].metrics.r2 > 0.9
 
 
 def test_boosting_on_classes_labels_and_several_targets():
-    big = Target("big", "single_label", ("no", "yes"))
+    big = SingleLabel("big", ("no", "yes"))
     data = data_of((big,), lambda frame: (frame["size"] > 50).to_numpy(np.int32))
     found = compare_with_boosting(data, np.full((200, 2), 0.5))
     assert found.contenders[1].metrics.accuracy > 0.95
@@ -261,11 +263,11 @@ def test_boosting_on_classes_labels_and_several_targets():
     data = data_of((big,), lambda frame: (frame["rooms"] > 2).to_numpy(np.int32))
     equal = compare_with_boosting(data, np.eye(2)[data.labels("val")] * 0.98 + 0.01)
     assert "as good as" in equal.verdict
-    tags = data_of((Target("tags", "multi_label", ("a", "b")),), lambda frame: np.stack(
+    tags = data_of((MultiLabel("tags", ("a", "b")),), lambda frame: np.stack(
         [frame["size"] > 50, frame["rooms"] > 9], axis=1).astype(np.float32))  # fmt: skip
     labels = compare_with_boosting(tags, np.full((200, 2), 0.4))
     assert labels.contenders[1].metrics.subset_accuracy > 0.95
-    both = data_of((Target("price", transform="log"), big), lambda frame: np.stack(
+    both = data_of((Regression("price", transform="log"), big), lambda frame: np.stack(
         [answer(frame)[:, 0], frame["size"] > 50], axis=1).astype(np.float32))  # fmt: skip
     several = compare_with_boosting(both, np.concatenate([answer(both.frame("val")), np.full((200, 2), 0.5)], axis=1))
     assert several.best("price", "rmse").name == "network"
@@ -279,7 +281,7 @@ def test_more_categories_than_boosting_takes_and_a_class_that_training_lacks():
     names = np.array([f"c{i % 350}" for i in range(n)])
     frame = pd.DataFrame({"kind": names, "size": np.arange(n, dtype=float)})
     data = types.SimpleNamespace(
-        targets=(Target("y", "single_label", ("a", "b", "c")),),
+        targets=(SingleLabel("y", ("a", "b", "c")),),
         preprocessing=types.SimpleNamespace(
             columns=(Categorical("kind", "kind", "string", tuple(sorted(set(names)))), Continuous("size", "size")),
             missing=(),

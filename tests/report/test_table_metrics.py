@@ -7,18 +7,20 @@ import pytest
 from sklearn import metrics as oracle
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.preprocessing.targets import Target
 from tlkit.report.calibration import calibration_curve
 from tlkit.report.metrics import classification_metrics
 from tlkit.report.multi_label import multi_label_metrics
 from tlkit.report.ranking import ranking_figures
 from tlkit.report.regression import figure, regression_metrics
-from tlkit.report.several import measure_answers, several_metrics
-from tlkit.report.wrong_rows import most_wrong_rows
+from tlkit.targets.multi_label import MultiLabel
+from tlkit.targets.objective import measure_answers
+from tlkit.targets.regression import Regression
+from tlkit.targets.single_label import SingleLabel
+from tlkit.tasks.tabular.wrong_rows import most_wrong_rows
 
 RNG = np.random.default_rng(7)
-PRICE, SOLD = Target("price"), Target("sold", "single_label", ("no", "yes", "maybe"))
-TAGS = Target("tags", "multi_label", ("bright", "quiet"))
+PRICE, SOLD = Regression("price"), SingleLabel("sold", ("no", "yes", "maybe"))
+TAGS = MultiLabel("tags", ("bright", "quiet"))
 
 
 def softmax(logits):
@@ -154,7 +156,7 @@ def test_each_target_is_measured_by_itself(tmp_path):
     true = np.stack([RNG.normal(size=30), RNG.integers(0, 3, 30)], axis=1)
     chances = softmax(RNG.normal(size=(30, 3)))
     answers = np.concatenate([true[:, :1] + 0.5, chances], axis=1)
-    found = several_metrics(answers, true, [PRICE, SOLD])
+    found = measure_answers(answers, true, [PRICE, SOLD])
     assert found["price"].mae == pytest.approx(0.5)
     assert found["sold"].log_loss == pytest.approx(oracle.log_loss(true[:, 1], chances))
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -181,11 +183,11 @@ def test_one_target_gives_the_metrics_of_its_kind():
 
 def test_targets_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match=r"do not fit the targets.*\[n, 4\]"):
-        several_metrics(np.ones((3, 3)), np.ones((3, 2)), [PRICE, SOLD])
+        measure_answers(np.ones((3, 3)), np.ones((3, 2)), [PRICE, SOLD])
     with pytest.raises(DataError, match=r"'sold' has class numbers without a name.*from 0 to 2"):
-        several_metrics(np.ones((2, 4)), [[1.0, 3.0], [1.0, 0.0]], [PRICE, SOLD])
+        measure_answers(np.ones((2, 4)), [[1.0, 3.0], [1.0, 0.0]], [PRICE, SOLD])
     with pytest.raises(ConfigError, match=r"'tags' cannot be one of several"):
-        several_metrics(np.ones((2, 3)), np.ones((2, 2)), [PRICE, TAGS])
+        measure_answers(np.ones((2, 3)), np.ones((2, 2)), [PRICE, TAGS])
 
 
 # Calibration
@@ -257,7 +259,7 @@ def test_the_most_wrong_rows_come_first():
 
 
 def test_targets_are_weighed():
-    heavy = Target("price", weight=100.0)
+    heavy = Regression("price", weight=100.0)
     answers, labels = [[0.0, 0.0, 1.0, 0.0], [3.0, 1.0, 0.0, 0.0]], [[0.5, 0], [0.0, 0]]
     assert most_wrong_rows(answers, labels, [PRICE, SOLD])[0].row == 0
     assert most_wrong_rows(answers, labels, [heavy, SOLD])[0].row == 1

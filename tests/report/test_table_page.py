@@ -9,10 +9,10 @@ import pytest
 from tiny_table import tiny_frame, tiny_table_task, tiny_targets
 
 from tlkit.errors import ConfigError
-from tlkit.report.several import measure_answers
-from tlkit.report.table_report import write_table_report
-from tlkit.report.wrong_rows import WrongRow
-from tlkit.training.table_pages import predictor, report_on_tables
+from tlkit.targets.objective import measure_answers
+from tlkit.tasks.tabular.page import write_table_report
+from tlkit.tasks.tabular.report import predictor, report_on_tables
+from tlkit.tasks.tabular.wrong_rows import WrongRow
 
 EVIL = '"><script>alert(1)</script> {{ 7 * 7 }} \x00'
 VOID = {"meta"}
@@ -125,7 +125,7 @@ def test_without_training_rows_it_says_why_boosting_is_missing(tmp_path):
 
 
 def test_the_page_says_that_the_best_epoch_was_chosen_by_its_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("tlkit.training.table_pages.BOOSTED", 50)
+    monkeypatch.setattr("tlkit.tasks.tabular.report.BOOSTED", 50)
     path = tmp_path / "r.html"
     text = Page(report_on_tables(learner("regression"), path, title="T", split="val").read_text("utf-8")).text
     assert "All figures are of the validation rows. Where the best epoch was kept, these rows chose it" in text

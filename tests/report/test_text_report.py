@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tlkit.errors import ConfigError
-from tlkit.report.attribution import TokenAttribution
-from tlkit.report.confident import JudgedText, most_confident_errors, most_confident_hits
 from tlkit.report.html import render_page, visible, write_page
 from tlkit.report.metrics import classification_metrics
 from tlkit.report.multi_label import multi_label_metrics
-from tlkit.report.pieces import Piece
-from tlkit.report.text_report import SHOWN, write_text_report
+from tlkit.tasks.text_classification.attribution import TokenAttribution
+from tlkit.tasks.text_classification.confident import JudgedText, most_confident_errors, most_confident_hits
+from tlkit.tasks.text_classification.page import SHOWN, write_text_report
+from tlkit.tasks.text_classification.pieces import Piece
 
 NAMES = ("negative", "<script>alert(1)</script>", "חיובי")
 VOID = {"meta", "br", "link", "img", "input", "hr"}

@@ -51,9 +51,9 @@ DTYPES = {"colour": "str", "garden": "str", "sold": "str", "seen": "Int64", "sta
 @pytest.fixture(scope="module")
 def task():
     """A network with random weights on columns of every kind that is read in the graph."""
-    from tlkit.models.tabular import tabular_model
     from tlkit.preprocessing.fitting import fit_table
-    from tlkit.preprocessing.targets import fit_target
+    from tlkit.targets.regression import fit_target
+    from tlkit.tasks.tabular.model import tabular_model
 
     rng = np.random.default_rng(0)
     days = pd.Timestamp("2012-01-01") + pd.to_timedelta(rng.integers(0, 1000, 60), unit="D")

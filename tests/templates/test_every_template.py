@@ -82,9 +82,9 @@ def baked(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_is_a_template_for_each_kind_of_project():
-    from tlkit.config import CONFIGS
+    from tlkit.tasks.base import TASKS
 
-    assert {template.task for template in TEMPLATES.values()} == set(CONFIGS)
+    assert {template.task for template in TEMPLATES.values()} == set(TASKS)
 
 
 def test_the_exact_files(baked: Path):
@@ -114,7 +114,7 @@ def test_awkward_paths_reach_the_config_unchanged(tmp_path: Path, name: str, pat
 
 
 # What a new project chooses; where config.toml of an older one lacks the key, it stays as it was when that was made.
-CHOSEN = {"head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "dropout", "encoder"}
+CHOSEN = {"head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "dropout", "encoder", "targets"}
 
 
 def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path, template: Template):

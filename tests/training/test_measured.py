@@ -9,6 +9,7 @@ from tiny import tiny_task
 
 import tlkit
 from tlkit.errors import ConfigError
+from tlkit.targets.objective import classification
 from tlkit.training import measured
 from tlkit.training.measured import MIXES, epochs_for
 from tlkit.training.verdict import Verdict, judge
@@ -27,18 +28,18 @@ def answers(sure, right, n=60, classes=3, seed=0):
 def test_a_network_that_is_right_more_often_wins():
     probe, targets = answers(3.0, 0.6)
     better, _ = answers(3.0, 0.9)
-    verdict = judge(probe, {1.0: better, 0.5: probe}, targets)
+    verdict = judge(probe, {1.0: better, 0.5: probe}, targets, classification(range(targets.shape[1])))
     assert (verdict.mix, verdict.errors, verdict.probe_errors, verdict.examples) == (1.0, 6, 24, 60)
     assert verdict.gain > verdict.standard_error > 0
-    assert judge(better, {1.0: probe}, targets).mix == 0.0
+    assert judge(better, {1.0: probe}, targets, classification(range(targets.shape[1]))).mix == 0.0
 
 
 def test_what_may_be_chance_does_not_win():
     probe, targets = answers(3.0, 0.6)
-    assert judge(probe, {1.0: probe}, targets).mix == 0.0
+    assert judge(probe, {1.0: probe}, targets, classification(range(targets.shape[1]))).mix == 0.0
     nearly = probe.copy()
     nearly[-1] = 3.0 * targets[-1]  # one error fewer
-    found = judge(probe, {1.0: nearly}, targets)
+    found = judge(probe, {1.0: nearly}, targets, classification(range(targets.shape[1])))
     assert found.gain > 0
     assert found.mix == 0.0 or found.gain > found.standard_error
 
@@ -47,13 +48,13 @@ def test_being_surer_is_no_gain():
     """Label smoothing changes how sure a network is: it neither wins nor loses by that."""
     probe, targets = answers(3.0, 0.7)
     for factor in (0.5, 2.0):
-        assert abs(judge(probe, {1.0: probe * factor}, targets).gain) < 1e-3
+        assert abs(judge(probe, {1.0: probe * factor}, targets, classification(range(targets.shape[1]))).gain) < 1e-3
 
 
 def test_the_best_mix_is_chosen():
     probe, targets = answers(3.0, 0.5)
     tuned = {1.0: answers(3.0, 0.6)[0], 0.75: answers(3.0, 0.95)[0], 0.5: answers(3.0, 0.7)[0]}
-    assert judge(probe, tuned, targets).mix == 0.75
+    assert judge(probe, tuned, targets, classification(range(targets.shape[1]))).mix == 0.75
 
 
 def test_several_labels_are_wrong_when_one_of_them_is():
@@ -61,7 +62,7 @@ def test_several_labels_are_wrong_when_one_of_them_is():
     right = 4 * targets - 2
     half = right.copy()
     half[::2, 1] *= -1
-    verdict = judge(half, {1.0: right}, targets, multi_label=True)
+    verdict = judge(half, {1.0: right}, targets, classification(range(targets.shape[1]), multi_label=True))
     assert (verdict.mix, verdict.errors, verdict.probe_errors) == (1.0, 0, 20)
 
 
@@ -73,8 +74,8 @@ def test_examples_count_by_their_weight():
     tuned[20:32] = 3 * np.roll(targets[20:32], 1, axis=1)  # twelve others wrong
     weights = np.ones(60)
     weights[:6] = 20
-    assert judge(probe, {1.0: tuned}, targets).mix == 0.0
-    assert judge(probe, {1.0: tuned}, targets, weights=weights).mix == 1.0
+    assert judge(probe, {1.0: tuned}, targets, classification(range(targets.shape[1]))).mix == 0.0
+    assert judge(probe, {1.0: tuned}, targets, classification(range(targets.shape[1])), weights=weights).mix == 1.0
 
 
 @pytest.mark.parametrize(("examples", "epochs"), [(40, 15), (480, 7), (1120, 5), (100_000, 5)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tlkit.errors import ConfigError
-from tlkit.models.objective import Objective
+from tlkit.targets.objective import classification
 from tlkit.training.options import TrainingOptions
 
 
@@ -111,5 +111,5 @@ def test_the_loss_spreads_a_part_of_the_target():
     targets, logits = np.array([[1.0, 0.0]]), np.array([[2.0, 0.0]])
     logs = logits - np.log(np.exp(logits).sum())
     for smoothing, share in ((0.0, [1.0, 0.0]), (0.2, [0.9, 0.1])):
-        loss = Objective().loss(TrainingOptions(label_smoothing=smoothing).label_smoothing)(targets, logits)
+        loss = classification("abc").loss(TrainingOptions(label_smoothing=smoothing).label_smoothing)(targets, logits)
         assert float(loss) == pytest.approx(-float((logs * share).sum()), rel=1e-5)

@@ -50,7 +50,7 @@ def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss(kind, data, t
 
 def _targets_and_outputs(learn):
     labels = learn.data.labels("val")
-    return learn.task.objective.targets(labels, 0), learn.logits("val")
+    return learn.task.objective.encode(labels), learn.logits("val")
 
 
 def test_metrics_are_in_the_unit_of_the_target(kind, data):

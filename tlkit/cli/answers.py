@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,7 @@ from tlkit.errors import ConfigError, ExportError, ServerError, TrainingError
 if TYPE_CHECKING:
     from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
+    from tlkit.export.interface import Output
     from tlkit.export.manifest import Manifest
     from tlkit.models.task import Task
     from tlkit.serving.client import ServingClient
@@ -22,22 +23,9 @@ _SECONDS = 60.0  # for one request to a server: as patient as one is with a netw
 
 
 class Predictor(Protocol):
-    """Gives one dictionary for each item, in order: input, classes (best first) and scores."""
+    """Gives one record for each item, in order, as `SavedModelPredictor.predict` does."""
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What the answers can be.
-
-    Attributes:
-        labels: the classes, in the order of the network.
-        multi_label: whether several can be true at once.
-    """
-
-    labels: tuple[str, ...]
-    multi_label: bool
 
 
 @dataclass(frozen=True)
@@ -110,21 +98,34 @@ def newest_manifest(project: Project) -> Manifest | None:
     return manifest
 
 
-def outputs(project: Project) -> Outputs:
-    """Read the classes of the export or the checkpoint, without TensorFlow.
+def outputs(project: Project) -> tuple[Output, ...]:
+    """Say what the export or the checkpoint answers, without TensorFlow.
 
     Raises:
         TrainingError: there is neither.
         ExportError: the export cannot be read, or is of another kind of project.
     """
     from tlkit.cli.trained import last_run, require_trained
+    from tlkit.export.interface import Output
 
     manifest = newest_manifest(project)
-    if manifest is None:
-        require_trained(project)
-        identity = last_run(project)["identity"]
-        return Outputs(tuple(identity["classes"]), identity.get("objective") == "multi_label")
-    return Outputs(tuple(manifest.labels), manifest.objective == "multi_label")
+    if manifest is not None:
+        return manifest.interface.outputs_or(manifest.labels, manifest.objective)
+    require_trained(project)
+    identity = last_run(project)["identity"]
+    if "targets" not in identity:
+        kind = identity.get("objective", "single_label")
+        return (Output(target="", kind=kind, class_names=identity["classes"], classes="classes", scores="scores"),)
+    return tuple(_output_of(plain) for plain in identity["targets"])
+
+
+def _output_of(plain: Mapping[str, Any]) -> Output:
+    """Describe an answer as columns and records need it; an export names outputs for its signatures, too."""
+    from tlkit.export.interface import Output
+
+    names = {"classes": "classes", "scores": "scores"} if plain["class_names"] else {"value": "value"}
+    about = {name: plain[name] for name in ("kind", "class_names")} | {"times": plain.get("times", ())}
+    return Output.model_validate({"target": plain["name"], **about, **names})
 
 
 @contextlib.contextmanager
@@ -137,11 +138,11 @@ def predictor(project: Project, server: Server | None = None) -> Iterator[Predic
     """
     if server is not None:
         try:
-            labels = outputs(project).labels
-        except TrainingError:  # nothing here says what the classes are: those of the server do
-            labels = None
+            expected = outputs(project)
+        except TrainingError:  # nothing here says what is answered: the server does
+            expected = None
         with server.client(project) as client:
-            yield ServedPredictor(client, labels)
+            yield ServedPredictor(client, expected)
         return
     from tlkit.cli.output import import_tensorflow, note
     from tlkit.cli.trained import load_learner, require_trained
@@ -193,34 +194,47 @@ class ServedPredictor:
 
     Args:
         client: of the model.
-        labels: the classes that it has to have; None takes those that it has.
+        expected: what it has to answer; None takes whatever it answers.
     """
 
-    def __init__(self, client: ServingClient, labels: Sequence[str] | None):
-        self._client, self._labels = client, labels
+    def __init__(self, client: ServingClient, expected: Sequence[Output] | None):
+        self._client, self._expected = client, expected
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
-        """Classify files (paths) or texts; see `SavedModelPredictor.predict`.
+        """Answer about files (paths) or texts; see `SavedModelPredictor.predict`.
 
         Raises:
-            ServerError: the server does not answer, or not with the classes.
+            ServerError: the server does not answer, or about other classes or targets.
         """
         files = any(isinstance(item, Path) for item in inputs)
         rows = (self._client.predict_files if files else self._client.predict_texts)(inputs)
-        served = f"{self._client.target}: the model {self._client.model!r}"
         for row in rows:
+            if self._expected is not None:
+                self._check(row, self._expected)
+        return rows
+
+    def _check(self, row: dict[str, Any], expected: Sequence[Output]) -> None:
+        served = f"{self._client.target}: the model {self._client.model!r}"
+        values = sorted(row.get("predictions", ()))
+        if len(expected) == 1 and expected[0].class_names:
             if "classes" not in row:
-                values = sorted(row.get("predictions", ()))
                 raise ServerError(f"{served} does not classify", code="FAILED_PRECONDITION", received=values)
-            if self._labels is not None and sorted(row["classes"]) != sorted(self._labels):
+            if sorted(row["classes"]) != sorted(expected[0].class_names):
                 raise ServerError(
                     f"{served} has other classes than the one here",
                     code="FAILED_PRECONDITION",
                     received=row["classes"][:5],
-                    allowed=self._labels[:5],
+                    allowed=expected[0].class_names[:5],
                     fix="`tlkit verify --server` compares the two",
                 )
-        return rows
+        elif values != sorted(one.target for one in expected if one.value):
+            raise ServerError(
+                f"{served} answers about other targets than the one here",
+                code="FAILED_PRECONDITION",
+                received=values or row.get("classes", [])[:5],
+                allowed=sorted(one.target for one in expected),
+                fix="`tlkit verify --server` compares the two",
+            )
 
 
 class CheckpointPredictor:
@@ -235,17 +249,16 @@ class CheckpointPredictor:
         self._task, self._kind = task, kind
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
-        """Classify items; see `SavedModelPredictor.predict`."""
-        import numpy as np
+        """Answer about items; see `SavedModelPredictor.predict`."""
+        from tlkit.export.interface import interface_of
+        from tlkit.export.records import named_arrays, records_of
 
-        from tlkit.export.short_floats import short_floats
-
-        rows = []
+        task = self._task
+        outputs = interface_of(task).outputs_or(task.class_names, task.objective.name)
+        rows: list[dict[str, Any]] = []
         for start in range(0, len(inputs), BATCH):
             items = inputs[start : start + BATCH]
-            logits = self._task.model(self._kind.prepared(self._task, items), training=False)
-            for item, row in zip(items, self._task.objective.probabilities(logits).numpy(), strict=True):
-                order = np.argsort(-row, kind="stable")
-                names = [self._task.class_names[i] for i in order]
-                rows.append({"input": str(item), "classes": names, "scores": short_floats(row[order]).tolist()})
+            found = task.model(self._kind.prepared(task, items), training=False)
+            numbers = task.objective.probabilities(found).numpy()
+            rows += records_of([str(item) for item in items], named_arrays(numbers, outputs), outputs, None)
         return rows

@@ -17,7 +17,7 @@ Label = Annotated[
     typer.Option("--label", help="For a table of photos or texts: the column of classes.", metavar="COLUMN"),
 ]
 Target = Annotated[
-    str | None, typer.Option("--target", help="For a table of rows: the column to predict.", metavar="COLUMN")
+    str | None, typer.Option("--target", help="For a table of rows or photos: the column to predict.", metavar="COLUMN")
 ]
 PathColumn = Annotated[
     str | None,

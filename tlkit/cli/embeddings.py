@@ -28,8 +28,8 @@ def export_embeddings(
 ) -> None:
     """Write a table for each column of categories: the category, and its vector.
 
-    tlkit.report.embedding_features.EmbeddingFeatures puts them in front of any model of scikit-learn; another project
-    begins with them where its config.toml says start_from.
+    tlkit.EmbeddingFeatures puts them in front of any model of scikit-learn; another project begins with them where its
+    config.toml says start_from.
 
     Example:  tlkit embeddings export --form parquet --maps
     """
@@ -47,8 +47,8 @@ def export_embeddings(
     require_trained(project)
     with stdout_to_stderr():
         import_tensorflow()
-        from tlkit.report.embedding_maps import embedding_map
-        from tlkit.report.embedding_tables import embedding_tables, write_embedding_tables
+        from tlkit.tasks.tabular.embedding_maps import embedding_map
+        from tlkit.tasks.tabular.embedding_tables import embedding_tables, write_embedding_tables
 
         with project.code() as code:
             task = load_learner(project, code).task

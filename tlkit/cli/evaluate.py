@@ -93,7 +93,7 @@ def evaluate(
             metrics, errors = project.kind.measure(learn, split) if tta is None else _measure_views(learn, tta, split)
             counts = project.kind.counted(learn.data)
     if as_json:
-        kept = ("metrics", "per_class", "targets", "n")
+        kept = ("metrics", "per_class", "targets", "n", "events")
         shown = {key: value for key, value in metrics.to_dict().items() if key in kept}
         if data is not None:
             shown["left_out"] = _left_out(learn)
@@ -131,6 +131,5 @@ def _error_line(error: dict[str, Any]) -> str:
 
 
 def _measure_views(learn: Learner, views: int, split: str) -> tuple[Any, None]:
-    scores, _ = learn.tta(n=views, split=split)
-    objective: Any = learn.task.objective
-    return learn.measure(objective.logits(scores), split), None
+    answers, labels = learn.tta(n=views, split=split)
+    return learn.task.objective.measure(answers, labels), None

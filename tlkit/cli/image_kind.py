@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlkit.cli.kinds import Asked, Gathered, Kind
 from tlkit.errors import ConfigError, DataError
@@ -15,6 +15,7 @@ _NAMED = 10  # classes, in a message
 _log = logging.getLogger("tlkit")
 
 if TYPE_CHECKING:
+    from tlkit.cli.project import Code
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
 
@@ -26,7 +27,7 @@ class ImageKind(Kind):
 
     items = "photos"
     data_forms = "a folder of photos, or a CSV or Parquet table"
-    suffixes = (".csv", ".parquet")
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet")
     put_data = "one folder of photos per class"
     example_input = "SOME.jpg"
     has_views = True
@@ -53,14 +54,17 @@ class ImageKind(Kind):
 
     def check(self, config: Any) -> None:
         """Refuse an unknown backbone, one that cannot see so small a picture, or labels that a folder cannot hold."""
-        from tlkit.catalogue import image
-
         if config.data.multi_label and config.data_path.resolve().is_dir():  # before the project is there, too
             raise ConfigError(
                 "a photo in a folder of its class has one label: several need a table",
                 received=config.data.path,
                 allowed=f"a table ({', '.join(self.suffixes)}) for label_separator and label_columns",
             )
+        self._check_backbone(config)
+
+    def _check_backbone(self, config: Any) -> None:
+        from tlkit.catalogue import image
+
         row = image.get(config.model.backbone)
         if config.model.image_size < row.min_size:
             raise ConfigError(
@@ -175,6 +179,65 @@ class ImageKind(Kind):
     def counted(self, data: Any) -> dict[str, Any]:
         """Give the entries found, used and left out, and how many photos are damaged."""
         return {**data.tally.to_dict(), "damaged": len(data.damaged)}
+
+
+class ImageValuesKind(ImageKind):
+    """Photos that a table gives values, risks or several targets."""
+
+    data_forms = "a .csv, .tsv or .parquet table of paths and labels"
+    suffixes = (".csv", ".tsv", ".gz", ".parquet")
+    put_data = "the photos, and images.csv, a table of their paths and labels,"
+
+    def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
+        """Refuse a table that lacks a named column, or labels that cannot be used; say what is found in it."""
+        from tlkit.catalogue import image
+
+        if "backbone" in answers:
+            answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
+        if data is None:
+            return
+        if data.is_dir():
+            raise DataError("values of photos come in a table", received=str(data), allowed=self.data_forms)
+        from tlkit.cli.image_findings import look_at
+
+        look_at(answers, data, asked)
+
+    def further(self, asked: Asked) -> list[tuple[str, str, Any]]:
+        """A survival target takes the place of the column to predict."""
+        return [("target", "columns", [])] if asked.survival is not None else []
+
+    def check(self, config: Any) -> None:
+        """Refuse an unknown backbone, or one that cannot see so small a picture."""
+        self._check_backbone(config)
+
+    def build_task(self, code: Code, config: Any, data: Any) -> Task:
+        """Make a fresh network for data."""
+        task: Task = code.model.build_task(config, data.targets)
+        return task
+
+    def rebuild_task(self, code: Code, config: Any, trained: Mapping[str, Any]) -> Task:
+        """Make the network of a training: targets are those that it was fitted on."""
+        from tlkit.targets.base import Target
+
+        task: Task = code.model.build_task(config, tuple(Target.from_dict(plain) for plain in trained["targets"]))
+        return task
+
+    def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
+        """Read other photos with their labels."""
+        from tlkit.data.image_targets import images_to_measure
+        from tlkit.preprocessing.augment import Augmentation
+
+        preprocessing: Any = task.preprocessing
+        return images_to_measure(
+            path,
+            task.objective.targets,
+            preprocessing=preprocessing,
+            batch_size=config.data.batch_size,
+            on_error=config.data.on_error,
+            **config.reading,
+            augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
+            damaged=config.data.damaged,
+        )
 
 
 def _say_what_is_in(data: Path) -> None:

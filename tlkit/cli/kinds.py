@@ -12,6 +12,7 @@ from tlkit.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from tlkit.cli.project import Code
     from tlkit.models.task import Task
+    from tlkit.targets.survival_columns import SurvivalColumns
     from tlkit.training.learner import Learner
     from tlkit.walk import Tally
 
@@ -48,10 +49,31 @@ class Asked(NamedTuple):
     Attributes:
         force_columns: leave out columns that cannot be used, with the reason, where they are refused otherwise.
         label_columns: one for each label, where config.toml is to name them.
+        settings: other keys of config.toml that are set, by `SECTION.KEY`.
     """
 
     force_columns: bool = False
     label_columns: Sequence[str] = ()
+    settings: Mapping[str, Any] = {}
+
+    @property
+    def survival(self) -> SurvivalColumns | None:
+        """The columns of times and events, where a survival target is asked for.
+
+        Raises:
+            ConfigError: a column is not named.
+        """
+        from tlkit.targets.survival_columns import SurvivalColumns
+
+        if self.settings.get("target.kind") != "survival":
+            return None
+        for key in ("target.time", "target.event"):
+            if not self.settings.get(key):
+                raise ConfigError(
+                    "a survival target needs the columns of times and events",
+                    fix=f"add --set {key}=COLUMN",
+                )
+        return SurvivalColumns(self.settings["target.time"], self.settings["target.event"])
 
 
 class Kind(ABC):
@@ -91,6 +113,10 @@ class Kind(ABC):
         Returns:
             What is to be done to the new project's folder before it gets its place, or None.
         """
+
+    def further(self, asked: Asked) -> list[tuple[str, str, Any]]:
+        """Return further changes of config.toml, SECTION, KEY and value, that follow from what was asked for."""
+        return []
 
     # Before TensorFlow loads
 
@@ -184,13 +210,7 @@ class Kind(ABC):
 
 def kind_of(task: str) -> Kind:
     """Give the kind of project that has this `task` in its config.toml."""
-    from tlkit.cli.image_kind import ImageKind
-    from tlkit.cli.table_kind import TableKind
-    from tlkit.cli.text_kind import TextKind
+    from tlkit.tasks.base import load, spec_of
 
-    kinds: dict[str, type[Kind]] = {
-        "image_classification": ImageKind,
-        "text_classification": TextKind,
-        "tabular": TableKind,
-    }
-    return kinds[task]()
+    found: Kind = load(spec_of(task).commands)()
+    return found

@@ -58,6 +58,9 @@ def new(
               tlkit new image-classification bees --data photos.csv --path-column file --label species
               tlkit new image-classification tags --data photos.csv --set data.label_separator=";"
               tlkit new tabular-embeddings houses --data train.csv --target price
+              tlkit new image-regression angles --data angles.csv --target angle
+              tlkit new image-regression risk --data scans.csv --set target.kind=survival --set target.time=days
+                --set target.event=died
     """
     from tlkit.config import parse_override
     from tlkit.scaffold.new import change_config, check_target, get_template, new_project
@@ -88,7 +91,11 @@ def new(
     if force_columns and (data is None or not kind.has_rows):
         raise ProjectError("--force-columns is for the columns of a table", fix="name it with --data, or leave it out")
     label_columns = next((value for _, key, value in changes if key == "label_columns"), ())
-    complete = kind.complete(given, data, Asked(force_columns, label_columns))
+    asked = Asked(force_columns, label_columns, {f"{section}.{key}": value for section, key, value in changes})
+    if asked.survival is not None and target is not None:
+        raise ProjectError("--target and a survival target exclude each other", fix="leave out --target")
+    changes = [*kind.further(asked), *changes]
+    complete = kind.complete(given, data, asked)
 
     def finish(baked: Path) -> None:
         if complete is not None:

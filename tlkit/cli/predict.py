@@ -186,11 +186,15 @@ def _print_photos(answered: Answered, found: Gathered, top: int | None, as_json:
 
 
 def _cut(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> list[dict[str, Any]]:
+    """Keep the best classes of each answer; values are kept as they are."""
     count = top or (None if as_json else 3)
-    return [
-        {**row, "classes": list(row["classes"][:count]), "scores": [float(s) for s in row["scores"][:count]]}
-        for row in answers
-    ]
+
+    def best(value: Any) -> Any:
+        if isinstance(value, dict):  # by target
+            return {name: best(own) for name, own in value.items()}
+        return [float(one) if not isinstance(one, str) else one for one in value[:count]]
+
+    return [{**row, **{name: best(row[name]) for name in ("classes", "scores") if name in row}} for row in answers]
 
 
 def _print_answers(answers: list[dict[str, Any]], top: int | None, as_json: bool) -> None:
@@ -201,8 +205,20 @@ def _print_answers(answers: list[dict[str, Any]], top: int | None, as_json: bool
         print_json(rows)
         return
     for row in rows:
-        shown = "  ".join(f"{name} {score:.3f}" for name, score in zip(row["classes"], row["scores"], strict=True))
-        print(f"{' '.join(row['input'].split())}: {shown}")
+        print(f"{' '.join(row['input'].split())}: {_words(row)}")
+
+
+def _words(row: dict[str, Any]) -> str:
+    """Put an answer into one line."""
+    parts = [f"{target} {value:g}" for target, value in row.get("predictions", {}).items()]
+    parts += [f"survival at {time} {value:.3f}" for time, value in row.get("survival", {}).items()]
+    classes, scores = row.get("classes", []), row.get("scores", [])
+    ranked = {"": (classes, scores)}
+    if isinstance(classes, dict):
+        ranked = {f"{target} ": (own, scores[target]) for target, own in classes.items()}
+    for target, (names, values) in ranked.items():
+        parts += [f"{target}{name} {score:.3f}" for name, score in zip(names, values, strict=True)]
+    return "  ".join(parts)
 
 
 def _predicted(

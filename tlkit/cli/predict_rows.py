@@ -15,6 +15,7 @@ from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.output_files import OutputFiles
 from tlkit.predicting.row_answers import answer_columns, number_columns, said
 from tlkit.predicting.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
+from tlkit.predicting.summary import Summary
 from tlkit.predicting.table_writer import CellRules
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Model(Protocol):
     """Answers rows: numbers float32 [n, K], targets side by side."""
 
     preprocessing: Any
-    targets: Any
+    outputs: Any
 
     def answer(self, frame: pd.DataFrame) -> np.ndarray: ...  # noqa: D102
 
@@ -104,12 +105,12 @@ def predict_rows(
     summary = Summary()
     told: list[dict[str, Any]] = []
     with stdout_to_stderr(), _model(project, server) as model, counting(total, "rows") as advance:
-        own = answer_columns(model.targets)
+        own = answer_columns(model.outputs)
         twice = [name for name in own if name in columns]
         if twice and out is not None:
             raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
         frame_of = _encoder(project, model.preprocessing, columns, rows)
-        with _files(out, [*columns, *own], lambda: _types(rows, columns, model.targets), rules) as files:
+        with _files(out, [*columns, *own], lambda: _types(rows, columns, model.outputs), rules) as files:
             failures = Failures(strict, None if files is None else files.fail, keep=files is None)
             for chunk in rows:
                 results = _predicted(chunk, frame_of, model, strict)
@@ -126,7 +127,7 @@ def predict_rows(
                         continue
                     written.append(result)
                     told.append({"row": row, **result})
-                summary.add(written, model.targets)
+                summary.add(written, model.outputs)
                 if files is not None:
                     told.clear()
                 advance(len(chunk.fields))
@@ -155,53 +156,22 @@ def _predicted(
             results[number] = Refusal(NOT_FINITE)
     answered = [number for number in good if not isinstance(results[number], Refusal)]
     if answered:
-        columns = said(np.stack([results[number] for number in answered]), model.targets)
+        columns = said(np.stack([results[number] for number in answered]), model.outputs)
         for number, values in zip(answered, zip(*columns.values(), strict=True), strict=True):
             results[number] = dict(zip(columns, values, strict=True))
     return [results[number] for number in range(len(frame))]
 
 
-def _types(rows: RowFile, columns: Sequence[str], targets: Sequence[Any]) -> Any:
+def _types(rows: RowFile, columns: Sequence[str], outputs: Sequence[Any]) -> Any:
     """Say what an output's columns hold, as an Arrow schema."""
     import pyarrow as pa
 
     found = rows.types()
-    numbers = number_columns(targets)
+    numbers = number_columns(outputs)
     fields = [found.field(name) if name in found.names else pa.field(name, pa.string()) for name in columns]
-    for name in answer_columns(targets):
+    for name in answer_columns(outputs):
         fields.append(pa.field(name, pa.float64() if name in numbers else pa.string()))
     return pa.schema(fields)
-
-
-class Summary:
-    """What was answered, over all rows."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, Any] = {}
-
-    def add(self, answers: Sequence[Mapping[str, Any]], targets: Sequence[Any]) -> None:
-        """Take in the answers of some rows, each by the columns of `answer_columns`."""
-        for target in targets:
-            values = [answer[f"predicted_{target.name}"] for answer in answers]
-            if target.kind == "regression":
-                if not values:
-                    continue
-                least, total, count, largest = self._found.get(target.name, (values[0], 0.0, 0, values[0]))
-                ends = min(least, *values), max(largest, *values)
-                self._found[target.name] = (ends[0], total + sum(values), count + len(values), ends[1])
-                continue
-            counts = self._found.setdefault(target.name, dict.fromkeys(target.class_names, 0))
-            for value in values:
-                for name in value.split("|") if target.kind == "multi_label" else [value]:
-                    if name in counts:
-                        counts[name] += 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give counts of classes, and least, mean and largest of values."""
-        return {
-            name: {"min": found[0], "mean": found[1] / found[2], "max": found[3]} if isinstance(found, tuple) else found
-            for name, found in self._found.items()
-        }
 
 
 def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -213,6 +183,8 @@ def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 parts.append(f"{name.removeprefix('predicted_')} {value}")
             elif name.startswith("probability_"):
                 parts.append(f"({name.removeprefix('probability_')} {value:.3f})")
+            elif name.startswith("survival_"):
+                parts.append(f"({name.removeprefix('survival_')}: {value:.3f})")
         yield f"row {answer['row']}: {' '.join(parts)}"
     if len(answers) > _SHOWN:
         yield f"and {len(answers) - _SHOWN:,} more; --out writes them all"
@@ -380,14 +352,12 @@ class _Columns:
     def __init__(self, manifest: Any, config: Any):
         from tlkit.cli.table_kind import name_of_target
         from tlkit.preprocessing.table import TablePreprocessing
-        from tlkit.preprocessing.targets import Target
 
         self._answers = manifest.interface.answers
         self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)
         outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
-        self.targets = [
-            Target(out.target or name_of_target(out.kind, config), out.kind, out.class_names, dtype=out.dtype)
-            for out in outputs
+        self.outputs = [
+            one.model_copy(update={"target": one.target or name_of_target(one.kind, config)}) for one in outputs
         ]
 
 
@@ -425,7 +395,7 @@ class _Served(_Columns):
         """Answer rows."""
         found = self._client.predict(self.preprocessing.to_arguments(frame), self._answers)
         answers: np.ndarray = found[self._answers]
-        width = sum(target.width for target in self.targets)
+        width = sum(one.width for one in self.outputs)
         if answers.shape != (len(frame), width):
             raise ServerError(
                 f"{self._client.target}: the model {self._client.model!r} answers about other targets than the export",
@@ -438,9 +408,13 @@ class _Trained:
     """The trained checkpoint."""
 
     def __init__(self, learn: Any):
+        from tlkit.export.interface import interface_of
+
         self._task = learn.task
         self.preprocessing = learn.task.preprocessing
-        self.targets = list(learn.data.targets)
+        self.outputs = list(interface_of(learn.task).outputs)
+        if len(self.outputs) == 1:  # one classification has no name in an export
+            self.outputs = [self.outputs[0].model_copy(update={"target": learn.data.targets[0].name})]
 
     def answer(self, frame: pd.DataFrame) -> np.ndarray:
         """Answer rows."""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.failures import Failures
 from tlkit.errors import ConfigError, DataError
+from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.bad_items import errors_path
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.output_files import OutputFiles
-from tlkit.predicting.row_answers import predicted_classes
+from tlkit.predicting.row_answers import numbers_of
+from tlkit.predicting.summary import Summary
 from tlkit.predicting.table_writer import CellRules
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from tlkit.data.table_stream import StreamedRow
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
-PREDICTED = "predicted"
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000  # what is in memory at once
 
 
@@ -40,7 +41,7 @@ def predict_table(
     separator: str | None = None,
     encoding: str | None = None,
 ) -> tuple[dict[str, Any], Failures]:
-    """Classify every row of a table.
+    """Answer about what a column of a table names: paths of photos, or texts.
 
     Rows are read, answered and written a few hundred at a time; the result is written beside `out` and renamed when it
     is complete. A row that cannot be read or predicted is left out, and listed in `errors_path(out)` with its reason.
@@ -48,8 +49,8 @@ def predict_table(
     Args:
         project: a trained or exported one.
         file: a .csv, .tsv, .jsonl, .ndjson or .parquet table.
-        out: a .csv, .tsv, .jsonl or .ndjson table: the columns of `file`, `predicted` (with several labels, those above
-            0.5, joined as the training data joins them) and `score_<class>` for each class.
+        out: a .csv, .tsv, .jsonl or .ndjson table: the columns of `file` and those of `AnswerColumns`; several labels,
+            those above 0.5, are joined as the training data joins them.
         column: what to read; the column of the training data when left out.
         label: the column of classes, if the table has one: it must be there, and is copied like every other.
         force: replace `out` if it exists.
@@ -60,7 +61,7 @@ def predict_table(
 
     Returns:
         `out`, `rows`, `scored`, `failed`, `errors` (the table of failures, or None), and `predicted`: how often each
-        class was the answer. And the failures.
+        class was the answer, or of each target least, mean and largest value. And the failures.
 
     Raises:
         ConfigError: `out` exists, is no table or cannot be written.
@@ -83,13 +84,14 @@ def predict_table(
     if label is not None and label not in stream.columns:
         raise missing_column(label, stream.columns, str(file))
     total = stream.survey(column, (lambda value, place: kind.item(value, place, column, folder)) if strict else None)
-    answers = outputs(project)
-    own = [PREDICTED, *(f"score_{label}" for label in answers.labels)]
+    separator = getattr(config.data, "label_separator", "") or "|"
+    columns = AnswerColumns(outputs(project), separator=separator)
+    own = columns.names
     twice = [name for name in own if name in stream.columns]
     if twice:
         raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
-    separator = getattr(config.data, "label_separator", "") or "|"
-    counts = dict.fromkeys(answers.labels, 0)
+    summary = Summary()
+    counts = dict.fromkeys(columns.labels, 0)
     # A TSV is written as the project reads it: without quotes, unless config.toml says otherwise.
     rules = CellRules(quoted_tsv=options.get("quoting") == "minimal", escape_formulas=escape_formulas)
     rules.check(out.suffix.lower())
@@ -108,19 +110,21 @@ def predict_table(
                 if isinstance(result, Refusal):
                     failures.add(number, row.fields.get(column, ""), row.place, result.reason)
                     continue
-                said = predicted_classes(result, answers.labels, answers.multi_label)
-                scores = dict(zip(result["classes"], result["scores"], strict=True))
-                added = [separator.join(said), *(round(float(scores[label]), 6) for label in answers.labels)]
+                added = columns.of_record(result)
                 try:
-                    files.write({**row.fields, **dict(zip(own, added, strict=True))}, row.place)
+                    files.write({**row.fields, **added}, row.place)
                 except DataError as error:
                     failures.add(number, row.fields[column], row.place, str(error))
                     continue
-                for name in said:
+                if columns.by_target:
+                    summary.add([added], columns.outputs)
+                    continue
+                for name in columns.chosen(result):
                     counts[name] += 1
             done += len(rows)
             advance(len(rows))
-    return {**failures.summary(out, total), "predicted": counts}, failures
+    predicted = summary.to_dict() if columns.by_target else counts
+    return {**failures.summary(out, total), "predicted": predicted}, failures
 
 
 def _predicted(
@@ -145,8 +149,8 @@ def _predicted(
 
 
 def finite(record: Any) -> Any:
-    """Return a record of classes and scores, or a `Refusal` where a score is not finite."""
-    if isinstance(record, Refusal) or all(math.isfinite(score) for score in record["scores"]):
+    """Return a record, or a `Refusal` where one of its numbers is not finite."""
+    if isinstance(record, Refusal) or all(map(math.isfinite, numbers_of(record))):
         return record
     return Refusal(NOT_FINITE)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tlkit.data.reading import FormNote
     from tlkit.data.target_kinds import TargetGuess
     from tlkit.preprocessing.number_forms import NumberForm
+    from tlkit.targets.survival_columns import SurvivalColumns
 
 _COLUMNS = "[columns]\n"
 _FORMATS = "[formats]\n"
@@ -68,7 +69,13 @@ class TableFindings:
         return config + self.columns
 
 
-def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool = False) -> TableFindings:
+def look_at(
+    answers: dict[str, str],
+    data: Path,
+    asks: bool,
+    force_columns: bool = False,
+    survival: SurvivalColumns | None = None,
+) -> TableFindings:
     """Read a table and find out how numbers are written, what columns are and what the target is.
 
     Args:
@@ -77,6 +84,7 @@ def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool
         data: the table.
         asks: whether there is somebody to ask; otherwise what is open is said.
         force_columns: write columns that cannot be used as ignored, with the reason, in place of an error.
+        survival: the columns of times and events, in place of the target.
 
     Raises:
         DataError: the table, a column or the target cannot be used.
@@ -102,7 +110,8 @@ def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool
         answers["separator"] = options["separator"] = error.separator
         note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
         source = read_source(data, **options)
-    check_target_columns(source.frame, [target], source.origin)
+    targets = survival.names if survival is not None else [target]
+    check_target_columns(source.frame, targets, source.origin)
     for question in ("time_column", "group_column"):
         if answers.get(question) and answers[question] not in source.frame.columns:
             raise missing_column(answers[question], source.frame.columns, source.origin)
@@ -110,9 +119,12 @@ def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool
     source, chosen = _choose_forms(source, forms, asks, data, options)
     problems = Problems()
     with problems.of(target):
-        guess_target(source.frame[target], target, source.place)
-        check_varies(source.frame[target], target)
-    found = infer_kinds(source.frame, [target], place=source.place, problems=problems)
+        if survival is not None:
+            say_survival(source, survival)
+        else:
+            guess_target(source.frame[target], target, source.place)
+            check_varies(source.frame[target], target)
+    found = infer_kinds(source.frame, targets, place=source.place, problems=problems)
     if not force_columns:
         problems.raise_all(
             "or make the project all the same with --force-columns, and correct the columns in its config.toml"
@@ -143,8 +155,21 @@ def look_at(answers: dict[str, str], data: Path, asks: bool, force_columns: bool
         note(f"target {target!r}: {problems.found[target]}")
         of_target = f"{'kinds = {}':<29} # {_printable(str(problems.found[target]))}"
     else:
-        of_target = _target(source, target, asks)
+        of_target = _target(source, target, asks) if survival is None else ""
     return TableFindings(lines, formats, written, decimal, of_target)
+
+
+def say_survival(source: FrameSource, columns: SurvivalColumns) -> None:
+    """Say how many events there are; refuses times and events that cannot be read."""
+    from tlkit.data.table_targets import read_survival
+
+    given = source.frame[columns.names].notna().all(axis=1).to_numpy(bool)
+    rows = given.nonzero()[0]
+    values = read_survival(source.frame.iloc[rows], columns, lambda own: source.place(rows[own])).values
+    note(
+        f"survival: {int(values[:, 1].sum())} events in {len(rows)} rows, times from {values[:, 0].min():g} to "
+        f"{values[:, 0].max():g}; {len(given) - len(rows)} rows without time or event"
+    )
 
 
 def _is_of_form(finding: Finding, dates: Mapping[str, DateGuess]) -> bool:

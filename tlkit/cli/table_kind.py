@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,13 +38,17 @@ class TableKind(Kind):
         from tlkit.cli.table_findings import TableFindings, look_at
 
         asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-        found: TableFindings = look_at(answers, data, asks, asked.force_columns)
+        found: TableFindings = look_at(answers, data, asks, asked.force_columns, asked.survival)
 
         def finish(project: Path) -> None:
             config = project / "config.toml"
             config.write_text(found.into(config.read_text(encoding="utf-8")), encoding="utf-8")
 
         return finish
+
+    def further(self, asked: Asked) -> list[tuple[str, str, Any]]:
+        """A survival target takes the place of the column to predict."""
+        return [("data", "targets", [])] if asked.survival is not None else []
 
     def check(self, config: Any) -> None:
         """Every network of a table can be made."""
@@ -65,7 +70,7 @@ class TableKind(Kind):
     def rebuild_task(self, code: Code, config: Any, trained: Mapping[str, Any]) -> Task:
         """Make the network of a training: columns and targets are those that it was fitted on."""
         from tlkit.preprocessing.table import TablePreprocessing
-        from tlkit.preprocessing.targets import Target
+        from tlkit.targets.base import Target
 
         preprocessing = TablePreprocessing.from_dict(trained["preprocessing"])
         targets = tuple(Target.from_dict(plain) for plain in trained["targets"])
@@ -133,7 +138,7 @@ class TableKind(Kind):
 
     def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any]]:
         """Give the metrics and the most wrong rows."""
-        from tlkit.report.wrong_rows import most_wrong_rows
+        from tlkit.tasks.tabular.wrong_rows import most_wrong_rows
 
         data: Any = learn.data
         outputs = learn.logits(split)
@@ -166,17 +171,15 @@ def _as_before(column: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) 
 
 def targets_of(task: Task, config: Any) -> tuple[Any, ...]:
     """Give what a network predicts, with classes and scales."""
-    from tlkit.preprocessing.targets import Target
 
-    objective: Any = task.objective
-    several = getattr(objective, "targets_of_task", None)
-    if several is not None:
-        return tuple(several)
-    return (Target(name_of_target(objective.name, config), objective.name, task.class_names),)
+    return tuple(
+        target if target.name else dataclasses.replace(target, name=name_of_target(target.kind, config))
+        for target in task.objective.targets
+    )
 
 
 def name_of_target(kind: str, config: Any) -> str:
     """Name the target of a project that has one; the columns of several labels make one that is called after none."""
     from tlkit.data.table_targets import MULTI_LABEL_NAME
 
-    return MULTI_LABEL_NAME if kind == "multi_label" else str(config.targets[0])
+    return MULTI_LABEL_NAME if kind == "multi_label" else str(config.target_names[0])

@@ -133,7 +133,7 @@ class TextKind(Kind):
 
     def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any]]:
         """Give the metrics and the surest mistakes."""
-        from tlkit.training.text_pages import judge
+        from tlkit.tasks.text_classification.report import judge
 
         metrics, wrong, _ = judge(learn, split, wrong=SHOWN, right=0)
         data: Any = learn.data

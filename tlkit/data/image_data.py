@@ -8,7 +8,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -107,13 +107,12 @@ class ImageData(DivisibleData):
         self.report = report(listing, rows, copies)
         if on_duplicate == "drop":
             rows = self._without_copies(listing, rows, copies)
-        log_near_names(each_label(listing.labels))
-        labels = as_numbers(listing.labels, self.class_names, self.multi_label)
+        labels = self._read_labels(listing, rows)
         keep_in_memory = self._fits(len(labels), cache)
         self._groups = np.zeros(0, np.int64)
         for name, own in rows.items():
             paths = [listing.paths[row] for row in own]
-            built = build_split(paths, labels[own], preprocessing, keep_in_memory, damaged == "refuse")
+            built = build_split(paths, labels[own], preprocessing, keep_in_memory, damaged == "refuse", self._encode)
             self.splits[name] = built.split
             if name == "train":
                 self._groups = group_numbers(listing.groups, copies, own[built.used])
@@ -172,7 +171,7 @@ class ImageData(DivisibleData):
         lost: list[Unreadable] = []
         for name, split in self.splits.items():
             if keep_in_memory:
-                built = build_split(split.paths, split.labels, other.preprocessing, True)
+                built = build_split(split.paths, split.labels, other.preprocessing, True, encode=self._encode)
                 other.splits[name] = built.split
                 lost += built.unreadable
             else:  # they were all read once, and are read again in each epoch
@@ -217,7 +216,7 @@ class ImageData(DivisibleData):
         return {
             "classes": list(self.class_names),
             "multi_label": self.multi_label,
-            "counts": {name: count_labels(split.labels, self.class_names) for name, split in self.splits.items()},
+            "counts": {name: self._count(split.labels) for name, split in self.splits.items()},
             "entries": self.tally.to_dict(),
             "skipped": len(self.skipped),
             "damaged": len(self.damaged),
@@ -235,8 +234,7 @@ class ImageData(DivisibleData):
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             for path, label in zip(split.paths, split.labels, strict=True):
-                own = np.flatnonzero(label) if self.multi_label else [label]
-                line = (name, *(self.class_names[number] for number in own), path.name, str(path.stat().st_size))
+                line = (name, *self._words(label), path.name, str(path.stat().st_size))
                 digest.update("\0".join(line).encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()
 
@@ -272,7 +270,7 @@ class ImageData(DivisibleData):
         if not len(usable):
             self._judge_unreadable(listing, "fail")
         try:
-            return assign_splits(listing, copies, val_fraction, self.seed, usable)
+            return self._divide(listing, copies, val_fraction, usable)
         except DataError:  # too few of a class are left: what is wrong with the others says more
             self._judge_unreadable(listing, on_error)
             raise
@@ -302,6 +300,29 @@ class ImageData(DivisibleData):
                     f"class {name!r} has no readable training image left of {count}",
                     fix="repair them, add others, or remove the class",
                 )
+
+    # What a label is: these are classes, and a subclass has other targets.
+
+    _encode: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def _divide(
+        self, listing: Listing, copies: np.ndarray, val_fraction: float, usable: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Give the rows of each split."""
+        return assign_splits(listing, copies, val_fraction, self.seed, usable)
+
+    def _read_labels(self, listing: Listing, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Give what `labels` gives, for all rows of the listing."""
+        log_near_names(each_label(listing.labels))
+        return as_numbers(listing.labels, self.class_names, self.multi_label)
+
+    def _count(self, labels: np.ndarray) -> Any:
+        """Describe the labels of a split in a few numbers: how often each class occurs."""
+        return count_labels(labels, self.class_names)
+
+    def _words(self, label: Any) -> list[str]:
+        """Give a label as text."""
+        return [self.class_names[number] for number in (np.flatnonzero(label) if self.multi_label else [label])]
 
     def _absent(self, split: str) -> list[str]:
         """Name the classes that no photo of a split has."""

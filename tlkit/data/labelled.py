@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tlkit.data.sampling import EpochOrder, Sampling, epoch_reader
 from tlkit.errors import ConfigError, check_choice
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.base import Target
 
 ClassWeight = Literal["none", "balanced"]
 

@@ -25,7 +25,8 @@ from tlkit.preprocessing.columns import Column, ColumnKind, Continuous, Unreadab
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import TargetKind, Transform
+from tlkit.targets.base import TargetKind
+from tlkit.targets.regression import Transform
 
 if TYPE_CHECKING:
     import pandas as pd

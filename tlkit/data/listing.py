@@ -269,14 +269,7 @@ def list_table(
                 received=f"first in data row {empty.index(True) + 1}",
             )
     paths = [start.expanduser() / str(value) for value in frame[path_column]]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        named = ", ".join(str(path) for path in missing[:5])
-        raise DataError(
-            f"{len(missing)} of {len(paths)} photos of the table do not exist",
-            received=named + (", …" if len(missing) > 5 else ""),
-            fix=f"relative paths start from {start}",
-        )
+    check_paths(paths, start)
     splits: list[str | None] = [None] * len(paths)
     if split_column:
         splits = [SPLIT_FOLDERS.get(str(value).lower()) for value in frame[split_column]]
@@ -308,6 +301,22 @@ def list_table(
     return Listing(
         paths, labels, splits, groups, origin, unusable, sizes, tally, (), unlabelled, tuple(label_columns or ())
     )
+
+
+def check_paths(paths: Sequence[Path], start: Path) -> None:
+    """Refuse photos that are not there.
+
+    Raises:
+        DataError: naming the first of them, and where relative paths start from.
+    """
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        named = ", ".join(str(path) for path in missing[:5])
+        raise DataError(
+            f"{len(missing)} of {len(paths)} photos of the table do not exist",
+            received=named + (", …" if len(missing) > 5 else ""),
+            fix=f"relative paths start from {start}",
+        )
 
 
 def _empty(column: pd.Series) -> list[bool]:

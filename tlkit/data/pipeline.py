@@ -26,26 +26,29 @@ class Split:
 
     Attributes:
         paths: the files.
-        labels: class numbers int32 [n], or 0/1 for each label, float32 [n, k].
+        labels: class numbers int32 [n], 0/1 for each label, float32 [n, k], or what targets are in their own unit.
         pixels: uint8 [n, S, S, 3], decoded, when they are kept in memory; else None.
+        encoded: what a network learns instead of the labels, float32 [n, T]; None where these are classes.
         files: string [n], the paths once more; datasets capture this tensor instead of copying it into their graph.
-        targets: the labels likewise.
+        targets: what is learned likewise.
     """
 
     paths: list[Path]
     labels: np.ndarray
     pixels: tf.Tensor | None
+    encoded: np.ndarray | None = None
     files: tf.Tensor = dataclasses.field(init=False)
     targets: tf.Tensor = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", _strings(self.paths))
-        object.__setattr__(self, "targets", tf.constant(self.labels))
+        object.__setattr__(self, "targets", tf.constant(self.labels if self.encoded is None else self.encoded))
 
     def part(self, rows: np.ndarray) -> Split:
         """Return some of the photos: int [m], positions in this split."""
         pixels = None if self.pixels is None else tf.gather(self.pixels, rows)
-        return Split([self.paths[row] for row in rows], self.labels[rows], pixels)
+        encoded = None if self.encoded is None else self.encoded[rows]
+        return Split([self.paths[row] for row in rows], self.labels[rows], pixels, encoded)
 
 
 class Built(NamedTuple):
@@ -70,6 +73,7 @@ def build_split(
     preprocessing: ImagePreprocessing,
     keep_in_memory: bool,
     refuse_damaged: bool = False,
+    encode: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Built:
     """Decode every photo once: find the unreadable and the damaged ones and, if asked, keep the others' pixels."""
     side = preprocessing.size
@@ -108,6 +112,7 @@ def build_split(
         [path for path, usable in zip(paths, readable, strict=True) if usable],
         labels[readable],
         None if kept is None else tf.convert_to_tensor(kept),
+        None if encode is None else encode(labels[readable]),
     )
     return Built(split, unreadable, damaged, readable)
 

@@ -17,7 +17,8 @@ from tlkit.data.table_targets import TargetValues, target_columns
 from tlkit.errors import ConfigError
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.base import Target
+from tlkit.targets.objective import Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,14 +57,12 @@ class RowGroupData(LabelledData):
         self.targets = tuple(targets)
         self.preprocessing = preprocessing
         self.batch_size, self.seed, self.sampling = batch_size, seed, "shuffle"
-        first = self.targets[0]
-        self.multi_label = first.kind == "multi_label"
-        several = len(self.targets) > 1 or first.kind == "regression"
+        objective = Objective(self.targets)
+        self.multi_label = objective.is_multi_label
+        several = objective.classes is None
         if class_weight == "balanced" and (several or self.multi_label):
             raise ConfigError("classes can be balanced only where a single target has one class a row")
-        self.class_names = (
-            [name for target in self.targets for name in target.output_names] if several else list(first.class_names)
-        )
+        self.class_names = list(objective.output_names)
         self.kinds = dict(kinds)
         self.questions, self.findings = tuple(questions), tuple(findings)
         self.origin = groups.origin

@@ -158,7 +158,7 @@ def _divider(
 
         groups = pd.factorize(frame[options.group_column], use_na_sentinel=False)[0]
         if labels is None:
-            return lambda rows, part: _pick(rows, _whole_groups(groups[rows], part, seed))
+            return lambda rows, part: _pick(rows, whole_groups(groups[rows], part, seed))
         if labels.ndim == 2:
             return lambda rows, part: _pick(rows, multi_label_split(labels[rows], part, seed, groups[rows]))
         return lambda rows, part: _pick(rows, train_val_split(labels[rows], part, seed, groups[rows], words=words))
@@ -166,7 +166,7 @@ def _divider(
         return lambda rows, part: _pick(
             rows, multi_label_split(labels[rows], part, seed, None if copies is None else copies[rows])
         )
-    strata = _bins(values, len(frame)) if labels is None else labels
+    strata = bins_of(values, len(frame)) if labels is None else labels
 
     def at_random(rows: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
         own = strata[rows]
@@ -193,11 +193,12 @@ def _divider(
     return at_random
 
 
-def _bins(values: np.ndarray | None, count: int) -> np.ndarray:
+def bins_of(values: np.ndarray | None, count: int) -> np.ndarray:
+    """Return the decile of each value (fewer parts of fewer rows), int64 [n], to stratify by."""
     bins = min(_BINS, count // 20)
     if values is None or bins < 2:
         return np.zeros(count, np.int64)
-    return np.searchsorted(np.quantile(values, np.arange(1, bins) / bins), values, side="right")
+    return np.searchsorted(np.nanquantile(values, np.arange(1, bins) / bins), values, side="right")
 
 
 def _pick(rows: np.ndarray, parts: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +212,7 @@ def _newest(times: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
     return time_split(ranks.tolist(), part)
 
 
-def _whole_groups(groups: np.ndarray, part: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def whole_groups(groups: np.ndarray, part: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Hold out whole groups, drawn at random, whose rows come nearest to a part of all."""
     _, own, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(counts) < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,19 @@ from tlkit.data.problems import Problems
 from tlkit.data.table_check import check_finite
 from tlkit.data.target_kinds import check_varies, classes_of, guess_target, or_regression
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
+from tlkit.preprocessing.columns import FALSE_SPELLINGS, TRUE_SPELLINGS
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
-from tlkit.preprocessing.targets import Target, TargetKind, Transform, fit_target
+from tlkit.targets.base import Target, TargetKind
+from tlkit.targets.multi_label import MultiLabel
+from tlkit.targets.regression import Transform, fit_target
+from tlkit.targets.single_label import SingleLabel
+from tlkit.targets.survival import NAME, Survival, fit_survival
+from tlkit.targets.survival_columns import SurvivalColumns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMN_KINDS = ("regression", "single_label", "multi_label")  # that a column can be told to be
 MULTI_LABEL_NAME = "labels"  # what the one target is called that several 0/1 columns make
 
 
@@ -34,27 +41,32 @@ class TargetValues:
     Attributes:
         name: of the target: its column, or `"labels"` for several 0/1 columns.
         kind: what kind of target.
-        values: float64 [n], class numbers int32 [n], or 0/1 labels float32 [n, k].
-        class_names: the classes or labels; empty for a regression.
+        values: float64 [n], class numbers int32 [n], 0/1 labels float32 [n, k], or times and events float64 [n, 2].
+        class_names: the classes or labels; empty for what has none.
+        survival: the columns of times and events, where it is a survival target.
     """
 
     name: str
     kind: TargetKind
     values: np.ndarray
     class_names: tuple[str, ...]
+    survival: SurvivalColumns | None = None
 
     def only(self, rows: np.ndarray) -> TargetValues:
         """Give some of the rows."""
         return dataclasses.replace(self, values=self.values[rows])
 
+    @property
+    def strata(self) -> np.ndarray | None:
+        """What a random split is stratified by, where that are classes: int [n], or 0/1 labels [n, k]."""
+        if self.kind == "survival":
+            return self.values[:, 1].astype(np.int32)
+        return None if self.kind == "regression" else self.values
+
 
 def target_columns(targets: Sequence[Target]) -> list[str]:
     """Name the table's columns that hold the targets."""
-    return [
-        column
-        for target in targets
-        for column in (target.class_names if target.kind == "multi_label" else (target.name,))
-    ]
+    return [column for target in targets for column in target.columns]
 
 
 def read_targets(
@@ -85,7 +97,7 @@ def read_targets(
     """
     kinds = dict(target_kinds or {})
     for name, kind in kinds.items():
-        check_choice(f"kind of target {name!r}", kind, get_args(TargetKind))
+        check_choice(f"kind of target {name!r}", kind, COLUMN_KINDS)
         if name not in columns:
             raise ConfigError(
                 "target_kinds names what is no target", received=name, allowed=columns, fix=did_you_mean(name, columns)
@@ -118,6 +130,48 @@ def read_targets(
     return found
 
 
+def read_survival(frame: pd.DataFrame, columns: SurvivalColumns, place: Place) -> TargetValues:
+    """Read times and events of rows that have both.
+
+    Args:
+        frame: the rows.
+        columns: which they are.
+        place: says where rows stand, for messages.
+
+    Raises:
+        DataError: a time is no number, infinite, or not above 0; an event is neither 0 nor 1, false nor true.
+    """
+    time = _numbers(frame[columns.time], columns.time, place)
+    bad = np.flatnonzero(time <= 0)
+    if len(bad):
+        raise DataError(
+            f"{place(bad)}: time {columns.time!r} is {'0' if time[bad[0]] == 0 else 'negative'}",
+            received=float(time[bad[0]]),
+            allowed="times above 0",
+            fix="leave such rows out, or correct them: an event at the start tells nothing about a risk afterwards",
+        )
+    return TargetValues(
+        NAME, "survival", np.stack([time, _event(frame[columns.event], columns.event, place)], axis=1), (), columns
+    )
+
+
+def _event(column: pd.Series, name: str, place: Place) -> np.ndarray:
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.StringDtype) or column.dtype == object:
+        words = column.astype("str").str.strip().str.lower()
+        known = words.isin([*TRUE_SPELLINGS, *FALSE_SPELLINGS])
+        if known.all():
+            return words.isin(TRUE_SPELLINGS).to_numpy(np.float64)
+        bad = np.flatnonzero(~known)
+        raise DataError(
+            f"{place(bad)}: event column {name!r} says neither that the event was seen nor that it was not",
+            received=str(column.iloc[bad[0]])[:60],
+            allowed="1 and 0, or true and false",
+        )
+    return _zero_one(column, name, place, "event column").astype(np.float64)
+
+
 def read_known_targets(
     frame: pd.DataFrame,
     targets: Sequence[Target],
@@ -143,6 +197,10 @@ def read_known_targets(
     wrong = Problems() if problems is None else problems
     for target in targets:
         with wrong.of(target.name):
+            if isinstance(target, Survival):
+                own = SurvivalColumns(target.time, target.event, target.method, target.times)
+                found.append(read_survival(frame, own, place))
+                continue
             if target.kind == "multi_label":
                 values = np.stack([_zero_one(frame[name], name, place) for name in target.class_names], axis=1)
             elif target.kind == "regression":
@@ -202,10 +260,17 @@ def fit_targets(
         if bounds is not None and (isinstance(bounds, str) or len(bounds) != 2):
             raise ConfigError(f"the range of {name} is not usable", received=bounds, allowed="a lower, a higher")
     weights = _per_target("loss_weights", loss_weights or {}, names, bool(loss_weights))
-    found = []
+    found: list[Target] = []
     for target in values:
         weight = weights.get(target.name, 1.0)
         own = target.values[rows["train"]]
+        if own.dtype.kind == "f" and own.ndim == 1 and np.isnan(own).any():  # a label of one of several is missing
+            own = own[~np.isnan(own)]
+        if not len(own):
+            raise DataError(f"no training row has a value of the target {target.name!r}")
+        if target.survival is not None:
+            found.append(fit_survival(target.survival, own))
+            continue
         if target.kind == "regression":
             found.append(
                 fit_target(
@@ -217,7 +282,11 @@ def fit_targets(
                 )
             )
             continue
-        counts = own.sum(0) if target.kind == "multi_label" else np.bincount(own, minlength=len(target.class_names))
+        counts = (
+            own.sum(0)
+            if target.kind == "multi_label"
+            else np.bincount(own.astype(np.int64), minlength=len(target.class_names))
+        )
         for label, count in zip(target.class_names, counts, strict=True):
             if not count:
                 place = target.class_names.index(label)
@@ -229,7 +298,8 @@ def fit_targets(
                     received=label,
                     fix=f"split in another way, or remove its rows{or_regression(target.name, target.class_names)}",
                 )
-        found.append(Target(target.name, target.kind, target.class_names, weight=weight))
+        make = MultiLabel if target.kind == "multi_label" else SingleLabel
+        found.append(make(target.name, target.class_names, weight=weight))
     return tuple(found)
 
 
@@ -275,7 +345,7 @@ def _is_number(value: object, form: NumberForm) -> bool:
         return False
 
 
-def _zero_one(column: pd.Series, name: str, place: Place) -> np.ndarray:
+def _zero_one(column: pd.Series, name: str, place: Place, what: str = "label column") -> np.ndarray:
     import pandas as pd
 
     if pd.api.types.is_bool_dtype(column.dtype):
@@ -284,6 +354,6 @@ def _zero_one(column: pd.Series, name: str, place: Place) -> np.ndarray:
     bad = np.flatnonzero(~np.isin(numbers, (0.0, 1.0)))
     if len(bad):
         raise DataError(
-            f"{place(bad)}: label column {name!r} has no 0 or 1", received=str(column.iloc[bad[0]])[:60], allowed="0, 1"
+            f"{place(bad)}: {what} {name!r} has no 0 or 1", received=str(column.iloc[bad[0]])[:60], allowed="0, 1"
         )
     return numbers.astype(np.float32)

@@ -33,6 +33,7 @@ from tlkit.data.table_targets import (
     TargetValues,
     fit_targets,
     read_known_targets,
+    read_survival,
     read_targets,
     target_columns,
 )
@@ -40,14 +41,16 @@ from tlkit.data.tabular_data import TabularData, check_table_options
 from tlkit.data.target_kinds import are_texts, target_findings
 from tlkit.data.text_files import missing_column
 from tlkit.errors import Advice, ConfigError, DataError, TlkitError
+from tlkit.float_digits import lost_digits
 from tlkit.preprocessing.columns import Categorical, ColumnKind, Date, Unreadable
 from tlkit.preprocessing.date_form import check_date_form
 from tlkit.preprocessing.fitting import Scaling, fit_table
-from tlkit.preprocessing.float_digits import lost_digits
 from tlkit.preprocessing.frames import check_frame
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target, TargetKind, Transform
+from tlkit.targets.base import Target, TargetKind
+from tlkit.targets.regression import Regression, Transform
+from tlkit.targets.survival_columns import SurvivalColumns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +61,7 @@ TableLike = Any  # a path, a DataFrame, or a mapping from split to one of them
 
 def table_from_file(
     data: str | Path | pd.DataFrame | Mapping[str, Any],
-    targets: str | Sequence[str],
+    targets: str | Sequence[str] | SurvivalColumns,
     *,
     kinds: Mapping[str, ColumnKind] | None = None,
     select: Sequence[str] | None = None,
@@ -116,7 +119,7 @@ def table_from_file(
     Args:
         data: a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file; a folder with train.csv and, where there are, val.csv and
             test.csv; a DataFrame; or a mapping from `train`, `val` and `test` to files or DataFrames.
-        targets: the column to predict, or several.
+        targets: the column to predict, or several; or the columns of times and events of a survival target.
         kinds: column -> `"categorical"`, `"continuous"`, `"date"`, `"boolean"`, `"id"` or `"ignore"`; the others are
             inferred (see `infer_kinds`). `id` and `ignore` are no inputs.
         select: the only columns that are inputs; all others are ignored.
@@ -177,8 +180,11 @@ def table_from_file(
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
     written = {name: check_date_form(form) for name, form in (date_formats or {}).items()}
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
-    names = target_columns(target_specs) if target_specs else [targets] if isinstance(targets, str) else list(targets)
+    survival = targets if isinstance(targets, SurvivalColumns) else None
+    names = target_columns(target_specs) if target_specs else names_of(targets)
     numbers = {name: "continuous" for name, kind in (target_kinds or {}).items() if kind == "regression"}
+    if isinstance(targets, SurvivalColumns):
+        numbers[targets.time] = "continuous"
     fields = reading_of(
         decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds={**(kinds or {}), **numbers}
     )
@@ -200,6 +206,8 @@ def table_from_file(
             part.frame, target_specs, part.place, forms=None if preprocessing is None else preprocessing.forms
         )
         if target_specs
+        else [read_survival(part.frame, survival, part.place)]
+        if survival is not None
         else read_targets(part.frame, names, part.place, target_kinds=target_kinds, problems=problems)
     )
 
@@ -233,11 +241,11 @@ def table_from_file(
     problems.raise_all()
     copies = find_copies(part.frame, _compared(part, None if looked is None else looked[0], preprocessing), names)
     found_of_targets: list[Finding] = []
-    if not target_specs:
+    if not target_specs and survival is None:
         marks = {name: source.marks[name] for name in names if name in source.marks}
         found_of_targets = target_findings(part.frame, names, marks, part.place, target_kinds)
     strata = _strata(values)
-    classes = next((target for target in values if target.kind != "regression"), None)
+    classes = next((target for target in values if target.class_names), None)
     rows = split_rows(
         part.frame,
         options,
@@ -262,7 +270,10 @@ def table_from_file(
     if not specs:
         fitted = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
         units = {name: form.unit for name, form in source.forms.items()}
-        specs = tuple(dataclasses.replace(target, unit=units.get(target.name, "")) for target in fitted)
+        specs = tuple(
+            dataclasses.replace(target, unit=units.get(target.name, "")) if isinstance(target, Regression) else target
+            for target in fitted
+        )
     if preprocessing is None:
         # The features of events are columns, too.
         inferred, written, unread = look() if events or looked is None else looked
@@ -385,6 +396,13 @@ def table_to_evaluate(
     )
 
 
+def names_of(targets: str | Sequence[str] | SurvivalColumns) -> list[str]:
+    """Return the columns that hold the labels."""
+    if isinstance(targets, SurvivalColumns):
+        return targets.names
+    return [targets] if isinstance(targets, str) else list(targets)
+
+
 class _Part:
     """Some rows of a source, as a source of their own."""
 
@@ -418,8 +436,8 @@ def _kept_rows(source: FrameSource, where: Sequence[str], targets: Sequence[str]
 def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
     """Give what a random split is stratified by: the first classes there are, or else the first number."""
     for target in values:
-        if target.kind != "regression":
-            return {"labels": target.values, "values": None}
+        if target.strata is not None:
+            return {"labels": target.strata, "values": None}
     return {"labels": None, "values": values[0].values}
 
 
@@ -515,7 +533,8 @@ def _reading_of(preprocessing: TablePreprocessing, targets: Sequence[Target]) ->
     """Make the reading of a table whose columns and targets are known."""
     found = reading_of_fitted(preprocessing.columns, preprocessing.forms, preprocessing.missing)
     classes = {target.name for target in targets if target.kind == "single_label" and are_texts(target.class_names)}
-    return found.changed(text_columns=found.text_columns | classes)
+    times = {target.columns[0] for target in targets if target.kind == "survival"}
+    return found.changed(text_columns=found.text_columns | classes, number_columns=found.number_columns | times)
 
 
 def _kinds_of(preprocessing: TablePreprocessing) -> dict[str, ColumnKind]:

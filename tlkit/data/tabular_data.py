@@ -19,7 +19,8 @@ from tlkit.errors import ConfigError
 from tlkit.preprocessing.augment import Augmentation
 from tlkit.preprocessing.columns import Categorical
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.base import Target
+from tlkit.targets.objective import Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,8 @@ class TabularData(LabelledData):
     ):
         self.targets = tuple(targets)
         check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
-        single = len(self.targets) == 1 and self.targets[0].kind == "single_label"
+        only = self.targets[0] if len(self.targets) == 1 else None
+        single = only is not None and only.class_names and not only.is_alone
         if not single and "balanced" in (class_weight, sampling):
             raise ConfigError(
                 "classes can be balanced only where a single target has one class a row",
@@ -111,12 +113,9 @@ class TabularData(LabelledData):
         self.batch_size = batch_size
         self.seed = seed
         self.sampling = sampling
-        self.multi_label = len(self.targets) == 1 and self.targets[0].kind == "multi_label"
-        self.class_names = (
-            list(self.targets[0].class_names)
-            if len(self.targets) == 1 and self.targets[0].class_names
-            else [name for target in self.targets for name in target.output_names]
-        )
+        self._objective = Objective(self.targets)
+        self.multi_label = self._objective.is_multi_label
+        self.class_names = list(self._objective.output_names)
         self.kinds = dict(kinds)
         self.questions, self.findings = tuple(questions), tuple(findings)
         self.dropped = dict(dropped or {})
@@ -160,7 +159,7 @@ class TabularData(LabelledData):
 
         Returns:
             Class numbers int32 [n] of a single target with classes; 0/1 labels float32 [n, k] of a multi-label target;
-            otherwise float64 [n, T], a column a target: its value, or its class number.
+                otherwise float64 [n, T], a column a target: its value, or its class number; times and events [n, 2].
         """
         return self._get(split).labels
 
@@ -249,11 +248,11 @@ class TabularData(LabelledData):
 
     def _net_targets(self, values: tf.Tensor) -> tf.Tensor:
         """float32 [B, T] of `EncodedSplit.values` -> float32 [B, K]: classes become one-hot."""
-        if all(target.kind != "single_label" for target in self.targets):
+        if not any(map(_is_coded, self.targets)):
             return values
         parts = [
             tf.one_hot(tf.cast(values[:, number], tf.int32), target.width)
-            if target.kind == "single_label"
+            if _is_coded(target)
             else values[:, number : number + 1]
             for number, target in enumerate(self.targets)
         ]
@@ -262,11 +261,11 @@ class TabularData(LabelledData):
     def _split(self, rows: np.ndarray, inputs: np.ndarray, values: Sequence[TargetValues]) -> EncodedSplit:
         own = [target.only(rows).values for target in values]
         learned = [
-            target.forward(part) if target.kind != "single_label" else part.astype(np.float32)[:, None]
+            part.astype(np.float32)[:, None] if _is_coded(target) else target.forward(part)
             for target, part in zip(self.targets, own, strict=True)
         ]
         labels = own[0]
-        if len(own) > 1 or self.targets[0].kind == "regression":
+        if len(own) > 1 or (labels.ndim == 1 and not self.targets[0].class_names):
             labels = np.stack(own, axis=1).astype(np.float64)
         with tf.device("CPU"):
             return EncodedSplit(rows, tf.constant(inputs), tf.constant(np.concatenate(learned, axis=1)), labels)
@@ -291,7 +290,7 @@ class TabularData(LabelledData):
 
     def _counts(self) -> dict[str, dict[str, int]]:
         """Rows by split, and by class where a single target has classes."""
-        if len(self.targets) > 1 or self.targets[0].kind == "regression":
+        if self._objective.classes is None:
             return {}
         return {
             name: dict(
@@ -310,18 +309,21 @@ class TabularData(LabelledData):
 
     def _target_summary(self, number: int) -> dict[str, Any]:
         target = self.targets[number]
-        plain: dict[str, Any] = {"kind": target.kind, "weight": target.weight}
-        if target.kind == "regression":
-            plain["transform"] = target.transform
-            if target.unit:
-                plain["unit"] = target.unit
-            plain["values"] = {name: _statistics(split.labels[:, number]) for name, split in self.splits.items()}
-        else:
-            plain["classes"] = list(target.class_names)
+        plain = target.describe()
+        if not target.class_names:
+            plain["values"] = {name: statistics(split.labels[:, number]) for name, split in self.splits.items()}
+        if target.kind == "survival":
+            plain["events"] = {name: int(split.labels[:, 1].sum()) for name, split in self.splits.items()}
         return plain
 
 
-def _statistics(values: np.ndarray) -> dict[str, float]:
+def _is_coded(target: Target) -> bool:
+    """Whether a split holds the number of a class, which becomes one-hot in each batch."""
+    return bool(target.class_names) and target.label_width == 1
+
+
+def statistics(values: np.ndarray) -> dict[str, float]:
+    """Return mean, standard deviation, least, middle and largest of some numbers."""
     wide = values.astype(np.float64)
     return {
         "mean": float(wide.mean()),

@@ -20,7 +20,7 @@ from tlkit.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlkit.preprocessing.targets import TargetKind
+    from tlkit.targets.base import TargetKind
 
 _MOST_WHOLE_NUMBERS = 20  # whole numbers of which there are more are a measure
 _MANY_ROWS = 20  # from which on "another text in each row" says something

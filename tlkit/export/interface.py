@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
 from tlkit.preprocessing.columns import MISSING_INTEGER, argument_names, sample_of
+from tlkit.tasks.base import TASKS, spec_of
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -59,10 +60,12 @@ class Output(BaseModel):
 
     Args:
         target: the column that was learned; empty where the manifest's labels say it all.
-        kind: "regression", "single_label" or "multi_label".
+        kind: "regression", "single_label", "multi_label" or "survival".
         class_names: the classes; empty for a regression.
-        value: the output [B] of a regression.
+        value: the output [B] of a regression, or of a risk.
         classes, scores: the outputs of a classification, string and float32 [B, k], best first.
+        curve: the output float32 [B, T] of a risk with the probability to be without event at each of `times`.
+        times: T numbers, rising; empty where there is no curve.
         unit: of a regression's values, as the training's files wrote it, such as "€"; empty for plain numbers.
         dtype: of the value: "float32" or "float64".
         middle, spread: of the values that were learned, where they are float64: differences are measured by them.
@@ -75,6 +78,8 @@ class Output(BaseModel):
     value: str = ""
     classes: str = ""
     scores: str = ""
+    curve: str = ""
+    times: tuple[float, ...] = ()
     unit: str = ""
     dtype: str = "float32"
     middle: float = 0.0
@@ -83,7 +88,12 @@ class Output(BaseModel):
     @property
     def width(self) -> int:
         """How many numbers of an answer are about it."""
-        return 1 if self.kind == "regression" else len(self.class_names)
+        return 1 + len(self.times) if self.value else len(self.class_names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The outputs that are about it."""
+        return tuple(filter(None, (self.value, self.curve, self.classes, self.scores)))
 
 
 class Interface(BaseModel):
@@ -146,24 +156,32 @@ def interface_of(task: Task) -> Interface:
     Returns:
         For images: image_bytes, "image/encoded", pixels float32 [B, S, S, 3]. For texts: text, "text", token_ids
         int32 [B, T] of the signature tokens. For rows of tables: an input for each column, encoded float32 [B, D].
+        Whatever the input, outputs other than one classification are named after their targets.
 
     Raises:
         ExportError: no export is known for this kind of task, or a stock server could not run its preprocessing.
     """
-    make = _INTERFACES.get(task.kind)
-    if make is None:
-        raise ExportError("tasks of this kind cannot be exported", received=task.kind, allowed=sorted(_INTERFACES))
     preprocessing: Any = task.preprocessing
+    make = _INTERFACES.get(spec_of(task.kind).input) if task.kind in TASKS else None
+    if make is None:
+        raise ExportError("tasks of this kind cannot be exported", received=task.kind, allowed=sorted(TASKS))
     if not getattr(preprocessing, "serves", True):
         raise ExportError(
             f"{task.backbone_name} cannot be exported: {preprocessing.why_not}",
             fix="train on an encoder with a WordPiece or SentencePiece tokenizer, such as bge-small-en-v1.5",
         )
-    return make(task)
+    found = make(preprocessing)
+    outputs = _outputs(task)
+    if not found.columns and not outputs[0].target:  # one classification: the manifest's labels say it all
+        return found
+    only = outputs[0] if len(outputs) == 1 else None
+    if only is not None and only.classes:
+        return found.model_copy(update={"outputs": outputs})
+    examples = "regress" if only is not None and not only.curve and only.dtype == "float32" else ""
+    return found.model_copy(update={"outputs": outputs, "answers": "predictions", "example_signature": examples})
 
 
-def _of_images(task: Task) -> Interface:
-    preprocessing: Any = task.preprocessing
+def _of_images(preprocessing: Any) -> Interface:
     return images(int(preprocessing.size))
 
 
@@ -180,8 +198,7 @@ def images(size: int | None) -> Interface:
     )
 
 
-def _of_texts(task: Task) -> Interface:
-    preprocessing: Any = task.preprocessing
+def _of_texts(preprocessing: Any) -> Interface:
     return Interface(
         content="text",
         input="text",
@@ -196,8 +213,7 @@ def _of_texts(task: Task) -> Interface:
     )
 
 
-def _of_rows(task: Task) -> Interface:
-    preprocessing: Any = task.preprocessing
+def _of_rows(preprocessing: Any) -> Interface:
     forms = preprocessing.forms or {}
     columns = tuple(
         InputColumn(
@@ -211,8 +227,6 @@ def _of_rows(task: Task) -> Interface:
         )
         for column in preprocessing.columns
     )
-    outputs = _outputs(task)
-    alone = outputs[0].kind if len(outputs) == 1 else "several"
     return Interface(
         content="row",
         input="",
@@ -222,22 +236,14 @@ def _of_rows(task: Task) -> Interface:
         raw_dtype="float32",
         raw_shape=(None, int(preprocessing.width)),
         columns=columns,
-        outputs=outputs,
-        answers="predictions" if alone in ("regression", "several") else "probabilities",
-        example_signature={"regression": _regress(outputs[0]), "several": ""}.get(alone, "classify"),
         code_sizes=tuple(int(code.size) for code in preprocessing.codes),
     )
 
 
-def _regress(output: Output) -> str:
-    """Name the signature for tf.Examples of a regression: TensorFlow Serving's regressions are float32."""
-    return "regress" if output.dtype == "float32" else ""
-
-
 def _outputs(task: Task) -> tuple[Output, ...]:
     """Name the outputs: those of one classification as everywhere, others after their targets."""
-    targets: Any = getattr(task.objective, "targets_of_task", None)
-    if targets is None:
+    targets: Any = task.objective.targets
+    if task.objective.classes is not None:
         return (
             Output(
                 target="", kind=task.objective.name, class_names=task.class_names, classes="classes", scores="scores"
@@ -247,11 +253,13 @@ def _outputs(task: Task) -> tuple[Output, ...]:
     taken = {"predictions", "probabilities"}  # where all numbers stand side by side
     outputs = []
     for target in targets:
-        parts = ("value",) if target.kind == "regression" else ("classes", "scores")
+        times = getattr(target, "times", ())
+        parts = ("classes", "scores") if target.class_names else ("value", "curve") if times else ("value",)
         stem, number = arguments[target.name], 1
         while True:
             base = stem if number == 1 else f"{stem}_{number}"
-            names: dict[str, Any] = {part: base if part == "value" else f"{base}_{part}" for part in parts}
+            ends = {"value": "", "curve": "_survival"}
+            names: dict[str, Any] = {part: base + ends.get(part, f"_{part}") for part in parts}
             if taken.isdisjoint(names.values()):
                 break
             number += 1
@@ -261,7 +269,8 @@ def _outputs(task: Task) -> tuple[Output, ...]:
                 target=target.name,
                 kind=target.kind,
                 class_names=tuple(target.class_names),
-                unit=target.unit,
+                unit=getattr(target, "unit", ""),
+                times=times,
                 **names,
                 **_digits(target),
             )
@@ -277,4 +286,4 @@ def _digits(target: Any) -> dict[str, Any]:
     return {"dtype": target.dtype, "middle": ends[1], "spread": abs(ends[2] - ends[0]) / 2 or 1.0}
 
 
-_INTERFACES = {"image_classification": _of_images, "tabular": _of_rows, "text_classification": _of_texts}
+_INTERFACES = {"image": _of_images, "row": _of_rows, "text": _of_texts}

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tlkit.errors import DataError, ExportError
 from tlkit.export.graph_errors import graph_errors
 from tlkit.export.manifest import Manifest, resolve_export
-from tlkit.export.records import ALLOWED, file_content, not_answered, path_of, records_of, text_content
+from tlkit.export.records import ALLOWED, file_content, named_arrays, not_answered, path_of, records_of, text_content
 from tlkit.export.text_ops import FIX, provide_ops
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class SavedModelPredictor:
 
         Returns:
             One dictionary per input, in the order given: input (a string, or the row), classes (best first) and scores.
-            Of a regression: input and predictions, value by target. Of several targets: predictions as well as classes
-            and scores, the latter also by target.
+            Of a regression: input and predictions, value by target; of a risk also survival, by time. Of several
+            targets: predictions as well as classes and scores, the latter also by target.
 
         Raises:
             DataError: an input is not of the kind that the export takes, or a file cannot be read or is no image that
@@ -115,9 +115,9 @@ class SavedModelPredictor:
             rows_at_once: rows that are run together; what is needed beside the frame grows with it.
 
         Returns:
-            Arrays by name as serving_default gives them: a regression's values [n] under the name of its
-            target; classes (str, dtype object) and scores float32 [n, k], best first. And under the name of
-            `manifest.interface.answers` all numbers [n, K] in the order of the labels.
+            Arrays by name as serving_default gives them: values [n] under the names of their targets, a risk [n] and
+            its survival [n, T]; classes (str, dtype object) and scores float32 [n, k], best first. And under the name
+            of `manifest.interface.answers` all numbers [n, K] in the order of the labels.
 
         Raises:
             DataError: the export takes no rows, a column is missing, or holds values of another type; or a date or
@@ -134,18 +134,7 @@ class SavedModelPredictor:
             part = frame.iloc[start : start + rows_at_once]
             found.append(self._answer(signature, part, start)[interface.answers])
         answers = np.concatenate(found)
-        named, first = {interface.answers: answers}, 0
-        for output in interface.outputs:
-            own = answers[:, first : first + output.width]
-            first += output.width
-            if output.value:
-                named[output.value] = own[:, 0].astype(output.dtype, copy=False)
-                continue
-            scores = own.astype(np.float32, copy=False)
-            order = np.argsort(-scores, axis=1, kind="stable")
-            named[output.classes] = np.array(output.class_names, object)[order]
-            named[output.scores] = np.take_along_axis(scores, order, axis=1)
-        return named
+        return {interface.answers: answers} | named_arrays(answers, interface.outputs)
 
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:
         from tlkit.export.rows import frame_of_rows

@@ -29,6 +29,8 @@ class Answer(Protocol):
         target: what the record calls it.
         value: the output of a value; empty where there are classes.
         classes, scores: the outputs of a classification, best first; empty where there is a value.
+        curve: the output of a survival curve; empty where there is none.
+        times: of the curve.
     """
 
     @property
@@ -39,6 +41,10 @@ class Answer(Protocol):
     def classes(self) -> str: ...  # noqa: D102
     @property
     def scores(self) -> str: ...  # noqa: D102
+    @property
+    def curve(self) -> str: ...  # noqa: D102
+    @property
+    def times(self) -> tuple[float, ...]: ...  # noqa: D102
 
 
 def records_of(
@@ -58,15 +64,15 @@ def records_of(
         top: how many of the best classes to keep; None keeps all.
 
     Returns:
-        Dictionaries of `input`, `predictions` by target where there are values, and `classes` and `scores` where there
-        are classes, by target where there are several answers.
+        Dictionaries of `input`, `predictions` by target where there are values, `survival` by time where there is a
+        curve, and `classes` and `scores` where there are classes, by target where there are several answers.
     """
     records = []
     for row, item in enumerate(given):
         values = {one.target: _value(outputs[one.value][row]) for one in answers if one.value}
         ranked = {
             one.target: (
-                [name.decode("utf-8") for name in outputs[one.classes][row][:top]],
+                [_text(name) for name in outputs[one.classes][row][:top]],
                 _value(outputs[one.scores][row][:top]),
             )
             for one in answers
@@ -75,6 +81,9 @@ def records_of(
         record: dict[str, Any] = {"input": item}
         if values:
             record["predictions"] = values
+        for one in answers:
+            if one.curve:
+                record["survival"] = dict(zip(map(time_name, one.times), _value(outputs[one.curve][row]), strict=True))
         if len(answers) == 1 and ranked:
             record["classes"], record["scores"] = next(iter(ranked.values()))
         elif ranked:
@@ -82,6 +91,46 @@ def records_of(
             record["scores"] = {target: scores for target, (_, scores) in ranked.items()}
         records.append(record)
     return records
+
+
+def named_arrays(numbers: np.ndarray, outputs: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Split answers into what serving_default calls them.
+
+    Args:
+        numbers: float [n, K], targets side by side.
+        outputs: what they are about, each a `tlkit.export.interface.Output`.
+
+    Returns:
+        Values [n] and curves [n, T]; classes (str, dtype object) and scores float32 [n, k], best first.
+    """
+    found: dict[str, np.ndarray] = {}
+    first = 0
+    for one in outputs:
+        own = numbers[:, first : first + one.width]
+        first += one.width
+        if one.value:
+            found[one.value] = own[:, 0].astype(one.dtype, copy=False)
+            if one.curve:
+                found[one.curve] = own[:, 1:]
+            continue
+        scores = own.astype(np.float32, copy=False)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        found[one.classes] = np.array(one.class_names, object)[order]
+        found[one.scores] = np.take_along_axis(scores, order, axis=1)
+    return found
+
+
+def _text(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode("utf-8")
+
+
+def time_name(time: float) -> str:
+    """Return a time as records and columns of tables call it.
+
+    >>> time_name(365.0), time_name(0.25)
+    ('365', '0.25')
+    """
+    return f"{time:.6g}"
 
 
 def path_of(item: object, position: int) -> Path:

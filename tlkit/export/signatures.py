@@ -46,19 +46,19 @@ def serving_module(
     Returns:
         The module, and the signatures by name, where CONTENT is image_bytes or text, a string [B], or, for rows of
         tables, an input [B] for each column:
-        serving_default: CONTENT -> classes string [B, k], scores float32 [B, k], best first. For rows also: the
-        value of a regression [B] by its name, or these of several targets side by side. Values are float32, or float64
-        where float32 would lose digits.
-        probabilities: CONTENT -> probabilities float32 [B, k] in the order of the labels. For rows whose targets are
-        not one classification it is called predictions, with values in their own unit.
+        serving_default: CONTENT -> classes string [B, k], scores float32 [B, k], best first. Or the value of a
+        regression [B] by its name, a risk [B] and survival float32 [B, T], or these of several targets side by side.
+        Values are float32, or float64 where float32 would lose digits.
+        probabilities: CONTENT -> probabilities float32 [B, k] in the order of the labels. Where the targets are not one
+        classification it is called predictions, with values in their own unit.
         embedding: CONTENT -> embedding float32 [B, F].
         classify: inputs string [B], tf.Examples with bytes feature "image/encoded" or "text", or a feature for each
-        column -> classes, scores. For rows with one regression instead regress -> outputs float32 [B, 1]; there is none
-        where the values are float64.
+        column -> classes, scores. For one value instead regress -> outputs float32 [B, 1]; there is none where the
+        values are float64, for risks with curves, and for several targets.
         pixels: pixels float32 [B, S, S, 3], RGB in 0..255 -> as serving_default; images only.
         tokens: token_ids int32 [B, T] -> as serving_default; texts only.
         encoded: encoded float32 [B, D], codes and scaled numbers -> as serving_default; rows only.
-        tta: CONTENT -> probabilities float32 [B, k], averaged over views; only with `views`.
+        tta: CONTENT -> as probabilities or predictions, averaged over views; only with `views`.
 
     Raises:
         ExportError: tasks of this kind cannot be exported.
@@ -125,7 +125,7 @@ def serving_module(
 
         @graph(content_spec)
         def tta(contents: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"probabilities": averaged(lambda pixels: head(features(pixels)), decode(contents))}
+            return {interface.answers: averaged(lambda pixels: head(features(pixels)), decode(contents))}
 
         signatures["tta"] = tta
     module = tf.Module()
@@ -141,7 +141,9 @@ def _by_output(answers: tf.Tensor, outputs: Sequence[Output]) -> dict[str, tf.Te
     found: dict[str, tf.Tensor] = {}
     for output, part in zip(outputs, tf.split(answers, [output.width for output in outputs], axis=1), strict=True):
         if output.value:
-            found[output.value] = tf.cast(tf.squeeze(part, 1), output.dtype)
+            found[output.value] = tf.cast(part[:, 0], output.dtype)
+            if output.curve:
+                found[output.curve] = tf.cast(part[:, 1:], tf.float32)
             continue
         part = tf.cast(part, tf.float32)
         found[output.scores], order = tf.math.top_k(part, k=output.width, sorted=True)

@@ -126,9 +126,10 @@ class Facts:
 
     def _check_outputs(self) -> None:
         for output in self.interface["outputs"]:
-            if output["kind"] not in ("regression", "single_label", "multi_label"):
+            if output["kind"] not in ("regression", "single_label", "multi_label", "survival"):
                 raise ValueError(f"an output of kind {output['kind']!r}")
-            if bool(output["value"]) != (output["kind"] == "regression") or not (output["value"] or output["scores"]):
+            has_value = output["kind"] in ("regression", "survival")
+            if bool(output["value"]) != has_value or not (output["value"] or output["scores"]):
                 raise ValueError(f"the output of {output['target']!r} has no fitting names")
         if self.interface["outputs"] and sum(map(width_of, self.interface["outputs"])) != len(self.labels):
             raise ValueError(f"the outputs do not make up the {len(self.labels)} labels")
@@ -136,7 +137,7 @@ class Facts:
 
 def width_of(output: dict[str, Any]) -> int:
     """Return how many numbers of an answer are about an output."""
-    return 1 if output["value"] else len(output["class_names"])
+    return 1 + len(output.get("times", ())) if output["value"] else len(output["class_names"])
 
 
 def apart(one: np.ndarray, two: np.ndarray, middle: Any = 0.0, spread: Any = 1.0) -> float:
@@ -221,7 +222,7 @@ class Answers:
 
     def key_of(self, name: str) -> str:
         """Return the name of what a signature in the order of the labels gives."""
-        return name if name == self.main else "probabilities"
+        return self.main
 
     def check_named(self, name: str, answer: dict[str, np.ndarray], expected: np.ndarray, what: str = "") -> None:
         """Values are those expected; classes and scores are sorted, and agree with answers in the order of labels."""
@@ -229,9 +230,12 @@ class Answers:
         for output, (_, place) in zip(self.facts.outputs_of(name), self.facts.parts(), strict=True):
             if output["value"]:
                 scale = output.get("middle", 0.0), output.get("spread", 1.0)
-                difference = apart(answer[output["value"]].reshape(-1, 1), expected[:, place], *scale)
-                if not difference <= self.facts.tolerance:
-                    raise CheckError(f"{what}: {output['value']} is {difference:.2g} from what is expected")
+                for key, part in (("value", expected[:, place][:, :1]), ("curve", expected[:, place][:, 1:])):
+                    if not output.get(key):
+                        continue
+                    difference = apart(answer[output[key]].reshape(part.shape), part, *scale)
+                    if not difference <= self.facts.tolerance:
+                        raise CheckError(f"{what}: {output[key]} is {difference:.2g} from what is expected")
             else:
                 self.check_ranking(what, output, answer, expected[:, place])
 
@@ -264,7 +268,12 @@ class Answers:
 
     def numbers_of(self, name: str, answer: dict[str, np.ndarray]) -> np.ndarray:
         """Put the values and scores of a signature side by side: float32 [B, K]."""
-        found = [answer[output["value"] or output["scores"]] for output in self.facts.outputs_of(name)]
+        found = [
+            answer[output[key]]
+            for output in self.facts.outputs_of(name)
+            for key in ("value", "curve", "scores")
+            if output.get(key)
+        ]
         return np.concatenate([part.reshape(len(part), -1) for part in found], axis=1)
 
     def check_scores(self, what: str, scores: np.ndarray, rows: int) -> None:
@@ -278,6 +287,10 @@ class Answers:
             if output["kind"] == "multi_label":
                 if np.any(part < 0) or np.any(part > 1):
                     raise CheckError(f"{what} gave scores that are not between 0 and 1")
+            elif output.get("curve"):
+                curve = part[:, 1:]
+                if np.any(curve < 0) or np.any(curve > 1) or np.any(np.diff(curve, axis=1) > 1e-6):
+                    raise CheckError(f"{what} gave a survival that is not between 0 and 1, or rises with time")
             elif output["kind"] == "single_label" and np.max(np.abs(part.sum(axis=1) - 1)) > 1e-3:
                 raise CheckError(f"{what} gave scores that do not add up to 1")
 

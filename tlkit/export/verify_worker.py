@@ -82,6 +82,8 @@ def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, P
     for output in facts.outputs:
         if output["value"]:
             named[output["value"]] = (output.get("dtype", "float32"), 1, None)
+            if output.get("curve"):
+                named[output["curve"]] = ("float32", 2, len(output["times"]))
         else:
             width = len(output["class_names"])
             named |= {output["classes"]: ("string", 2, width), output["scores"]: ("float32", 2, width)}
@@ -96,7 +98,7 @@ def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, P
         regress: dict[str, Promise] = {"outputs": ("float32", 2, 1)}
         outputs = regress if interface["example_signature"] == "regress" else named
         found[interface["example_signature"]] = ({"inputs": ("string", 1, None)}, outputs)
-    return found | dict.fromkeys(facts.optional, (content, {"probabilities": numbers}))
+    return found | dict.fromkeys(facts.optional, (content, {interface["answers"]: numbers}))
 
 
 class Call:

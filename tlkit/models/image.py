@@ -1,4 +1,4 @@
-"""Image classification on a pretrained keras.applications backbone."""
+"""Classes, values and risks from images, on a pretrained keras.applications backbone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tlkit.errors import check_choice
 from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
-from tlkit.models.objective import Objective
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
+from tlkit.targets.base import Target
+from tlkit.targets.objective import Objective, classification
 
 Pooling = Literal["avg", "max", "avgmax"]
 BatchNormPolicy = Literal["frozen", "train"]
@@ -78,6 +79,77 @@ def image_classifier(
         WeightsError: no source has the weights.
     """
     names = check_class_names(class_names, least=1 if multi_label else 2)
+    return _image_task(
+        "image_classification", backbone, classification(names, multi_label), size=size, resize=resize, weights=weights,
+        pooling=pooling, dropout=dropout, head=head, batch_norm=batch_norm, cut=cut, precision=precision, seed=seed,
+        max_pixels=max_pixels,
+    )  # fmt: skip
+
+
+@follows_seed
+def image_regressor(
+    backbone: str,
+    targets: Sequence[Target],
+    *,
+    size: int | None = None,
+    resize: ResizeMode = "crop",
+    weights: Any = "auto",
+    pooling: Pooling = "avgmax",
+    dropout: float = 0.0,
+    head: HeadBuilder | None = None,
+    batch_norm: BatchNormPolicy = "frozen",
+    cut: str | None = None,
+    precision: Precision = "float32",
+    seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> Task:
+    """Put a head for values, risks or several targets on a pretrained image network.
+
+    Example:
+        >>> data = images_with_targets("angles.csv", "angle")
+        >>> task = image_regressor("efficientnet-lite0", data.targets)
+        >>> task.model.output_shape
+        (None, 1)
+
+    Args:
+        backbone: as for `image_classifier`.
+        targets: `data.targets`.
+        dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
+        head: builds the outputs from the embedding: `head(embedding [B, F], K) -> [B, K]`.
+        size, resize, weights, pooling, batch_norm, cut, precision, seed, max_pixels: as for `image_classifier`.
+
+    Returns:
+        A `Task` of kind `"image_regression"` whose backbone is frozen.
+
+    Raises:
+        ModelError: the backbone is unknown or cannot take this size.
+        ConfigError: another argument is not usable.
+        WeightsError: no source has the weights.
+    """
+    return _image_task(
+        "image_regression", backbone, Objective(targets), size=size, resize=resize, weights=weights, pooling=pooling,
+        dropout=dropout, head=head, batch_norm=batch_norm, cut=cut, precision=precision, seed=seed,
+        max_pixels=max_pixels,
+    )  # fmt: skip
+
+
+def _image_task(
+    kind: str,
+    backbone: str,
+    objective: Objective,
+    *,
+    size: int | None,
+    resize: ResizeMode,
+    weights: Any,
+    pooling: Pooling,
+    dropout: float,
+    head: HeadBuilder | None,
+    batch_norm: BatchNormPolicy,
+    cut: str | None,
+    precision: Precision,
+    seed: int,
+    max_pixels: int,
+) -> Task:
     row = get(backbone)
     check_choice("pooling", pooling, get_args(Pooling))
     check_choice("batch_norm", batch_norm, get_args(BatchNormPolicy))
@@ -97,25 +169,25 @@ def image_classifier(
     features = keras.Model(pixels, embedding, name="features")
 
     embedding_input = keras.Input(features.output_shape[1:], name="embedding")
-    logits = build_head(head, dropout, seed)(embedding_input, len(names))
+    logits = build_head(head, dropout, seed)(embedding_input, objective.width)
     head_model = keras.Model(embedding_input, logits, name="head")
     model = keras.Model(pixels, head_model(features(pixels)), name=row.name.replace(".", "_"))
 
     groups = tuple(LayerGroup(name, tuple(layers)) for name, layers in built.groups)
     task = Task(
-        kind="image_classification",
+        kind=kind,
         model=model,
         features=features,
         head=head_model,
         backbone=built.model,
         preprocessing=preprocessing,
-        class_names=names,
+        class_names=objective.output_names,
         groups=(*groups, LayerGroup("head", (head_model,))),
         backbone_name=backbone,
         weights_source=built.weights_source,
         cut="" if cut is None or cut == GROUP_NAMES[-1] else cut,
         min_size=row.min_size,
-        objective=Objective("multi_label" if multi_label else "single_label"),
+        objective=objective,
     )
     task.set_precision(precision)
     task.freeze_to(-1)

@@ -10,11 +10,10 @@ import keras
 
 from tlkit.errors import ConfigError, check_choice
 from tlkit.models.frozen_statistics import FrozenStatistics
-from tlkit.models.objective import SINGLE_LABEL, Objective
 from tlkit.models.resizing import features_at_size
-from tlkit.models.targets_objective import TargetsObjective
 from tlkit.preprocessing.images import ImagePreprocessing
 from tlkit.preprocessing.text import TextPreprocessing
+from tlkit.targets.objective import Objective, classification
 
 if TYPE_CHECKING:
     from tlkit.preprocessing.table import TablePreprocessing
@@ -75,20 +74,20 @@ class Task:
     """What is learned, as plain Keras models that users can get at.
 
     Attributes:
-        kind: `"image_classification"`, `"text_classification"` or `"tabular"`.
-        model: inputs -> logits float32 [B, k]. Inputs are pixels float32 [B, S, S, 3] in 0..255 (RGB), token ids
-            int32 [B, T], or encoded rows float32 [B, D].
+        kind: a key of `tlkit.tasks.base.TASKS`.
+        model: inputs -> outputs float32 [B, k], logits of classes. Inputs are pixels float32 [B, S, S, 3] in 0..255
+            (RGB), token ids int32 [B, T], or encoded rows float32 [B, D].
         features: inputs -> embedding [B, F]: scaling of pixels, backbone and pooling.
-        head: embedding [B, F] -> logits [B, k]; `model(x) == head(features(x))`.
+        head: embedding [B, F] -> outputs [B, k]; `model(x) == head(features(x))`.
         backbone: the pretrained network inside `features`.
         preprocessing: image bytes, strings or columns -> inputs; training and the exported graph call this same object.
-        class_names: the label of each logit; where it is no class, the name of what it predicts.
+        class_names: the name of each number of an answer: a class, or what is predicted.
         groups: layer groups from the input to the output; the last one is the head.
         backbone_name: name in the catalogue.
         weights_source: where the weights came from; `"none"` for random ones.
         cut: the layer group that the backbone ends after; empty when it is whole.
         min_size: the smallest side of an image that the backbone takes, in pixels; unused for texts.
-        objective: what the logits mean: one class out of k, any number of labels, or values.
+        objective: what the outputs mean; one class out of `class_names` when left out.
     """
 
     kind: str
@@ -103,7 +102,11 @@ class Task:
     weights_source: str
     cut: str = ""
     min_size: int = 16
-    objective: Objective | TargetsObjective = SINGLE_LABEL
+    objective: Objective = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.objective is None:
+            object.__setattr__(self, "objective", classification(self.class_names))
 
     def freeze_to(self, first_trainable: int) -> None:
         """Freeze every group before number `first_trainable` and unfreeze the others.

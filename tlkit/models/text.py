@@ -10,11 +10,11 @@ import keras
 from tlkit.catalogue.encoders import build_encoder
 from tlkit.errors import ConfigError, ModelError
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
-from tlkit.models.objective import Objective
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.models.text_layers import Pooling, TokenMask, TokenPooling, TokenWindows, set_dropout
 from tlkit.preprocessing.text import LongTexts, TextPreprocessing, sha256_of
+from tlkit.targets.objective import Objective, classification
 
 
 @follows_seed
@@ -112,7 +112,7 @@ def text_classifier(
         normalize=built.normalized if normalize is None else normalize,
         layers=layers,
         head=build_head(head, dropout, seed),
-        objective=Objective("multi_label" if multi_label else "single_label"),
+        objective=classification(names, multi_label),
         name=built.row.name,
         weights_source=built.weights_source,
     )

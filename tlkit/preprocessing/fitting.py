@@ -12,6 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
+from tlkit.float_digits import needs_float64
 from tlkit.preprocessing import frames
 from tlkit.preprocessing.columns import (
     BOOLEANS,
@@ -31,7 +32,6 @@ from tlkit.preprocessing.columns import (
 )
 from tlkit.preprocessing.date_form import EPOCHS, shown_form
 from tlkit.preprocessing.dates import read_dates
-from tlkit.preprocessing.float_digits import needs_float64
 from tlkit.preprocessing.table import TablePreprocessing
 
 Scaling = Literal["standard", "quantile", "robust"]

@@ -69,6 +69,8 @@ class ClassificationMetrics:
         """Draw the confusion matrix and write it as a picture; returns the path."""
         return plots.plot_confusion(self.confusion_matrix, self.class_names, Path(path))
 
+    plot = plot_confusion
+
     def table(self) -> Any:
         """Give the per-class table as a rich renderable."""
         return per_class_table(self._headline(), self.per_class)

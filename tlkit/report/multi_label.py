@@ -82,6 +82,8 @@ class MultiLabelMetrics:
         """Draw a two-by-two matrix for each label and write them as one picture; returns the path."""
         return plots.plot_label_confusions(self.confusion_matrix, self.class_names, Path(path))
 
+    plot = plot_confusion
+
     def table(self) -> Any:
         """Give the per-label table as a rich renderable."""
         return per_class_table(self._headline(), self.per_class)

@@ -32,7 +32,7 @@ def plot_lr_finder(
     Raises:
         ConfigError: the suffix is none of .png, .svg, .pdf.
     """
-    figure, axes = _figure(7, 4.2)
+    figure, axes = new_figure(7, 4.2)
     axes.plot(rates, losses, color="#b8c4d0", linewidth=1, label="each step")
     axes.plot(rates, smoothed, color="#1f5f99", linewidth=2, label="smoothed")
     colors = ("#c8502b", "#3c8c5a", "#8a5fa8", "#b08a1e")
@@ -64,7 +64,7 @@ def plot_rates(rates: Any, momentums: Any, path: Path) -> Path:
         ConfigError: the suffix is none of .png, .svg, .pdf.
     """
     has_momentum = bool(np.any(np.isfinite(momentums)))
-    figure, axes = _figure(7, 5.4 if has_momentum else 3.4, rows=1 + has_momentum)
+    figure, axes = new_figure(7, 5.4 if has_momentum else 3.4, rows=1 + has_momentum)
     rows = np.atleast_1d(axes)
     rows[0].plot(rates, color="#1f5f99", linewidth=2)
     rows[0].ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
@@ -92,7 +92,7 @@ def plot_losses(losses: Any, path: Path) -> Path:
     """
     losses = np.asarray(losses, np.float64)
     steps = np.flatnonzero(np.isfinite(losses))
-    figure, axes = _figure(7, 4.2)
+    figure, axes = new_figure(7, 4.2)
     axes.plot(losses, color="#b8c4d0", linewidth=1, label="each step")
     axes.plot(steps, _moving_mean(losses[steps]), color="#1f5f99", linewidth=2, label="smoothed")
     axes.set_xlabel("step")
@@ -119,7 +119,7 @@ def plot_confusion(matrix: Any, class_names: tuple[str, ...], path: Path) -> Pat
     matrix = np.asarray(matrix)
     count = len(class_names)
     side = min(3.2 + 0.55 * count, 18.0)
-    figure, axes = _figure(side + 0.8, side)
+    figure, axes = new_figure(side + 0.8, side)
     parts = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     names = [name if len(name) <= 24 else name[:23] + "…" for name in class_names]
@@ -154,7 +154,7 @@ def plot_label_confusions(matrices: Any, class_names: tuple[str, ...], path: Pat
     count = len(class_names)
     columns = min(count, max(4, int(np.ceil(np.sqrt(count)))))
     rows = -(-count // columns)
-    figure, axes = _figure(1.9 * columns + 0.4, 2.2 * rows + 0.4, rows=rows, columns=columns)
+    figure, axes = new_figure(1.9 * columns + 0.4, 2.2 * rows + 0.4, rows=rows, columns=columns)
     panels = np.ravel(axes)
     for panel, matrix, name in zip(panels, matrices, class_names, strict=False):
         parts = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -183,7 +183,8 @@ def _moving_mean(values: np.ndarray) -> np.ndarray:
     return means
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """Return a figure of some inches and its panels, which share the horizontal axis."""
     # The object interface keeps no figure in a global list and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

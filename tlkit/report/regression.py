@@ -68,6 +68,8 @@ class RegressionMetrics:
         """
         return table_plots.plot_predictions(self.name, self.values, self.predictions, Path(path))
 
+    plot = plot_predictions
+
     def table(self) -> Any:
         """Give the figures as a rich renderable."""
         from rich.table import Table

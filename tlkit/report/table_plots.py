@@ -13,7 +13,6 @@ from tlkit.report.plots import write_figure
 
 if TYPE_CHECKING:
     from tlkit.report.calibration import CalibrationCurve
-    from tlkit.report.embedding_maps import MapLabel
 
 BLUE, ORANGE, GREY = "#1f5f99", "#c85c14", "#8a94a3"
 _DRAWN = 5000  # points of a picture
@@ -104,7 +103,7 @@ def plot_calibration(curve: CalibrationCurve, path: Path) -> Path:
 def plot_map(
     title: str,
     points: npt.NDArray[np.float64],
-    labels: Sequence[MapLabel],
+    labels: Sequence[Any],
     *,
     size: tuple[float, float],
     font: float,

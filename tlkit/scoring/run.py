@@ -16,10 +16,10 @@ import filelock
 
 from tlkit.errors import ConfigError, DataError, ScoringError
 from tlkit.export.manifest import Manifest, resolve_export
+from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.bad_items import errors_path
 from tlkit.predicting.table_writer import SUFFIXES, CellRules
 from tlkit.scoring import pipeline
-from tlkit.scoring.answer_columns import AnswerColumns
 from tlkit.scoring.items import Source, readable
 from tlkit.scoring.open_source import nothing_in, open_source
 from tlkit.scoring.plan import Plan
@@ -121,7 +121,7 @@ def run_scoring(
     flags = pipeline.beam_flags(options.runner, options.workers, options.flags)
     export = resolve_export(options.model).absolute()
     manifest = Manifest.read(export)
-    answers = AnswerColumns(manifest, top=options.top, target=options.target)
+    answers = AnswerColumns.of(manifest, top=options.top, target=options.target)
     # As `open_source` reads them: a TSV of rows can have quotes, one of texts has none.
     rules = CellRules(quoted_tsv=manifest.interface.content == "row", escape_formulas=options.escape_formulas)
     rules.check(options.suffix)

@@ -12,10 +12,11 @@ import numpy as np
 
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.image_files.damaged import find_damaged
+from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
+from tlkit.predicting.row_answers import numbers_of
 from tlkit.predicting.row_chunks import Chunk, typed
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.scoring.answer_columns import AnswerColumns
 from tlkit.scoring.items import Item
 
 BATCHES = {"image": 32, "text": 32, "row": 4096}  # items that are run together, as `tlkit predict` does
@@ -61,7 +62,7 @@ class Scorer:
         self._content = manifest.interface.content
         self.batch_size = batch_size or BATCHES[self._content]
         self._answers = manifest.interface.answers
-        self._columns = AnswerColumns(manifest, top=top, target=target)
+        self._columns = AnswerColumns.of(manifest, top=top, target=target)
         self._table = TablePreprocessing.from_dict(manifest.preprocessing) if self._content == "row" else None
         refuses = self._table is not None and self._table.unreadable is not None
         self._unread = self._table.unreadable_values if self._table is not None and refuses else None
@@ -108,7 +109,7 @@ class Scorer:
     def _run(self, items: Sequence[Item]) -> list[dict[str, Any] | Refusal]:
         if self._table is None:
             answers = self._predictor.predict([item.content for item in items])
-            return [_finite(self._columns.of_classes(answer), answer["scores"]) for answer in answers]
+            return [_finite(self._columns.of_record(answer), numbers_of(answer)) for answer in answers]
         problems: dict[int, str] = {}
         chunk = Chunk([item.fields for item in items], [item.place for item in items])
         frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms, problems, self._unread)

@@ -97,7 +97,7 @@ class RecordAsker:
 
     def _records(self, given: Sequence[Any], arrays: dict[str, np.ndarray], top: int | None) -> list[dict[str, Any]]:
         outputs = self._run(arrays, len(given))
-        lacking = {name for one in self._answers for name in one[1:] if name} - outputs.keys()
+        lacking = {name for one in self._answers for name in one.names} - outputs.keys()
         if lacking:
             raise ServerError(
                 f"{self._about} does not answer as the manifest says",

@@ -28,19 +28,27 @@ class Answer(NamedTuple):
         target: what the record calls it.
         value: the output of a value; empty where there are classes.
         classes, scores: the outputs of a classification, best first; empty where there is a value.
+        curve: the output of a survival curve, and `times` its times; empty where there is none.
     """
 
     target: str
     value: str = ""
     classes: str = ""
     scores: str = ""
+    curve: str = ""
+    times: tuple[float, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The outputs that are about it."""
+        return tuple(filter(None, (self.value, self.curve, self.classes, self.scores)))
 
 
 def answers_of(signature: SignatureInfo, manifest: Manifest | None) -> list[Answer]:
     """Say what the outputs of serving_default are about."""
     if manifest is not None:
         outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
-        return [Answer(one.target, one.value, one.classes, one.scores) for one in outputs]
+        return [Answer(one.target, one.value, one.classes, one.scores, one.curve, one.times) for one in outputs]
     answers, used = [], set()
     for name in signature.outputs:
         stem = "" if name == "classes" else name.removesuffix("_classes")

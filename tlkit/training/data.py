@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.preprocessing.augment import Augmentation
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.base import Target
 
 
 class Data(Protocol):

@@ -11,6 +11,7 @@ from tlkit.export.averaged_views import AveragedViews
 from tlkit.models.task import Task
 from tlkit.training import features
 from tlkit.training.data import Data
+from tlkit.training.linear_probe import fit_linear_probe
 from tlkit.training.probe import Probe, fit_probe
 
 
@@ -75,28 +76,37 @@ class Feed:
         key = every.tobytes()
         if key not in self._probes:
             weights = self._data.example_weights()
-            self._probes[key] = fit_probe(
-                inputs[every],
-                targets,
-                multi_label=self._data.multi_label,
-                weights=None if weights is None else weights[every],
-                groups=self._data.training_groups()[every],  # copies stay in one fold
-                seed=self._data.seed,
-            )
+            groups, seed = self._data.training_groups()[every], self._data.seed  # copies stay in one fold
+            objective = self._task.objective
+            if objective.classes is None:
+                self._probes[key] = fit_linear_probe(inputs[every], targets, objective, groups=groups, seed=seed)
+            else:
+                self._probes[key] = fit_probe(
+                    inputs[every],
+                    targets,
+                    multi_label=objective.is_multi_label,
+                    weights=None if weights is None else weights[every],
+                    groups=groups,
+                    seed=seed,
+                )
+        if self._task.objective.classes is None:
+            return self._probes[key]
         return self._probes[key].softened(targets, smoothing, self._data.multi_label)
 
     def measure_probe(self, found: Probe) -> dict[str, list[float]]:
         """Measure a probe of all training data, as a history of one epoch.
 
         loss, accuracy: on the training data; val_loss, val_accuracy; fold_loss, fold_accuracy: out of fold, where there
-        are enough examples for folds; strength: C of the regularisation.
+        are enough examples for folds; strength: C of the regularisation. Values and risks have no accuracy.
         """
         targets, inputs = self._targets("train"), self._features["train"]
 
         def measured(logits: np.ndarray, own: np.ndarray, prefix: str) -> dict[str, list[float]]:
             accuracy: Any = self._task.objective.accuracy()
-            accuracy.update_state(own, logits)
             loss = float(self._task.objective.loss()(own, logits))
+            if accuracy is None:
+                return {f"{prefix}loss": [loss]}
+            accuracy.update_state(own, logits)
             return {f"{prefix}loss": [loss], f"{prefix}accuracy": [float(accuracy.result())]}
 
         def predicted(rows: np.ndarray) -> np.ndarray:
@@ -138,4 +148,4 @@ class Feed:
         }
 
     def _targets(self, split: str) -> np.ndarray:
-        return self._task.objective.targets(self._data.labels(split), len(self._task.class_names))
+        return self._task.objective.encode(self._data.labels(split))

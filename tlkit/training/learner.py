@@ -10,18 +10,14 @@ from typing import Any, get_args
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import Advice, ConfigError, check_choice
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
-from tlkit.models.targets_objective import TargetsObjective
 from tlkit.models.task import Task
-from tlkit.report.metrics import classification_metrics
-from tlkit.report.multi_label import multi_label_metrics
-from tlkit.report.several import measure_answers
+from tlkit.tasks.base import spec_of
 from tlkit.training import fine_tuning
 from tlkit.training.checkpoint import EpochCheckpoint
 from tlkit.training.data import Data
@@ -33,8 +29,6 @@ from tlkit.training.probe import dense_of
 from tlkit.training.run import Run
 from tlkit.training.run_state import Keep
 from tlkit.training.snapshots import Snapshots, average_weights, reestimate_batch_norm
-from tlkit.training.table_pages import report_on_tables
-from tlkit.training.text_pages import report_on_texts
 
 _log = logging.getLogger("tlkit")
 
@@ -294,7 +288,7 @@ class Learner:
         )
 
     def fit_probe(self, *, verbose: bool = True) -> dict[str, list[float]]:
-        """Put a linear probe into the head: logistic regression on features of the frozen network.
+        """Put a linear probe into the head: a regression on features of the frozen network, logistic for classes.
 
         Features of the training data are computed once. The strength of the regularisation is the one with the lowest
         loss over five folds (fewer where a class has fewer examples), and the regression is solved until it converges.
@@ -313,7 +307,7 @@ class Learner:
             `fold_accuracy`) where each class has two examples.
 
         Raises:
-            ConfigError: the head is more than dropout and one dense layer, or the task is one of values.
+            ConfigError: the head is more than dropout and one dense layer.
         """
         self.check_probe()
         self.freeze()
@@ -323,10 +317,8 @@ class Learner:
         """Refuse a task whose head cannot be a linear probe.
 
         Raises:
-            ConfigError: the head is more than dropout and one dense layer, or the task is one of values.
+            ConfigError: the head is more than dropout and one dense layer.
         """
-        if isinstance(self.task.objective, TargetsObjective):
-            raise ConfigError("a linear probe is for classes and labels", received=self.task.kind)
         if dense_of(self.task.head) is None:
             raise ConfigError(
                 "a linear probe needs a head of dropout and one dense layer",
@@ -458,6 +450,8 @@ class Learner:
         Raises:
             ConfigError: a class has fewer than two training examples, or an example has several labels.
         """
+        if self.task.objective.classes is None:
+            raise ConfigError("how alike the data is cannot be measured without classes", received=self.task.kind)
         if self.task.objective.is_multi_label:
             raise ConfigError("how alike the data is cannot be measured where several labels are true at once")
         call = {"likeness": self.size}
@@ -510,8 +504,8 @@ class Learner:
 
         Returns:
             `ClassificationMetrics` (loss, accuracy, macro F1, AUC, a table by class, the confusion matrix),
-            `MultiLabelMetrics`, `RegressionMetrics` (RMSE, MAE, RMSPE, R2), or `SeveralMetrics`, one of them for each
-            target.
+            `MultiLabelMetrics`, `RegressionMetrics` (RMSE, MAE, RMSPE, R2), `SurvivalMetrics` (C-index, integrated
+            Brier score), or `SeveralMetrics`, one of them for each target.
         """
         return self.measure(self.logits(split), split)
 
@@ -522,18 +516,12 @@ class Learner:
 
     def measure(self, logits: np.ndarray, split: str = "val") -> Any:
         """Measure outputs that were given for a split: float32 [n, k], in the order of `data.labels(split)`."""
-        objective = self.task.objective
-        if isinstance(objective, TargetsObjective):
-            answers = objective.probabilities(tf.constant(logits)).numpy()
-            return measure_answers(answers, self.data.labels(split), objective.targets_of_task)
-        measure = multi_label_metrics if objective.is_multi_label else classification_metrics
-        return measure(logits, self.data.labels(split), self.task.class_names)
+        return self.task.objective.measure_outputs(logits, self.data.labels(split))
 
     def report(self, path: str | Path, *, title: str = "Report", split: str = "val") -> Path:
         """Report on the present weights as one HTML page.
 
-        Texts: metrics, confusions, the surest mistakes word by word, data. Tables: metrics beside boosting on the same
-        split, importance and effect of the columns, calibration, the most wrong rows, maps of the embeddings, data.
+        What is on it depends on the task: see the guides of the templates.
 
         Args:
             path: a file ending in .html; folders are made.
@@ -544,12 +532,9 @@ class Learner:
             The path.
 
         Raises:
-            ConfigError: the task is one of photos.
+            ConfigError: there is no report on such a task.
         """
-        kinds = {"text_classification": report_on_texts, "tabular": report_on_tables}
-        if self.task.kind not in kinds:
-            raise ConfigError("there is no report for this kind of task", received=self.task.kind, allowed=list(kinds))
-        return kinds[self.task.kind](self, path, title=title, split=split)
+        return spec_of(self.task.kind).report(self, path, title=title, split=split)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
         """Predict with test-time augmentation: the mean over augmented views, mixed with the plain prediction.

@@ -9,15 +9,19 @@ import numpy as np
 from keras import ops
 
 from tlkit.catalogue.encoders import BuiltEncoder
-from tlkit.models.objective import Objective
 from tlkit.models.task import LayerGroup, Task
 from tlkit.models.text import encoder_inputs, groups_within, token_vectors
 from tlkit.models.text_layers import set_dropout
 from tlkit.preprocessing.text import TextPreprocessing
+from tlkit.targets.objective import Objective
+from tlkit.targets.single_label import SingleLabel
 
 
 class HiddenTokens(Objective):
     """The right token out of all, by its number."""
+
+    def __init__(self) -> None:
+        super().__init__([SingleLabel("token")])
 
     def loss(self, label_smoothing: float = 0.0) -> keras.losses.Loss:
         """Make the cross-entropy of logits [N, V] and token ids [N], in nats a token."""

@@ -19,8 +19,8 @@ from tlkit.training.data import Divisible
 from tlkit.training.features import collect, live_forward
 from tlkit.training.plan import make_plan
 from tlkit.training.policy import falling_ratios
-from tlkit.training.probe import cut_folds, log_losses
-from tlkit.training.verdict import judge, wrong_answers
+from tlkit.training.probe import cut_folds
+from tlkit.training.verdict import example_losses, judge
 from tlkit.training.weights import assign_mix, assign_weights, read_weights
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class _Measured:
         full = run.size
         best = full
         found = self._probe_at(full)
-        if found["folds"] and found["errors"] >= FEWEST_ERRORS:
+        if found["folds"] and (found["errors"] is None or found["errors"] >= FEWEST_ERRORS):
             here = found
             if self._to_half():
                 here = self._probe_at(run.size)
@@ -138,20 +138,24 @@ class _Measured:
         seconds = self._run.feed.seconds
         outcome: dict[str, Any] = {"folds": probe.folds, "seconds": seconds, "examples": len(probe.rows)}
         if probe.folds:
-            targets, multi_label = self._targets(probe.rows), self._run.data.multi_label
-            outcome["errors"] = int(wrong_answers(probe.logits, targets, multi_label).sum())
-            outcome["loss"] = float(log_losses(probe.logits, targets, multi_label).mean())
-            _log.info(
-                "linear probe%s: %d errors out of fold in %d examples (accuracy %.4f), log loss %.4f",
-                _at(size), outcome["errors"], outcome["examples"],
-                1 - outcome["errors"] / outcome["examples"], outcome["loss"],
-            )  # fmt: skip
+            true, objective = self._targets(probe.rows), self._run.task.objective
+            outcome["loss"] = float(example_losses(objective, probe.logits, true).mean())
+            outcome["errors"] = None
+            if objective.classes is None:
+                _log.info("linear probe%s: loss %.4f out of fold in %d examples", _at(size), outcome["loss"], len(true))
+            else:
+                outcome["errors"] = int(objective.classes.wrong(probe.logits, true).sum())
+                _log.info(
+                    "linear probe%s: %d errors out of fold in %d examples (accuracy %.4f), log loss %.4f",
+                    _at(size), outcome["errors"], outcome["examples"],
+                    1 - outcome["errors"] / outcome["examples"], outcome["loss"],
+                )  # fmt: skip
         self._run.journal.note(call, outcome)
         return outcome
 
     def _targets(self, rows: np.ndarray) -> np.ndarray:
         task = self._run.task
-        return task.objective.targets(self._run.data.labels("train")[rows], len(task.class_names))
+        return task.objective.encode(self._run.data.labels("train")[rows])
 
     # The second stage
 
@@ -183,7 +187,7 @@ class _Measured:
                 np.concatenate([logits for _, logits, _ in seen]),
                 {mix: np.concatenate([tuned[mix] for _, _, tuned in seen]) for mix in MIXES},
                 self._targets(rows),
-                data.multi_label,
+                run.task.objective,
                 None if weights is None else weights[rows],
             )
             if verdict.gain < 0:  # further folds would hardly turn it
@@ -253,7 +257,8 @@ class _Measured:
             run.restore_once()
             draw = np.random.default_rng(data.seed)
             every = np.arange(len(groups))
-            cuts = cut_folds(self._targets(every), groups, data.multi_label, data.seed)
+            loose = data.multi_label or run.task.objective.classes is None
+            cuts = cut_folds(self._targets(every), groups, loose, data.seed)
             features = run.feed.training_features()
             stored = []
             for _, test in cuts[: plan.folds]:

@@ -113,12 +113,12 @@ def fit_probe(
         The probe. Its predictions out of fold are those of `strength`.
     """
     targets = np.asarray(targets)
-    center, scale = _standard(features)
-    space = _rotated((features.astype(np.float64) - center) / scale)
+    center, scale = standard(features)
+    space = rotated((features.astype(np.float64) - center) / scale)
     solver = _Solver(space.rows, targets, weights, multi_label)
-    kept = _subset(targets, multi_label, seed)
+    kept = subset(targets, multi_label, seed)
     folds = cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], multi_label, seed)
-    with _one_thread_each():
+    with one_thread_each():
         if folds:
             strength, logits = _chosen(solver, kept, folds, strengths)
             rows, note = kept, ""
@@ -151,7 +151,7 @@ def log_losses(logits: np.ndarray, targets: np.ndarray, multi_label: bool = Fals
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let BLAS compute in the thread that calls it: on matrices of this size, its own threads cost more than they give.
 
     `tools/bench_probe.py` prints the ratio. Warnings are caught here, since that is not safe in threads.
@@ -174,14 +174,16 @@ class _Space:
         return kernel if self._basis is None else self._basis @ kernel
 
 
-def _rotated(rows: np.ndarray) -> _Space:
+def rotated(rows: np.ndarray) -> _Space:
+    """Return rows in the space that they span: fewer unknowns where there are fewer rows than features."""
     if len(rows) >= rows.shape[1]:
         return _Space(rows, None)
     basis, triangle = np.linalg.qr(rows.T)  # rows = triangle.T @ basis.T
     return _Space(np.ascontiguousarray(triangle.T), basis)
 
 
-def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and spread of each feature, float64 [F] each; 1 for a feature that never changes."""
     center = features.mean(0, dtype=np.float64)
     spread = features.std(0, dtype=np.float64)
     floor = 1e-6 * max(float(spread.max(initial=0.0)), float(np.finfo(np.float32).tiny))
@@ -233,7 +235,8 @@ class _Solver:
         return kernel, bias
 
 
-def _subset(targets: np.ndarray, multi_label: bool, seed: int) -> np.ndarray:
+def subset(targets: np.ndarray, multi_label: bool, seed: int) -> np.ndarray:
+    """Return the rows that the regularisation is chosen on, rising: all, or as many of each class as its share."""
     if len(targets) <= _MOST_ROWS:
         return np.arange(len(targets))
     order = np.random.default_rng(seed).permutation(len(targets))

@@ -17,6 +17,7 @@ from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import ConfigError, DivergedError
 from tlkit.models.task import Task
 from tlkit.preprocessing.augment import Augmentation
+from tlkit.tasks.base import spec_of
 from tlkit.training import precision
 from tlkit.training.bookkeeper import Bookkeeper
 from tlkit.training.checkpoint import EpochCheckpoint
@@ -408,7 +409,7 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         of_tables = {
             "targets": [target.to_dict() for target in self.data.targets],
-            "embedding_sizes": self._embedding_sizes(),
+            **spec_of(self.task.kind).facts_of(self.task),
         }
         return {name: value for name, value in of_tables.items() if value} | {
             "backbone": self.task.backbone_name,
@@ -425,22 +426,14 @@ class Run:
             "options": self.options.to_dict(),
         }
 
-    def _embedding_sizes(self) -> dict[str, int]:
-        """Give the width of each code column's embedding: it may come from another project's vectors."""
-        if self.task.kind != "tabular":
-            return {}
-        codes = cast(Any, self.task.preprocessing).codes
-        layers = {layer.name: layer for layer in self.task.features.layers}
-        found = [(code.name, layers.get(f"embedding_{number}")) for number, code in enumerate(codes)]
-        return {name: layer.output_dim for name, layer in found if isinstance(layer, keras.layers.Embedding)}
-
 
 def _probe_line(found: Probe, history: dict[str, list[float]]) -> str:
     if not found.folds:
         return f"linear probe in the head: {found.note} (C {found.strength:g})"
+    accuracy = f"accuracy {history['fold_accuracy'][0]:.4f}, " if "fold_accuracy" in history else ""
     return (
-        f"linear probe in the head: C {found.strength:g}, the best of {found.folds} folds; out of fold accuracy "
-        f"{history['fold_accuracy'][0]:.4f}, loss {history['fold_loss'][0]:.4f}"
+        f"linear probe in the head: C {found.strength:g}, the best of {found.folds} folds; out of fold {accuracy}"
+        f"loss {history['fold_loss'][0]:.4f}"
     )
 
 

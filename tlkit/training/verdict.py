@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tlkit.targets.objective import Objective
 from tlkit.training.probe import log_losses
 
 
@@ -16,16 +17,16 @@ class Verdict:
 
     Attributes:
         mix: share of the fine-tuned weights; 0 where the probe stays.
-        errors: of the fine-tuned network at its best share, on the held-out examples.
+        errors: of the fine-tuned network at its best share, on the held-out examples; None without classes.
         probe_errors: of the probe, on the same.
-        gain: how much lower the fine-tuned network's mean log loss is, both with their best temperature.
+        gain: how much lower the fine-tuned network's mean loss is; of classes, both with their best temperature.
         standard_error: of the gain, paired by example.
         examples: how many were held out.
     """
 
     mix: float
-    errors: int
-    probe_errors: int
+    errors: int | None
+    probe_errors: int | None
     gain: float
     standard_error: float
     examples: int
@@ -36,9 +37,15 @@ class Verdict:
         if 0 < self.mix < 1:
             what += f", mixed with {1 - self.mix:.0%} of the probe's weights"
         lower = "lower" if self.gain >= 0 else "higher"
+        by = f"by {abs(self.gain):.4f} +- {self.standard_error:.4f}: {what}"
+        if self.errors is None:
+            return (
+                f"on {self.examples} held-out training examples: the fine-tuned network's loss is {lower} than that of "
+                f"the probe{where} {by}"
+            )
         return (
             f"on {self.examples} held-out training examples: probe{where} {self.probe_errors} errors, fine-tuned "
-            f"{self.errors}; log loss {lower} by {abs(self.gain):.4f} +- {self.standard_error:.4f}: {what}"
+            f"{self.errors}; log loss {lower} {by}"
         )
 
 
@@ -46,45 +53,49 @@ def judge(
     probe: np.ndarray,
     tuned: Mapping[float, np.ndarray],
     targets: np.ndarray,
-    multi_label: bool = False,
+    objective: Objective,
     weights: np.ndarray | None = None,
 ) -> Verdict:
     """Compare a probe with a fine-tuned network on examples that neither has seen.
 
-    The network wins if its log loss is lower by more than a standard error of the paired difference, and it makes no
-    more errors. Both are given the temperature that suits them best (Guo et al. 2017, arXiv 1706.04599): label
-    smoothing changes how sure a network is, not what it knows.
+    The network wins if its loss is lower by more than a standard error of the paired difference, and, of classes, it
+    makes no more errors. There both are given the temperature that suits them best (Guo et al. 2017, arXiv
+    1706.04599): label smoothing changes how sure a network is, not what it knows.
 
     Args:
         probe: logits [n, k] of the probe.
         tuned: share of the fine-tuned weights -> logits [n, k] (Wortsman et al. 2022, arXiv 2109.01903).
-        targets: one-hot float [n, k], or with `multi_label` 0/1 for each label.
-        multi_label: several labels can be true at once.
+        targets: what the loss compares outputs with, float [n, T]: one-hot for classes.
+        objective: of the task.
         weights: float [n], how much each example counts; all the same when left out.
     """
     shares = np.ones(len(targets)) if weights is None else np.asarray(weights, np.float64)
     shares = shares / shares.sum()
-    own = _tempered(probe, targets, multi_label, shares)
-    losses = {mix: _tempered(logits, targets, multi_label, shares) for mix, logits in tuned.items()}
+    own = _losses(objective, probe, targets, shares)
+    losses = {mix: _losses(objective, logits, targets, shares) for mix, logits in tuned.items()}
     mix = min(losses, key=lambda key: float(losses[key] @ shares))
     gains = own - losses[mix]
     gain = float(gains @ shares)
     count = len(targets)
     error = float(np.linalg.norm(shares * (gains - gain))) * (count / (count - 1)) ** 0.5 if count > 1 else float("inf")
-    wrong, before = (wrong_answers(logits, targets, multi_label) for logits in (tuned[mix], probe))
+    if objective.classes is None:
+        return Verdict(mix if gain > error else 0.0, None, None, gain, error, count)
+    wrong, before = (objective.classes.wrong(logits, targets) for logits in (tuned[mix], probe))
     won = gain > error and wrong @ shares <= before @ shares + 1e-12
     return Verdict(mix if won else 0.0, int(wrong.sum()), int(before.sum()), gain, error, count)
 
 
-def wrong_answers(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> np.ndarray:
-    """Return whether each answer is wrong, bool [n]; of several labels, whether any is."""
-    if multi_label:
-        return ((logits > 0) != (targets > 0.5)).any(1)
-    return logits.argmax(1) != targets.argmax(1)
+def example_losses(objective: Objective, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the loss of each example, float64 [n]; of several labels their sum."""
+    if objective.classes is None:
+        return objective.losses(outputs, targets)
+    return log_losses(outputs, targets, objective.is_multi_label)
 
 
-def _tempered(logits: np.ndarray, targets: np.ndarray, multi_label: bool, shares: np.ndarray) -> np.ndarray:
-    """Return the log loss of each row at the temperature with the lowest mean, float64 [n]."""
+def _losses(objective: Objective, outputs: np.ndarray, targets: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the loss of each row; of classes at the temperature with the lowest mean."""
+    if objective.classes is None:
+        return objective.losses(outputs, targets)
     scales = np.exp(np.linspace(np.log(0.25), np.log(4.0), 33))
-    losses = [log_losses(logits * scale, targets, multi_label) for scale in scales]
+    losses = [log_losses(outputs * scale, targets, objective.is_multi_label) for scale in scales]
     return min(losses, key=lambda rows: float(rows @ shares))

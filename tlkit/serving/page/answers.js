@@ -33,10 +33,9 @@ function dropCard(item) {
 /** What a card looks like before its answer is there. */
 function outline(task) {
   if (!task) return [element("p", { class: "line", "aria-hidden": "true" }, "\u00a0")];
-  return task.outputs.map((output) => group(output, task, [
-    output.kind === "regression"
-      ? element("p", { class: "value" }, "\u00a0")
-      : bars(longestNames(output), [], output, true)]));
+  return task.outputs.map((output) => group(output, task, output.value
+    ? [element("p", { class: "value" }, "\u00a0"), ...curve(output, [], true)]
+    : [bars(longestNames(output), [], output, true)]));
 }
 
 /** The names that take the most room, since any of them can be in the answer. */
@@ -88,7 +87,7 @@ function shownTime(milliseconds) {
 /** Turn the answer about one example into elements and one sentence. */
 function render(task, answer) {
   const row = answer?.predictions?.[0];
-  const names = task.outputs.flatMap((output) => (output.kind === "regression" ? [output.value] : [output.classes, output.scores]));
+  const names = task.outputs.flatMap((output) => (output.value ? [output.value, ...(output.curve ? [output.curve] : [])] : [output.classes, output.scores]));
   const parts = row !== null && typeof row === "object" && !Array.isArray(row) ? row : { [names[0]]: row };
   if (names.some((name) => parts[name] === undefined)) {
     throw new Error("The answer does not have the outputs that the manifest names; see it as received below.");
@@ -96,10 +95,14 @@ function render(task, answer) {
   const spoken = [];
   const shown = task.outputs.map((output) => {
     const about = output.target ? `${output.target}: ` : "";
-    if (output.kind === "regression") {
+    if (output.value) {
       const value = shownNumber(parts[output.value]);
-      spoken.push(`${about}${value}`);
-      return group(output, task, [element("p", { class: "value" }, value)]);
+      const left = output.curve ? parts[output.curve] : [];
+      if (!Array.isArray(left) || left.length !== (output.times ?? []).length) {
+        throw new Error("The answer's survival does not belong to the manifest's times; see it as received below.");
+      }
+      spoken.push([`${about}${value}`, ...left.map((share, i) => `${survivalAt(output.times[i])} ${shownShare(share)}`)].join(", "));
+      return group(output, task, [element("p", { class: "value" }, value), ...curve(output, left, false)]);
     }
     const classes = parts[output.classes], scores = parts[output.scores];
     if (!Array.isArray(classes) || !Array.isArray(scores) || classes.length !== scores.length) {
@@ -110,6 +113,13 @@ function render(task, answer) {
     return group(output, task, classList(classes, scores, output));
   });
   return [shown, spoken.join("; ")];
+}
+
+const survivalAt = (time) => `without event at ${plain.format(time)}`;
+
+/** A bar for each time of a survival curve; nothing where there is none. */
+function curve(output, shares, empty) {
+  return output.curve ? [bars(output.times.map(survivalAt), shares, output, empty, false)] : [];
 }
 
 function group(output, task, children) {

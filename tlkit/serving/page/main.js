@@ -136,7 +136,8 @@ function aboutVersion(version) {
   const takes = { image: "Takes photos", text: "Takes texts", row: `Takes rows of ${version.task.columns.length} columns` }[version.task.content];
   const gives = version.task.outputs.map((output) => {
     const about = output.target ? `${output.target}: ` : "";
-    if (output.kind === "regression") return `${about}a number`;
+    if (output.curve) return `${about}a risk, and survival at ${output.times.length} times`;
+    if (output.value) return `${about}a number`;
     const names = output.class_names.slice(0, 4).join(", ");
     return `${about}${plain.format(output.class_count)} classes (${names}${output.class_count > 4 ? ", …" : ""})`;
   });

@@ -11,20 +11,19 @@ import numpy as np
 
 from tlkit.errors import ConfigError, ModelError
 from tlkit.preprocessing.columns import Categorical, Date
-from tlkit.report.boosting import compare_with_boosting
 from tlkit.report.calibration import CalibrationCurve, calibration_curve
-from tlkit.report.embedding_maps import EmbeddingMap, map_of
-from tlkit.report.embedding_tables import embedding_tables
-from tlkit.report.importance import permutation_importance
-from tlkit.report.partial_dependence import DependenceKind, PartialDependence, partial_dependence
-from tlkit.report.several import measure_answers
-from tlkit.report.table_report import ShownDependence, write_table_report
-from tlkit.report.wrong_rows import most_wrong_rows
+from tlkit.targets.objective import measure_answers
+from tlkit.tasks.tabular.boosting import compare_with_boosting
+from tlkit.tasks.tabular.embedding_maps import EmbeddingMap, map_of
+from tlkit.tasks.tabular.embedding_tables import embedding_tables
+from tlkit.tasks.tabular.importance import permutation_importance
+from tlkit.tasks.tabular.page import ShownDependence, write_table_report
+from tlkit.tasks.tabular.partial_dependence import DependenceKind, PartialDependence, partial_dependence
+from tlkit.tasks.tabular.wrong_rows import most_wrong_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlkit.training.learner import Learner
 
 WRONG = 20  # rows on the page
 DEPENDENCES, POINTS, AVERAGED = 6, 20, 500  # columns, values of each, rows
@@ -36,7 +35,7 @@ _KNOWN = 4  # known categories from which on a map says something
 _log = logging.getLogger("tlkit")
 
 
-def report_on_tables(learn: Learner, path: str | Path, *, title: str, split: str) -> Path:
+def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) -> Path:
     """Write the page; see `Learner.report`."""
     if learn.task.kind != "tabular":
         raise ConfigError("this report is for models of tables", received=learn.task.kind, allowed=("tabular",))
@@ -61,7 +60,9 @@ def report_on_tables(learn: Learner, path: str | Path, *, title: str, split: str
         else []
     )
     comparison, notes = None, [_measured_on(split, data.splits)]
-    if "train" not in data.splits:
+    if targets[0].kind == "survival":
+        notes.append("Boosting was not trained beside it: it has no loss for censored times.")
+    elif "train" not in data.splits:
         notes.append("Boosting was not trained beside it: there are no training rows in this data.")
     else:
         comparison = compare_with_boosting(data, answers, split=split, tables=tables, max_rows=BOOSTED)
@@ -106,6 +107,8 @@ def predictor(task: Any) -> Callable[[pd.DataFrame], np.ndarray]:
 
 def _score(labels: np.ndarray, targets: Sequence[Any]) -> tuple[Callable[[np.ndarray], float], str]:
     """Give the loss that importances are measured by, and its name."""
+    if targets[0].kind == "survival":
+        return lambda answers: 1.0 - (measure_answers(answers, labels, targets).concordance or 0.5), "1 - C-index"
     if len(targets) == 1:
         key, name = ("rmse", "RMSE") if targets[0].kind == "regression" else ("log_loss", "log-loss")
         return lambda answers: float(getattr(measure_answers(answers, labels, targets), key)), name
@@ -147,7 +150,7 @@ def _dependences(
 
 
 def _months(column: pd.Series[Any]) -> int:
-    from tlkit.report.cells import as_dates
+    from tlkit.tasks.tabular.cells import as_dates
 
     return int(as_dates(column).dt.month.nunique())
 
@@ -156,14 +159,14 @@ def _outputs(found: PartialDependence, targets: Sequence[Any]) -> list[tuple[int
     """Give for each target the answer to draw: of several classes the one that changes most."""
     first, drawn = 0, []
     for target in targets:
-        if target.kind == "regression":
+        if not target.class_names:
             drawn.append((first, target.name))
         else:
             own = found.means[:, first : first + target.width]
             best = 1 if target.width == 2 and target.kind == "single_label" else int(np.ptp(own, axis=0).argmax())
             of = f" of {target.name}" if len(targets) > 1 else ""
             drawn.append((first + best, f"probability of “{target.class_names[best]}”{of}"))
-        first += target.width
+        first += len(target.output_names)
     return drawn
 
 
@@ -171,7 +174,7 @@ def _calibrations(answers: np.ndarray, labels: np.ndarray, targets: Sequence[Any
     found, first = {}, 0
     for number, target in enumerate(targets):
         own = answers[:, first : first + target.width]
-        if target.kind != "regression":
+        if target.class_names:
             true = labels if len(targets) == 1 else labels[:, number].astype(np.int64)
             found[target.name] = calibration_curve(own, true, target.class_names)
         first += target.width

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.report.calibration import CalibrationCurve
-from tlkit.report.partial_dependence import PartialDependence
+from tlkit.report.survival import SurvivalMetrics
+from tlkit.tasks.tabular.partial_dependence import PartialDependence
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 10.0, 26.0  # pixels around the plot
 _ROW = 19.0  # pixels of a category
@@ -26,7 +27,7 @@ class Chart:
     """One chart, all numbers in pixels from the upper left corner.
 
     Attributes:
-        kind: `"line"`, `"rows"`, `"calibration"` or `"scatter"`.
+        kind: `"line"`, `"rows"`, `"calibration"`, `"scatter"` or `"survival"`.
         width, height: of the whole.
         left, right, top, bottom: sides of the plot.
         x_ticks, y_ticks: places and texts; of `"rows"`, the y ticks are the categories.
@@ -36,6 +37,7 @@ class Chart:
         bars: x and y of the beginnings and ends of lines.
         cells: x, y, width, height and strength (0..1) of the rectangles.
         diagonal: whether a line where both axes are equal is drawn, and its ends.
+        steps: names and points of lines, as SVG has them.
         note: what the chart leaves out.
     """
 
@@ -54,7 +56,20 @@ class Chart:
     bars: list[tuple[float, float, float, float]] = dataclasses.field(default_factory=list)
     cells: list[tuple[float, float, float, float, float]] = dataclasses.field(default_factory=list)
     diagonal: tuple[float, float, float, float] | None = None
+    steps: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     note: str = ""
+
+
+def survival_chart(metrics: SurvivalMetrics) -> Chart:
+    """Lay out Kaplan-Meier curves of the rows with low, middle and high predicted risk."""
+    curves = metrics.tertiles()
+    frame = _Frame(420, 300, np.array([0.0, metrics.times.max()]), np.array([0.0, 1.0]))
+    steps = []
+    for name, (times, left, count) in curves.items():
+        xs = np.repeat(np.append(0.0, times), 2)[1:]
+        ys = np.repeat(np.append(1.0, left), 2)[:-1]
+        steps.append((f"{name} risk ({count:,} rows)", _path(frame.x(xs), frame.y(ys))))
+    return frame.chart("survival", steps=steps)
 
 
 def dependence_chart(found: PartialDependence, output: int = 0) -> Chart:

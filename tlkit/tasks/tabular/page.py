@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.report.boosting import BoostingComparison
 from tlkit.report.calibration import CalibrationCurve
-from tlkit.report.charts import Chart, calibration_chart, dependence_chart, scatter_chart
-from tlkit.report.embedding_maps import HEIGHT, WIDTH, EmbeddingMap
 from tlkit.report.html import render_page, write_page
-from tlkit.report.importance import ColumnImportance
 from tlkit.report.metrics import ClassificationMetrics
 from tlkit.report.multi_label import MultiLabelMetrics
-from tlkit.report.partial_dependence import PartialDependence
 from tlkit.report.per_class import HEADINGS
 from tlkit.report.regression import RegressionMetrics, figure
 from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics
 from tlkit.report.summary import class_counts, commonest_confusions, confusion_cells, other_facts
-from tlkit.report.wrong_rows import WrongRow
+from tlkit.report.survival import SurvivalMetrics
+from tlkit.tasks.tabular.boosting import BoostingComparison
+from tlkit.tasks.tabular.charts import Chart, calibration_chart, dependence_chart, scatter_chart, survival_chart
+from tlkit.tasks.tabular.embedding_maps import HEIGHT, WIDTH, EmbeddingMap
+from tlkit.tasks.tabular.importance import ColumnImportance
+from tlkit.tasks.tabular.partial_dependence import PartialDependence
+from tlkit.tasks.tabular.wrong_rows import WrongRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,6 +139,7 @@ class _Part:
     pairs: Any
     scatter: Chart | None
     zeros: int
+    survival: Chart | None = None
 
 
 def _unit_of(summary: Mapping[str, Any], target: str) -> str:
@@ -160,6 +162,7 @@ def _part(name: str, metrics: Any, unit: str = "") -> _Part:
         pairs=commonest_confusions(metrics) if classes else [],
         scatter=scatter_chart(metrics.values, metrics.predictions) if number else None,
         zeros=metrics.zeros if number else 0,
+        survival=survival_chart(metrics) if isinstance(metrics, SurvivalMetrics) else None,
     )
 
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.report.confident import JudgedText
 from tlkit.report.html import render_page, write_page
 from tlkit.report.metrics import ClassificationMetrics
 from tlkit.report.multi_label import MultiLabelMetrics
 from tlkit.report.per_class import HEADINGS
 from tlkit.report.ranking import shown as shown_figure
 from tlkit.report.summary import class_counts, commonest_confusions, confusion_cells, other_facts
+from tlkit.tasks.text_classification.confident import JudgedText
 
 if TYPE_CHECKING:  # loads TensorFlow, which a page does not need
-    from tlkit.report.attribution import TokenAttribution
+    from tlkit.tasks.text_classification.attribution import TokenAttribution
 
 SHOWN = 1500  # characters of a text
 # Parts of the strongest value of a text from which a word is drawn as weak, clear or strong.

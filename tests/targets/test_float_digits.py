@@ -6,11 +6,13 @@ import pytest
 import tensorflow as tf
 
 from tlkit.errors import DataError
-from tlkit.models.targets_objective import TargetsObjective
+from tlkit.float_digits import lost_digits, needs_float64
 from tlkit.preprocessing.columns import Continuous
-from tlkit.preprocessing.float_digits import lost_digits, needs_float64
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target, fit_target
+from tlkit.targets.base import Target
+from tlkit.targets.objective import Objective
+from tlkit.targets.regression import fit_target
+from tlkit.targets.single_label import SingleLabel
 
 RANDOM = np.random.default_rng(0)
 
@@ -74,13 +76,13 @@ def test_values_that_no_float_can_tell_apart_are_refused():
 
 def test_answers_are_float64_where_one_target_is():
     wide, plain = fit_target("a", 1e9 + RANDOM.normal(0, 2, 99)), fit_target("b", RANDOM.normal(size=99))
-    colour = Target("c", "single_label", ("x", "y"))
+    colour = SingleLabel("c", ("x", "y"))
     outputs = tf.constant([[0.25, 0.5, 1.0, 2.0]])
-    together = TargetsObjective([wide, plain, colour]).probabilities(outputs)
+    together = Objective([wide, plain, colour]).probabilities(outputs)
     assert together.dtype == tf.float64
     assert float(together[0, 0]) == pytest.approx(wide.center + 0.25 * wide.scale, abs=1e-6)
     assert float(tf.reduce_sum(together[0, 2:])) == pytest.approx(1, abs=1e-6)
-    assert TargetsObjective([plain, colour]).probabilities(outputs[:, 1:]).dtype == tf.float32
+    assert Objective([plain, colour]).probabilities(outputs[:, 1:]).dtype == tf.float32
 
 
 def test_tf_examples_hold_float64_in_decimals():

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
-from tlkit.report.cells import as_dates
+from tlkit.tasks.tabular.cells import as_dates
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,9 @@ import tensorflow as tf
 from sklearn.preprocessing import PowerTransformer
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.preprocessing.targets import Target, fit_target
+from tlkit.targets.base import Target, target_class
+from tlkit.targets.regression import Regression, fit_target
+from tlkit.targets.single_label import SingleLabel
 
 SALES = np.array([120.0, 80.0, 430.0, 2500.0, 95.5, 61.0])
 
@@ -39,7 +41,7 @@ def test_yeo_johnson_is_that_of_scikit_learn(seed):
 
 @pytest.mark.parametrize("power", [-1.5, 0.0, 0.3, 1.0, 2.0, 3.0])
 def test_the_inverse_of_yeo_johnson_for_any_power(power):
-    target = Target("y", transform="yeo_johnson", power=power)
+    target = Regression("y", transform="yeo_johnson", power=power)
     values = np.array([-20.0, -1.0, -0.01, 0.0, 0.01, 1.0, 20.0])
     np.testing.assert_allclose(target.inverse(tf.constant(target.forward(values)))[:, 0], values, rtol=1e-2, atol=1e-5)
 
@@ -62,14 +64,14 @@ def test_the_loss_of_a_bounded_target_compares_the_same_numbers():
 
 
 def test_classes_become_ones_and_zeros():
-    colour = Target("colour", "single_label", ("red", "green", "blue"))
+    colour = SingleLabel("colour", ("red", "green", "blue"))
     np.testing.assert_array_equal(colour.forward(np.array([2, 0])), [[0, 0, 1], [1, 0, 0]])
     assert colour.output_names == ("colour=red", "colour=green", "colour=blue")
     assert (colour.width, fit_target("y", SALES).width) == (3, 1)
 
 
 def test_a_target_is_plain_data():
-    for target in (fit_target("y", SALES, transform="log", y_range=(1, 9e3)), Target("c", "single_label", ("a", "b"))):
+    for target in (fit_target("y", SALES, transform="log", y_range=(1, 9e3)), SingleLabel("c", ("a", "b"))):
         assert Target.from_dict(target.to_dict()) == target
 
 
@@ -80,10 +82,10 @@ def test_a_target_is_plain_data():
         (lambda: fit_target("y", np.array([2.0, 2.0])), DataError, "constant"),
         (lambda: fit_target("y", SALES, y_range=(5, 5)), ConfigError, "range of y"),
         (lambda: fit_target("y", SALES, transform="log", y_range=(0, 5)), ConfigError, "logarithm"),
-        (lambda: Target("y", low=1.0), ConfigError, "range of y"),
-        (lambda: Target("y", weight=0.0), ConfigError, "loss weight"),
-        (lambda: Target("y", transform="square"), ConfigError, "transform"),
-        (lambda: Target("y", "ordinal"), ConfigError, "target kind"),
+        (lambda: Regression("y", low=1.0), ConfigError, "range of y"),
+        (lambda: Regression("y", weight=0.0), ConfigError, "loss weight"),
+        (lambda: Regression("y", transform="square"), ConfigError, "transform"),
+        (lambda: target_class("ordinal"), ConfigError, "target kind"),
     ],
 )
 def test_what_cannot_be_a_target_is_named(call, error, message):

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tlkit.errors import ConfigError, ModelError
-from tlkit.report.attribution import attribute
-from tlkit.report.confident import JudgedText, most_confident_errors, most_confident_hits
-from tlkit.report.text_report import write_text_report
-
-if TYPE_CHECKING:
-    from tlkit.training.learner import Learner
+from tlkit.tasks.text_classification.attribution import attribute
+from tlkit.tasks.text_classification.confident import JudgedText, most_confident_errors, most_confident_hits
+from tlkit.tasks.text_classification.page import write_text_report
 
 WRONG, RIGHT = 20, 5  # texts on the page
 EXPLAINED = 10  # of the mistakes: a long text takes seconds
 _log = logging.getLogger("tlkit")
 
 
-def report_on_texts(learn: Learner, path: str | Path, *, title: str, split: str) -> Path:
+def report_on_texts(learn: Any, path: str | Path, *, title: str, split: str) -> Path:
     """Write the page; see `Learner.report`."""
     if learn.task.kind != "text_classification":
         raise ConfigError("a report is for text classifiers", received=learn.task.kind)
@@ -41,7 +38,7 @@ def report_on_texts(learn: Learner, path: str | Path, *, title: str, split: str)
     )
 
 
-def judge(learn: Learner, split: str, *, wrong: int, right: int) -> tuple[Any, list[JudgedText], list[JudgedText]]:
+def judge(learn: Any, split: str, *, wrong: int, right: int) -> tuple[Any, list[JudgedText], list[JudgedText]]:
     """Give the metrics of a split, its surest mistakes and its surest right answers, from one pass over the texts."""
     data: Any = learn.data
     names = learn.task.class_names

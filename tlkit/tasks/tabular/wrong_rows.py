@@ -36,7 +36,8 @@ def most_wrong_rows(
 ) -> list[WrongRow]:
     """List the rows with the largest errors: mistakes in the data are often among them.
 
-    Of a classifier only rows count whose class is wrong.
+    Of a classifier only rows count whose class is wrong; of a survival target none, since a time that is censored does
+    not say how wrong a risk is.
 
     Example:
         >>> most_wrong_rows([[120.0], [80.0]], [121.0, 20.0], [price], n=1)[0].row
@@ -55,6 +56,8 @@ def most_wrong_rows(
         ConfigError: a multi-label target is one of several.
         DataError: the shapes do not fit.
     """
+    if any(target.kind == "survival" for target in targets):
+        return []
     said, true = np.asarray(answers, np.float64), np.asarray(labels, np.float64)
     multi = len(targets) == 1 and targets[0].kind == "multi_label"
     true = true[:, None] if true.ndim == 1 else true

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -11,11 +11,11 @@ import numpy as np
 from tlkit.errors import ConfigError, did_you_mean
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.seeding import follows_seed
-from tlkit.models.tabular_layers import CodesAndNumbers, PiecewiseLinear
-from tlkit.models.targets_objective import objective_of, output_names
 from tlkit.models.task import LayerGroup, Precision, Task
 from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.targets.base import Target
+from tlkit.targets.objective import Objective
+from tlkit.tasks.tabular.layers import CodesAndNumbers, PiecewiseLinear
 
 LARGEST = 600
 _MOMENTUM = 0.9  # of the statistics: an epoch of a small table has too few steps for the usual 0.99
@@ -81,7 +81,7 @@ def tabular_model(
     Raises:
         ConfigError: an argument is not usable, or a single target has a loss weight.
     """
-    targets = tuple(targets)
+    objective = Objective(targets)
     units = _checked_hidden(hidden)
     rates = [dropout] * len(units) if isinstance(dropout, int | float) else list(dropout)
     if len(rates) != len(units):
@@ -126,9 +126,8 @@ def tabular_model(
             vector = layer(vector)
         trunk += stack
     features = keras.Model(encoded, vector, name="features")
-    names = output_names(targets)
     embedding = keras.Input(features.output_shape[1:], name="embedding")
-    head_model = keras.Model(embedding, build_head(head, 0.0, seed)(embedding, len(names)), name="head")
+    head_model = keras.Model(embedding, build_head(head, 0.0, seed)(embedding, objective.width), name="head")
     groups = (
         LayerGroup("embeddings", tuple(embeddings)),
         LayerGroup("numbers", tuple(number_layers)),
@@ -141,12 +140,12 @@ def tabular_model(
         head=head_model,
         backbone=features,
         preprocessing=preprocessing,
-        class_names=names,
+        class_names=objective.output_names,
         # A group without a weight could be neither frozen nor trained.
         groups=(*(g for g in groups if g.variables), LayerGroup("head", (head_model,))),
         backbone_name=f"embeddings + {'-'.join(map(str, units))}",
         weights_source="none",
-        objective=objective_of(targets),
+        objective=objective,
     )
     task.freeze_to(0)
     if start_from is not None:
@@ -154,6 +153,15 @@ def tabular_model(
         task.freeze_to(1)
     task.set_precision(precision)
     return task
+
+
+def embedding_sizes_of(task: Task) -> dict[str, Any]:
+    """Return the width of each code column's embedding: it may come from another project's vectors."""
+    codes = cast(Any, task.preprocessing).codes
+    layers = {layer.name: layer for layer in task.features.layers}
+    found = [(code.name, layers.get(f"embedding_{number}")) for number, code in enumerate(codes)]
+    sizes = {name: layer.output_dim for name, layer in found if isinstance(layer, keras.layers.Embedding)}
+    return {"embedding_sizes": sizes}
 
 
 def _checked_hidden(hidden: Sequence[int]) -> tuple[int, ...]:

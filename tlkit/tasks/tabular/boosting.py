@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from tlkit.errors import ConfigError, DataError
 from tlkit.preprocessing.columns import Categorical, Continuous, Date
-from tlkit.report.cells import cell_texts, date_parts
 from tlkit.report.regression import figure
-from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics, measure_answers
+from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics
+from tlkit.targets.objective import measure_answers
+from tlkit.tasks.tabular.cells import cell_texts, date_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -297,7 +298,7 @@ class _Embedded:
     """The vectors of categories and of parts of dates, and the numbers."""
 
     def __init__(self, preprocessing: Any, tables: Mapping[str, pd.DataFrame]):
-        from tlkit.report.embedding_features import EmbeddingFeatures
+        from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
 
         numbers = [column.name for column in preprocessing.columns if isinstance(column, Continuous)]
         self.dates = {column.name: column.form for column in preprocessing.columns if isinstance(column, Date)}

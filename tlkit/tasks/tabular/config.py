@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,43 +15,12 @@ from tlkit.config_sections import (
     ModelSection,
     ProjectConfig,
     ProjectSection,
-    Section,
     StepSection,
     TrainSection,
     check_learning_rate,
 )
-
-
-def _one_or_by_name(what: str, usable: Callable[[object], bool]) -> Callable[[object], object]:
-    """Accept one value for all targets, or a value for each by its name."""
-
-    def check(value: object) -> object:
-        values = list(value.values()) if isinstance(value, dict) else [value]
-        if all(map(usable, values)):
-            return value
-        raise ValueError(f"{what}; or a table of them by target, such as {{ price = ... }}")
-
-    return check
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_range(value: object) -> bool:
-    if value == []:
-        return True
-    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
-        return False
-    return bool(value[0] < value[1])
-
-
-def _names(value: object) -> object:
-    """Accept a name, or a list of different ones."""
-    items = value if isinstance(value, list) else [value]
-    if items and all(isinstance(item, str) and item for item in items) and len(set(items)) == len(items):
-        return value
-    raise ValueError("must be a column, or a list of different columns")
+from tlkit.config_targets import Decimal, FormatSection, TargetSection, Thousands, column_names, is_number
+from tlkit.targets.survival_columns import SurvivalColumns
 
 
 def _dropout(value: object) -> object:
@@ -65,7 +33,7 @@ def _dropout(value: object) -> object:
 
 def _day(value: object) -> object:
     """Accept TOML's own dates as well as strings, and numbers where the times are numbers."""
-    if _is_number(value) and math.isfinite(value):  # type: ignore[arg-type]
+    if is_number(value) and math.isfinite(value):  # type: ignore[arg-type]
         return value
     text = value.isoformat() if isinstance(value, datetime.date) else value
     if text != "":
@@ -78,11 +46,6 @@ def _day(value: object) -> object:
 
 Column = Annotated[str, Field(min_length=1)]
 Day = Annotated[str | int | float, BeforeValidator(_day)]
-Transform = Literal["none", "log", "yeo_johnson"]
-
-
-Decimal = Literal[".", ","]
-Thousands = Literal["", ",", ".", " ", "'"]
 
 
 def _date_format(value: object) -> object:
@@ -107,10 +70,15 @@ class TabularProjectSection(ProjectSection):
     task: Literal["tabular"]
 
 
+def _targets(value: object) -> object:
+    """Accept nothing, where [target] names them, a column, or a list of different ones."""
+    return value if value == [] else column_names(value)
+
+
 class TabularDataSection(DataSection):
     """[data]: which table, and how it is read, split and encoded."""
 
-    targets: Annotated[str | list[str], BeforeValidator(_names)]
+    targets: Annotated[str | list[str], BeforeValidator(_targets)] = []
     separator: Annotated[str, Field(max_length=1)] = ""
     encoding: Annotated[str, Field(min_length=1)] = "utf-8"
     decimal: Decimal = "."
@@ -118,7 +86,7 @@ class TabularDataSection(DataSection):
     missing: list[str] = []
     unreadable: Literal["error", "missing"] = "error"
     where: list[Annotated[str, Field(min_length=1)]] = []
-    join: dict[str, Annotated[str | list[str], BeforeValidator(_names)]] = {}
+    join: dict[str, Annotated[str | list[str], BeforeValidator(column_names)]] = {}
     time_column: str = ""
     val_from: Day = ""
     test_from: Day = ""
@@ -129,6 +97,7 @@ class TabularDataSection(DataSection):
     min_count: Annotated[int, Field(ge=1)] = 1
     hash_buckets: dict[str, Annotated[int, Field(ge=2)]] = {}
     cyclic: list[Column] = []
+    class_weight: Literal["none", "balanced"] = "none"
     batch_size: Annotated[int, Field(ge=1)] = 256
 
     @model_validator(mode="after")
@@ -145,33 +114,6 @@ class TabularDataSection(DataSection):
         if self.decimal == self.thousands:
             raise ValueError(f"decimal and thousands are the same: {self.decimal!r}")
         return self
-
-
-class FormatSection(Section):
-    """[formats]: how the numbers of a column are written in files, where that differs from the rest of the table."""
-
-    decimal: Decimal | None = None
-    thousands: Thousands | None = None
-    unit: Annotated[str, Field(pattern=r"^([^0-9()+\n\r\s]([^0-9()+\n\r]*[^0-9()+\n\r\s])?[23]?)?$")] = ""
-    brackets: bool = False
-    missing: list[str] = []
-
-
-class TabularTargetSection(Section):
-    """[target]: what kind each target is, how values are transformed, and how much each counts in the loss."""
-
-    kinds: dict[str, Literal["regression", "single_label", "multi_label"]] = {}
-    transform: Annotated[
-        Transform | dict[str, Transform],
-        BeforeValidator(
-            _one_or_by_name("a transform is none, log or yeo_johnson", lambda value: value in get_args(Transform))
-        ),
-    ] = "none"
-    y_range: Annotated[
-        list[float] | dict[str, list[float]],
-        BeforeValidator(_one_or_by_name("a range is [lowest, highest]", _is_range)),
-    ] = []
-    weights: dict[str, Annotated[float, Field(gt=0)]] = {}
 
 
 class TabularModelSection(ModelSection):
@@ -230,15 +172,21 @@ class TabularConfig(ProjectConfig):
     columns: dict[str, Literal["categorical", "continuous", "date", "boolean", "id", "ignore"]] = {}
     formats: dict[str, FormatSection] = {}
     dates: dict[str, DateFormat] = {}
-    target: TabularTargetSection = TabularTargetSection()
+    target: TargetSection = TargetSection()
     model: TabularModelSection = TabularModelSection()
     train: TabularTrainSection = TabularTrainSection()
     step: TabularStepSection = TabularStepSection()
 
     @property
-    def targets(self) -> list[str]:
-        """The columns to predict."""
-        return [self.data.targets] if isinstance(self.data.targets, str) else list(self.data.targets)
+    def targets(self) -> list[str] | SurvivalColumns:
+        """The columns to predict, or those of times and events."""
+        return self.target.survival or self.target_names
+
+    @property
+    def target_names(self) -> list[str]:
+        """The columns to predict; none with a survival target."""
+        own = [self.data.targets] if isinstance(self.data.targets, str) else list(self.data.targets)
+        return own or self.target.names
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -260,12 +208,7 @@ class TabularConfig(ProjectConfig):
     def field_options(self) -> dict[str, Any]:
         """How the fields of the project's files are read: arguments of `table_from_file`."""
         data = self.data
-        formats = {}
-        for name, form in self.formats.items():
-            marks = {"decimal": form.decimal or data.decimal, "thousands": form.thousands}
-            if form.thousands is None:  # that of the table, but where the decimal mark is the column's own
-                marks["thousands"] = data.thousands if form.decimal in (None, data.decimal) else ""
-            formats[name] = {**marks, "unit": form.unit, "brackets": form.brackets, "missing": form.missing}
+        formats = {name: form.in_table(data.decimal, data.thousands) for name, form in self.formats.items()}
         return {"decimal": data.decimal, "thousands": data.thousands, "missing": data.missing, "formats": formats}
 
     @property
@@ -287,10 +230,7 @@ class TabularConfig(ProjectConfig):
                 "min_count": data.min_count,
                 "hash_buckets": data.hash_buckets,
                 "cyclic": data.cyclic,
-                "transform": target.transform,
-                "y_range": target.y_range or None,
-                "target_kinds": target.kinds,
-                "loss_weights": target.weights,
+                **target.options(self.target_names),
                 "seed": data.seed,
                 "class_weight": data.class_weight,
                 "allow": data.allow,
@@ -307,17 +247,16 @@ class TabularConfig(ProjectConfig):
 
     @model_validator(mode="after")
     def _names_of_targets(self) -> Self:
-        for key in ("kinds", "transform", "y_range", "weights"):
-            named = getattr(self.target, key)
-            for name in named if isinstance(named, dict) else ():
-                if name not in self.targets:
-                    raise ValueError(f"target.{key} names {name!r}, which is not in data.targets: {self.targets}")
-        if self.target.weights and len(self.targets) == 1:
-            raise ValueError("target.weights is for several targets: a single one has nothing to be weighed against")
+        names = self.target_names
+        if self.data.targets and (self.target.columns or self.target.survival):
+            raise ValueError("data.targets and [target] both say what to predict: leave out one of them")
+        if not names and not self.target.survival:
+            raise ValueError("data.targets is missing")
+        self.target.check_names(names, "data.targets")
         for name, form in self.field_options["formats"].items():
             if form["decimal"] == form["thousands"]:
                 raise ValueError(f"formats.{name}: decimal and thousands are the same: {form['decimal']!r}")
-        for name in self.targets:
+        for name in self.target.survival.names if self.target.survival else names:
             if name in self.columns:
                 raise ValueError(f"columns.{name} is a target: say what it is in [target] kinds")
         return self

@@ -1,0 +1,75 @@
+"""What `tlkit new` finds out about a table of photos and their values, and says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.output import note
+
+if TYPE_CHECKING:
+    from tlkit.cli.kinds import Asked
+
+
+def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
+    """Read a table of photos; say what the labels are, and how many photos are not there.
+
+    Args:
+        answers: to the template: target, path_column, separator and encoding. A separator that was not given is added
+            where it is not that of the file's suffix.
+        data: the table.
+        asked: whether there is a survival target.
+
+    Raises:
+        DataError: the table, a column or the labels cannot be used.
+    """
+    from tlkit.cli.table_findings import say_survival
+    from tlkit.data.frame_files import OtherSeparatorError
+    from tlkit.data.frame_source import read_source
+    from tlkit.data.reading import reading_of
+    from tlkit.data.target_kinds import check_varies, describe_target, guess_target
+    from tlkit.data.text_files import missing_column
+
+    path_column, target = answers.get("path_column", "path"), answers.get("target", "target")
+    survival = asked.survival
+    named = survival.names if survival is not None else asked.settings.get("target.columns") or [target]
+    names = [named] if isinstance(named, str) else list(named)
+    times = {} if survival is None else {survival.time: "continuous"}
+    reading = reading_of(kinds=times).changed(text_columns=frozenset({path_column}))
+    options: dict[str, Any] = {
+        "separator": answers.get("separator") or None,
+        "encoding": answers.get("encoding", "utf-8"),
+        "reading": reading,
+    }
+    try:
+        source = read_source(data, **options)
+    except OtherSeparatorError as error:
+        if options["separator"]:
+            raise
+        answers["separator"] = options["separator"] = error.separator
+        note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
+        source = read_source(data, **options)
+    for name in (path_column, *names):
+        if name not in source.frame.columns:
+            raise missing_column(name, source.frame.columns, source.origin)
+    if survival is not None:
+        say_survival(source, survival)
+    kinds = asked.settings.get("target.kind", "auto")
+    for name in () if survival is not None else names:
+        guess = guess_target(source.frame[name], name, source.place)
+        check_varies(source.frame[name], name)
+        kind: Any = guess.kind if kinds == "auto" else kinds
+        unit = source.forms[name].unit if name in source.forms else ""
+        question = f" ({guess.why} `kind` in [target] of config.toml says it)" if guess.is_question else ""
+        note(f"target {name!r}: {describe_target(source.frame[name], kind, unit)}{question}")
+    folder = data.parent
+    paths = source.frame[path_column].dropna()
+    gone = [str(path) for path in paths if not (folder / str(path)).is_file()]
+    if gone:
+        note(
+            f"training will refuse this table as it is: {len(gone)} of {len(paths)} photos do not exist, "
+            f"such as {gone[0]}"
+        )
+    else:
+        note(f"{data}: {len(paths)} photos")

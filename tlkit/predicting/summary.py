@@ -1,0 +1,37 @@
+"""What was answered, over any number of items, in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class Summary:
+    """What was answered, over all rows."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def add(self, answers: Sequence[Mapping[str, Any]], outputs: Sequence[Any]) -> None:
+        """Take in the answers of some items, each by the columns of `answer_columns`."""
+        for one in outputs:
+            values = [answer[f"predicted_{one.target}"] for answer in answers]
+            if one.value:
+                if not values:
+                    continue
+                least, total, count, largest = self._found.get(one.target, (values[0], 0.0, 0, values[0]))
+                ends = min(least, *values), max(largest, *values)
+                self._found[one.target] = (ends[0], total + sum(values), count + len(values), ends[1])
+                continue
+            counts = self._found.setdefault(one.target, dict.fromkeys(one.class_names, 0))
+            for value in values:
+                for name in value.split("|") if one.kind == "multi_label" else [value]:
+                    if name in counts:
+                        counts[name] += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give counts of classes, and least, mean and largest of values."""
+        return {
+            name: {"min": found[0], "mean": found[1] / found[2], "max": found[3]} if isinstance(found, tuple) else found
+            for name, found in self._found.items()
+        }

@@ -1,0 +1,166 @@
+"""The protocol of a target, and the table of those that there are."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+
+from tlkit.errors import ConfigError, check_choice
+
+TargetKind = Literal["regression", "single_label", "multi_label", "survival"]
+#: kind -> module and class; loaded on first use.
+TARGETS: Mapping[str, str] = {
+    "regression": "tlkit.targets.regression:Regression",
+    "single_label": "tlkit.targets.single_label:SingleLabel",
+    "multi_label": "tlkit.targets.multi_label:MultiLabel",
+    "survival": "tlkit.targets.survival:Survival",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Target(ABC):
+    """One thing to predict.
+
+    A network gives `width` numbers for it, which training compares with what `forward` makes of its labels. `answers`
+    turns them into `len(output_names)` numbers in the target's own unit; that is part of the exported graph.
+
+    Args:
+        name: what people call it: a column of a table, as a rule.
+        weight: of its loss, where there are several targets.
+
+    Attributes:
+        kind: a key of `TARGETS`.
+        is_alone: it cannot be one of several targets.
+        class_names: the classes or labels; empty for what has none.
+        dtype: of the answers, `"float32"` or `"float64"`.
+
+    Raises:
+        ConfigError: an argument is not usable.
+    """
+
+    name: str
+    weight: float = dataclasses.field(default=1.0, kw_only=True)
+
+    kind: ClassVar[TargetKind]
+    is_alone: ClassVar[bool] = False
+    class_names: ClassVar[Any] = ()
+    dtype: ClassVar[Any] = "float32"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.weight, int | float) and 0 < self.weight < math.inf):
+            raise ConfigError(f"the loss weight of {self.name} is not usable", received=self.weight, allowed="above 0")
+
+    # Labels
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a table that hold its labels."""
+        return (self.name,)
+
+    @property
+    def label_width(self) -> int:
+        """Numbers of a label: 1 unless the target says otherwise."""
+        return 1
+
+    @property
+    def true_width(self) -> int:
+        """Numbers of what `forward` gives: as many as the network gives, unless the target says otherwise."""
+        return self.width
+
+    @abstractmethod
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """Return what training compares the network's outputs with.
+
+        Args:
+            values: labels, [n] or [n, label_width]. NaN stands for a label that is missing.
+
+        Returns:
+            float32 [n, true_width]; NaN where the label is missing.
+        """
+
+    # Outputs
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Numbers that the network gives for it."""
+
+    @property
+    @abstractmethod
+    def output_names(self) -> tuple[str, ...]:
+        """Name of each number of its answer, where there are several targets: `price`, or `colour=red`."""
+
+    @abstractmethod
+    def losses(self, true: Any, outputs: Any, label_smoothing: float = 0.0) -> Any:
+        """Return the loss of each example, float32 [B].
+
+        Args:
+            true: float32 [B, true_width], what `forward` gave, without NaN.
+            outputs: float32 [B, width].
+            label_smoothing: of classes; other targets do not use it.
+        """
+
+    @abstractmethod
+    def answers(self, outputs: Any) -> Any:
+        """Outputs of the network, float32 [..., width] -> its answers, [..., len(output_names)], of `dtype`."""
+
+    @abstractmethod
+    def averaged(self, outputs: Sequence[Any]) -> Any:
+        """Outputs of several members, float32 [B, width] each -> outputs of their ensemble."""
+
+    @abstractmethod
+    def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
+        """Return the metrics of answers float [n, len(output_names)], given labels [n] or [n, label_width]."""
+
+    def measure_outputs(self, outputs: np.ndarray, labels: np.ndarray) -> Any:
+        """Return the metrics of outputs float32 [n, width]; classes are measured by their logits."""
+        import tensorflow as tf
+
+        return self.measure(self.answers(tf.constant(outputs)).numpy(), labels)
+
+    # Plain data
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a summary of the data says of it: kind, weight, and more that its kind has."""
+        return {"kind": self.kind, "weight": self.weight}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the target as plain values."""
+        # As release 0.1.0 wrote every target: what a kind does not have is at its default.
+        plain = {
+            "name": self.name, "kind": self.kind, "class_names": [], "weight": self.weight, "transform": "none",
+            "power": 1.0, "center": 0.0, "scale": 1.0, "low": None, "high": None,
+        }  # fmt: skip
+        own = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
+        }
+        return plain | own
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Target:
+        """Return the target that `to_dict` gave."""
+        return target_class(plain["kind"])._made(plain)
+
+    @classmethod
+    def _made(cls, plain: Mapping[str, Any]) -> Self:
+        names = {field.name for field in dataclasses.fields(cls)}
+        own = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items() if key in names}
+        return cls(**own)  # type: ignore[arg-type]
+
+
+def target_class(kind: str) -> type[Target]:
+    """Return the class of a kind of target.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    check_choice("target kind", kind, get_args(TargetKind))
+    module, _, name = TARGETS[kind].partition(":")
+    found: type[Target] = getattr(importlib.import_module(module), name)
+    return found

@@ -1,0 +1,237 @@
+"""What a network's outputs mean: one target, or several side by side that share the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.errors import ConfigError
+from tlkit.report.several import SeveralMetrics
+from tlkit.targets.base import Target
+from tlkit.targets.multi_label import MultiLabel
+from tlkit.targets.single_label import SingleLabel
+
+
+class Objective:
+    """How outputs become answers, and what training minimises.
+
+    Several targets share a network and have outputs of their own (multi-task learning, Caruana 1997, Machine Learning
+    28); the loss is the sum of theirs, each times its weight. A label that is missing (NaN) counts nothing in it.
+
+    Example:
+        >>> Objective([price]).probabilities(model(rows))  # float32 [B, 1], in the unit of the price
+
+    Args:
+        targets: in the order of the outputs.
+
+    Attributes:
+        targets: as given.
+        name: the kind of the only target; `"several"` where there are more.
+
+    Raises:
+        ConfigError: there is none, one of several has to be alone, or a single one has a weight.
+    """
+
+    def __init__(self, targets: Sequence[Target]):
+        self.targets = tuple(targets)
+        if not self.targets:
+            raise ConfigError("there is nothing to predict", received=[])
+        alone = [target for target in self.targets if target.is_alone]
+        if alone and len(self.targets) > 1:
+            advice = "make each label a target of its own" if alone[0].class_names else "make a model for it alone"
+            raise ConfigError(
+                f"the target {alone[0].name} ({alone[0].kind}) must be the only one",
+                received=[target.name for target in self.targets],
+                fix=advice,
+            )
+        if len(self.targets) == 1 and self.targets[0].weight != 1:
+            raise ConfigError(
+                f"the loss weight of {self.targets[0].name} has nothing to be weighed against",
+                received=self.targets[0].weight,
+                allowed="1 where there is one target",
+            )
+        self.name: str = self.targets[0].kind if len(self.targets) == 1 else "several"
+
+    @property
+    def classes(self) -> SingleLabel | None:
+        """The target where it is the only one and has classes or labels; None otherwise."""
+        only = self.targets[0] if len(self.targets) == 1 else None
+        return only if isinstance(only, SingleLabel) else None
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether several labels can be true at once."""
+        return isinstance(self.classes, MultiLabel)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The name of each number of an answer: the classes of a single classification, or `price`, `colour=red`."""
+        if self.classes is not None:
+            return self.classes.class_names
+        return tuple(name for target in self.targets for name in target.output_names)
+
+    @property
+    def width(self) -> int:
+        """Numbers that the network gives."""
+        return sum(target.width for target in self.targets)
+
+    @property
+    def dtype(self) -> str:
+        """Of the answers: float64 where one of the targets is."""
+        return "float64" if any(target.dtype == "float64" for target in self.targets) else "float32"
+
+    def probabilities(self, outputs: Any) -> tf.Tensor:
+        """Outputs [..., K] -> answers [..., A]: values in their own unit, probabilities of classes."""
+        if len(self.targets) == 1:
+            return self.targets[0].answers(outputs)
+        parts = [tf.cast(target.answers(part), self.dtype) for target, part in self._parts(outputs)]
+        return tf.concat(parts, axis=-1)
+
+    def encode(self, labels: np.ndarray) -> np.ndarray:
+        """Return what the loss compares outputs with, float32 [n, T].
+
+        Args:
+            labels: of one target as it takes them; of several, a column or more for each, float [n, ...].
+        """
+        if len(self.targets) == 1:
+            return self.targets[0].forward(np.asarray(labels))
+        columns = np.asarray(labels).reshape(len(labels), -1)
+        ends = np.cumsum([target.label_width for target in self.targets]).tolist()
+        parts = [
+            target.forward(columns[:, end - target.label_width : end])
+            for target, end in zip(self.targets, ends, strict=True)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def loss(self, label_smoothing: float = 0.0) -> keras.losses.Loss:
+        """Make the loss of outputs and what `encode` gave.
+
+        Raises:
+            ConfigError: labels are to be smoothed, and no target has classes.
+        """
+        if label_smoothing and not any(target.class_names for target in self.targets):
+            raise ConfigError(
+                "label_smoothing is for classes, and no target has them", received=label_smoothing, fix="leave it at 0"
+            )
+        if self.classes is not None:
+            return self.classes.loss(label_smoothing)
+        return _SumOfLosses(self, label_smoothing)
+
+    def losses(self, outputs: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """Return the loss of each example, float64 [n], without smoothing."""
+        found = _SumOfLosses(self, 0.0).call(tf.constant(true, tf.float32), tf.constant(outputs, tf.float32))
+        return np.asarray(found, np.float64)
+
+    def averaged(self, outputs: Sequence[Any]) -> Any:
+        """Outputs of several members, float32 [B, K] each -> those of their ensemble."""
+        if len(self.targets) == 1:
+            return self.targets[0].averaged(outputs)
+        parts = []
+        for (target, first), *others in zip(*(self._parts(output) for output in outputs), strict=True):
+            parts.append(target.averaged([first, *(part for _, part in others)]))
+        return keras.ops.concatenate(parts, axis=-1)
+
+    def accuracy(self) -> keras.metrics.Metric | None:
+        """Make the accuracy of an epoch; None where an answer is not just right or wrong."""
+        return None if self.classes is None else self.classes.accuracy()
+
+    def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
+        """Measure answers float [n, A], targets side by side, given labels as `encode` takes them."""
+        return measure_answers(answers, labels, self.targets)
+
+    def measure_outputs(self, outputs: np.ndarray, labels: np.ndarray) -> Any:
+        """Measure outputs of the network, float32 [n, K]."""
+        if len(self.targets) == 1:
+            return self.targets[0].measure_outputs(outputs, labels)
+        return self.measure(self.probabilities(tf.constant(outputs)).numpy(), labels)
+
+    def _parts(self, numbers: Any, true: bool = False) -> Iterator[tuple[Target, Any]]:
+        start = 0
+        for target in self.targets:
+            width = target.true_width if true else target.width
+            yield target, numbers[..., start : start + width]
+            start += width
+
+
+class _SumOfLosses(keras.losses.Loss):
+    """The weighted sum of the targets' losses, float32 [B] before the mean over the batch."""
+
+    def __init__(self, objective: Objective, label_smoothing: float):
+        super().__init__(name="loss")
+        self._objective = objective
+        self._smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """See the class."""
+        if len(self._objective.targets) == 1:  # whose label is never missing
+            return self._objective.targets[0].losses(y_true, y_pred, self._smoothing)
+        total: Any = 0.0
+        pairs = zip(self._objective._parts(y_true, true=True), self._objective._parts(y_pred), strict=True)
+        for (target, true), (_, outputs) in pairs:
+            known = tf.math.is_finite(true[:, 0])
+            own = target.losses(tf.where(known[:, None], true, 0.0), outputs, self._smoothing)
+            total = total + target.weight * tf.where(known, own, 0.0)
+        return total
+
+
+def classification(class_names: Sequence[str], multi_label: bool = False) -> Objective:
+    """Return the objective of a classifier whose classes have no common name.
+
+    Args:
+        class_names: the classes, or the labels.
+        multi_label: any number of labels can be true at once; otherwise exactly one class is.
+    """
+    return Objective([(MultiLabel if multi_label else SingleLabel)("", tuple(class_names))])
+
+
+def measure_answers(answers: Any, labels: Any, targets: Sequence[Target]) -> Any:
+    """Measure what a model says, target by target.
+
+    Example:
+        >>> measure_answers([[2.5, 0.9, 0.1]], [[3.0, 0]], [price, sold])["price"].mae
+        0.5
+
+    Args:
+        answers: values and probabilities, float [n, A], targets side by side.
+        labels: the truth: of one target as it takes it; of several, a column for each, float [n, T]: its value or the
+            number of its class. NaN is missing, and its row is left out for that target.
+        targets: what is predicted.
+
+    Returns:
+        What the `measure` of the only target gives, or `SeveralMetrics`.
+
+    Raises:
+        ConfigError: a target is of a kind that cannot be one of several.
+        DataError: the shapes do not fit, a class number has no name, or a number is missing or infinite.
+    """
+    said, true = np.asarray(answers, np.float64), np.asarray(labels)
+    if len(targets) == 1:
+        return targets[0].measure(said, true)
+    for target in targets:
+        if target.is_alone:
+            raise ConfigError(f"target {target.name!r} cannot be one of several", received=target.kind)
+    widths = [len(target.output_names) for target in targets]
+    true = np.asarray(true, np.float64)
+    wanted = sum(target.label_width for target in targets)
+    if said.ndim != 2 or true.shape != (len(said), wanted) or said.shape[1] != sum(widths) or not len(said):
+        raise _misfit(said, true, sum(widths), wanted)
+    found: dict[str, Any] = {}
+    for target, part, column in zip(targets, np.split(said, np.cumsum(widths)[:-1], axis=1), true.T, strict=True):
+        known = np.isfinite(column)
+        if known.any():
+            found[target.name] = target.measure(part[known], column[known])
+    return SeveralMetrics(found, len(said))
+
+
+def _misfit(said: np.ndarray, true: np.ndarray, width: int, wanted: int) -> Exception:
+    from tlkit.errors import DataError
+
+    return DataError(
+        "answers and labels do not fit the targets",
+        received=(said.shape, true.shape),
+        allowed=f"[n, {width}] and [n, {wanted}], n from 1",
+    )

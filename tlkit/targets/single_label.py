@@ -1,0 +1,113 @@
+"""One class of several."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.errors import DataError
+from tlkit.targets.base import Target, TargetKind
+
+
+@dataclasses.dataclass(frozen=True)
+class SingleLabel(Target):
+    """Exactly one class is true; probabilities add up to 1 (softmax, cross-entropy).
+
+    Example:
+        >>> colour = SingleLabel("colour", ("red", "green"))
+        >>> colour.answers(tf.constant([[0.0, 2.0]]))  # float32 [1, 2]: 0.12, 0.88
+
+    Args:
+        name: the column.
+        class_names: the classes. Labels are their numbers.
+    """
+
+    class_names: tuple[str, ...] = ()  # type: ignore[misc]
+
+    kind: ClassVar[TargetKind] = "single_label"
+
+    @property
+    def width(self) -> int:
+        """One logit for each class."""
+        return len(self.class_names)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """`colour=red`, and so on."""
+        return tuple(f"{self.name}={label}" for label in self.class_names)
+
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """Class numbers [n] -> one-hot float32 [n, k]."""
+        numbers = np.asarray(values).reshape(len(values))
+        if numbers.dtype.kind != "f":
+            return np.eye(self.width, dtype=np.float32)[numbers.astype(np.int64)]
+        gone = np.isnan(numbers)
+        ones = np.eye(self.width, dtype=np.float32)[np.where(gone, 0, numbers).astype(np.int64)]
+        ones[gone] = np.nan
+        return ones
+
+    def losses(self, true: Any, outputs: Any, label_smoothing: float = 0.0) -> Any:
+        """Cross-entropy, float32 [B]."""
+        return keras.losses.categorical_crossentropy(true, outputs, from_logits=True, label_smoothing=label_smoothing)
+
+    def answers(self, outputs: Any) -> Any:
+        """Logits [..., k] -> probabilities float32 [..., k]."""
+        return tf.nn.softmax(tf.cast(outputs, tf.float32))
+
+    def logits(self, answers: np.ndarray) -> np.ndarray:
+        """Probabilities [..., k] -> logits that give them, float32 [..., k]; finite also where a probability is 0."""
+        # A probability that float32 rounds to zero is a very small one: its logarithm must stay a number.
+        return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
+
+    def averaged(self, outputs: Sequence[Any]) -> Any:
+        """Logits of the mean of the members' probabilities, float32 [B, k]."""
+        return log_mean([keras.ops.log_softmax(part, axis=-1) for part in outputs])
+
+    def loss(self, label_smoothing: float = 0.0) -> keras.losses.Loss:
+        """Make the loss of a model that has no other target; Keras saves and loads it."""
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+
+    def accuracy(self) -> keras.metrics.Metric:
+        """Make the accuracy of an epoch: right classes."""
+        return keras.metrics.CategoricalAccuracy(name="accuracy")
+
+    def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
+        """Return `ClassificationMetrics` of probabilities."""
+        return self.measure_outputs(self.logits(np.asarray(answers, np.float64)), labels)
+
+    def measure_outputs(self, outputs: np.ndarray, labels: np.ndarray) -> Any:
+        """Return `ClassificationMetrics` of logits.
+
+        Raises:
+            DataError: a class number has no name.
+        """
+        from tlkit.report.metrics import classification_metrics
+
+        numbers = np.asarray(labels).reshape(len(labels))
+        if not np.isin(numbers, np.arange(self.width)).all():
+            raise DataError(
+                f"target {self.name!r} has class numbers without a name",
+                received=np.unique(numbers)[:5].tolist(),
+                allowed=f"whole numbers from 0 to {self.width - 1}",
+            )
+        return classification_metrics(outputs, numbers.astype(np.int64), self.class_names)
+
+    def wrong(self, outputs: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """Return whether each answer is wrong, bool [n], given one-hot labels."""
+        return np.asarray(outputs.argmax(1) != true.argmax(1))
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, weight and classes."""
+        return super().describe() | {"classes": list(self.class_names)}
+
+
+def log_mean(log_probabilities: list[Any]) -> Any:
+    """Return the logarithm of the mean of exponentials: one too small for float32 keeps its finite logarithm."""
+    total = keras.ops.logsumexp(keras.ops.stack(log_probabilities, axis=1), axis=1)
+    return total - math.log(len(log_probabilities))

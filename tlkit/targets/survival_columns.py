@@ -1,0 +1,58 @@
+"""Which columns of a table hold times and events; imports neither TensorFlow nor Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal, get_args
+
+from tlkit.errors import ConfigError, check_choice
+
+SurvivalMethod = Literal["hazard", "cox"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SurvivalColumns:
+    """The columns of a survival target, and how it is learned; given in place of the columns to predict.
+
+    Example:
+        >>> tlkit.table_from_file("patients.csv", tlkit.SurvivalColumns("days", "died"))
+
+    Args:
+        time: the column of times, above 0: of the event, or of the last observation.
+        event: the column that says whether the event was seen: 1 (or true), or 0 where the time is censored.
+        method: `"hazard"` or `"cox"`; see `tlkit.targets.survival.Survival`.
+        times: at which survival is answered; chosen from the training rows when left out.
+
+    Raises:
+        ConfigError: an argument is not usable.
+    """
+
+    time: str
+    event: str
+    method: SurvivalMethod = "hazard"
+    times: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("method of a survival target", self.method, get_args(SurvivalMethod))
+        object.__setattr__(self, "times", tuple(float(time) for time in self.times))
+        if self.time == self.event:
+            raise ConfigError("time and event are columns of their own", received=self.time)
+        rising = all(a < b for a, b in zip((0.0, *self.times), self.times, strict=False))
+        if not rising or not all(map(math.isfinite, self.times)):
+            raise ConfigError(
+                "the times at which survival is answered are not usable",
+                received=list(self.times),
+                allowed="numbers above 0, rising",
+            )
+        if self.times and self.method == "cox":
+            raise ConfigError(
+                "Cox's model gives a risk and no survival at stated times",
+                received=list(self.times),
+                fix='leave out times, or use method = "hazard"',
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """Time and event."""
+        return [self.time, self.event]

@@ -1,0 +1,1 @@
+"""Applications: each is one folder."""

@@ -1,0 +1,79 @@
+"""What a task declares of itself, and the table of tasks; imports neither TensorFlow nor Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import ConfigError, did_you_mean
+
+#: Name -> module and object of its `TaskSpec`; loaded on first use.
+TASKS: Mapping[str, str] = {
+    "image_classification": "tlkit.tasks.image_classification.spec:SPEC",
+    "image_regression": "tlkit.tasks.image_regression.spec:SPEC",
+    "text_classification": "tlkit.tasks.text_classification.spec:SPEC",
+    "tabular": "tlkit.tasks.tabular.spec:SPEC",
+}
+#: What a config.toml without `task` is for.
+DEFAULT_TASK = "image_classification"
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """One application. What is named by "module:object" loads on first use.
+
+    Attributes:
+        name: a key of `TASKS`; `task` in [project] of a config.toml.
+        input: what one example is: `"image"`, `"text"` or `"row"`.
+        config: the class of its config.toml.
+        commands: the class that tells the commands about its projects; see `tlkit.cli.kinds.Kind`.
+        page: a function of Learner, path, title and split that writes its report; empty where there is none.
+        facts: a function of a task that gives what identifies a run beyond what all tasks have; empty for nothing.
+    """
+
+    name: str
+    input: str
+    config: str
+    commands: str
+    page: str = ""
+    facts: str = ""
+
+    def report(self, learn: Any, path: str | Path, *, title: str, split: str) -> Path:
+        """Write the report of a Learner's present weights; see `Learner.report`.
+
+        Raises:
+            ConfigError: this task has none.
+        """
+        if not self.page:
+            allowed = [name for name in TASKS if spec_of(name).page]
+            raise ConfigError("there is no report for this kind of task", received=self.name, allowed=allowed)
+        written: Path = load(self.page)(learn, path, title=title, split=split)
+        return written
+
+    def facts_of(self, task: Any) -> dict[str, Any]:
+        """Return what identifies a run of a task beyond what all tasks have."""
+        found: dict[str, Any] = load(self.facts)(task) if self.facts else {}
+        return found
+
+
+def spec_of(name: str) -> TaskSpec:
+    """Return the spec of a task.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    if name not in TASKS:
+        raise ConfigError(
+            "there is no such task", received=name, allowed=list(TASKS), fix=did_you_mean(name, TASKS) or None
+        )
+    found: TaskSpec = load(TASKS[name])
+    return found
+
+
+def load(place: str) -> Any:
+    """Return what "module:object" names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

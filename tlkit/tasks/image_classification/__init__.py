@@ -1,0 +1,1 @@
+"""Images: classes or labels."""

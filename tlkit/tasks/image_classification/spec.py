@@ -1,0 +1,10 @@
+"""What the task declares."""
+
+from tlkit.tasks.base import TaskSpec
+
+SPEC = TaskSpec(
+    name="image_classification",
+    input="image",
+    config="tlkit.config_sections:ImageConfig",
+    commands="tlkit.cli.image_kind:ImageKind",
+)

@@ -1,0 +1,1 @@
+"""Images: values, risks, or several targets."""

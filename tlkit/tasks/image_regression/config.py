@@ -1,0 +1,94 @@
+"""config.toml of projects that predict values or risks from photos."""
+# ruff: noqa: RUF012 - pydantic copies a default for each object
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+
+from tlkit.config_sections import (
+    DataSection,
+    ImageModelSection,
+    ImageTrainSection,
+    PhotoFields,
+    PretrainedConfig,
+    ProjectSection,
+)
+from tlkit.config_targets import Decimal, FormatSection, TargetSection, Thousands
+from tlkit.targets.survival_columns import SurvivalColumns
+
+
+class ImageRegressionProjectSection(ProjectSection):
+    """[project] where values or risks are predicted from photos."""
+
+    task: Literal["image_regression"]
+
+
+class ImageTargetDataSection(DataSection, PhotoFields):
+    """[data]: the table of photos and labels, and how both are read."""
+
+    augment: Literal["none", "side_on", "top_down", "strong"] = "none"
+    decimal: Decimal = "."
+    thousands: Thousands = ""
+    missing: list[str] = []
+
+    @model_validator(mode="after")
+    def _is_usable(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are the same: {self.decimal!r}")
+        return self
+
+
+class ImageRegressionConfig(PretrainedConfig):
+    """config.toml of a project that predicts values, risks or several targets from photos."""
+
+    project: ImageRegressionProjectSection
+    data: ImageTargetDataSection
+    formats: dict[str, FormatSection] = {}
+    target: TargetSection
+    model: ImageModelSection = ImageModelSection()
+    train: ImageTrainSection = ImageTrainSection()
+
+    @property
+    def targets(self) -> list[str] | SurvivalColumns:
+        """The columns to predict, or those of times and events."""
+        return self.target.survival or self.target.names
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the table is read: arguments of `images_with_targets`."""
+        data = self.data
+        formats = {name: form.in_table(data.decimal, data.thousands) for name, form in self.formats.items()}
+        return {
+            "path_column": data.path_column,
+            "separator": data.separator or None,
+            "encoding": data.encoding,
+            "decimal": data.decimal,
+            "thousands": data.thousands,
+            "missing": data.missing,
+            "formats": formats,
+        }
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All arguments of `images_with_targets` but the table and the targets."""
+        names = [] if self.target.survival else self.target.names
+        split = {
+            "group_column": self.data.group_column or None,
+            "split_column": self.data.split_column or None,
+            "size": self.model.image_size,
+            "resize": self.model.resize,
+        }
+        return self.data.options | self.reading | split | self.target.options(names)
+
+    @model_validator(mode="after")
+    def _targets_are_named(self) -> Self:
+        if not self.target.columns and not self.target.survival:
+            raise ValueError("target.columns is missing")
+        if self.target.kind == "multi_label" or "multi_label" in self.target.kinds.values():
+            raise ValueError("several labels of a photo are for the task image_classification (label_columns)")
+        self.target.check_names(self.target.names, "target.columns")
+        if self.target.survival and self.data.mix != "none":
+            raise ValueError('mix does not go with kind = "survival"')
+        return self

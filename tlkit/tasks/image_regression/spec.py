@@ -1,0 +1,10 @@
+"""What the task declares."""
+
+from tlkit.tasks.base import TaskSpec
+
+SPEC = TaskSpec(
+    name="image_regression",
+    input="image",
+    config="tlkit.tasks.image_regression.config:ImageRegressionConfig",
+    commands="tlkit.cli.image_kind:ImageValuesKind",
+)

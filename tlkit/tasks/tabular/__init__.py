@@ -1,0 +1,1 @@
+"""Tables: values, classes or risks of rows."""

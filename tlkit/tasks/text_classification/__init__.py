@@ -1,0 +1,1 @@
+"""Texts: classes or labels."""

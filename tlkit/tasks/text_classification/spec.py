@@ -1,0 +1,11 @@
+"""What the task declares."""
+
+from tlkit.tasks.base import TaskSpec
+
+SPEC = TaskSpec(
+    name="text_classification",
+    input="text",
+    config="tlkit.config_sections:TextConfig",
+    commands="tlkit.cli.text_kind:TextKind",
+    page="tlkit.tasks.text_classification.report:report_on_texts",
+)
