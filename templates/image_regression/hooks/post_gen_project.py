@@ -1,0 +1,48 @@
+"""Write where this template came from into requirements.txt, where nobody said it; needs nothing but Python."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+# `tlkit new` gives the answer itself. Plain cookiecutter runs this in the project, from wherever the user stands.
+STOOD = Path(os.environ.get("PWD") or ".")
+
+
+def asked(root, *words):
+    """Return what git says about the clone that holds this template; empty where it says nothing."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def origin():
+    """Return a requirement, or None where only a version can be named."""
+    template = ANSWERS["_template"]
+    folder = (STOOD / ANSWERS["_repo_dir"]).resolve()
+    root = next((one for one in (folder, *folder.parents) if (one / "pyproject.toml").is_file()), None)
+    if root is None:
+        return None
+    if not re.match(r"[a-z+]{2,}:|[\w.-]+@", template):
+        path = os.path.relpath(root, Path.cwd().resolve())
+        return path if re.fullmatch(r"[\w./+~@=,:-]+", path) else f"tlkit @ {root.as_uri()}"
+    url, commit = asked(root, "remote", "get-url", "origin"), asked(root, "rev-parse", "HEAD")
+    short = re.fullmatch(r"([\w.-]+@[\w.-]+):(?!//)(.+)", url)
+    url = f"ssh://{short[1]}/{short[2]}" if short else url
+    parts = urlsplit(url)
+    given, _, host = parts.netloc.rpartition("@")
+    user = given.partition(":")[0] if parts.scheme == "ssh" else ""  # of others it may be a token
+    url = f"{parts.scheme}://{user}{'@' * bool(user)}{host}{parts.path}"
+    return f"tlkit @ git+{url}@{commit}" if parts.scheme and commit else None
+
+
+if ANSWERS["tlkit_requirement"] == "auto":
+    requirements = Path("requirements.txt")
+    text = requirements.read_text(encoding="utf-8")
+    version = f"tlkit~={ANSWERS['_tlkit']}"
+    requirements.write_text(text.replace(version, origin() or version, 1), encoding="utf-8")
