@@ -5,8 +5,8 @@ from __future__ import annotations
 import contracts
 import pandas as pd
 import pytest
-from photos import write_folder, write_tagged
-from tiny import tiny_task
+from photos import write_folder, write_tagged, write_values
+from tiny import tiny_task, tiny_value_task
 from tiny_table import FEATURES, tiny_frame, tiny_preprocessing, tiny_table_task, tiny_targets
 from tiny_text import tiny_text_task
 
@@ -44,6 +44,27 @@ class Tags(Photos):
         table = write_tagged(folder / "photos", COLOURS, 48)
         options = {"size": 32, "batch_size": 8, "val_fraction": 0.3}
         return tlkit.images_from_table(table, root=folder / "photos", label_separator=";", **options)
+
+
+class Values(Photos):
+    """Photos with a value and a class each."""
+
+    targets = ("brightness", "half")
+
+    def task(self):
+        return tiny_value_task(self.data_of_training.targets)
+
+    def data(self, folder):
+        table = write_values(folder / "photos")
+        options = {"path_column": "file", "size": 32, "batch_size": 8, "val_fraction": 0.3}
+        self.data_of_training = tlkit.images_with_targets(table, self.targets, **options)
+        return self.data_of_training
+
+
+class Risks(Values):
+    """Photos with a time that may be censored."""
+
+    targets = tlkit.SurvivalColumns("days", "died")
 
 
 class Texts:
@@ -101,6 +122,8 @@ class Rows:
     params=[
         Photos,
         pytest.param(Tags, marks=pytest.mark.real),
+        pytest.param(Values, marks=pytest.mark.real),
+        pytest.param(Risks, marks=pytest.mark.real),
         Texts,
         pytest.param(Topics, marks=pytest.mark.real),
         Rows,
@@ -122,7 +145,7 @@ def test_parts(kind, data):
 
 def test_answers(kind, data):
     contracts.answers_do_not_depend_on_the_batch(kind.task(), data)
-    contracts.probabilities_are_those_of_the_objective(kind.task(), data)
+    contracts.answers_are_those_of_the_objective(kind.task(), data)
 
 
 def test_files(kind, data, tmp_path):
