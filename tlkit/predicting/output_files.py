@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from tlkit.files import atomic_write
 from tlkit.predicting.bad_items import BadItem, errors_path
 from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
 
@@ -82,19 +82,5 @@ class OutputFiles:
         schema: Callable[[], Any],
         rules: CellRules | None,
     ) -> TableWriter:
-        file = stack.enter_context(replacing(path, binary=is_binary(path)))
+        file = stack.enter_context(atomic_write(path, binary=is_binary(path)))
         return stack.enter_context(TableWriter(path, file, columns, schema, rules))
-
-
-@contextlib.contextmanager
-def replacing(out: Path, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open a file beside `out` that takes its place when all went well, and is gone otherwise."""
-    temporary = out.with_name(f".tmp-{os.getpid()}-{out.name}")
-    try:
-        with temporary.open("xb") if binary else temporary.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)

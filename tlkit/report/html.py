@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import jinja2
 import markupsafe
 
 from tlkit.errors import ConfigError
+from tlkit.files import atomic_write
 
 _NEWLINES = {0x85: "\n", 0x2028: "\n", 0x2029: "\n\n"}
 _KEPT = {ord("\n"), ord("\t")}
@@ -56,17 +54,8 @@ def write_page(path: str | Path, page: str) -> Path:
     if path.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError("a report is an HTML file", received=str(path), allowed=(".html", ".htm"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its goal, since a rename is atomic only within one file system.
-    temporary = path.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}.html"
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with atomic_write(path) as file:
+        file.write(page)
     return path
 
 

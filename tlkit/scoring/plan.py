@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tlkit.errors import ConfigError, DataError
 from tlkit.export.manifest import MANIFEST_NAME, sha256_of_files
+from tlkit.files import atomic_write
 from tlkit.scoring.items import Shard
 
 SCHEMA_VERSION = 1
@@ -69,9 +70,8 @@ class Plan(NamedTuple):
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, at once."""
-        aside = folder / f".tmp-{os.getpid()}-{PLAN_NAME}"
-        aside.write_text(json.dumps(self._asdict()) + "\n", encoding="utf-8")
-        aside.replace(folder / PLAN_NAME)
+        with atomic_write(folder / PLAN_NAME) as file:
+            file.write(json.dumps(self._asdict()) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Plan | None:

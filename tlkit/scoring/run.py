@@ -16,6 +16,7 @@ import filelock
 
 from tlkit.errors import ConfigError, DataError, ScoringError
 from tlkit.export.manifest import Manifest, resolve_export
+from tlkit.files import atomic_write
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.bad_items import errors_path
 from tlkit.predicting.table_writer import SUFFIXES, CellRules
@@ -317,9 +318,8 @@ def _checked(store: ShardStore, plan: Plan, fresh: Sequence[int], beam: dict[str
 def _finish(options: Options, store: ShardStore, count: int, names: Sequence[str], summary: dict[str, Any]) -> None:
     """Put the output in its place."""
     if options.is_folder:
-        aside = options.folder / f".tmp-{SUMMARY_NAME}"
-        aside.write_text(json.dumps(summary, ensure_ascii=False) + "\n", encoding="utf-8")
-        aside.replace(options.folder / SUMMARY_NAME)
+        with atomic_write(options.folder / SUMMARY_NAME) as file:
+            file.write(json.dumps(summary, ensure_ascii=False) + "\n")
         return
     # The bad items first: when the output is there, everything is.
     store.merge_errors(range(count), options.errors)

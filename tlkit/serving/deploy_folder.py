@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tlkit.errors import ConfigError
+from tlkit.files import atomic_write
 
 RECORD = ".tlkit-deploy.json"
 _FORMAT = 1
@@ -134,10 +134,5 @@ def _digest(content: str) -> str:
 def _replace(path: Path, content: str) -> None:
     """Write a file in one step: a server that reads it again must never see half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        aside.write_text(content, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            aside.unlink()
+    with atomic_write(path) as file:
+        file.write(content)

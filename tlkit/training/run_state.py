@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from tlkit.errors import TrainingError
+from tlkit.files import atomic_write
 
 _log = logging.getLogger("tlkit")
 RUN_FILE = "run.json"
@@ -132,24 +132,18 @@ class RunState:
             if file.name not in wanted:
                 file.unlink(missing_ok=True)
 
-    def _write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
+    def _write(self, name: str, fill: Callable[[IO[Any]], object]) -> None:
         """Have a file filled beside its place, flushed to the disk and moved there."""
-        temporary = self.directory / f".tmp-{os.getpid()}-{name}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if self._begins:
                 self._set_aside()
                 self._begins = False
-            with temporary.open("wb") as file:
+            with atomic_write(self.directory / name, binary=True) as file:
                 fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.directory / name)
         except OSError as error:
             reason = error.strerror or str(error)
             raise TrainingError(f"the checkpoint cannot be written: {reason}", received=str(self.directory)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _set_aside(self) -> None:
         """Move an unfinished run out of the way: hours of training must not go because `resume` was forgotten."""

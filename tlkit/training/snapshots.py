@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ConfigError, TrainingError
+from tlkit.files import atomic_write
 
 
 class Snapshots:
@@ -63,18 +64,12 @@ class Snapshots:
         if self._directory is None:
             self._kept[place] = weights
             return
-        temporary = self._directory / f".tmp-{os.getpid()}-{name}.npz"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with atomic_write(self._path(name), binary=True) as file:
                 np.savez(file, *weights)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path(name))
         except OSError as error:
             raise TrainingError(f"the snapshot cannot be written: {error}", received=str(self._directory)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def adopt(self, names: Sequence[str]) -> None:
         """Take over what an interrupted run left in the directory.
