@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "tasks.base",
     },
     "report": set(),
-    "export": {"models", "preprocessing", "image_files", "tasks.base"},
+    "export": {"models", "preprocessing", "image_files", "tasks.base", "targets.survival_columns"},
     # The server runs without Keras; what it takes from other rooms needs neither Keras nor TensorFlow.
     "serving": {
         "export.graph_errors",
@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
         "preprocessing.number_forms",
         "image_files.formats",
     },
-    "predicting": {"data", "export", "preprocessing"},
+    "predicting": {"data", "export", "preprocessing", "targets.survival_columns"},
     "scoring": {"data", "export", "predicting", "preprocessing", "image_files", "walk"},
     "scaffold": {"config"},
 }

@@ -60,6 +60,8 @@ def test_photos_and_tables_of_them_are_answered(trained, inside, capfd):
     assert values[0] < values[1]
     assert run(["predict", str(photos / "003.png")]) == 0
     assert f"brightness {values[0]:g}" in capfd.readouterr().out
+    assert run(["predict", str(photos / "003.png"), "--top", "2"]) == 2
+    assert "--top is for classes" in capfd.readouterr().err
     out = inside / "out.csv"
     assert run(["predict", "--file", str(photos / "photos.csv"), "--out", str(out), "--json"]) == 0
     summary = json.loads(capfd.readouterr().out)
@@ -101,8 +103,11 @@ def test_a_survival_project_names_its_columns(tmp_path, capfd):
         ),
         (["--target", "brightness", "--set", "target.kind=ordinal"], "target.kind"),
         (["--target", "brightness", "--set", "target.time=days"], 'are for kind = "survival"'),
+        (["--target", "half", "--set", "target.kind=regression"], "half"),
+        (["--target", "brightness", "--set", "data.group_column=nobody"], "nobody"),
         (["--target", "half", "--set", "target.kind=multi_label"], "label_columns"),
         (["--label", "half"], "--label is not for the template image-regression"),
+        (["--target", "price", "--set", "target.columns=price"], "target.columns is given twice"),
     ],
 )  # fmt: skip
 def test_bad_requests_are_one_line_and_leave_nothing(tmp_path, capfd, options, message):

@@ -9,7 +9,7 @@ from photos import write_values
 from tiny import tiny_value_task
 
 import tlkit
-from tlkit.data.image_targets import images_to_measure
+from tlkit.data.image_targets import images_to_measure, training_photos
 from tlkit.errors import ConfigError, DataError
 
 
@@ -41,6 +41,13 @@ def test_values_are_read_with_their_unit_and_drawn_by_decile(folder):
     assert data.summary()["targets"]["price"]["unit"] == "€"
     assert json.dumps(data.summary())
     assert data.resized(16).labels("val").tolist() == data.labels("val").tolist()
+
+
+def test_a_logarithm_needs_values_above_zero_in_validation_too(folder):
+    frame = pd.read_csv(folder / "photos.csv").assign(part=["train", "val"] * 20)
+    frame.loc[1, "brightness"] = 0.0
+    with pytest.raises(DataError, match="above 0, in validation and test rows too"):
+        data_of(folder, "brightness", frame, split_column="part", transform="log")
 
 
 def test_groups_stay_on_one_side_and_a_split_column_decides(folder):
@@ -83,6 +90,12 @@ def test_a_probe_and_measured_fine_tuning_work_for_values_and_risks(folder, capl
     assert learn.evaluate("train").concordance > 0.6
 
 
+def test_a_task_of_other_targets_is_refused(folder):
+    data, other = data_of(folder, "brightness"), data_of(folder, "brightness", transform="log")
+    with pytest.raises(ConfigError, match="learn their targets in another way"):
+        tlkit.Learner(tiny_value_task(other.targets), data)
+
+
 def test_other_photos_are_measured_by_the_targets_of_the_model(folder):
     data = data_of(folder, ["brightness", "half"])
     options = {"preprocessing": data.preprocessing, "path_column": "file", "root": folder}
@@ -108,6 +121,9 @@ def test_other_photos_are_measured_by_the_targets_of_the_model(folder):
         ({"file": None}, "brightness", {}, DataError, "'file' is empty"),
         ({"part": "holdout"}, "brightness", {"split_column": "part"}, DataError, "unknown value in column 'part'"),
         ({}, "half", {"target_kinds": {"half": "multi_label"}}, ConfigError, "several labels of a photo are classes"),
+        ({}, "brightness", {"target_kinds": {"brigthness": "regression"}}, ConfigError, "what is no target"),
+        ({}, tlkit.SurvivalColumns("days", "died"), {"loss_weights": {"risk": 2}}, ConfigError, "not for a survival"),
+        ({"days": True}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "true and false"),
         ({}, "brightness", {"transform": {"price": "log"}}, ConfigError, "no such target"),
         ({}, ["brightness", "days"], {"y_range": [0, 1]}, ConfigError, "y_range is of one target"),
         ({"days": 0.0}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "rows 2, 3 and 4 .*time 'days' is 0"),
@@ -123,3 +139,25 @@ def test_what_cannot_be_used_is_named(folder, tmp_path, change, targets, options
     frame.to_csv(tmp_path / "changed.csv", index=False)
     with pytest.raises(error, match=message):
         data_of(folder, targets, tmp_path / "changed.csv", **options)
+
+
+@pytest.mark.parametrize("values", [["True", "False"], ["0.5", "1.0"], [" 1", " 2"], ["1.0", "2.0"]])
+def test_the_table_of_a_training_can_be_measured(folder, tmp_path, values):
+    frame = pd.read_csv(folder / "photos.csv").assign(flag=(values * 20))
+    frame.to_csv(tmp_path / "f.csv", index=False)
+    data = data_of(folder, ["brightness", "flag"], tmp_path / "f.csv", target_kinds={"flag": "single_label"})
+    options = {"preprocessing": data.preprocessing, "path_column": "file", "root": folder}
+    other = images_to_measure(tmp_path / "f.csv", data.targets, **options)
+    assert len(other.labels("test")) == 40
+    gone = images_to_measure(frame.assign(flag=None), data.targets, **options)
+    assert np.isnan(gone.labels("test")[:, 1]).all()
+    found = tlkit.Learner(tiny_value_task(data.targets), gone).evaluate("test")
+    assert list(found.by_target) == ["brightness"]
+
+
+def test_photos_of_the_training_are_named(folder):
+    data = data_of(folder, "brightness")
+    table = folder / "photos.csv"
+    assert sorted(training_photos(table, "brightness", path_column="file", val_fraction=0.25)) == sorted(
+        data.paths("train")
+    )

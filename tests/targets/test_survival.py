@@ -148,6 +148,16 @@ def test_a_survival_target_is_plain_data_and_stands_alone():
             DataError,
             "no training row is at risk in an interval",
         ),
+        (lambda: SurvivalColumns("days", "died", times=("a",)), ConfigError, "a list of numbers"),
+        (lambda: SurvivalColumns("days", "died", times=5), ConfigError, "a list of numbers"),
+        (lambda: Objective("days"), ConfigError, "objects of tlkit.targets"),
+        (lambda: survival_metrics([1.0, 2.0], [2.0, 3.0], [1, np.nan]), DataError, "events of 'risk' are 1, or 0"),
+        (lambda: survival_metrics([1.0, 2.0], [-2.0, 3.0], [1, 0]), DataError, "negative"),
+        (
+            lambda: survival_metrics([1.0, 2.0], [2.0, 3.0], [1, 0], [[0.5]], [1.0]),
+            DataError,
+            "curves of 'risk' do not",
+        ),
         (lambda: survival_metrics([1.0], [2.0, 3.0], [1, 0]), DataError, "do not fit"),
         (lambda: survival_metrics([np.nan, 1.0], [2.0, 3.0], [1, 0]), DataError, "not finite"),
     ],
@@ -163,3 +173,22 @@ def test_curves_by_tertile_are_drawn(tmp_path):
     assert list(found.tertiles()) == ["low", "middle", "high"]
     assert found.plot(tmp_path / "curves.png").stat().st_size > 5000
     assert list(survival_metrics(np.zeros(9), np.arange(1.0, 10), np.ones(9)).tertiles()) == ["low"]
+
+
+def test_times_that_differ_have_names_that_differ():
+    target = Survival("risk", times=(10_000_001.0, 10_000_002.0), base=(0.0, 0.0))
+    assert target.output_names == ("risk", "survival at 10000001", "survival at 10000002")
+
+
+def test_what_cannot_be_measured_is_said(caplog):
+    target = fit_survival(SurvivalColumns("days", "died", times=(30, 5000)), made()[1])
+    assert "no training row was seen for longer" in caplog.text
+    target.check_split(np.array([[3.0, 0.0]]), "val")
+    assert "no val row has an event" in caplog.text
+
+
+def test_risks_of_cox_are_compared_without_their_origin_and_by_exact_times():
+    cox = fit_survival(SurvivalColumns("days", "died", "cox"), made()[1])
+    assert cox.centered(np.array([[3.0], [5.0]])).tolist() == [[-1.0], [1.0]]
+    late = np.array([[2.0**25 + 1, 1.0], [2.0**25, 1.0], [2.0**25 + 1, 0.0]])
+    assert cox.forward(late).tolist() == [[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]

@@ -28,6 +28,7 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
     from tlkit.data.frame_files import OtherSeparatorError
     from tlkit.data.frame_source import read_source
     from tlkit.data.reading import reading_of
+    from tlkit.data.table_targets import read_targets
     from tlkit.data.target_kinds import check_varies, describe_target, guess_target
     from tlkit.data.text_files import missing_column
 
@@ -36,7 +37,9 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
     named = survival.names if survival is not None else asked.settings.get("target.columns") or [target]
     names = [named] if isinstance(named, str) else list(named)
     times = {} if survival is None else {survival.time: "continuous"}
-    reading = reading_of(kinds=times).changed(text_columns=frozenset({path_column}))
+    written = {key: asked.settings[f"data.{key}"] for key in ("decimal", "thousands", "missing")
+               if f"data.{key}" in asked.settings}  # fmt: skip
+    reading = reading_of(kinds=times, **written).changed(text_columns=frozenset({path_column}))
     options: dict[str, Any] = {
         "separator": answers.get("separator") or None,
         "encoding": answers.get("encoding", "utf-8"),
@@ -50,7 +53,8 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
         answers["separator"] = options["separator"] = error.separator
         note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
         source = read_source(data, **options)
-    for name in (path_column, *names):
+    further = [asked.settings.get(f"data.{key}") for key in ("group_column", "split_column")]
+    for name in (path_column, *names, *filter(None, further)):
         if name not in source.frame.columns:
             raise missing_column(name, source.frame.columns, source.origin)
     if survival is not None:
@@ -59,7 +63,11 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
     for name in () if survival is not None else names:
         guess = guess_target(source.frame[name], name, source.place)
         check_varies(source.frame[name], name)
-        kind: Any = guess.kind if kinds == "auto" else kinds
+        kind: Any = asked.settings.get("target.kinds", {}).get(name, guess.kind if kinds == "auto" else kinds)
+        if kind in ("regression", "single_label"):
+            rows = source.frame[name].notna().to_numpy(bool).nonzero()[0]
+            places = lambda own, rows=rows: source.place(rows[own])  # noqa: E731
+            read_targets(source.frame.iloc[rows], [name], places, target_kinds={name: kind})
         unit = source.forms[name].unit if name in source.forms else ""
         question = f" ({guess.why} `kind` in [target] of config.toml says it)" if guess.is_question else ""
         note(f"target {name!r}: {describe_target(source.frame[name], kind, unit)}{question}")

@@ -237,7 +237,26 @@ class ImageValuesKind(ImageKind):
             **config.reading,
             augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
             damaged=config.data.damaged,
+            trained_on=_training_photos_of_values(config),
         )
+
+
+def _training_photos_of_values(config: Any) -> list[Path]:
+    """List the photos that the project trains on; none where they are not there now."""
+    from tlkit.data.image_targets import training_photos
+
+    data = config.data
+    split: dict[str, Any] = {"group_column": data.group_column or None, "split_column": data.split_column or None}
+    split |= {"val_fraction": data.val_fraction, "seed": data.seed}
+    names = [] if config.target.survival else config.target.names
+    try:
+        return training_photos(
+            config.data_path, config.targets, **config.reading, **split,
+            target_kinds=config.target.options(names)["target_kinds"],
+        )  # fmt: skip
+    except DataError as error:
+        _log.info("not compared with the training photos, which cannot be listed: %s", error)
+        return []
 
 
 def _say_what_is_in(data: Path) -> None:

@@ -80,6 +80,8 @@ def new(
     repeated = [key for key in answered if key in given]
     if data is not None and "data.path" in settings:
         repeated.append("data.path")
+    if target is not None and "target.columns" in settings:
+        repeated.append("target.columns")
     if repeated:
         raise ProjectError(f"{repeated[0]} is given twice", fix="leave out one of the two")
     given |= answered

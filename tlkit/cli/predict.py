@@ -145,6 +145,8 @@ def predict(
             kind = project.kind
             found = kind.gathered(inputs)
             found.check(strict)
+            if asked is None and top is not None and not any(one.class_names for one in outputs(project)):
+                raise ConfigError("--top is for classes, and this project predicts values", fix="leave it out")
             if asked is None:
                 outputs(project)
             model = stack.enter_context(predictor(project, asked)) if found.items else None
@@ -210,7 +212,11 @@ def _print_answers(answers: list[dict[str, Any]], top: int | None, as_json: bool
 
 def _words(row: dict[str, Any]) -> str:
     """Put an answer into one line."""
-    parts = [f"{target} {value:g}" for target, value in row.get("predictions", {}).items()]
+    parts = []
+    for target, value in row.get("predictions", {}).items():
+        # A server without a manifest here: a curve comes as a list of numbers.
+        values = value if isinstance(value, list) else [value]
+        parts.append(f"{target} {' '.join(f'{one:g}' for one in values)}")
     parts += [f"survival at {time} {value:.3f}" for time, value in row.get("survival", {}).items()]
     classes, scores = row.get("classes", []), row.get("scores", [])
     ranked = {"": (classes, scores)}

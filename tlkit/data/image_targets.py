@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.copies import copies_of, united
+from tlkit.data.copies import copies_of, copy_numbers, united
 from tlkit.data.frame_source import FrameSource, read_source
 from tlkit.data.image_data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
 from tlkit.data.label_sets import class_text
@@ -21,6 +21,7 @@ from tlkit.data.table_splits import bins_of, whole_groups
 from tlkit.data.table_targets import TargetValues, fit_targets, read_known_targets, read_survival, read_targets
 from tlkit.data.tables import names_of
 from tlkit.data.tabular_data import statistics
+from tlkit.data.target_kinds import are_texts
 from tlkit.data.text_files import missing_column
 from tlkit.errors import ConfigError, DataError
 from tlkit.image_files.formats import MAX_PIXELS
@@ -113,6 +114,11 @@ def images_with_targets(
     if survival and mix != "none":
         raise ConfigError("times of two photos cannot be mixed", received=mix, allowed="none, with a survival target")
     kinds = dict(target_kinds or {})
+    if survival and (kinds or loss_weights):
+        raise ConfigError("target_kinds and loss_weights are not for a survival target", received=kinds or loss_weights)
+    for name in kinds:
+        if name not in names:
+            raise ConfigError("target_kinds names what is no target", received=name, allowed=names)
     if "multi_label" in kinds.values():
         raise ConfigError(
             "several labels of a photo are classes",
@@ -126,13 +132,8 @@ def images_with_targets(
     texts = {path_column, *(name for name in (group_column, split_column) if name)}
     reading = reading.changed(text_columns=reading.text_columns | texts)
     source = read_source(table, separator=separator, encoding=encoding, reading=reading)
-    rows = _Rows(source, names, all_of=bool(survival))
-    if survival:
-        values = [read_survival(rows.frame, survival, rows.place)]
-    else:
-        values = [rows.read(name, kinds) for name in names]
     start = Path(root) if root is not None else _folder_of(table)
-    listing = rows.listing(path_column, group_column, split_column, start, values)
+    listing, values = _listed(source, targets, kinds, path_column, group_column, split_column, start)
     return ImageTargetData(
         listing,
         values=values,
@@ -186,7 +187,8 @@ def images_to_measure(
     names = [column for target in targets for column in target.columns]
     numbers = {target.columns[0]: "continuous" for target in targets if not target.class_names}
     reading = reading_of(decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds=numbers)
-    classes = {target.name for target in targets if target.class_names}
+    # As in training: classes that are texts stay texts, numbers and booleans are read as such.
+    classes = {target.name for target in targets if target.class_names and are_texts(target.class_names)}
     reading = reading.changed(text_columns=reading.text_columns | {path_column} | classes)
     source = read_source(table, separator=separator, encoding=encoding, reading=reading)
     rows = _Rows(source, names, all_of=any(target.is_alone for target in targets))
@@ -213,6 +215,93 @@ def images_to_measure(
         cache="off",
         damaged=damaged,
     )
+
+
+def training_photos(
+    table: str | Path,
+    targets: str | Sequence[str] | SurvivalColumns,
+    *,
+    path_column: str = "path",
+    group_column: str | None = None,
+    split_column: str | None = None,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    target_kinds: Mapping[str, TargetKind] | None = None,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+    **reading: Any,
+) -> list[Path]:
+    """List the photos that `images_with_targets` would train on, without decoding any.
+
+    Args:
+        reading: decimal, thousands, missing and formats.
+        table, targets, path_column, group_column, split_column, val_fraction, seed, target_kinds, separator, encoding:
+            as for `images_with_targets`.
+    """
+    texts = {path_column, *(name for name in (group_column, split_column) if name)}
+    how = reading_of(**reading)
+    if isinstance(targets, SurvivalColumns):
+        how = how.changed(number_columns=how.number_columns | {targets.time})
+    how = how.changed(text_columns=how.text_columns | texts)
+    source = read_source(table, separator=separator, encoding=encoding, reading=how)
+    kinds = dict(target_kinds or {})
+    listing, values = _listed(source, targets, kinds, path_column, group_column, split_column, _folder_of(table))
+    usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
+    rows = _divided(listing, values, copy_numbers(listing.paths, listing.sizes), val_fraction, seed, usable)
+    return [listing.paths[row] for row in rows.get("train", [])]
+
+
+def _listed(
+    source: FrameSource,
+    targets: str | Sequence[str] | SurvivalColumns,
+    kinds: Mapping[str, TargetKind],
+    path_column: str,
+    group_column: str | None,
+    split_column: str | None,
+    start: Path,
+) -> tuple[Listing, list[TargetValues]]:
+    """List the photos of a table, and read what is to be predicted from them."""
+    names = names_of(targets)
+    rows = _Rows(source, names, all_of=isinstance(targets, SurvivalColumns))
+    if isinstance(targets, SurvivalColumns):
+        values = [read_survival(rows.frame, targets, rows.place)]
+    else:
+        values = [rows.read(name, kinds) for name in names]
+    return rows.listing(path_column, group_column, split_column, start, values), values
+
+
+def _divided(
+    listing: Listing,
+    values: Sequence[TargetValues],
+    copies: np.ndarray,
+    val_fraction: float,
+    seed: int,
+    usable: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Give the rows of each split: those that the table names, or drawn so that both sides are alike."""
+    splits = np.asarray(listing.splits, object)[usable]
+    found = {str(name): usable[splits == name] for name in ("train", "val", "test") if (splits == name).any()}
+    rows = usable[[split is None for split in splits]]
+    if not len(rows):
+        return found
+    first = values[0]
+    own = first.strata
+    strata = bins_of(first.values[rows], len(rows)) if own is None else np.nan_to_num(own[rows], nan=-1)
+    strata = strata.astype(np.int64)
+    items = np.unique(copies[rows], return_index=True)[1]
+    if len(items) < 2:
+        raise DataError("there are too few different photos to split", received=len(items), allowed="2 or more")
+    if np.unique(strata[items], return_counts=True)[1].min() < 2:
+        strata = np.zeros(len(rows), np.int64)
+    if not listing.groups:
+        train, val = split_with_copies(strata, copies[rows], val_fraction, seed)
+    else:
+        groups = united(np.asarray(listing.groups)[rows], copies[rows])
+        if own is None:
+            train, val = whole_groups(groups, val_fraction, seed)
+        else:
+            train, val = train_val_split(strata, val_fraction, seed, groups)
+    return found | {"train": rows[train], "val": rows[val]}
 
 
 class ImageTargetData(ImageData):
@@ -243,32 +332,7 @@ class ImageTargetData(ImageData):
     def _divide(
         self, listing: Listing, copies: np.ndarray, val_fraction: float, usable: np.ndarray
     ) -> dict[str, np.ndarray]:
-        splits = np.asarray(listing.splits, object)[usable]
-        found = {str(name): usable[splits == name] for name in ("train", "val", "test") if (splits == name).any()}
-        rest = usable[[split is None for split in splits]]
-        if len(rest):
-            train, val = self._draw(listing, copies, val_fraction, rest)
-            found["train"], found["val"] = rest[train], rest[val]
-        return found
-
-    def _draw(
-        self, listing: Listing, copies: np.ndarray, val_fraction: float, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        first = self._values[0]
-        own = first.strata
-        strata = bins_of(first.values[rows], len(rows)) if own is None else np.nan_to_num(own[rows], nan=-1)
-        strata = strata.astype(np.int64)
-        items = np.unique(copies[rows], return_index=True)[1]
-        if len(items) < 2:
-            raise DataError("there are too few different photos to split", received=len(items), allowed="2 or more")
-        if np.unique(strata[items], return_counts=True)[1].min() < 2:
-            strata = np.zeros(len(rows), np.int64)
-        if listing.groups:
-            groups = united(np.asarray(listing.groups)[rows], copies[rows])
-            if own is None:
-                return whole_groups(groups, val_fraction, self.seed)
-            return train_val_split(strata, val_fraction, self.seed, groups)
-        return split_with_copies(strata, copies[rows], val_fraction, self.seed)
+        return _divided(listing, self._values, copies, val_fraction, self.seed, usable)
 
     def _read_labels(self, listing: Listing, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         if not self.targets:
@@ -283,6 +347,13 @@ class ImageTargetData(ImageData):
         self._encode = objective.encode
         self.class_names = list(objective.output_names)
         labels = np.concatenate([_flat(one.values) for one in self._values], axis=1)
+        gone = {one.name: int((~np.isfinite(_flat(one.values)).all(1)).sum()) for one in self._values}
+        if any(gone.values()):
+            listed = ", ".join(f"{name} {count}" for name, count in gone.items() if count)
+            _log.info("photos without a label of one of the targets, which count for the others: %s", listed)
+        for target in self.targets:
+            for name, own in rows.items():
+                target.check_split(labels[own], name)
         self._values, self._fit = [], {}  # labels and targets hold them from here on
         return labels
 
@@ -336,7 +407,7 @@ class _Rows:
         if not kept.any():
             raise DataError(f"no row of {source.origin} has a label", received=list(names))
         self._rows = np.flatnonzero(kept)
-        self._source = source
+        self._source, self._alone = source, all_of or len(names) == 1
         self.frame = source.frame.iloc[self._rows].reset_index(drop=True)
         self.dropped = int((~kept).sum())
 
@@ -347,17 +418,21 @@ class _Rows:
     def read(self, name: str, kinds: Mapping[str, TargetKind]) -> TargetValues:
         """Read one target; values of the other rows are NaN."""
         known, frame, place = self._known(name)
+        if not len(known):
+            raise DataError(f"no row of {self._source.origin} has a value in {name!r}")
         own = {name: kinds[name]} if name in kinds else {}
         return _spread(read_targets(frame, [name], place, target_kinds=own)[0], known, len(self.frame))
 
     def read_known(self, target: Target, forms: Mapping[str, NumberForm]) -> TargetValues:
         """Read a target that a model has."""
         known, frame, place = self._known(*target.columns)
+        if not len(known):  # it is not measured, and the other targets are
+            return TargetValues(target.name, target.kind, np.full(len(self.frame), np.nan), target.class_names)
         return _spread(read_known_targets(frame, [target], place, forms=forms)[0], known, len(self.frame))
 
     def _known(self, *names: str) -> tuple[np.ndarray, pd.DataFrame, Any]:
         known = np.flatnonzero(self.frame[list(names)].notna().all(axis=1).to_numpy(bool))
-        if not len(known):
+        if not len(known) and self._alone:
             raise DataError(f"no row of {self._source.origin} has a value in {names[0]!r}")
         return known, self.frame.iloc[known], lambda rows: self.place(known[np.asarray(rows, np.int64)])
 

@@ -141,6 +141,8 @@ def read_survival(frame: pd.DataFrame, columns: SurvivalColumns, place: Place) -
     Raises:
         DataError: a time is no number, infinite, or not above 0; an event is neither 0 nor 1, false nor true.
     """
+    if frame[columns.time].dtype.kind == "b":
+        raise DataError(f"time {columns.time!r} holds true and false", allowed="times above 0")
     time = _numbers(frame[columns.time], columns.time, place)
     bad = np.flatnonzero(time <= 0)
     if len(bad):
@@ -272,6 +274,13 @@ def fit_targets(
             found.append(fit_survival(target.survival, own))
             continue
         if target.kind == "regression":
+            bad = np.flatnonzero(target.values <= 0)
+            if transforms.get(target.name) == "log" and len(bad) and (own > 0).all():  # else fit_target says it
+                raise DataError(
+                    f"the logarithm of {target.name} needs values above 0, in validation and test rows too",
+                    received=f"{float(target.values[bad[0]]):g} in {len(bad)} rows",
+                    fix='use transform = "yeo_johnson", which also takes zero and negative values',
+                )
             found.append(
                 fit_target(
                     target.name,

@@ -181,6 +181,10 @@ def table_from_file(
     written = {name: check_date_form(form) for name, form in (date_formats or {}).items()}
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
     survival = targets if isinstance(targets, SurvivalColumns) else None
+    if survival is not None and (target_kinds or loss_weights):
+        raise ConfigError(
+            "target_kinds and loss_weights are not for a survival target", received=target_kinds or loss_weights
+        )
     names = target_columns(target_specs) if target_specs else names_of(targets)
     numbers = {name: "continuous" for name, kind in (target_kinds or {}).items() if kind == "regression"}
     if isinstance(targets, SurvivalColumns):

@@ -133,6 +133,9 @@ class TabularData(LabelledData):
             inputs = encoded[own] if whole else encoded[begin : begin + len(own)]
             self.splits[name] = self._split(own, inputs, values)
             begin += len(own)
+        for name, split in self.splits.items():
+            for target in self.targets if len(self.targets) == 1 else ():
+                target.check_split(split.labels, name)
         self.class_weights = self._weights_of_classes(class_weight)
         self._order = self._training_order()
         self._slots, self._slot_rate = self._unknown_slots(unknown_rate)

@@ -12,6 +12,7 @@ import numpy as np
 from tlkit.errors import DataError
 from tlkit.export.short_floats import short_floats
 from tlkit.image_files.formats import MAX_PIXELS, refused
+from tlkit.targets.survival_columns import time_name
 
 #: What each kind of export answers, for messages.
 ALLOWED = {
@@ -122,15 +123,6 @@ def named_arrays(numbers: np.ndarray, outputs: Sequence[Any]) -> dict[str, np.nd
 
 def _text(name: str | bytes) -> str:
     return name if isinstance(name, str) else name.decode("utf-8")
-
-
-def time_name(time: float) -> str:
-    """Return a time as records and columns of tables call it.
-
-    >>> time_name(365.0), time_name(0.25)
-    ('365', '0.25')
-    """
-    return f"{time:.6g}"
 
 
 def path_of(item: object, position: int) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlkit.export.interface import Output
-from tlkit.export.records import time_name
+from tlkit.targets.survival_columns import time_name
 
 if TYPE_CHECKING:
     import numpy as np

@@ -83,8 +83,9 @@ class SeveralMetrics:
         table.add_column("metric")
         table.add_column("value", justify="right")
         for name, metrics in self.by_target.items():
-            for number, (heading, value) in enumerate(_lines(metrics)):
-                last = number == len(list(_lines(metrics))) - 1
+            lines = [*_lines(metrics), *([("rows", f"{metrics.n}")] if metrics.n != self.n else [])]
+            for number, (heading, value) in enumerate(lines):
+                last = number == len(lines) - 1
                 table.add_row(Text(name if number == 0 else ""), heading, value, end_section=last)
         return table
 

@@ -129,20 +129,30 @@ def survival_metrics(
         raise DataError(
             f"risks and times of {name!r} do not fit", received=(risk.shape, time.shape, event.shape), allowed="[n]"
         )
-    for what, numbers in (("risks", risk), ("times", time)):
+    curves = None if survival is None or not len(at) else np.asarray(survival, np.float64)
+    if curves is not None and curves.shape != (len(risk), len(at)):
+        raise DataError(f"the curves of {name!r} do not fit", received=curves.shape, allowed=f"{(len(risk), len(at))}")
+    if not np.isin(event, (0.0, 1.0)).all():
+        bad_event = event[~np.isin(event, (0.0, 1.0))][0]
+        raise DataError(f"events of {name!r} are 1, or 0 where the time is censored", received=float(bad_event))
+    if (time < 0).any():
+        raise DataError(f"times of {name!r} are negative", received=float(time.min()))
+    for what, numbers in (("risks", risk), ("times", time), ("curves", risk if curves is None else curves.ravel())):
         bad = np.flatnonzero(~np.isfinite(numbers))
         if len(bad):
             raise DataError(f"{len(bad)} {what} of {name!r} are not finite, the first in row {bad[0] + 1}")
     happened = event > 0.5
     free = censoring(time, happened, time)  # part that is not censored by the time of each row
-    weights = np.where(happened & (free > 0), 1 / np.maximum(free, 1e-300) ** 2, 0.0)
+    weights = np.zeros(len(free))
+    counted = happened & (free > 0)
+    weights[counted] = 1 / free[counted] ** 2
     return SurvivalMetrics(
         name=name,
         concordance=_concordance(risk, time, happened, np.ones(len(risk))),
         ipcw_concordance=_concordance(risk, time, happened, weights),
-        integrated_brier_score=_integrated_brier(np.asarray(survival), np.asarray(at, np.float64), time, happened, free)
-        if survival is not None and len(at)
-        else None,
+        integrated_brier_score=None
+        if curves is None
+        else _integrated_brier(curves, np.asarray(at, np.float64), time, happened, free),
         events=int(happened.sum()),
         n=len(risk),
         risks=risk,
@@ -208,7 +218,9 @@ def _integrated_brier(
     usable = usable[left[usable] > 0]
     if len(usable) < 2:
         return None
-    died = np.where(seen & (free > 0), 1 / np.maximum(free, 1e-300), 0.0)
+    died = np.zeros(len(free))
+    counted = seen & (free > 0)
+    died[counted] = 1 / free[counted]
     scores = [
         np.mean(
             survival[:, place] ** 2 * (time <= at[place]) * died

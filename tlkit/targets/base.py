@@ -84,6 +84,9 @@ class Target(ABC):
             float32 [n, true_width]; NaN where the label is missing.
         """
 
+    def check_split(self, labels: np.ndarray, split: str) -> None:  # noqa: B027 - most targets need no more
+        """Warn where the labels of a split, [n, label_width], cannot measure the target."""
+
     # Outputs
 
     @property
@@ -114,6 +117,10 @@ class Target(ABC):
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Outputs of several members, float32 [B, width] each -> outputs of their ensemble."""
 
+    def centered(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs float [n, width] so that those of networks trained apart can be compared."""
+        return outputs
+
     @abstractmethod
     def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
         """Return the metrics of answers float [n, len(output_names)], given labels [n] or [n, label_width]."""
@@ -129,6 +136,10 @@ class Target(ABC):
     def describe(self) -> dict[str, Any]:
         """Return what a summary of the data says of it: kind, weight, and more that its kind has."""
         return {"kind": self.kind, "weight": self.weight}
+
+    def learned(self) -> dict[str, Any]:
+        """Return what decides how labels become numbers and back: all but its name, weight, unit and dtype."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("name", "weight", "unit", "dtype")}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the target as plain values."""

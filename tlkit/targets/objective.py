@@ -38,6 +38,8 @@ class Objective:
 
     def __init__(self, targets: Sequence[Target]):
         self.targets = tuple(targets)
+        if isinstance(targets, str) or not all(isinstance(target, Target) for target in self.targets):
+            raise ConfigError("targets are objects of tlkit.targets", received=targets, fix="pass data.targets")
         if not self.targets:
             raise ConfigError("there is nothing to predict", received=[])
         alone = [target for target in self.targets if target.is_alone]
@@ -134,6 +136,10 @@ class Objective:
         for (target, first), *others in zip(*(self._parts(output) for output in outputs), strict=True):
             parts.append(target.averaged([first, *(part for _, part in others)]))
         return keras.ops.concatenate(parts, axis=-1)
+
+    def centered(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs float [n, K] so that those of networks trained apart can be compared."""
+        return self.targets[0].centered(outputs) if len(self.targets) == 1 else outputs
 
     def accuracy(self) -> keras.metrics.Metric | None:
         """Make the accuracy of an epoch; None where an answer is not just right or wrong."""

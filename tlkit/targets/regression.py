@@ -133,7 +133,8 @@ class Regression(Target):
 
     def _transformed(self, values: np.ndarray) -> np.ndarray:
         if self.transform == "log":
-            return np.log(values)
+            with np.errstate(divide="ignore", invalid="ignore"):  # rows to evaluate may hold what training may not
+                return np.log(values)
         return stats.yeojohnson(values, self.power) if self.transform == "yeo_johnson" else values
 
     def _yeo_johnson_back(self, value: tf.Tensor) -> tf.Tensor:

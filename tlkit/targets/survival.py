@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,8 +14,9 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, DataError
 from tlkit.report.survival import kaplan_meier, survival_metrics
 from tlkit.targets.base import Target, TargetKind
-from tlkit.targets.survival_columns import SurvivalColumns, SurvivalMethod
+from tlkit.targets.survival_columns import SurvivalColumns, SurvivalMethod, time_name
 
+_log = logging.getLogger("tlkit")
 NAME = "risk"  # what the target is called
 _MOST, _FEWEST, _EVENTS = 20, 3, 15  # intervals, and training events for each
 
@@ -83,13 +85,14 @@ class Survival(Target):
     @property
     def output_names(self) -> tuple[str, ...]:
         """The risk, and survival at each time."""
-        return (self.name, *(f"survival at {time:.6g}" for time in self.times))
+        return (self.name, *(f"survival at {time_name(time)}" for time in self.times))
 
     def forward(self, values: np.ndarray) -> np.ndarray:
         """Times and events, [n, 2] -> float32 [n, true_width]."""
         labels = np.asarray(values, np.float64).reshape(-1, 2)
-        if self.method == "cox":
-            return labels.astype(np.float32)
+        if self.method == "cox":  # whose loss knows the order of times alone: ranks are exact in float32
+            ranks = np.unique(labels[:, 0], return_inverse=True)[1]
+            return np.stack([ranks, labels[:, 1]], axis=1).astype(np.float32)
         time, event = labels[:, :1], labels[:, 1:] > 0.5
         ends = np.asarray(self.times)[None]
         begins = np.concatenate([[[0.0]], ends[:, :-1]], axis=1)
@@ -97,6 +100,14 @@ class Survival(Target):
         # A censored time counts from the middle of its interval on.
         survived = np.where(event, time > ends, time >= (begins + ends) / 2)
         return np.concatenate([survived, failed], axis=1).astype(np.float32)
+
+    def check_split(self, labels: np.ndarray, split: str) -> None:
+        """Warn where no row of a split has an event."""
+        if len(labels) and not (labels[:, 1] > 0.5).any():
+            _log.warning(
+                "no %s row has an event: the %s cannot be measured on it%s",
+                split, self.name, ' and the best epoch is not known: set keep = "last"' if split == "val" else "",
+            )  # fmt: skip
 
     def losses(self, true: Any, outputs: Any, label_smoothing: float = 0.0) -> Any:
         """Negative log likelihood of each example, float32 [B]; for Cox its part of the partial likelihood."""
@@ -114,6 +125,10 @@ class Survival(Target):
         survival = tf.cumsum(-tf.nn.softplus(outputs + tf.constant(self.base, tf.float32)), axis=-1)
         risk = tf.math.log(tf.maximum(-survival[..., -1:], 1e-30))
         return tf.concat([risk, tf.exp(survival)], axis=-1)
+
+    def centered(self, outputs: np.ndarray) -> np.ndarray:
+        """A risk of Cox's model has no origin: its mean becomes 0."""
+        return outputs - outputs.mean() if self.method == "cox" and len(outputs) else outputs
 
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Outputs whose survival is the mean of the members'; for Cox the mean risk."""
@@ -175,6 +190,10 @@ def fit_survival(columns: SurvivalColumns, values: np.ndarray) -> Survival:
             "no training row is at risk in an interval of the times at which survival is to be answered",
             received=f"{begins[at_risk == 0][0]:g} to {ends[at_risk == 0][0]:g}",
             allowed=f"times whose last interval begins before {time.max():g}",
+        )
+    if ends[-1] > time.max():
+        _log.warning(
+            "survival at %g is asked for, and no training row was seen for longer than %g", ends[-1], time.max()
         )
     died = np.array([(event & (time > a) & (time <= b)).sum() for a, b in zip(begins, ends, strict=True)])
     hazard = (died + 0.5) / (at_risk + 1.0)

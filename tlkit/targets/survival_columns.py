@@ -35,6 +35,15 @@ class SurvivalColumns:
 
     def __post_init__(self) -> None:
         check_choice("method of a survival target", self.method, get_args(SurvivalMethod))
+        plain = isinstance(self.times, list | tuple) and all(
+            isinstance(time, int | float) and not isinstance(time, bool) for time in self.times
+        )
+        if not plain:
+            raise ConfigError(
+                "the times at which survival is answered are not usable",
+                received=self.times,
+                allowed="a list of numbers",
+            )
         object.__setattr__(self, "times", tuple(float(time) for time in self.times))
         if self.time == self.event:
             raise ConfigError("time and event are columns of their own", received=self.time)
@@ -56,3 +65,12 @@ class SurvivalColumns:
     def names(self) -> list[str]:
         """Time and event."""
         return [self.time, self.event]
+
+
+def time_name(time: float) -> str:
+    """Return a time as records and columns of tables call it; different times have different names.
+
+    >>> time_name(365.0), time_name(0.25), time_name(10000001.0)
+    ('365', '0.25', '10000001')
+    """
+    return f"{time:.15g}"

@@ -87,6 +87,14 @@ class Learner:
     ):
         if tuple(data.class_names) != task.class_names:
             raise ConfigError("task and data have other classes", received=data.class_names, allowed=task.class_names)
+        theirs, ours = ([one.learned() for one in targets] for targets in (data.targets, task.objective.targets))
+        if data.targets and theirs != ours:
+            raise ConfigError(
+                "task and data learn their targets in another way",
+                received=[target.name for target in data.targets],
+                allowed=[target.name for target in task.objective.targets],
+                fix="make the task with data.targets",
+            )
         if data.preprocessing != task.preprocessing:
             raise ConfigError(
                 "task and data prepare their inputs in another way",

@@ -150,7 +150,7 @@ def _chosen(
             chosen = kept[train]
             last[number] = _solve(rows[chosen], true[chosen], loss, objective.width, strength, last.get(number))
             kernel, bias = last[number]
-            outputs[held] = rows[kept[held]] @ kernel + bias
+            outputs[held] = objective.centered(rows[kept[held]] @ kernel + bias)
             total += loss(true[kept[held]], outputs[held])[0] * len(held)
         if best is None or total < best[0]:
             best, worse = (total, strength, outputs), 0

@@ -181,7 +181,9 @@ class _Measured:
             run.task.freeze_to(0)
             if not self._fit(data.part(trained), plan.epochs, self._lr, {"fold": number}):
                 return False
-            seen.append((held, logits, self._held(number, trained, held)))
+            centered = run.task.objective.centered
+            tuned = {mix: centered(own) for mix, own in self._held(number, trained, held).items()}
+            seen.append((held, centered(logits), tuned))
             rows = np.concatenate([held for held, _, _ in seen])
             verdict = judge(
                 np.concatenate([logits for _, logits, _ in seen]),

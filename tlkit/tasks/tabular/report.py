@@ -108,7 +108,7 @@ def predictor(task: Any) -> Callable[[pd.DataFrame], np.ndarray]:
 def _score(labels: np.ndarray, targets: Sequence[Any]) -> tuple[Callable[[np.ndarray], float], str]:
     """Give the loss that importances are measured by, and its name."""
     if targets[0].kind == "survival":
-        return lambda answers: 1.0 - (measure_answers(answers, labels, targets).concordance or 0.5), "1 - C-index"
+        return lambda answers: _disorder(measure_answers(answers, labels, targets).concordance), "1 - C-index"
     if len(targets) == 1:
         key, name = ("rmse", "RMSE") if targets[0].kind == "regression" else ("log_loss", "log-loss")
         return lambda answers: float(getattr(measure_answers(answers, labels, targets), key)), name
@@ -123,6 +123,10 @@ def _score(labels: np.ndarray, targets: Sequence[Any]) -> tuple[Callable[[np.nda
         return float(sum(target.weight * loss for target, loss in zip(targets, losses, strict=True)))
 
     return weighted, "weighted sum of the targets' losses (RMSE in standard deviations, log-loss)"
+
+
+def _disorder(concordance: float | None) -> float:
+    return 0.5 if concordance is None else 1.0 - concordance
 
 
 def _dependences(
