@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,7 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
     Raises:
         DataError: the table, a column or the labels cannot be used.
     """
-    from tlkit.cli.table_findings import say_survival
-    from tlkit.data.frame_files import OtherSeparatorError
-    from tlkit.data.frame_source import read_source
+    from tlkit.cli.table_findings import read_answered, say_survival
     from tlkit.data.reading import reading_of
     from tlkit.data.table_targets import read_targets
     from tlkit.data.target_kinds import check_varies, describe_target, guess_target
@@ -40,19 +37,7 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
     written = {key: asked.settings[f"data.{key}"] for key in ("decimal", "thousands", "missing")
                if f"data.{key}" in asked.settings}  # fmt: skip
     reading = reading_of(kinds=times, **written).changed(text_columns=frozenset({path_column}))
-    options: dict[str, Any] = {
-        "separator": answers.get("separator") or None,
-        "encoding": answers.get("encoding", "utf-8"),
-        "reading": reading,
-    }
-    try:
-        source = read_source(data, **options)
-    except OtherSeparatorError as error:
-        if options["separator"]:
-            raise
-        answers["separator"] = options["separator"] = error.separator
-        note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
-        source = read_source(data, **options)
+    source, _ = read_answered(data, answers, reading)
     further = [asked.settings.get(f"data.{key}") for key in ("group_column", "split_column")]
     for name in (path_column, *names, *filter(None, further)):
         if name not in source.frame.columns:

@@ -35,7 +35,6 @@ class ImageKind(Kind):
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
-        from tlkit.catalogue import image
         from tlkit.data.table_stream import TableStream
         from tlkit.data.text_files import missing_column
 
@@ -47,8 +46,7 @@ class ImageKind(Kind):
             for column in named:
                 if column not in columns:
                     raise missing_column(column, columns, str(data))
-        if "backbone" in answers:
-            answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
+        _add_size(answers)
         if data is not None and data.is_dir():
             _say_what_is_in(data)
 
@@ -190,10 +188,7 @@ class ImageValuesKind(ImageKind):
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table that lacks a named column, or labels that cannot be used; say what is found in it."""
-        from tlkit.catalogue import image
-
-        if "backbone" in answers:
-            answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
+        _add_size(answers)
         if data is None:
             return
         if data.is_dir():
@@ -241,19 +236,20 @@ class ImageValuesKind(ImageKind):
         )
 
 
+def _add_size(answers: dict[str, str]) -> None:
+    """Let a backbone that was chosen bring its size."""
+    from tlkit.catalogue import image
+
+    if "backbone" in answers:
+        answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
+
+
 def _training_photos_of_values(config: Any) -> list[Path]:
     """List the photos that the project trains on; none where they are not there now."""
     from tlkit.data.image_targets import training_photos
 
-    data = config.data
-    split: dict[str, Any] = {"group_column": data.group_column or None, "split_column": data.split_column or None}
-    split |= {"val_fraction": data.val_fraction, "seed": data.seed}
-    names = [] if config.target.survival else config.target.names
     try:
-        return training_photos(
-            config.data_path, config.targets, **config.reading, **split,
-            target_kinds=config.target.options(names)["target_kinds"],
-        )  # fmt: skip
+        return training_photos(config.data_path, config.targets, **config.table_options)
     except DataError as error:
         _log.info("not compared with the training photos, which cannot be listed: %s", error)
         return []

@@ -48,13 +48,16 @@ class Asked(NamedTuple):
 
     Attributes:
         force_columns: leave out columns that cannot be used, with the reason, where they are refused otherwise.
-        label_columns: one for each label, where config.toml is to name them.
-        settings: other keys of config.toml that are set, by `SECTION.KEY`.
+        settings: keys of config.toml that are set, by `SECTION.KEY`.
     """
 
     force_columns: bool = False
-    label_columns: Sequence[str] = ()
     settings: Mapping[str, Any] = {}
+
+    @property
+    def label_columns(self) -> Sequence[str]:
+        """One for each label, where config.toml is to name them."""
+        return self.settings.get("data.label_columns", ())
 
     @property
     def survival(self) -> SurvivalColumns | None:

@@ -92,8 +92,7 @@ def new(
         data = data.expanduser()
     if force_columns and (data is None or not kind.has_rows):
         raise ProjectError("--force-columns is for the columns of a table", fix="name it with --data, or leave it out")
-    label_columns = next((value for _, key, value in changes if key == "label_columns"), ())
-    asked = Asked(force_columns, label_columns, {f"{section}.{key}": value for section, key, value in changes})
+    asked = Asked(force_columns, {f"{section}.{key}": value for section, key, value in changes})
     if asked.survival is not None and target is not None:
         raise ProjectError("--target and a survival target exclude each other", fix="leave out --target")
     changes = [*kind.further(asked), *changes]

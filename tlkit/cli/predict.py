@@ -145,10 +145,9 @@ def predict(
             kind = project.kind
             found = kind.gathered(inputs)
             found.check(strict)
-            if asked is None and top is not None and not any(one.class_names for one in outputs(project)):
+            about = outputs(project) if asked is None else ()
+            if top is not None and about and not any(one.class_names for one in about):
                 raise ConfigError("--top is for classes, and this project predicts values", fix="leave it out")
-            if asked is None:
-                outputs(project)
             model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))

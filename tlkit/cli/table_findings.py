@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tlkit.data.column_kinds import Finding
     from tlkit.data.date_forms import DateGuess
     from tlkit.data.frame_source import FrameSource
-    from tlkit.data.reading import FormNote
+    from tlkit.data.reading import FormNote, Reading
     from tlkit.data.target_kinds import TargetGuess
     from tlkit.preprocessing.number_forms import NumberForm
     from tlkit.targets.survival_columns import SurvivalColumns
@@ -90,26 +90,13 @@ def look_at(
         DataError: the table, a column or the target cannot be used.
     """
     from tlkit.data.column_kinds import Finding, infer_kinds
-    from tlkit.data.frame_files import OtherSeparatorError
-    from tlkit.data.frame_source import read_source
     from tlkit.data.problems import Problems
     from tlkit.data.table_check import check_target_columns
     from tlkit.data.target_kinds import check_varies, guess_target
     from tlkit.data.text_files import missing_column
 
     target = answers.get("target", "target")
-    options: dict[str, Any] = {
-        "separator": answers.get("separator") or None,
-        "encoding": answers.get("encoding", "utf-8"),
-    }
-    try:
-        source = read_source(data, **options)
-    except OtherSeparatorError as error:
-        if options["separator"]:
-            raise
-        answers["separator"] = options["separator"] = error.separator
-        note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
-        source = read_source(data, **options)
+    source, options = read_answered(data, answers)
     targets = survival.names if survival is not None else [target]
     check_target_columns(source.frame, targets, source.origin)
     for question in ("time_column", "group_column"):
@@ -157,6 +144,31 @@ def look_at(
     else:
         of_target = _target(source, target, asks) if survival is None else ""
     return TableFindings(lines, formats, written, decimal, of_target)
+
+
+def read_answered(
+    data: Path, answers: dict[str, str], reading: Reading | None = None
+) -> tuple[FrameSource, dict[str, Any]]:
+    """Read a table as the answers to a template say; a separator that they lack is found, said and added to them.
+
+    Returns:
+        The table, and the options that it was read with.
+    """
+    from tlkit.data.frame_files import OtherSeparatorError
+    from tlkit.data.frame_source import read_source
+
+    options: dict[str, Any] = {
+        "separator": answers.get("separator") or None,
+        "encoding": answers.get("encoding", "utf-8"),
+    }
+    try:
+        return read_source(data, **options, reading=reading), options
+    except OtherSeparatorError as error:
+        if options["separator"]:
+            raise
+        answers["separator"] = options["separator"] = error.separator
+        note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
+    return read_source(data, **options, reading=reading), options
 
 
 def say_survival(source: FrameSource, columns: SurvivalColumns) -> None:

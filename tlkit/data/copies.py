@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tlkit.data.splits import ClassWords, split_labelled
 from tlkit.walk import shown
 
 WORDS = ClassWords(item="image")
+Draw = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], tuple[np.ndarray, np.ndarray]]
+_log = logging.getLogger("tlkit")
 _SHOWN = 3
 
 
@@ -73,7 +76,12 @@ def copy_numbers(paths: Sequence[Path], sizes: Sequence[int] = ()) -> npt.NDArra
 
 
 def assign_splits(
-    listing: Listing, copies: np.ndarray, val_fraction: float, seed: int, rows: np.ndarray | None = None
+    listing: Listing,
+    copies: np.ndarray,
+    val_fraction: float,
+    seed: int,
+    rows: np.ndarray | None = None,
+    draw: Draw | None = None,
 ) -> dict[str, np.ndarray]:
     """Give every image its split: the one that the user chose, or training and validation drawn by class.
 
@@ -85,6 +93,8 @@ def assign_splits(
         val_fraction: part for validation, between 0 and 1.
         seed: of the split.
         rows: those that are used; all when left out.
+        draw: divides rows whose split is open, given their copies and groups (or None) as well: places among them of
+            training and validation. By the labels of the listing when left out.
 
     Returns:
         Split -> row numbers, int64, ascending.
@@ -98,11 +108,26 @@ def assign_splits(
     found = {str(name): rows[splits == name] for name in ("train", "val", "test") if (splits == name).any()}
     undecided = rows[[split is None for split in splits]]
     if len(undecided):
-        labels = [listing.labels[row] for row in undecided.tolist()]
-        groups = united(np.asarray(listing.groups)[undecided], copies[undecided]) if listing.groups else None
-        train, val = split_labelled(labels, copies[undecided], groups, val_fraction, seed, WORDS)
+        own = copies[undecided]
+        groups = united(np.asarray(listing.groups)[undecided], own) if listing.groups else None
+        if draw is None:
+            labels = [listing.labels[row] for row in undecided.tolist()]
+            train, val = split_labelled(labels, own, groups, val_fraction, seed, WORDS)
+        else:
+            train, val = draw(undecided, own, groups)
         found["train"], found["val"] = undecided[train], undecided[val]
     return found
+
+
+def warn_of_copies(paths: Sequence[Path], trained_on: Sequence[Path]) -> None:
+    """Warn where images to evaluate are exact copies of training images."""
+    copied = copies_of(paths, trained_on) if trained_on else {}
+    if copied:
+        place, other = next(iter(copied.items()))
+        _log.warning(
+            "%d of the %d photos to evaluate are also in the training part, for example %s = %s",
+            len(copied), len(paths), shown(paths[place]), shown(trained_on[other]),
+        )  # fmt: skip
 
 
 def united(groups: np.ndarray, copies: np.ndarray) -> np.ndarray:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.data.copies import copies_of, copy_numbers, united
+from tlkit.data.copies import Draw, assign_splits, copy_numbers, warn_of_copies
 from tlkit.data.frame_source import FrameSource, read_source
 from tlkit.data.image_data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
 from tlkit.data.label_sets import class_text
-from tlkit.data.listing import SPLIT_FOLDERS, Listing, check_paths
+from tlkit.data.listing import SPLIT_FOLDERS, Listing, check_paths, files_of
 from tlkit.data.reading import reading_of
 from tlkit.data.splits import split_with_copies, train_val_split
 from tlkit.data.table_splits import bins_of, whole_groups
@@ -30,9 +30,8 @@ from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
 from tlkit.preprocessing.number_forms import NumberForm
 from tlkit.targets.base import Target, TargetKind
 from tlkit.targets.objective import Objective
-from tlkit.targets.regression import Regression, Transform
+from tlkit.targets.regression import Transform
 from tlkit.targets.survival_columns import SurvivalColumns
-from tlkit.walk import Tally, look_at, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,20 +124,20 @@ def images_with_targets(
             received=kinds,
             fix="use images_from_table(label_columns=...) and image_classifier(multi_label=True)",
         )
-    numbers = {name: "continuous" for name, kind in kinds.items() if kind == "regression"}
-    if survival:
-        numbers[survival.time] = "continuous"
-    reading = reading_of(decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds=numbers)
-    texts = {path_column, *(name for name in (group_column, split_column) if name)}
-    reading = reading.changed(text_columns=reading.text_columns | texts)
-    source = read_source(table, separator=separator, encoding=encoding, reading=reading)
-    start = Path(root) if root is not None else _folder_of(table)
-    listing, values = _listed(source, targets, kinds, path_column, group_column, split_column, start)
+    source, listing, values = _read(
+        table, targets, path_column=path_column, target_kinds=kinds, group_column=group_column,
+        split_column=split_column, root=root, separator=separator, encoding=encoding, decimal=decimal,
+        thousands=thousands, missing=missing, formats=formats,
+    )  # fmt: skip
     return ImageTargetData(
         listing,
         values=values,
-        fit={"transform": transform, "y_range": y_range, "loss_weights": loss_weights},
-        units={name: form.unit for name, form in source.forms.items()},
+        fit={
+            "transform": transform,
+            "y_range": y_range,
+            "loss_weights": loss_weights,
+            "units": {name: form.unit for name, form in source.forms.items()},
+        },
         preprocessing=ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels),
         augmentation=augmentation,
         batch_size=batch_size,
@@ -193,15 +192,8 @@ def images_to_measure(
     source = read_source(table, separator=separator, encoding=encoding, reading=reading)
     rows = _Rows(source, names, all_of=any(target.is_alone for target in targets))
     values = [rows.read_known(target, source.forms) for target in targets]
-    start = Path(root) if root is not None else _folder_of(table)
-    listing = rows.listing(path_column, None, None, start, values)
-    copied = copies_of(listing.paths, trained_on) if trained_on else {}
-    if copied:
-        place, other = next(iter(copied.items()))
-        _log.warning(
-            "%d of the %d photos to evaluate are also in the training part, for example %s = %s",
-            len(copied), len(listing.paths), shown(listing.paths[place]), shown(trained_on[other]),
-        )  # fmt: skip
+    listing = rows.listing(path_column, None, None, _start(table, root), values)
+    warn_of_copies(listing.paths, trained_on)
     return ImageTargetData(
         dataclasses.replace(listing, splits=["test"] * len(listing.paths)),
         values=values,
@@ -221,87 +213,73 @@ def training_photos(
     table: str | Path,
     targets: str | Sequence[str] | SurvivalColumns,
     *,
-    path_column: str = "path",
-    group_column: str | None = None,
-    split_column: str | None = None,
     val_fraction: float = 0.2,
     seed: int = 0,
-    target_kinds: Mapping[str, TargetKind] | None = None,
-    separator: str | None = None,
-    encoding: str = "utf-8",
-    **reading: Any,
+    **options: Any,
 ) -> list[Path]:
     """List the photos that `images_with_targets` would train on, without decoding any.
 
     Args:
-        reading: decimal, thousands, missing and formats.
-        table, targets, path_column, group_column, split_column, val_fraction, seed, target_kinds, separator, encoding:
-            as for `images_with_targets`.
+        options: path_column, target_kinds, group_column, split_column, root, and how the file is written.
+        table, targets, val_fraction, seed: as for `images_with_targets`.
     """
-    texts = {path_column, *(name for name in (group_column, split_column) if name)}
-    how = reading_of(**reading)
-    if isinstance(targets, SurvivalColumns):
-        how = how.changed(number_columns=how.number_columns | {targets.time})
-    how = how.changed(text_columns=how.text_columns | texts)
-    source = read_source(table, separator=separator, encoding=encoding, reading=how)
-    kinds = dict(target_kinds or {})
-    listing, values = _listed(source, targets, kinds, path_column, group_column, split_column, _folder_of(table))
+    _, listing, values = _read(table, targets, **options)
     usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
-    rows = _divided(listing, values, copy_numbers(listing.paths, listing.sizes), val_fraction, seed, usable)
+    copies = copy_numbers(listing.paths, listing.sizes)
+    rows = assign_splits(listing, copies, val_fraction, seed, usable, _draw_by(values[0], val_fraction, seed))
     return [listing.paths[row] for row in rows.get("train", [])]
 
 
-def _listed(
-    source: FrameSource,
+def _read(
+    table: str | Path | pd.DataFrame,
     targets: str | Sequence[str] | SurvivalColumns,
-    kinds: Mapping[str, TargetKind],
-    path_column: str,
-    group_column: str | None,
-    split_column: str | None,
-    start: Path,
-) -> tuple[Listing, list[TargetValues]]:
-    """List the photos of a table, and read what is to be predicted from them."""
+    *,
+    path_column: str = "path",
+    target_kinds: Mapping[str, TargetKind] | None = None,
+    group_column: str | None = None,
+    split_column: str | None = None,
+    root: str | Path | None = None,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+    **written: Any,
+) -> tuple[FrameSource, Listing, list[TargetValues]]:
+    """Read a table: its photos, and what is to be predicted from them; `written` is how it writes numbers."""
+    kinds = dict(target_kinds or {})
+    numbers = {name: "continuous" for name, kind in kinds.items() if kind == "regression"}
+    if isinstance(targets, SurvivalColumns):
+        numbers[targets.time] = "continuous"
+    reading = reading_of(**written, kinds=numbers)
+    texts = {path_column, *(name for name in (group_column, split_column) if name)}
+    reading = reading.changed(text_columns=reading.text_columns | texts)
+    source = read_source(table, separator=separator, encoding=encoding, reading=reading)
     names = names_of(targets)
     rows = _Rows(source, names, all_of=isinstance(targets, SurvivalColumns))
     if isinstance(targets, SurvivalColumns):
         values = [read_survival(rows.frame, targets, rows.place)]
     else:
         values = [rows.read(name, kinds) for name in names]
-    return rows.listing(path_column, group_column, split_column, start, values), values
+    return source, rows.listing(path_column, group_column, split_column, _start(table, root), values), values
 
 
-def _divided(
-    listing: Listing,
-    values: Sequence[TargetValues],
-    copies: np.ndarray,
-    val_fraction: float,
-    seed: int,
-    usable: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Give the rows of each split: those that the table names, or drawn so that both sides are alike."""
-    splits = np.asarray(listing.splits, object)[usable]
-    found = {str(name): usable[splits == name] for name in ("train", "val", "test") if (splits == name).any()}
-    rows = usable[[split is None for split in splits]]
-    if not len(rows):
-        return found
-    first = values[0]
-    own = first.strata
-    strata = bins_of(first.values[rows], len(rows)) if own is None else np.nan_to_num(own[rows], nan=-1)
-    strata = strata.astype(np.int64)
-    items = np.unique(copies[rows], return_index=True)[1]
-    if len(items) < 2:
-        raise DataError("there are too few different photos to split", received=len(items), allowed="2 or more")
-    if np.unique(strata[items], return_counts=True)[1].min() < 2:
-        strata = np.zeros(len(rows), np.int64)
-    if not listing.groups:
-        train, val = split_with_copies(strata, copies[rows], val_fraction, seed)
-    else:
-        groups = united(np.asarray(listing.groups)[rows], copies[rows])
-        if own is None:
-            train, val = whole_groups(groups, val_fraction, seed)
-        else:
-            train, val = train_val_split(strata, val_fraction, seed, groups)
-    return found | {"train": rows[train], "val": rows[val]}
+def _draw_by(first: TargetValues, val_fraction: float, seed: int) -> Draw:
+    """Return what draws validation photos so that both sides are alike in a target."""
+
+    def draw(rows: np.ndarray, copies: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        own = first.strata
+        strata = bins_of(first.values[rows], len(rows)) if own is None else np.nan_to_num(own[rows], nan=-1)
+        strata = strata.astype(np.int64)
+        items = np.unique(copies, return_index=True)[1]
+        if len(items) < 2:
+            raise DataError("there are too few different photos to split", received=len(items), allowed="2 or more")
+        if np.unique(strata[items], return_counts=True)[1].min() < 2:
+            strata = np.zeros(len(rows), np.int64)
+        if groups is None:
+            return split_with_copies(strata, copies, val_fraction, seed)
+        return whole_groups(groups, val_fraction, seed) if own is None else train_val_split(
+            strata, val_fraction, seed, groups
+        )  # fmt: skip
+
+    return draw
 
 
 class ImageTargetData(ImageData):
@@ -322,27 +300,21 @@ class ImageTargetData(ImageData):
         values: Sequence[TargetValues],
         targets: Sequence[Target] | None = None,
         fit: Mapping[str, Any] | None = None,
-        units: Mapping[str, str] | None = None,
         **options: Any,
     ):
-        self._values, self._fit, self._units = list(values), dict(fit or {}), dict(units or {})
+        self._values, self._fit = list(values), dict(fit or {})
         self.targets = tuple(targets or ())
         super().__init__(listing, class_names=[""], class_weight="none", **options)
 
     def _divide(
         self, listing: Listing, copies: np.ndarray, val_fraction: float, usable: np.ndarray
     ) -> dict[str, np.ndarray]:
-        return _divided(listing, self._values, copies, val_fraction, self.seed, usable)
+        draw = _draw_by(self._values[0], val_fraction, self.seed)
+        return assign_splits(listing, copies, val_fraction, self.seed, usable, draw)
 
     def _read_labels(self, listing: Listing, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         if not self.targets:
-            fitted = fit_targets(self._values, rows, **self._fit)
-            self.targets = tuple(
-                dataclasses.replace(target, unit=self._units.get(target.name, ""))
-                if isinstance(target, Regression)
-                else target
-                for target in fitted
-            )
+            self.targets = fit_targets(self._values, rows, **self._fit)
         objective = Objective(self.targets)
         self._encode = objective.encode
         self.class_names = list(objective.output_names)
@@ -419,21 +391,24 @@ class _Rows:
         """Read one target; values of the other rows are NaN."""
         known, frame, place = self._known(name)
         if not len(known):
-            raise DataError(f"no row of {self._source.origin} has a value in {name!r}")
+            raise self._without(name)
         own = {name: kinds[name]} if name in kinds else {}
         return _spread(read_targets(frame, [name], place, target_kinds=own)[0], known, len(self.frame))
 
     def read_known(self, target: Target, forms: Mapping[str, NumberForm]) -> TargetValues:
         """Read a target that a model has."""
         known, frame, place = self._known(*target.columns)
+        if not len(known) and self._alone:
+            raise self._without(target.columns[0])
         if not len(known):  # it is not measured, and the other targets are
             return TargetValues(target.name, target.kind, np.full(len(self.frame), np.nan), target.class_names)
         return _spread(read_known_targets(frame, [target], place, forms=forms)[0], known, len(self.frame))
 
+    def _without(self, name: str) -> DataError:
+        return DataError(f"no row of {self._source.origin} has a value in {name!r}")
+
     def _known(self, *names: str) -> tuple[np.ndarray, pd.DataFrame, Any]:
         known = np.flatnonzero(self.frame[list(names)].notna().all(axis=1).to_numpy(bool))
-        if not len(known) and self._alone:
-            raise DataError(f"no row of {self._source.origin} has a value in {names[0]!r}")
         return known, self.frame.iloc[known], lambda rows: self.place(known[np.asarray(rows, np.int64)])
 
     def listing(
@@ -471,9 +446,6 @@ class _Rows:
             if "val" not in splits:
                 splits = [None if split == "train" else split for split in splits]
         groups = [class_text(value) for value in self.frame[group_column]] if group_column else None
-        tally, entries = Tally(), [look_at(path) for path in paths]
-        for entry in entries:
-            tally.add(entry)
         labels = [
             ", ".join(f"{value:g}" for value in row)
             for row in np.concatenate([_flat(one.values) for one in values], axis=1)
@@ -484,10 +456,8 @@ class _Rows:
             splits=splits,
             groups=groups,
             origin=self._source.origin,
-            unusable={row: entry for row, entry in enumerate(entries) if entry.use == "unusable"},
-            sizes=[entry.size for entry in entries],
-            tally=tally,
             unlabelled=self.dropped,
+            **files_of(paths),
         )
 
 
@@ -504,5 +474,8 @@ def _spread(one: TargetValues, known: np.ndarray, count: int) -> TargetValues:
     return dataclasses.replace(one, values=values)
 
 
-def _folder_of(table: Any) -> Path:
+def _start(table: Any, root: str | Path | None) -> Path:
+    """Return the folder that relative paths start from."""
+    if root is not None:
+        return Path(root)
     return Path(table).expanduser().parent if isinstance(table, str | Path) else Path()

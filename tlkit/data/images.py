@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkit.data.class_names import composed
-from tlkit.data.copies import copies_of
+from tlkit.data.copies import warn_of_copies
 from tlkit.data.image_data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
 from tlkit.data.labelled import ClassWeight
 from tlkit.data.listing import list_folder, list_table
@@ -17,7 +17,6 @@ from tlkit.errors import Advice, DataError
 from tlkit.image_files.formats import MAX_PIXELS
 from tlkit.preprocessing.augment import Augmentation, Mix, Preset
 from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
-from tlkit.walk import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,13 +245,7 @@ def images_to_evaluate(
     if unknown:
         raise DataError("the data has a class that the model does not know", received=unknown[0], allowed=class_names)
     picked = listing.only(rows, "test")
-    copied = copies_of(picked.paths, trained_on) if trained_on else {}
-    if copied:
-        place, other = next(iter(copied.items()))
-        _log.warning(
-            "%d of the %d photos to evaluate are also in the training part, for example %s = %s",
-            len(copied), len(rows), shown(picked.paths[place]), shown(trained_on[other]),
-        )  # fmt: skip
+    warn_of_copies(picked.paths, trained_on)
     return ImageData(
         picked,
         class_names=list(class_names),

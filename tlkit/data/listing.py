@@ -291,16 +291,19 @@ def list_table(
             if name not in found:
                 raise DataError("no photo has this label", received=name, fix="leave its column out of label_columns")
     groups = [class_text(value) for value in frame[group_column]] if group_column else None
-    tally, unusable = Tally(), {}
-    entries = [look_at(path) for path in paths]
-    for row, entry in enumerate(entries):
-        tally.add(entry)
-        if entry.use == "unusable":
-            unusable[row] = entry
-    sizes = [entry.size for entry in entries]
     return Listing(
-        paths, labels, splits, groups, origin, unusable, sizes, tally, (), unlabelled, tuple(label_columns or ())
-    )
+        paths, labels, splits, groups, origin, unlabelled=unlabelled, label_columns=tuple(label_columns or ()),
+        **files_of(paths),
+    )  # fmt: skip
+
+
+def files_of(paths: Sequence[Path]) -> dict[str, Any]:
+    """Look at the files of a listing: its `unusable`, `sizes` and `tally`."""
+    tally, entries = Tally(), [look_at(path) for path in paths]
+    for entry in entries:
+        tally.add(entry)
+    unusable = {row: entry for row, entry in enumerate(entries) if entry.use == "unusable"}
+    return {"unusable": unusable, "sizes": [entry.size for entry in entries], "tally": tally}
 
 
 def check_paths(paths: Sequence[Path], start: Path) -> None:

@@ -27,7 +27,7 @@ from tlkit.targets.survival_columns import SurvivalColumns
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMN_KINDS = ("regression", "single_label", "multi_label")  # that a column can be told to be
+COLUMN_KINDS = ("regression", "single_label", "multi_label")  # what `target_kinds` may say of a column
 MULTI_LABEL_NAME = "labels"  # what the one target is called that several 0/1 columns make
 
 
@@ -200,8 +200,7 @@ def read_known_targets(
     for target in targets:
         with wrong.of(target.name):
             if isinstance(target, Survival):
-                own = SurvivalColumns(target.time, target.event, target.method, target.times)
-                found.append(read_survival(frame, own, place))
+                found.append(read_survival(frame, target.source, place))
                 continue
             if target.kind == "multi_label":
                 values = np.stack([_zero_one(frame[name], name, place) for name in target.class_names], axis=1)
@@ -238,6 +237,7 @@ def fit_targets(
     transform: Transform | Mapping[str, Transform] = "none",
     y_range: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     loss_weights: Mapping[str, float] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> tuple[Target, ...]:
     """Make the targets from their training rows.
 
@@ -247,6 +247,7 @@ def fit_targets(
         transform: of regressions: one for all, or target -> transform.
         y_range: lowest and highest answer: of the only regression, or target -> range.
         loss_weights: target -> weight.
+        units: column -> unit of its numbers in the files.
 
     Raises:
         ConfigError: an option names what is no such target.
@@ -281,15 +282,14 @@ def fit_targets(
                     received=f"{float(target.values[bad[0]]):g} in {len(bad)} rows",
                     fix='use transform = "yeo_johnson", which also takes zero and negative values',
                 )
-            found.append(
-                fit_target(
-                    target.name,
-                    own,
-                    transform=transforms.get(target.name, "none"),
-                    y_range=ranges.get(target.name),
-                    weight=weight,
-                )
+            fitted = fit_target(
+                target.name,
+                own,
+                transform=transforms.get(target.name, "none"),
+                y_range=ranges.get(target.name),
+                weight=weight,
             )
+            found.append(dataclasses.replace(fitted, unit=(units or {}).get(target.name, "")))
             continue
         counts = (
             own.sum(0)

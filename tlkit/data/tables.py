@@ -49,7 +49,7 @@ from tlkit.preprocessing.frames import check_frame
 from tlkit.preprocessing.number_forms import PLAIN, NumberForm
 from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.targets.base import Target, TargetKind
-from tlkit.targets.regression import Regression, Transform
+from tlkit.targets.regression import Transform
 from tlkit.targets.survival_columns import SurvivalColumns
 
 if TYPE_CHECKING:
@@ -272,12 +272,8 @@ def table_from_file(
         part = _Part(source, kept)
     specs = tuple(target_specs or ())
     if not specs:
-        fitted = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights)
         units = {name: form.unit for name, form in source.forms.items()}
-        specs = tuple(
-            dataclasses.replace(target, unit=units.get(target.name, "")) if isinstance(target, Regression) else target
-            for target in fitted
-        )
+        specs = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights, units=units)
     if preprocessing is None:
         # The features of events are columns, too.
         inferred, written, unread = look() if events or looked is None else looked

@@ -162,7 +162,7 @@ class TabularData(LabelledData):
 
         Returns:
             Class numbers int32 [n] of a single target with classes; 0/1 labels float32 [n, k] of a multi-label target;
-                otherwise float64 [n, T], a column a target: its value, or its class number; times and events [n, 2].
+            otherwise float64 [n, T], a column a target: its value, or its class number; times and events [n, 2].
         """
         return self._get(split).labels
 

@@ -183,15 +183,15 @@ def _moving_mean(values: np.ndarray) -> np.ndarray:
     return means
 
 
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """Return a figure of some inches and its panels, which share the horizontal axis."""
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, *, share: bool = True) -> tuple[Any, Any]:
+    """Return a figure of some inches and its panels, which share the horizontal axis where `share` says so."""
     # The object interface keeps no figure in a global list and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, sharex=True)
+    return figure, figure.subplots(rows, columns, sharex=share)
 
 
 def write_figure(figure: Any, path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlkit.report.plots import write_figure
+from tlkit.report.plots import new_figure, write_figure
 
 if TYPE_CHECKING:
     from tlkit.report.calibration import CalibrationCurve
@@ -186,9 +186,4 @@ def _thinned(*columns: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
     # Unlike the figures of a training, panels have axes of their own.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
+    return new_figure(width, height, rows, columns, share=False)

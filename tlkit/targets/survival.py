@@ -54,13 +54,18 @@ class Survival(Target):
     is_alone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        SurvivalColumns(self.time, self.event, self.method, self.times)
+        self.source  # noqa: B018 - it refuses what is not usable
         super().__post_init__()
         if self.method == "hazard" and not (self.times and len(self.times) == len(self.base)):
             raise ConfigError(
                 "the hazard model needs the ends of its intervals and a hazard for each",
                 received=(list(self.times), list(self.base)),
             )
+
+    @property
+    def source(self) -> SurvivalColumns:
+        """The columns of its labels, and how it is learned."""
+        return SurvivalColumns(self.time, self.event, self.method, self.times)
 
     @property
     def columns(self) -> tuple[str, ...]:

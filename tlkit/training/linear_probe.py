@@ -10,18 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.targets.objective import Objective
-from tlkit.training.probe import (
-    WITHOUT_FOLDS,
-    Probe,
-    cut_folds,
-    one_thread_each,
-    rotated,
-    standard,
-    subset,
-)
+from tlkit.training.probe import Fold, Probe, cross_validated
 
 STRENGTHS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)  # from strong to weak
-_PATIENCE = 2  # strengths that may be worse than the best one before the search ends
 _ITERATIONS = 300
 
 
@@ -50,29 +41,16 @@ def fit_linear_probe(
     Returns:
         The probe; `logits` are outputs out of fold.
     """
-    center, scale = standard(features)
-    space = rotated((features.astype(np.float64) - center) / scale)
-    loss = _loss_of(objective)
-    kept = subset(true, True, seed)
-    folds = cut_folds(true[kept], None if groups is None else np.asarray(groups)[kept], True, seed)
-    with one_thread_each():
-        if folds:
-            strength, outputs = _chosen(space.rows, true, objective, loss, kept, folds, strengths)
-            rows, note = kept, ""
-        else:
-            strength, rows = WITHOUT_FOLDS, np.zeros(0, np.int64)
-            outputs = np.zeros((0, objective.width), np.float32)
-            note = "too few different examples for cross-validation: the regularisation is the usual one"
-        kernel, bias = _solve(space.rows, true, loss, objective.width, strength)
-    kernel = space.back(kernel) / scale[:, None]
-    return Probe(
-        kernel.astype(np.float32),
-        (bias - center @ kernel).astype(np.float32),
-        strength,
-        rows,
-        outputs.astype(np.float32),
-        len(folds),
-        note,
+    return cross_validated(
+        features,
+        true,
+        lambda rows: _Solver(rows, true, objective),
+        width=objective.width,
+        loose=True,
+        groups=groups,
+        strengths=strengths,
+        seed=seed,
+        examples="examples",
     )
 
 
@@ -104,59 +82,40 @@ def _loss_of(objective: Objective) -> Loss:
     return both
 
 
-def _solve(
-    rows: np.ndarray,
-    true: np.ndarray,
-    loss: Loss,
-    width: int,
-    strength: float,
-    start: tuple[np.ndarray, np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel [R, K] and bias [K]; begin at `start`."""
-    from scipy.optimize import minimize
+class _Solver:
+    """Minimises any objective's loss by L-BFGS; see `tlkit.training.probe.Solver`."""
 
-    count, size = rows.shape
-    penalty = 1.0 / (strength * count)
+    def __init__(self, rows: np.ndarray, true: np.ndarray, objective: Objective):
+        self._rows, self._true, self._objective = rows, true, objective
+        self._loss = _loss_of(objective)
+        self._last: dict[Any, np.ndarray] = {}
 
-    def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        kernel, bias = flat[: size * width].reshape(size, width), flat[size * width :]
-        found, gradient = loss(true, rows @ kernel + bias)
-        by_kernel = rows.T @ gradient + penalty * kernel
-        total = found + 0.5 * penalty * float(np.sum(kernel * kernel))
-        return total, np.concatenate([by_kernel.ravel(), gradient.sum(0)])
+    def solve(self, chosen: np.ndarray, strength: float, key: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        from scipy.optimize import minimize
 
-    first = np.zeros(size * width + width) if start is None else np.concatenate([start[0].ravel(), start[1]])
-    found = minimize(value, first, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "ftol": 1e-8})
-    return found.x[: size * width].reshape(size, width), found.x[size * width :]
+        rows, true, width = self._rows[chosen], self._true[chosen], self._objective.width
+        count, size = rows.shape
+        penalty = 1.0 / (strength * count)
 
+        def split(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return flat[: size * width].reshape(size, width), flat[size * width :]
 
-def _chosen(
-    rows: np.ndarray,
-    true: np.ndarray,
-    objective: Objective,
-    loss: Loss,
-    kept: np.ndarray,
-    folds: list[tuple[np.ndarray, np.ndarray]],
-    strengths: Sequence[float],
-) -> tuple[float, np.ndarray]:
-    """Return the best strength and its outputs out of fold."""
-    best: tuple[float, float, np.ndarray] | None = None
-    last: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    worse = 0
-    for strength in strengths:
-        outputs = np.zeros((len(kept), objective.width))
-        total = 0.0
-        for number, (train, held) in enumerate(folds):
-            chosen = kept[train]
-            last[number] = _solve(rows[chosen], true[chosen], loss, objective.width, strength, last.get(number))
-            kernel, bias = last[number]
-            outputs[held] = objective.centered(rows[kept[held]] @ kernel + bias)
-            total += loss(true[kept[held]], outputs[held])[0] * len(held)
-        if best is None or total < best[0]:
-            best, worse = (total, strength, outputs), 0
-        else:
-            worse += 1
-            if worse == _PATIENCE:
-                break
-    assert best is not None  # there is at least one strength
-    return best[1], best[2]
+        def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            kernel, bias = split(flat)
+            found, gradient = self._loss(true, rows @ kernel + bias)
+            by_kernel = rows.T @ gradient + penalty * kernel
+            total = found + 0.5 * penalty * float(np.sum(kernel * kernel))
+            return total, np.concatenate([by_kernel.ravel(), gradient.sum(0)])
+
+        start = self._last.get(key, np.zeros(size * width + width))
+        found = minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "ftol": 1e-8})
+        if key is not None:
+            self._last[key] = found.x
+        return split(found.x)
+
+    def outputs(self, chosen: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        return self._objective.centered(self._rows[chosen] @ kernel + bias)
+
+    def score(self, kept: np.ndarray, folds: Sequence[Fold], outputs: np.ndarray) -> float:
+        # By fold: a partial likelihood compares rows of one model.
+        return sum(self._loss(self._true[kept[held]], outputs[held])[0] * len(held) for _, held in folds)

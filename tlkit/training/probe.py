@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,9 @@ _FOLDS = 5
 _MOST_ROWS = 5000  # for the choice; the probe itself is fitted on all
 _RARE = 0.1  # share of the examples that may be of classes with fewer than one a fold
 _PATIENCE = 2  # strengths that may be worse than the best one before the search ends
+
+
+Fold = tuple[np.ndarray, np.ndarray]  # training rows and held-out rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,18 +116,70 @@ def fit_probe(
         The probe. Its predictions out of fold are those of `strength`.
     """
     targets = np.asarray(targets)
-    center, scale = standard(features)
-    space = rotated((features.astype(np.float64) - center) / scale)
-    solver = _Solver(space.rows, targets, weights, multi_label)
-    kept = subset(targets, multi_label, seed)
-    folds = cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], multi_label, seed)
+    return cross_validated(
+        features,
+        targets,
+        lambda rows: _Solver(rows, targets, weights, multi_label),
+        width=targets.shape[1],
+        loose=multi_label,
+        groups=groups,
+        strengths=strengths,
+        seed=seed,
+        examples="examples of a class",
+    )
+
+
+class Solver(Protocol):
+    """Solves a regression on rows of one matrix."""
+
+    def solve(self, chosen: np.ndarray, strength: float, key: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return kernel [R, K] and bias [K]; with a key, begin where the last call of that key ended."""
+        ...
+
+    def outputs(self, chosen: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """Return what a solution answers about some rows, float [m, K]."""
+        ...
+
+    def score(self, kept: np.ndarray, folds: Sequence[Fold], outputs: np.ndarray) -> float:
+        """Return the loss of outputs out of fold; lower is better."""
+        ...
+
+
+def cross_validated(
+    features: np.ndarray,
+    targets: np.ndarray,
+    make: Callable[[np.ndarray], Solver],
+    *,
+    width: int,
+    loose: bool,
+    groups: np.ndarray | None,
+    strengths: Sequence[float],
+    seed: int,
+    examples: str,
+) -> Probe:
+    """Fit a linear map of features whose regularisation has the lowest loss out of fold.
+
+    Args:
+        features: float [n, F].
+        targets: what is learned, [n, T].
+        make: rows in the space that they span -> what solves the regression on them.
+        width: outputs of the map.
+        loose: folds are drawn without looking at the targets.
+        groups, strengths, seed: as for `fit_probe`.
+        examples: what there may be too few of, for the note.
+    """
+    center, scale = _standard(features)
+    space = _rotated((features.astype(np.float64) - center) / scale)
+    solver = make(space.rows)
+    kept = _subset(targets, loose, seed)
+    folds = cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], loose, seed)
     with one_thread_each():
         if folds:
-            strength, logits = _chosen(solver, kept, folds, strengths)
+            strength, outputs = _chosen(solver, width, kept, folds, strengths)
             rows, note = kept, ""
         else:
-            strength, rows, logits = WITHOUT_FOLDS, np.zeros(0, np.int64), np.zeros((0, targets.shape[1]), np.float32)
-            note = "too few different examples of a class for cross-validation: the regularisation is the usual one"
+            strength, rows, outputs = WITHOUT_FOLDS, np.zeros(0, np.int64), np.zeros((0, width), np.float32)
+            note = f"too few different {examples} for cross-validation: the regularisation is the usual one"
         kernel, bias = solver.solve(np.arange(len(targets)), strength)
     kernel = space.back(kernel) / scale[:, None]
     return Probe(
@@ -132,7 +187,7 @@ def fit_probe(
         (bias - center @ kernel).astype(np.float32),
         strength,
         rows,
-        logits.astype(np.float32),
+        outputs.astype(np.float32),
         len(folds),
         note,
     )
@@ -174,7 +229,7 @@ class _Space:
         return kernel if self._basis is None else self._basis @ kernel
 
 
-def rotated(rows: np.ndarray) -> _Space:
+def _rotated(rows: np.ndarray) -> _Space:
     """Return rows in the space that they span: fewer unknowns where there are fewer rows than features."""
     if len(rows) >= rows.shape[1]:
         return _Space(rows, None)
@@ -182,7 +237,7 @@ def rotated(rows: np.ndarray) -> _Space:
     return _Space(np.ascontiguousarray(triangle.T), basis)
 
 
-def standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and spread of each feature, float64 [F] each; 1 for a feature that never changes."""
     center = features.mean(0, dtype=np.float64)
     spread = features.std(0, dtype=np.float64)
@@ -209,8 +264,11 @@ class _Solver:
         # Of a label that is always or never true there is nothing to learn but that.
         return np.stack([w[:, 1] - w[:, 0] for w, _ in parts], 1), np.array([b[1] - b[0] for _, b in parts])
 
-    def logits(self, chosen: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    def outputs(self, chosen: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
         return self._rows[chosen] @ kernel + bias
+
+    def score(self, kept: np.ndarray, folds: Sequence[Fold], outputs: np.ndarray) -> float:
+        return float(log_losses(outputs, self.targets[kept], self.multi_label).mean())
 
     def _one(
         self, chosen: np.ndarray, numbers: np.ndarray, count: int, strength: float, key: Any
@@ -235,7 +293,7 @@ class _Solver:
         return kernel, bias
 
 
-def subset(targets: np.ndarray, multi_label: bool, seed: int) -> np.ndarray:
+def _subset(targets: np.ndarray, multi_label: bool, seed: int) -> np.ndarray:
     """Return the rows that the regularisation is chosen on, rising: all, or as many of each class as its share."""
     if len(targets) <= _MOST_ROWS:
         return np.arange(len(targets))
@@ -279,25 +337,24 @@ def cut_folds(
 
 
 def _chosen(
-    solver: _Solver, kept: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], strengths: Sequence[float]
+    solver: Solver, width: int, kept: np.ndarray, folds: Sequence[Fold], strengths: Sequence[float]
 ) -> tuple[float, np.ndarray]:
-    """Return the best strength and its logits out of fold."""
-    targets = solver.targets[kept]
+    """Return the best strength and its outputs out of fold."""
     best: tuple[float, float, np.ndarray] | None = None
     worse = 0
 
     def predict(number: int) -> np.ndarray:
         train, held = folds[number]
-        return solver.logits(kept[held], *solver.solve(kept[train], strength, number))
+        return solver.outputs(kept[held], *solver.solve(kept[train], strength, number))
 
     with ThreadPoolExecutor(min(len(folds), os.cpu_count() or 1)) as threads:
         for strength in strengths:
-            logits = np.zeros(targets.shape)
+            outputs = np.zeros((len(kept), width))
             for (_, held), predicted in zip(folds, threads.map(predict, range(len(folds))), strict=True):
-                logits[held] = predicted
-            loss = float(log_losses(logits, targets, solver.multi_label).mean())
+                outputs[held] = predicted
+            loss = solver.score(kept, folds, outputs)
             if best is None or loss < best[0]:
-                best, worse = (loss, strength, logits), 0
+                best, worse = (loss, strength, outputs), 0
             else:
                 worse += 1
                 if worse == _PATIENCE:

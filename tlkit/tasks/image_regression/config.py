@@ -71,16 +71,21 @@ class ImageRegressionConfig(PretrainedConfig):
         }
 
     @property
-    def options(self) -> dict[str, Any]:
-        """All arguments of `images_with_targets` but the table and the targets."""
-        names = [] if self.target.survival else self.target.names
-        split = {
+    def table_options(self) -> dict[str, Any]:
+        """How the table is read and divided: arguments of `images_with_targets` and `training_photos`."""
+        return self.reading | {
             "group_column": self.data.group_column or None,
             "split_column": self.data.split_column or None,
-            "size": self.model.image_size,
-            "resize": self.model.resize,
+            "val_fraction": self.data.val_fraction,
+            "seed": self.data.seed,
+            "target_kinds": self.target.options(self.target.names)["target_kinds"],
         }
-        return self.data.options | self.reading | split | self.target.options(names)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All arguments of `images_with_targets` but the table and the targets."""
+        size = {"size": self.model.image_size, "resize": self.model.resize}
+        return self.data.options | size | self.target.options(self.target.names) | self.table_options
 
     @model_validator(mode="after")
     def _targets_are_named(self) -> Self:
