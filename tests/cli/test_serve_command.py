@@ -300,7 +300,8 @@ def test_without_grace_requests_in_flight_are_told_at_once(tmp_path: Path):
 
 
 def test_a_spare_worker_takes_the_place_of_a_killed_one(tmp_path: Path):
-    export(tmp_path / "m" / "1")
+    loaded_by = export(tmp_path / "m" / "1") / "loaded_by"
+    loaded_by.touch()
     words = ("m", "--rest-port", "0", "--no-grpc", "--spare-worker", "loaded")
     with serving(*words, cwd=tmp_path) as server:
         children = Path(f"/proc/{server.process.pid}/task")
@@ -310,7 +311,7 @@ def test_a_spare_worker_takes_the_place_of_a_killed_one(tmp_path: Path):
             text = "".join((task / "children").read_text() + " " for task in children.iterdir())
             return set(text.split())
 
-        until(lambda: len(workers()) == 2)
+        until(lambda: len(set(loaded_by.read_text().split())) == 2)
         (spare,) = workers() - {str(first)}
         os.kill(first, signal.SIGKILL)
         until(lambda: server.ask("POST", "/v1/models/m:predict", "x")[0] == 200 and str(first) not in workers())
