@@ -28,23 +28,21 @@ ALLOWED: dict[str, set[str]] = {
     "config_targets": {"config_sections", "targets.survival_columns"},
     "config_sections": set(),
     "catalogue": set(),
-    # What image files are, by their bytes alone; and the one walk over folders of them.
-    "image_files": set(),
-    "walk": {"image_files"},
-    # The former place of targets, which projects of earlier releases import.
-    "preprocessing": {"image_files", "targets.base", "targets.regression"},
+    # The former place of the targets and of a table's preprocessing, which projects of earlier releases import.
+    "preprocessing": {"inputs.row.preprocessing", "targets.base", "targets.regression"},
     # What is predicted; its metrics are figures and tables of a report.
     "targets": {"report"},
-    "data": {"catalogue", "preprocessing", "image_files", "walk", "targets"},
-    "models": {"catalogue", "preprocessing", "image_files", "targets"},
+    # What comes in. A data set holds labels as its targets encode them.
+    "inputs": {"catalogue", "targets"},
+    "samples": {"catalogue", "inputs"},
+    "models": {"catalogue", "inputs", "targets"},
     # A task is one folder, and no task imports another; see test_a_task_imports_no_other_task.
     "tasks": {
         "catalogue",
         "config_sections",
         "config_targets",
-        "data",
+        "inputs",
         "models",
-        "preprocessing",
         "report",
         "targets",
     },
@@ -56,14 +54,14 @@ ALLOWED: dict[str, set[str]] = {
         "callbacks",
         "schedules",
         "schedule_parts",
-        "preprocessing",
+        "inputs",
         "report",
         "export",
         "targets",
         "tasks.base",
     },
     "report": set(),
-    "export": {"models", "preprocessing", "image_files", "tasks.base", "targets.survival_columns"},
+    "export": {"models", "inputs", "tasks.base", "targets.survival_columns"},
     # The server runs without Keras; what it takes from other rooms needs neither Keras nor TensorFlow.
     "serving": {
         "export.graph_errors",
@@ -77,12 +75,13 @@ ALLOWED: dict[str, set[str]] = {
         "export.text_ops",
         "export.verify",
         "export.verify_answers",
-        "preprocessing.columns",
-        "preprocessing.number_forms",
-        "image_files.formats",
+        "inputs.base",
+        "inputs.row.columns",
+        "inputs.row.number_forms",
+        "inputs.image.formats",
     },
-    "predicting": {"data", "export", "preprocessing", "targets.survival_columns"},
-    "scoring": {"data", "export", "predicting", "preprocessing", "image_files", "walk"},
+    "predicting": {"export", "inputs", "targets.survival_columns"},
+    "scoring": {"export", "inputs", "predicting"},
     "scaffold": {"config"},
 }
 EVERYTHING = {"cli", "__init__", "__main__"}

@@ -351,7 +351,7 @@ def test_the_options_of_photos_are_what_the_reader_of_folders_takes():
     import inspect
 
     from tlkit.config_sections import ImageDataSection
-    from tlkit.data.images import images_from_folder
+    from tlkit.inputs.image.reading import images_from_folder
 
     options = ImageDataSection(path="photos", max_pixels=50_000_000, damaged="refuse").options
     assert options.keys() <= inspect.signature(images_from_folder).parameters.keys()

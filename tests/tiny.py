@@ -18,8 +18,8 @@ def tiny_task(labels=LABELS, size=32, seed=0, policy=None, *, multi_label=False)
     """A Task of two convolutions that answers at once and tells images apart."""
     import keras
 
+    from tlkit.inputs.image.preprocessing import ImagePreprocessing
     from tlkit.models.task import LayerGroup, Task
-    from tlkit.preprocessing.images import ImagePreprocessing
     from tlkit.targets.objective import classification
 
     keras.utils.set_random_seed(seed)

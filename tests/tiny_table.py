@@ -11,8 +11,8 @@ FEATURES = ("colour", "rooms", "area (m²)", "garden", "built", "distance")
 
 def tiny_preprocessing(missing_flag=True):
     """Strings, whole numbers, floats, booleans and dates, as `fit_table` would describe them."""
-    from tlkit.preprocessing.columns import Categorical, Continuous, Date
-    from tlkit.preprocessing.table import TablePreprocessing
+    from tlkit.inputs.row.columns import Categorical, Continuous, Date
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
     return TablePreprocessing(
         (

@@ -67,9 +67,9 @@ def tiny_text_task(
     import keras
     import keras_hub
 
+    from tlkit.inputs.text.preprocessing import TextPreprocessing
     from tlkit.models.head import build_head
     from tlkit.models.text import assemble
-    from tlkit.preprocessing.text import TextPreprocessing
     from tlkit.targets.objective import classification
 
     keras.utils.set_random_seed(seed)

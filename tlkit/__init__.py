@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tlkit.callbacks.one_cycle import OneCycle
     from tlkit.callbacks.recorder import Recorder
     from tlkit.callbacks.warm_restarts import WarmRestarts
-    from tlkit.data.events import event_features
-    from tlkit.data.image_data import ImageData
-    from tlkit.data.image_targets import ImageTargetData, images_with_targets
-    from tlkit.data.images import images_from_folder, images_from_table
-    from tlkit.data.large_tables import table_from_row_groups
-    from tlkit.data.tables import table_from_file
-    from tlkit.data.tabular_data import TabularData
-    from tlkit.data.text_data import TextData
-    from tlkit.data.texts import texts_from_folder, texts_from_table
+    from tlkit.inputs.image.data import ImageData
+    from tlkit.inputs.image.reading import images_from_folder, images_from_table
+    from tlkit.inputs.image.target_data import ImageTargetData, images_with_targets
+    from tlkit.inputs.row.data import TabularData
+    from tlkit.inputs.row.events import event_features
+    from tlkit.inputs.row.large_tables import table_from_row_groups
+    from tlkit.inputs.row.reading import table_from_file
+    from tlkit.inputs.text.data import TextData
+    from tlkit.inputs.text.reading import texts_from_folder, texts_from_table
     from tlkit.models.image import image_classifier, image_regressor
     from tlkit.models.task import Task
     from tlkit.models.text import text_classifier
@@ -40,34 +40,34 @@ if TYPE_CHECKING:
 _HOMES = {
     "CyclicalLR": "tlkit.callbacks.cyclical_lr",
     "EmbeddingFeatures": "tlkit.tasks.tabular.embedding_features",
-    "ImageData": "tlkit.data.image_data",
-    "ImageTargetData": "tlkit.data.image_targets",
+    "ImageData": "tlkit.inputs.image.data",
+    "ImageTargetData": "tlkit.inputs.image.target_data",
     "LRSchedule": "tlkit.callbacks.lr_schedule",
     "Learner": "tlkit.training.learner",
     "OneCycle": "tlkit.callbacks.one_cycle",
     "Recorder": "tlkit.callbacks.recorder",
     "ServingClient": "tlkit.serving.client",
     "SurvivalColumns": "tlkit.targets.survival_columns",
-    "TabularData": "tlkit.data.tabular_data",
+    "TabularData": "tlkit.inputs.row.data",
     "Task": "tlkit.models.task",
-    "TextData": "tlkit.data.text_data",
+    "TextData": "tlkit.inputs.text.data",
     "TrainingOptions": "tlkit.training.options",
     "WarmRestarts": "tlkit.callbacks.warm_restarts",
     "adapt_encoder": "tlkit.training.adapt",
-    "event_features": "tlkit.data.events",
+    "event_features": "tlkit.inputs.row.events",
     "find_lr": "tlkit.training.lr_finder",
     "image_classifier": "tlkit.models.image",
     "image_regressor": "tlkit.models.image",
-    "images_from_folder": "tlkit.data.images",
-    "images_from_table": "tlkit.data.images",
-    "images_with_targets": "tlkit.data.image_targets",
+    "images_from_folder": "tlkit.inputs.image.reading",
+    "images_from_table": "tlkit.inputs.image.reading",
+    "images_with_targets": "tlkit.inputs.image.target_data",
     "read_embedding_tables": "tlkit.tasks.tabular.embedding_tables",
-    "table_from_file": "tlkit.data.tables",
-    "table_from_row_groups": "tlkit.data.large_tables",
+    "table_from_file": "tlkit.inputs.row.reading",
+    "table_from_row_groups": "tlkit.inputs.row.large_tables",
     "tabular_model": "tlkit.tasks.tabular.model",
     "text_classifier": "tlkit.models.text",
-    "texts_from_folder": "tlkit.data.texts",
-    "texts_from_table": "tlkit.data.texts",
+    "texts_from_folder": "tlkit.inputs.text.reading",
+    "texts_from_table": "tlkit.inputs.text.reading",
 }
 
 __all__ = [

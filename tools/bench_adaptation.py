@@ -24,7 +24,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tlkit.data.texts import texts_from_table
+from tlkit.inputs.text.reading import texts_from_table
 from tlkit.models.text import text_classifier
 from tlkit.training.adapt import adapt_encoder
 from tlkit.training.learner import Learner

@@ -259,7 +259,7 @@ def encoding(options: argparse.Namespace) -> None:
     """Seconds and memory of encoding a million rows of 20 columns."""
     import resource
 
-    from tlkit.preprocessing.fitting import fit_table
+    from tlkit.inputs.row.fitting import fit_table
 
     rng = np.random.default_rng(0)
     n = options.rows

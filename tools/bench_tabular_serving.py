@@ -25,8 +25,8 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.export.signatures import serving_module
-from tlkit.preprocessing.columns import Categorical, Continuous
-from tlkit.preprocessing.table import TablePreprocessing
+from tlkit.inputs.row.columns import Categorical, Continuous
+from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.targets.single_label import SingleLabel
 from tlkit.tasks.tabular.model import tabular_model
 

@@ -38,7 +38,7 @@ def table(kind: str, rows: int, columns: int) -> pd.DataFrame:
 
 def per_column(frame: pd.DataFrame, preprocessing: object, columns: int) -> float:
     """Give the seconds of encoding column by column, a traced function for each, as if there were all columns."""
-    from tlkit.preprocessing.table import TablePreprocessing
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
     chosen = preprocessing.columns[:columns]  # type: ignore[attr-defined]
     start = time.monotonic()

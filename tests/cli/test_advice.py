@@ -110,8 +110,8 @@ def test_new_writes_columns_separator_and_encoding_for_every_template(place: Pat
 def test_texts_and_photos_are_read_with_their_separator(place: Path):
     import tiny
 
-    from tlkit.data.listing import list_table as list_photos
-    from tlkit.data.text_listing import list_table
+    from tlkit.inputs.image.listing import list_table as list_photos
+    from tlkit.inputs.text.listing import list_table
 
     listing = list_table("semi.csv", separator=";")
     assert listing.texts[:2] == ["t0", "t1"]

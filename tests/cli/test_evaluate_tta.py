@@ -12,9 +12,9 @@ import pytest
 
 from tlkit.cli.main import run
 from tlkit.errors import ConfigError
+from tlkit.inputs.image.walk import Tally
 from tlkit.report.metrics import classification_metrics
 from tlkit.targets.objective import classification
-from tlkit.walk import Tally
 
 
 class FakeLearner:

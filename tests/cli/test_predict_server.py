@@ -18,9 +18,9 @@ from fake_serving import FakeGrpc, FakeRest, Model, RefusedError, Signature, exp
 from tlkit.cli.main import run
 from tlkit.config import load_config
 from tlkit.export import saved_model
-from tlkit.export.hostile_image import png_bomb
 from tlkit.export.manifest import Manifest
 from tlkit.export.saved_model import export_task
+from tlkit.inputs.image.hostile import png_bomb
 from tlkit.predicting import row_chunks
 from tlkit.scaffold.new import new_project
 from tlkit.serving.canary import CHECKS

@@ -15,7 +15,7 @@ from tlkit.cli.main import run
 from tlkit.cli.predict_rows import lacks_columns
 from tlkit.cli.table_findings import look_at, toml_key
 from tlkit.config import load_config
-from tlkit.data.reading import Reading
+from tlkit.inputs.files.fields import Reading
 from tlkit.predicting import row_chunks
 from tlkit.predicting.row_chunks import Chunk, RowFile, joined, like, typed
 from tlkit.scaffold.new import new_project
@@ -514,7 +514,7 @@ def test_a_table_that_encodes_otherwise_than_in_training_is_told(inside: Path, t
 
 
 def test_a_field_means_the_same_whatever_else_stands_in_the_chunk():
-    from tlkit.preprocessing.columns import Categorical, Continuous
+    from tlkit.inputs.row.columns import Categorical, Continuous
 
     columns = [
         Categorical("n", "n", "int64", ("3",)),
@@ -555,7 +555,7 @@ def test_a_field_means_the_same_whatever_else_stands_in_the_chunk():
 )
 def test_what_is_no_whole_number_is_refused(value: object, allowed: str):
     from tlkit.errors import DataError
-    from tlkit.preprocessing.columns import Categorical
+    from tlkit.inputs.row.columns import Categorical
 
     with pytest.raises(DataError, match=rf"r 2, column 'n' is not .*allowed: {allowed}"):
         typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
@@ -582,7 +582,7 @@ def test_values_without_the_unit_are_said_by_new(tmp_path: Path, capfd):
 
 def test_problems_are_collected_row_by_row():
     from tlkit.errors import DataError
-    from tlkit.preprocessing.columns import Categorical, Continuous, Date
+    from tlkit.inputs.row.columns import Categorical, Continuous, Date
 
     columns = [
         Categorical("n", "n", "int64", ("3",)),
@@ -660,7 +660,7 @@ def test_a_table_that_cannot_be_read_is_explained(tmp_path: Path, name: str, con
 
 
 def test_true_and_false_are_numbers_where_they_were_in_training():
-    from tlkit.preprocessing.columns import Continuous
+    from tlkit.inputs.row.columns import Continuous
 
     texts = [{"x": "True"}, {"x": "false"}, {"x": "0.5"}]
     assert typed(Chunk(texts, ["a", "b", "c"]), [Continuous("x", "x")], ("",))["x"].tolist() == [1.0, 0.0, 0.5]
@@ -673,7 +673,7 @@ def test_true_and_false_are_numbers_where_they_were_in_training():
 )
 def test_what_the_graph_would_take_for_missing_is_refused(kind: str, value: str):
     from tlkit.errors import DataError
-    from tlkit.preprocessing.columns import Continuous, Date
+    from tlkit.inputs.row.columns import Continuous, Date
 
     column = Continuous("c", "c") if kind == "continuous" else Date("c", "c")
     good = {"continuous": ["1", "", "?"], "date": ["2015-06-19", "", " 2015-06-19T13:05:00Z "]}[kind]
@@ -686,7 +686,7 @@ def test_what_the_graph_would_take_for_missing_is_refused(kind: str, value: str)
 def test_dates_of_parquet_are_dates():
     import datetime
 
-    from tlkit.preprocessing.columns import Date
+    from tlkit.inputs.row.columns import Date
 
     values = [datetime.date(2015, 6, 19), datetime.datetime(2015, 6, 19, 13, 5), None]
     frame = typed(Chunk([{"c": value} for value in values], ["a", "b", "c"]), [Date("c", "c")], ("",))
@@ -732,7 +732,7 @@ def test_a_key_of_another_type_is_told_with_its_row(dtype: str, value: str):
 def shops(tmp_path: Path):
     """A project of shops with days of events, whose actions stand in a further table; and its preprocessing."""
     from tlkit.cli.project import find_project
-    from tlkit.data.tables import table_from_file
+    from tlkit.inputs.row.reading import table_from_file
 
     rng = np.random.default_rng(0)
     days = np.arange("2024-01-01", "2024-03-01", dtype="M8[D]").astype(str)
@@ -756,7 +756,7 @@ def shops(tmp_path: Path):
 
 def test_columns_about_events_are_made_as_evaluate_makes_them(shops, tmp_path: Path, monkeypatch):
     from tlkit.cli.predict_rows import _encoder
-    from tlkit.data.tables import table_to_evaluate
+    from tlkit.inputs.row.reading import table_to_evaluate
 
     monkeypatch.setattr(row_chunks, "ROWS", 7)
     project, data = shops
@@ -804,11 +804,11 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
 
     from tlkit.cli.predict_rows import _Exported
     from tlkit.cli.table_kind import targets_of
-    from tlkit.data.table_targets import MULTI_LABEL_NAME
     from tlkit.export.interface import Output
+    from tlkit.inputs.row.columns import Continuous
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
+    from tlkit.inputs.row.targets import MULTI_LABEL_NAME
     from tlkit.predicting.row_answers import answer_columns
-    from tlkit.preprocessing.columns import Continuous
-    from tlkit.preprocessing.table import TablePreprocessing
     from tlkit.targets.objective import classification
 
     for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
@@ -947,8 +947,8 @@ def test_new_writes_how_numbers_are_written(tmp_path: Path, monkeypatch, capsys,
     assert (formats["sold"]["missing"], formats["y"]["missing"]) == (["-"], ["NULL"])
     assert "24 whole numbers: regression or classes?" in Path("made/config.toml").read_text(encoding="utf-8")
     # The project reads the table as `tlkit new` did, and has nothing to say about it.
-    from tlkit.data.frame_source import read_source
-    from tlkit.data.reading import reading_of
+    from tlkit.inputs.files.fields import reading_of
+    from tlkit.inputs.files.source import read_source
 
     source = read_source(config.data_path, separator=";", reading=reading_of(**config.field_options))
     assert not source.form_notes

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from tlkit.cli.main import run
-from tlkit.preprocessing.columns import Categorical, Continuous
-from tlkit.preprocessing.table import TablePreprocessing
+from tlkit.inputs.row.columns import Categorical, Continuous
+from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.targets.regression import Regression
 
 WIDTH = 7  # which the rule would not give a column of three categories

@@ -10,14 +10,15 @@ import tiny
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tlkit.errors import ConfigError, VerificationError
-from tlkit.export import hostile_image, saved_model
+from tlkit.export import saved_model
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.hostile import bad_values
-from tlkit.export.interface import images
+from tlkit.export.interface import first_interface, interface_of
 from tlkit.export.manifest import Manifest
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import verify_export
-from tlkit.preprocessing.augment import Augmentation
+from tlkit.inputs.image import hostile as hostile_image
+from tlkit.inputs.image.augment import Augmentation
 
 N, BETA = 3, 0.3
 CHANGES = Augmentation("side_on", max_rotation=30.0)
@@ -121,7 +122,7 @@ def test_every_check_covers_it(exported):
     assert all(check.ok for check in checks.values())
     assert "tta" in checks["signature_lint"].reason
     assert checks["warmup_replay"].reason.startswith("12 requests")  # six signatures, batches of 1 and 2
-    asked = (hostile_image, tiny.photos(2), images(32).model_dump(), (None, 32, 32, 3))
+    asked = (hostile_image, tiny.photos(2), interface_of(tiny.tiny_task()).model_dump(), (None, 32, 32, 3))
     plain = bad_values(*asked)
     values = bad_values(*asked, ["tta"])
     assert checks["bad_inputs"].reason.startswith(f"{len(values)} bad inputs")
@@ -145,7 +146,7 @@ def test_an_export_from_the_time_of_photos_without_it_still_verifies(tmp_path):
     path.write_text(json.dumps(manifest))
     read = Manifest.read(export)
     assert read.tta is None
-    assert read.interface == images(None)
+    assert read.interface == first_interface()
     assert read.objective == "single_label"
     assert [example.content_bytes() for example in read.golden] == tiny.photos()
     assert failures(export) == {}

@@ -22,18 +22,19 @@ import tiny_table
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tlkit.errors import ConfigError, DataError, ExportError, VerificationError
-from tlkit.export import hostile, hostile_row, row_signature, saved_model, signatures
-from tlkit.export.golden import example_of, golden_contents, strange_row
-from tlkit.export.interface import ABSENT, InputColumn, Interface, Output, interface_of
+from tlkit.export import hostile, row_signature, saved_model, signatures
+from tlkit.export.interface import InputColumn, Interface, Output, interface_of
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.rows import frame_of_rows
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import CheckResult, verify_export
 from tlkit.export.verify_answers import Answers, CheckError, Facts, apart
-from tlkit.preprocessing.augment import Augmentation
-from tlkit.preprocessing.columns import Categorical, Continuous
-from tlkit.preprocessing.table import TablePreprocessing
+from tlkit.inputs.image.augment import Augmentation
+from tlkit.inputs.row import hostile as hostile_row
+from tlkit.inputs.row.columns import ABSENT, Categorical, Continuous
+from tlkit.inputs.row.golden import example_of, golden, strange_row
+from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.serving.background import BackgroundServer
 from tlkit.targets.objective import Objective
 from tlkit.targets.regression import Regression
@@ -331,7 +332,7 @@ def test_golden_rows_are_the_users_and_two_made_up_ones(exported, unverified, tm
     sizes = [code.size for code in preprocessing.codes]
     assert encoded[0] == encoded[1] == 0  # an unseen colour and number of rooms
     assert 5 < np.abs(encoded[len(sizes) :]).max() < 1e4
-    assert golden_contents("row", [], preprocessing.columns) == contents[4:]
+    assert golden([], preprocessing) == contents[4:]
     assert len(Manifest.read(export_task(task_of("regression"), tmp_path / "m", max_batch=1)).golden) == 2
 
 

@@ -19,15 +19,16 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tlkit.errors import ConfigError, DataError, ExportError, VerificationError
-from tlkit.export import hostile, hostile_text, saved_model, signatures
+from tlkit.export import hostile, saved_model, signatures
 from tlkit.export.interface import Interface, interface_of
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import CheckResult, verify_export
 from tlkit.export.verify_answers import Answers, CheckError, Facts
-from tlkit.preprocessing.augment import Augmentation
-from tlkit.preprocessing.text import TextPreprocessing
+from tlkit.inputs.image.augment import Augmentation
+from tlkit.inputs.text import hostile as hostile_text
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 
 GOLDEN = [sentence.encode() for sentence in tiny_text.SENTENCES]
 TORTURE = [

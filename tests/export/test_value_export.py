@@ -15,8 +15,8 @@ from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.records import named_arrays, records_of
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import verify_export
+from tlkit.inputs.image.augment import Augmentation
 from tlkit.predicting.answer_columns import AnswerColumns
-from tlkit.preprocessing.augment import Augmentation
 from tlkit.serving.records import answers_of
 from tlkit.targets.regression import Regression
 from tlkit.targets.single_label import SingleLabel

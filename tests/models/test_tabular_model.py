@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tlkit.data.tables import table_from_file
 from tlkit.errors import ConfigError
+from tlkit.inputs.row.columns import Categorical, Continuous
+from tlkit.inputs.row.preprocessing import TablePreprocessing
+from tlkit.inputs.row.reading import table_from_file
 from tlkit.models.ensemble import ensemble
-from tlkit.preprocessing.columns import Categorical, Continuous
-from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.targets.multi_label import MultiLabel
 from tlkit.targets.objective import Objective
 from tlkit.targets.regression import Regression

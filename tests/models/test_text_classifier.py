@@ -9,11 +9,11 @@ import tensorflow as tf
 from tiny_text import SENTENCES, tiny_text_task, tiny_tokenizer
 
 from tlkit.errors import ConfigError, ModelError
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models import text
 from tlkit.models.ensemble import ensemble
 from tlkit.models.text import text_classifier
 from tlkit.models.text_layers import TokenPooling, TokenWindows
-from tlkit.preprocessing.text import TextPreprocessing
 
 QUICK = {"weights": "none", "max_tokens": 24}
 

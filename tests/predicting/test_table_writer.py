@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlkit.data.table_stream import TableStream
 from tlkit.errors import ConfigError, DataError
+from tlkit.inputs.files.stream import TableStream
 from tlkit.predicting.row_chunks import RowFile
 from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
 from tlkit.scoring.line_table import LineTable

@@ -10,8 +10,8 @@ import tiny_text
 from tiny_text import tiny_tokenizer
 
 from tlkit.errors import ConfigError, DataError, ModelError
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.task import LayerGroup, Task
-from tlkit.preprocessing.text import TextPreprocessing
 from tlkit.tasks.text_classification import attribution
 from tlkit.tasks.text_classification.attribution import attribute
 from tlkit.tasks.text_classification.pieces import pieces_of

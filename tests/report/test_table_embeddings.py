@@ -268,8 +268,8 @@ def test_what_cannot_be_transformed_is_refused(frame, options, error, message):
 def test_hashed_columns_find_their_bucket():
     import tensorflow as tf
 
-    from tlkit.preprocessing.columns import Categorical
-    from tlkit.preprocessing.table import TablePreprocessing
+    from tlkit.inputs.row.columns import Categorical
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
     table = made_up([f"bucket {i}" for i in range(7)])
     table.attrs.update({"column": "kind", "hash_buckets": 7, "missing": ["?"]})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.preprocessing.columns import Categorical, Continuous, Date
+from tlkit.inputs.row.columns import Categorical, Continuous, Date
 from tlkit.targets.multi_label import MultiLabel
 from tlkit.targets.regression import Regression
 from tlkit.targets.single_label import SingleLabel

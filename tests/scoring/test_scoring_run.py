@@ -14,7 +14,7 @@ import tiny_text
 from scoring_exports import export_of
 
 from tlkit.errors import ConfigError, DataError, ExportError, ScoringError
-from tlkit.export.hostile_image import png_bomb
+from tlkit.inputs.image.hostile import png_bomb
 from tlkit.scoring import pipeline, run
 
 

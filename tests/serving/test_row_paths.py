@@ -51,7 +51,7 @@ DTYPES = {"colour": "str", "garden": "str", "sold": "str", "seen": "Int64", "sta
 @pytest.fixture(scope="module")
 def task():
     """A network with random weights on columns of every kind that is read in the graph."""
-    from tlkit.preprocessing.fitting import fit_table
+    from tlkit.inputs.row.fitting import fit_table
     from tlkit.targets.regression import fit_target
     from tlkit.tasks.tabular.model import tabular_model
 
@@ -204,7 +204,7 @@ def test_rest_answers_as_keras_does_and_refuses_what_cannot_be_read(server, expe
 
 
 def test_grpc_answers_as_keras_does_and_refuses_what_cannot_be_read(server, export, expected):
-    from tlkit.preprocessing.table import TablePreprocessing
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
     preprocessing = TablePreprocessing.from_dict(Manifest.read(export).preprocessing)
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tlkit.errors import DataError
 from tlkit.float_digits import lost_digits, needs_float64
-from tlkit.preprocessing.columns import Continuous
-from tlkit.preprocessing.table import TablePreprocessing
+from tlkit.inputs.row.columns import Continuous
+from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.targets.base import Target
 from tlkit.targets.objective import Objective
 from tlkit.targets.regression import fit_target

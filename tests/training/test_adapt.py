@@ -12,8 +12,8 @@ import tiny_text
 
 from tlkit.catalogue.encoders import build_encoder, load_tokenizer, save_encoder
 from tlkit.errors import ConfigError, DataError, ModelError, TrainingError
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.text import text_classifier
-from tlkit.preprocessing.text import TextPreprocessing
 from tlkit.training import adapt
 from tlkit.training.adapt import RECORD, adapt_encoder
 from tlkit.training.masked_model import masked_language_task

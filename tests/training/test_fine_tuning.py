@@ -13,8 +13,8 @@ from tiny import tiny_task
 
 import tlkit
 from tlkit.errors import ConfigError
+from tlkit.inputs.image.augment import Augmentation
 from tlkit.models.task import LayerGroup
-from tlkit.preprocessing.augment import Augmentation
 from tlkit.training import fine_tuning
 from tlkit.training.policy import BitRule
 

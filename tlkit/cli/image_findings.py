@@ -24,10 +24,10 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
         DataError: the table, a column or the labels cannot be used.
     """
     from tlkit.cli.table_findings import read_answered, say_survival
-    from tlkit.data.reading import reading_of
-    from tlkit.data.table_targets import read_targets
-    from tlkit.data.target_kinds import check_varies, describe_target, guess_target
-    from tlkit.data.text_files import missing_column
+    from tlkit.inputs.files.columns import missing_column
+    from tlkit.inputs.files.fields import reading_of
+    from tlkit.inputs.row.target_kinds import check_varies, describe_target, guess_target
+    from tlkit.inputs.row.targets import read_targets
 
     path_column, target = answers.get("path_column", "path"), answers.get("target", "target")
     survival = asked.survival

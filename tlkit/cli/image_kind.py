@@ -35,8 +35,8 @@ class ImageKind(Kind):
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
-        from tlkit.data.table_stream import TableStream
-        from tlkit.data.text_files import missing_column
+        from tlkit.inputs.files.columns import missing_column
+        from tlkit.inputs.files.stream import TableStream
 
         named = [answers[name] for name in ("path_column", "label_column") if name in answers]
         named += asked.label_columns
@@ -87,7 +87,7 @@ class ImageKind(Kind):
 
     def gathered(self, words: Sequence[str]) -> Gathered:
         """Give the files named, and those in the folders named, in order, beside those that cannot be used."""
-        from tlkit.walk import Tally, look_at, walk
+        from tlkit.inputs.image.walk import Tally, look_at, walk
 
         items: list[Path] = []
         failed: list[tuple[str, str]] = []
@@ -120,16 +120,16 @@ class ImageKind(Kind):
         """Read and decode photos: float32 [B, S, S, 3]."""
         import tensorflow as tf
 
-        from tlkit.export.records import file_content, not_answered
+        from tlkit.inputs.image import items as files
 
         preprocessing: Any = task.preprocessing
         pixels = []
         for at, file in enumerate(items):
-            content = file_content(file)
+            content = files.content(file)
             try:
                 pixels.append(preprocessing(tf.constant(content)))
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-                raise not_answered(file, at, "image", data=content, max_pixels=preprocessing.max_pixels) from None
+                raise files.refusal(file, at, data=content, max_pixels=preprocessing.max_pixels) from None
         return tf.cast(tf.stack(pixels), tf.float32)
 
     def column(self, config: Any) -> str:
@@ -151,8 +151,8 @@ class ImageKind(Kind):
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other labelled photos."""
-        from tlkit.data.images import images_to_evaluate
-        from tlkit.preprocessing.augment import Augmentation
+        from tlkit.inputs.image.augment import Augmentation
+        from tlkit.inputs.image.reading import images_to_evaluate
 
         preprocessing: Any = task.preprocessing
         of_split = ("group_column", "split_column")
@@ -219,8 +219,8 @@ class ImageValuesKind(ImageKind):
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other photos with their labels."""
-        from tlkit.data.image_targets import images_to_measure
-        from tlkit.preprocessing.augment import Augmentation
+        from tlkit.inputs.image.augment import Augmentation
+        from tlkit.inputs.image.target_data import images_to_measure
 
         preprocessing: Any = task.preprocessing
         return images_to_measure(
@@ -246,7 +246,7 @@ def _add_size(answers: dict[str, str]) -> None:
 
 def _training_photos_of_values(config: Any) -> list[Path]:
     """List the photos that the project trains on; none where they are not there now."""
-    from tlkit.data.image_targets import training_photos
+    from tlkit.inputs.image.target_data import training_photos
 
     try:
         return training_photos(config.data_path, config.targets, **config.table_options)
@@ -257,7 +257,7 @@ def _training_photos_of_values(config: Any) -> list[Path]:
 
 def _say_what_is_in(data: Path) -> None:
     """Say on stderr which classes and photos `tlkit train` will find in a folder, or what it will refuse."""
-    from tlkit.data.listing import list_folder
+    from tlkit.inputs.image.listing import list_folder
 
     try:
         listing = list_folder(data)
@@ -282,8 +282,8 @@ def _training_photos(config: Any) -> list[Path]:
     """List the photos that the project trains on, as `tlkit train` splits them; none where they are not there now."""
     import numpy as np
 
-    from tlkit.data.copies import assign_splits, copy_numbers
-    from tlkit.data.listing import list_folder, list_table
+    from tlkit.inputs.image.copies import assign_splits, copy_numbers
+    from tlkit.inputs.image.listing import list_folder, list_table
 
     data = config.data
     try:

@@ -11,10 +11,10 @@ from tlkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tlkit.cli.project import Code
+    from tlkit.inputs.image.walk import Tally
     from tlkit.models.task import Task
     from tlkit.targets.survival_columns import SurvivalColumns
     from tlkit.training.learner import Learner
-    from tlkit.walk import Tally
 
 
 class Gathered(NamedTuple):

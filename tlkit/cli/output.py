@@ -84,7 +84,7 @@ def native_noise_filtered() -> Iterator[None]:
     Native code and child processes write through a small process that passes on everything else, so that the last words
     of a process that dies are not lost with it. Python's own `sys.stderr` goes on writing to where it did.
     """
-    from tlkit.image_files.damaged import LIBJPEG
+    from tlkit.inputs.image.damaged import LIBJPEG
 
     sys.stderr.flush()
     try:

@@ -73,9 +73,9 @@ def _damaged(items: Sequence[Path], decoder: bool) -> dict[int, str]:
     """Find photos that decode although they are damaged: place in `items` -> what is wrong."""
     contents = [item.read_bytes() for item in items]
     if decoder:
-        from tlkit.image_files.damaged import find_damaged
+        from tlkit.inputs.image.damaged import find_damaged
 
         return find_damaged(contents, max_pixels=sys.maxsize)  # the model has decoded them all
-    from tlkit.image_files.formats import partly_missing
+    from tlkit.inputs.image.formats import partly_missing
 
     return {place: problem for place, content in enumerate(contents) if (problem := partly_missing(content))}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tlkit.cli.answers import Server
     from tlkit.cli.project import Project
-    from tlkit.data.reading import Reading
+    from tlkit.inputs.files.fields import Reading
 
 OUT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _SHOWN = 20  # rows that are printed for a person
@@ -87,7 +87,7 @@ def predict_rows(
     """
     from tlkit.cli.answers import outputs
     from tlkit.cli.output import counting, stdout_to_stderr
-    from tlkit.data.text_files import missing_column
+    from tlkit.inputs.files.columns import missing_column
 
     if out is not None:
         check_out(file, out, force, OUT_SUFFIXES)
@@ -192,8 +192,8 @@ def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: RowFile) -> Callable[..., Any]:
     """Return what makes the network's columns of a chunk and collects problems; refuses a file that lacks a column."""
-    from tlkit.data.events import event_columns
-    from tlkit.data.frame_source import read_source
+    from tlkit.inputs.files.source import read_source
+    from tlkit.inputs.row.events import event_columns
 
     config: Any = project.config
     lacking = lacking_columns(names, preprocessing.columns)
@@ -234,7 +234,7 @@ def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: R
 
 def lacks_columns(rows: RowFile, names: Sequence[str], missing: Sequence[str]) -> DataError:
     """Return the error about columns that a file lacks; another separator may show them."""
-    from tlkit.data.frame_files import SEPARATORS
+    from tlkit.inputs.files.frames import SEPARATORS
 
     fix: str | Advice | None = None
     if len(missing) > 1:
@@ -252,7 +252,7 @@ def lacks_columns(rows: RowFile, names: Sequence[str], missing: Sequence[str]) -
 
 def _reading(config: Any, preprocessing: Any) -> Reading:
     """Read the project's further tables as training did: as config.toml says, and as was found of the columns."""
-    from tlkit.data.reading import reading_of, reading_of_fitted
+    from tlkit.inputs.files.fields import reading_of, reading_of_fitted
 
     if preprocessing.forms is None:
         return reading_of_fitted(preprocessing.columns, None, preprocessing.missing)
@@ -262,7 +262,7 @@ def _reading(config: Any, preprocessing: Any) -> Reading:
 
 def _event_keys(config: Any, preprocessing: Any) -> list[str]:
     """Name the columns that tell events: first that of the days, then the events, then that of the groups."""
-    from tlkit.preprocessing.columns import Date
+    from tlkit.inputs.row.columns import Date
 
     dates = [column.name for column in preprocessing.columns if isinstance(column, Date)]
     if not config.data.time_column and len(dates) != 1:
@@ -287,9 +287,9 @@ def _events(
     """
     import pandas as pd
 
-    from tlkit.data.events import as_moments, event_columns, with_earlier_events
-    from tlkit.data.frame_source import join_tables, read_source
-    from tlkit.data.text_files import missing_column
+    from tlkit.inputs.files.columns import missing_column
+    from tlkit.inputs.files.source import join_tables, read_source
+    from tlkit.inputs.row.events import as_moments, event_columns, with_earlier_events
 
     reading, date = config.reading, keys[0]
     if not config.data_path.exists():
@@ -334,8 +334,8 @@ def _events(
 
 def _form_of(date: str, config: Any, preprocessing: Any, known: pd.Series) -> str:
     """Say how the days of events are written: as the model reads them, as config.toml says, or as the values say."""
-    from tlkit.data.date_forms import find_date_form
-    from tlkit.preprocessing.columns import Date
+    from tlkit.inputs.row.columns import Date
+    from tlkit.inputs.row.date_inference import find_date_form
 
     for column in preprocessing.columns:
         if column.name == date and isinstance(column, Date):
@@ -351,7 +351,7 @@ class _Columns:
 
     def __init__(self, manifest: Any, config: Any):
         from tlkit.cli.table_kind import name_of_target
-        from tlkit.preprocessing.table import TablePreprocessing
+        from tlkit.inputs.row.preprocessing import TablePreprocessing
 
         self._answers = manifest.interface.answers
         self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tlkit.cli.answers import Predictor, Server
     from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
-    from tlkit.data.table_stream import StreamedRow
+    from tlkit.inputs.files.stream import StreamedRow
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000  # what is in memory at once
@@ -71,8 +71,8 @@ def predict_table(
     """
     from tlkit.cli.answers import outputs, predictor
     from tlkit.cli.output import counting, stdout_to_stderr
-    from tlkit.data.table_stream import TableStream
-    from tlkit.data.text_files import missing_column
+    from tlkit.inputs.files.columns import missing_column
+    from tlkit.inputs.files.stream import TableStream
 
     check_out(file, out, force)
     kind, config = project.kind, project.config
@@ -131,7 +131,7 @@ def _predicted(
     rows: Sequence[StreamedRow], column: str, folder: Path, kind: Kind, model: Predictor, strict: bool
 ) -> list[dict[str, Any] | Refusal]:
     """Predict what stands in a column of some rows; for each its record, or why there is none."""
-    from tlkit.data.text_files import missing_column
+    from tlkit.inputs.files.columns import missing_column
 
     found: list[Any] = []
     for row in rows:

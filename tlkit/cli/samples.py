@@ -19,7 +19,7 @@ def list_samples(
     Example:  tlkit samples list
     """
     from tlkit.cli.output import print_json
-    from tlkit.data import samples
+    from tlkit.samples import registry as samples
 
     names = samples.names()
     if as_json:
@@ -39,7 +39,7 @@ def get_sample(
     Example:  tlkit samples get surfaces photos
     """
     from tlkit.cli.output import import_tensorflow
-    from tlkit.data import samples
+    from tlkit.samples import registry as samples
 
     import_tensorflow()
     print(samples.get(name, directory))

@@ -151,7 +151,7 @@ def _project_export_dir() -> Path:
 
 def _told(summary: dict[str, Any]) -> Iterator[str]:
     """Give the lines that a person reads."""
-    from tlkit.walk import counts_line
+    from tlkit.inputs.image.walk import counts_line
 
     rate = summary["items_per_second"]
     speed = f", {rate:,.1f} items/s" if rate else ""

@@ -289,6 +289,8 @@ def _serve_local(options: dict[str, Any], access_log: str | None) -> None:
 def _banner(options: ServerOptions, running: Running) -> str:
     from urllib.parse import quote
 
+    from tlkit.inputs.base import FIRST_INPUT, input_spec
+
     fleet = running.fleet
     where = f" and gRPC at {running.grpc}" if running.grpc else ""
     end = f"{where} (Ctrl-C stops)" + (f"\npage: {running.url}/" if options.ui else "")
@@ -305,12 +307,8 @@ def _banner(options: ServerOptions, running: Running) -> str:
     manifest = fleet.manifest(model.name, version)
     if manifest is None:
         return f"{head}\ntry: {curl} {address}/metadata"
-    # Manifests of the first kind knew photos only.
-    content = (manifest.get("interface") or {}).get("content", "image")
-    photo = """(printf '{"instances": [{"b64": "'; base64 < photo.jpg | tr -d '\\n'; printf '"}]}') | CURL -d @-"""
-    row = """CURL -d '{"instances": [{"COLUMN": VALUE, ...}]}'"""
-    ask = {"image": photo, "text": """CURL -d '{"instances": ["SOME TEXT"]}'""", "row": row}[content]
-    return f"{head}\ntry: {ask.replace('CURL', curl)} {address}:predict"
+    content = (manifest.get("interface") or {}).get("content", FIRST_INPUT)
+    return f"{head}\ntry: {input_spec(content).request.replace('CURL', curl)} {address}:predict"
 
 
 def _versions(fleet: Fleet, name: str) -> str:

@@ -15,12 +15,12 @@ from tlkit.cli.output import note
 from tlkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tlkit.data.column_kinds import Finding
-    from tlkit.data.date_forms import DateGuess
-    from tlkit.data.frame_source import FrameSource
-    from tlkit.data.reading import FormNote, Reading
-    from tlkit.data.target_kinds import TargetGuess
-    from tlkit.preprocessing.number_forms import NumberForm
+    from tlkit.inputs.files.fields import FormNote, Reading
+    from tlkit.inputs.files.source import FrameSource
+    from tlkit.inputs.row.column_kinds import Finding
+    from tlkit.inputs.row.date_inference import DateGuess
+    from tlkit.inputs.row.number_forms import NumberForm
+    from tlkit.inputs.row.target_kinds import TargetGuess
     from tlkit.targets.survival_columns import SurvivalColumns
 
 _COLUMNS = "[columns]\n"
@@ -89,11 +89,11 @@ def look_at(
     Raises:
         DataError: the table, a column or the target cannot be used.
     """
-    from tlkit.data.column_kinds import Finding, infer_kinds
-    from tlkit.data.problems import Problems
-    from tlkit.data.table_check import check_target_columns
-    from tlkit.data.target_kinds import check_varies, guess_target
-    from tlkit.data.text_files import missing_column
+    from tlkit.inputs.files.columns import missing_column
+    from tlkit.inputs.row.check import check_target_columns
+    from tlkit.inputs.row.column_kinds import Finding, infer_kinds
+    from tlkit.inputs.row.problems import Problems
+    from tlkit.inputs.row.target_kinds import check_varies, guess_target
 
     target = answers.get("target", "target")
     source, options = read_answered(data, answers)
@@ -154,8 +154,8 @@ def read_answered(
     Returns:
         The table, and the options that it was read with.
     """
-    from tlkit.data.frame_files import OtherSeparatorError
-    from tlkit.data.frame_source import read_source
+    from tlkit.inputs.files.frames import OtherSeparatorError
+    from tlkit.inputs.files.source import read_source
 
     options: dict[str, Any] = {
         "separator": answers.get("separator") or None,
@@ -173,7 +173,7 @@ def read_answered(
 
 def say_survival(source: FrameSource, columns: SurvivalColumns) -> None:
     """Say how many events there are; refuses times and events that cannot be read."""
-    from tlkit.data.table_targets import read_survival
+    from tlkit.inputs.row.targets import read_survival
 
     given = source.frame[columns.names].notna().all(axis=1).to_numpy(bool)
     rows = given.nonzero()[0]
@@ -210,9 +210,9 @@ def _choose_forms(
     source: FrameSource, forms: dict[str, FormNote], asks: bool, data: Path, options: Mapping[str, Any]
 ) -> tuple[FrameSource, dict[str, NumberForm]]:
     """Ask which of two forms a column has where its values do not say; read the table again where it is the second."""
-    from tlkit.data.frame_source import read_source
-    from tlkit.data.reading import Reading
-    from tlkit.data.table_check import check_formats
+    from tlkit.inputs.files.fields import Reading
+    from tlkit.inputs.files.source import read_source
+    from tlkit.inputs.row.check import check_formats
 
     chosen = {column: found.form for column, found in forms.items()}
     other = {}
@@ -238,8 +238,8 @@ def _decimal_of(source: FrameSource, chosen: Mapping[str, NumberForm]) -> str:
 
 def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], decimal: str, asks: bool) -> None:
     """Say how numbers were read, columns of one form in one line."""
-    from tlkit.data.reading import bare_words
-    from tlkit.data.table_check import form_words
+    from tlkit.inputs.files.fields import bare_words
+    from tlkit.inputs.row.check import form_words
 
     groups: dict[tuple[str, ...], list[FormNote]] = {}
     for column, found in forms.items():
@@ -281,7 +281,7 @@ def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> No
 
 def _target(source: FrameSource, name: str, asks: bool) -> str:
     """Say what the target is taken for, or ask; returns the line for [target] where the values leave it open."""
-    from tlkit.data.target_kinds import class_called_missing, describe_target, guess_target
+    from tlkit.inputs.row.target_kinds import class_called_missing, describe_target, guess_target
 
     column = source.frame[name]
     guess: TargetGuess = guess_target(column, name, source.place)
@@ -317,7 +317,7 @@ def _ask(question: str, default: str, allowed: Sequence[str]) -> str:
 
 
 def _kinds() -> tuple[str, ...]:
-    from tlkit.preprocessing.columns import ColumnKind
+    from tlkit.inputs.row.columns import ColumnKind
 
     return get_args(ColumnKind)
 

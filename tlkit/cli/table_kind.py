@@ -69,7 +69,7 @@ class TableKind(Kind):
 
     def rebuild_task(self, code: Code, config: Any, trained: Mapping[str, Any]) -> Task:
         """Make the network of a training: columns and targets are those that it was fitted on."""
-        from tlkit.preprocessing.table import TablePreprocessing
+        from tlkit.inputs.row.preprocessing import TablePreprocessing
         from tlkit.targets.base import Target
 
         preprocessing = TablePreprocessing.from_dict(trained["preprocessing"])
@@ -128,7 +128,7 @@ class TableKind(Kind):
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other rows with their targets, and encode them as the training did."""
-        from tlkit.data.tables import table_to_evaluate
+        from tlkit.inputs.row.reading import table_to_evaluate
 
         preprocessing: Any = task.preprocessing
         options = config.reading
@@ -160,7 +160,7 @@ class TableKind(Kind):
 
 def _as_before(column: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Describe a boolean column as release 0.1.0 did: false and true had the same codes, in their own spelling."""
-    from tlkit.preprocessing.columns import FALSE_SPELLINGS, TRUE_SPELLINGS
+    from tlkit.inputs.row.columns import FALSE_SPELLINGS, TRUE_SPELLINGS
 
     old = next((one for one in trained if one["name"] == column["name"]), {})
     values = old.get("values", [])
@@ -180,6 +180,6 @@ def targets_of(task: Task, config: Any) -> tuple[Any, ...]:
 
 def name_of_target(kind: str, config: Any) -> str:
     """Name the target of a project that has one; the columns of several labels make one that is called after none."""
-    from tlkit.data.table_targets import MULTI_LABEL_NAME
+    from tlkit.inputs.row.targets import MULTI_LABEL_NAME
 
     return MULTI_LABEL_NAME if kind == "multi_label" else str(config.target_names[0])

@@ -29,8 +29,8 @@ class TextKind(Kind):
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without the columns that hold texts and labels."""
-        from tlkit.data.table_stream import TableStream
-        from tlkit.data.text_files import missing_column
+        from tlkit.inputs.files.columns import missing_column
+        from tlkit.inputs.files.stream import TableStream
 
         files = [data] if data is not None else []
         if data is not None and data.is_dir():
@@ -104,15 +104,15 @@ class TextKind(Kind):
 
     def item(self, value: object, place: str, column: str, folder: Path) -> str:
         """Give the text, which may be empty."""
-        from tlkit.data.text_files import MAX_FIELD_BYTES
-        from tlkit.data.text_listing import checked_text
+        from tlkit.inputs.files.columns import MAX_FIELD_BYTES
+        from tlkit.inputs.text.listing import checked_text
 
         return checked_text(value, place, column, MAX_FIELD_BYTES)
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other labelled texts; of a table with the project's column of splits, only those held out."""
-        from tlkit.data.table_stream import TableStream
-        from tlkit.data.texts import texts_to_evaluate
+        from tlkit.inputs.files.stream import TableStream
+        from tlkit.inputs.text.reading import texts_to_evaluate
 
         columns = config.data.columns
         own = {"text_column", "label_column", "label_separator", "label_columns", "separator", "quoting"}

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tlkit.errors import ConfigError
-from tlkit.preprocessing.augment import Augmentation
+from tlkit.inputs.image.augment import Augmentation
 
 MAX_VIEWS = 64  # each view is the network once more in the graph, and in the time of an answer
 

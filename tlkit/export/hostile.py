@@ -22,7 +22,7 @@ def bad_values(
     """List what an export must refuse.
 
     Args:
-        kind: hostile_image, hostile_text or hostile_row, which know what is wrong with a single photo, text or row.
+        kind: the module `hostile` of the input, which knows what is wrong with a single image, text or row.
         good: two photos, texts or rows that are fine.
         interface: names and limits, as manifest.json holds them.
         raw_shape: shape of the raw input in the graph.

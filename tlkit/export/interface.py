@@ -8,22 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
-from tlkit.preprocessing.columns import MISSING_INTEGER, argument_names, sample_of
+from tlkit.inputs.base import FIRST_INPUT, InputSpec, input_spec, loaded
+from tlkit.inputs.row.columns import argument_names, as_held
 from tlkit.tasks.base import TASKS, spec_of
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
-
-
-#: What a client sends where a row has no value, by dtype; "NaN" stands for the float, which JSON cannot write.
-ABSENT: dict[str, str | int] = {"string": "", "float32": "NaN", "float64": "NaN", "int64": MISSING_INTEGER}
-
-
-def as_held(absent: str | int, dtype: str) -> bytes | float | int:
-    """Give what stands for a missing value of this dtype as a tensor holds it, not as JSON does."""
-    if dtype == "string":
-        return str(absent).encode("utf-8")
-    return float(absent) if dtype.startswith("float") else int(absent)
 
 
 class InputColumn(BaseModel):
@@ -35,7 +25,7 @@ class InputColumn(BaseModel):
         dtype: "string", "int64", "float32" or "float64"; the latter comes in decimals, as bytes, in tf.Examples.
         kind: "categorical", "continuous" or "date".
         absent: what stands for a missing value: "", the float NaN (written "NaN"), or the smallest int64.
-        form: how its numbers are written in files, as `tlkit.preprocessing.number_forms.NumberForm.to_dict` gives it;
+        form: how its numbers are written in files, as `tlkit.inputs.row.number_forms.NumberForm.to_dict` gives it;
             empty for plain numbers and text. Clients send numbers.
         sample: a value that it reads, where it refuses others; empty where it takes whatever comes.
     """
@@ -147,6 +137,17 @@ class Interface(BaseModel):
         return self.outputs or (plain,)
 
 
+def input_of(task: Task) -> InputSpec:
+    """Return the spec of a task's input.
+
+    Raises:
+        ExportError: no export is known for this kind of task.
+    """
+    if task.kind not in TASKS:
+        raise ExportError("tasks of this kind cannot be exported", received=task.kind, allowed=sorted(TASKS))
+    return input_spec(spec_of(task.kind).input)
+
+
 def interface_of(task: Task) -> Interface:
     """Give the interface of a task's export.
 
@@ -162,15 +163,13 @@ def interface_of(task: Task) -> Interface:
         ExportError: no export is known for this kind of task, or a stock server could not run its preprocessing.
     """
     preprocessing: Any = task.preprocessing
-    make = _INTERFACES.get(spec_of(task.kind).input) if task.kind in TASKS else None
-    if make is None:
-        raise ExportError("tasks of this kind cannot be exported", received=task.kind, allowed=sorted(TASKS))
+    spec = input_of(task)
     if not getattr(preprocessing, "serves", True):
         raise ExportError(
             f"{task.backbone_name} cannot be exported: {preprocessing.why_not}",
             fix="train on an encoder with a WordPiece or SentencePiece tokenizer, such as bge-small-en-v1.5",
         )
-    found = make(preprocessing)
+    found = Interface(**loaded(spec.wire)(preprocessing))
     outputs = _outputs(task)
     if not found.columns and not outputs[0].target:  # one classification: the manifest's labels say it all
         return found
@@ -181,63 +180,9 @@ def interface_of(task: Task) -> Interface:
     return found.model_copy(update={"outputs": outputs, "answers": "predictions", "example_signature": examples})
 
 
-def _of_images(preprocessing: Any) -> Interface:
-    return images(int(preprocessing.size))
-
-
-def images(size: int | None) -> Interface:
-    """Give the interface of images whose side is `size` pixels, or any."""
-    return Interface(
-        content="image",
-        input="image_bytes",
-        feature="image/encoded",
-        raw_signature="pixels",
-        raw_input="pixels",
-        raw_dtype="float32",
-        raw_shape=(None, size, size, 3),
-    )
-
-
-def _of_texts(preprocessing: Any) -> Interface:
-    return Interface(
-        content="text",
-        input="text",
-        feature="text",
-        raw_signature="tokens",
-        raw_input="token_ids",
-        raw_dtype="int32",
-        raw_shape=(None, None),
-        vocabulary=preprocessing.vocabulary_size,
-        max_tokens=preprocessing.max_tokens,
-        max_windows=preprocessing.max_windows if preprocessing.long_texts == "windows" else 1,
-    )
-
-
-def _of_rows(preprocessing: Any) -> Interface:
-    forms = preprocessing.forms or {}
-    columns = tuple(
-        InputColumn(
-            name=column.name,
-            argument=column.argument,
-            dtype=column.dtype,
-            kind=type(column).__name__.lower(),
-            absent=ABSENT[column.dtype],
-            form=forms[column.name].to_dict() if column.name in forms and column.dtype != "string" else {},
-            sample=sample_of(column) if preprocessing.unreadable == "error" else "",
-        )
-        for column in preprocessing.columns
-    )
-    return Interface(
-        content="row",
-        input="",
-        feature="",
-        raw_signature="encoded",
-        raw_input="encoded",
-        raw_dtype="float32",
-        raw_shape=(None, int(preprocessing.width)),
-        columns=columns,
-        code_sizes=tuple(int(code.size) for code in preprocessing.codes),
-    )
+def first_interface() -> Interface:
+    """Return the interface of exports whose manifest has schema 1."""
+    return Interface(**loaded(input_spec(FIRST_INPUT).wire)())
 
 
 def _outputs(task: Task) -> tuple[Output, ...]:
@@ -284,6 +229,3 @@ def _digits(target: Any) -> dict[str, Any]:
         return {}
     ends = [float(target.inverse([[place]])[0, 0]) for place in (-1.0, 0.0, 1.0)]
     return {"dtype": target.dtype, "middle": ends[1], "spread": abs(ends[2] - ends[0]) / 2 or 1.0}
-
-
-_INTERFACES = {"image": _of_images, "row": _of_rows, "text": _of_texts}

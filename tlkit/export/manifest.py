@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tlkit.errors import ExportError
-from tlkit.export.interface import Interface, images
+from tlkit.export.interface import Interface, first_interface
 
 SCHEMA_VERSION = 2  # 1 knew photos only, and had neither `interface` nor `objective`
 MANIFEST_NAME = "manifest.json"
@@ -180,7 +180,7 @@ def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
             for item in golden
         ]
         raw = {**raw, "golden": golden}
-    return {"interface": images(None), "objective": "single_label", **raw}
+    return {"interface": first_interface(), "objective": "single_label", **raw}
 
 
 def sha256_of_files(export: Path) -> dict[str, str]:

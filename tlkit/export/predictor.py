@@ -13,13 +13,14 @@ import tensorflow as tf
 from tlkit.errors import DataError, ExportError
 from tlkit.export.graph_errors import graph_errors
 from tlkit.export.manifest import Manifest, resolve_export
-from tlkit.export.records import ALLOWED, file_content, named_arrays, not_answered, path_of, records_of, text_content
+from tlkit.export.records import named_arrays, records_of
 from tlkit.export.text_ops import FIX, provide_ops
+from tlkit.inputs.base import INPUTS, input_spec, loaded
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlkit.preprocessing.table import TablePreprocessing
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 
 class SavedModelPredictor:
@@ -47,13 +48,14 @@ class SavedModelPredictor:
         self.export = resolve_export(path)
         self.manifest = Manifest.read(self.export)
         self.batch_size = batch_size
-        if self.manifest.interface.content not in ALLOWED:
+        if self.manifest.interface.content not in INPUTS:
             raise ExportError(
                 f"{self.export} takes contents that this tlkit does not know",
                 received=self.manifest.interface.content,
-                allowed=list(ALLOWED),
+                allowed=list(INPUTS),
                 fix="upgrade tlkit",
             )
+        self._input = input_spec(self.manifest.interface.content)
         try:
             missing = provide_ops(self.export)
             if missing:
@@ -94,14 +96,15 @@ class SavedModelPredictor:
         items: list[Any] = list(inputs)
         if self.manifest.interface.columns:
             return self._predict_rows(items, top)
-        is_text = self.manifest.interface.content == "text"
-        checked: list[Any] = [(text_content if is_text else path_of)(item, at) for at, item in enumerate(items)]
-        order = sorted(range(len(items)), key=lambda at: len(checked[at])) if is_text else range(len(items))
+        given = loaded(self._input.items)
+        checked: list[Any] = [given.checked(item, at) for at, item in enumerate(items)]
+        by_length = self._input.by_length
+        order = sorted(range(len(items)), key=lambda at: len(checked[at])) if by_length else range(len(items))
         about = self.manifest.interface.outputs_or(self.manifest.labels, self.manifest.objective)
         answers: list[Any] = [None] * len(items)
         for start in range(0, len(items), self.batch_size):
             part = order[start : start + self.batch_size]
-            contents = [checked[at] if is_text else file_content(checked[at]) for at in part]
+            contents = [given.content(checked[at]) for at in part]
             found = self._run(contents, [(items[at], at) for at in part])
             for at, record in zip(part, records_of([str(items[at]) for at in part], found, about, top), strict=True):
                 answers[at] = record
@@ -166,7 +169,7 @@ class SavedModelPredictor:
 
     @cached_property
     def _table(self) -> TablePreprocessing:
-        from tlkit.preprocessing.table import TablePreprocessing
+        from tlkit.inputs.row.preprocessing import TablePreprocessing
 
         return TablePreprocessing.from_dict(self.manifest.preprocessing)
 
@@ -184,9 +187,8 @@ class SavedModelPredictor:
             if len(contents) > 1:  # the error does not say which one it was
                 for content, one in zip(contents, given, strict=True):
                     self._run([content], [one])
-            raise not_answered(
+            raise loaded(self._input.items).refusal(
                 *given[0],
-                self.manifest.interface.content,
                 data=contents[0],
                 max_pixels=self.manifest.preprocessing.get("max_pixels"),
                 said=str(error),

@@ -1,26 +1,14 @@
-"""Files and texts as an export takes them, and its answers as records; neither TensorFlow nor pandas is needed."""
+"""Answers of an export as records; neither TensorFlow nor pandas is needed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from tlkit.errors import DataError
 from tlkit.export.short_floats import short_floats
-from tlkit.image_files.formats import MAX_PIXELS, refused
 from tlkit.targets.survival_columns import time_name
-
-#: What each kind of export answers, for messages.
-ALLOWED = {
-    "image": "JPEG, PNG, BMP, GIF and WebP",
-    "text": "texts of any length",
-    "row": "a value for each column",
-}
-_LIMIT = re.compile(r"the image has more than (\d+) pixels")
 
 
 class Answer(Protocol):
@@ -123,85 +111,6 @@ def named_arrays(numbers: np.ndarray, outputs: Sequence[Any]) -> dict[str, np.nd
 
 def _text(name: str | bytes) -> str:
     return name if isinstance(name, str) else name.decode("utf-8")
-
-
-def path_of(item: object, position: int) -> Path:
-    """Take an input as a file's path.
-
-    Raises:
-        DataError: it is none.
-    """
-    if not isinstance(item, str | Path):
-        raise DataError(f"input {position + 1} is not the path of a file", received=item, allowed="strings and paths")
-    return Path(item)
-
-
-def file_content(path: Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def text_content(item: object, position: int) -> bytes:
-    """Write a text in UTF-8.
-
-    Raises:
-        DataError: it is no text.
-    """
-    if not isinstance(item, str):
-        raise DataError(f"input {position + 1} is not a text", received=item, allowed="strings")
-    try:
-        return item.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(f"input {position + 1} is not valid Unicode: {error.reason}") from None
-
-
-class NotAnsweredError(DataError):
-    """An input that the export, or a server, refused.
-
-    Args:
-        name: the path of an image, or which input it is.
-        reason: why it was refused, one clause that goes on where the name ends.
-        allowed: what is taken.
-
-    Attributes:
-        reason: as given.
-    """
-
-    def __init__(self, name: str, reason: str, allowed: str | None = None):
-        super().__init__(f"{name} {reason}", allowed=allowed)
-        self.reason = reason
-
-
-def not_answered(
-    item: object, position: int, content: str, *, data: bytes = b"", max_pixels: int | None = None, said: str = ""
-) -> NotAnsweredError:
-    """Make the error about an input that the graph refused.
-
-    Args:
-        item: the path or the text; a text is told by its position.
-        position: from 0.
-        content: "image" or "text".
-        data: the bytes of an image, which show why it was refused.
-        max_pixels: the largest width x height of an image that the export decodes, where it is known.
-        said: how the graph or the server put it.
-    """
-    if content == "text":
-        reason = f": {said.splitlines()[0]}" if said else ""
-        return NotAnsweredError(
-            f"input {position + 1}", f"is not a text that the export answers{reason}", ALLOWED[content]
-        )
-    limit = _LIMIT.search(said)  # what the graph itself says holds for every export
-    pixels = int(limit[1]) if limit else max_pixels or MAX_PIXELS
-    return NotAnsweredError(str(item), refused(data, max_pixels=pixels, name=str(item)))
 
 
 def _value(item: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.errors import DataError, did_you_mean
-from tlkit.preprocessing.columns import Categorical, Column, Date
-from tlkit.preprocessing.date_form import EPOCHS
+from tlkit.inputs.row.columns import Categorical, Column, Date
+from tlkit.inputs.row.date_form import EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd

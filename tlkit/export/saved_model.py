@@ -26,7 +26,7 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.golden import golden_contents, golden_examples
-from tlkit.export.interface import interface_of
+from tlkit.export.interface import input_of, interface_of
 from tlkit.export.manifest import (
     Manifest,
     MemoryUse,
@@ -41,8 +41,8 @@ from tlkit.export.verify import verify_export
 from tlkit.export.warmup import warmup_examples, write_warmup
 
 if TYPE_CHECKING:
+    from tlkit.inputs.image.augment import Augmentation
     from tlkit.models.task import Task
-    from tlkit.preprocessing.augment import Augmentation
 
 FLOAT32_TOLERANCE = 1e-5
 REDUCED_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits, and the graph optimizer fuses differently from Python
@@ -100,7 +100,7 @@ def export_task(
     name = model_name or base.resolve().name
     _check_arguments(task, base, name, version, max_batch)
     views = _averaged_views(tta, tta_beta, augmentation)
-    if views is not None and interface_of(task).content != "image":
+    if views is not None and not input_of(task).views:
         raise ConfigError("test-time augmentation changes photos; this model reads none", fix="leave tta out")
     with _new_folders_undone(base):
         _remove_stale(base)
@@ -230,9 +230,7 @@ def _write(
     labels_file.unlink()
     mark_classify(tmp)
     interface = interface_of(task)
-    columns = task.preprocessing.columns if interface.columns else ()  # type: ignore[union-attr]
-    refuses = getattr(task.preprocessing, "unreadable", None) == "error"
-    contents = golden_contents(interface.content, golden, columns, refuses)
+    contents = golden_contents(task, golden)
     schema = read_signatures(tmp)
     write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, contents), max_batch)
     Manifest(

@@ -37,7 +37,6 @@ DEFAULTS = {
     "example_signature": "classify",
     "code_sizes": [],
 }
-NOUNS = {"image": "an image", "text": "a text", "row": "a row"}
 #: What is fed to a signature: one array for its one input, or an array for each input by name.
 Fed = np.ndarray | dict[str, np.ndarray]
 
@@ -157,8 +156,8 @@ class Answers:
         facts: what manifest.json says.
         callables: by signature: a call that takes one array, or arrays by input, and gives arrays by output.
         raw_shape: shape of the raw input in the graph.
-        kind: hostile_image, hostile_text or hostile_row.
-        hostile: the module of that name.
+        kind: the module `hostile` of the input.
+        hostile: the module `hostile` beside this one.
         warmup: the file of the recorded requests.
         say: told what is being tried, so that a crash can be put down to it.
     """
@@ -305,7 +304,8 @@ class Answers:
                 alone = self.run(name, self.feed(name, [content]))[key]
                 worst = max(worst, apart(alone, together[row : row + 1], *self.facts.scale()))
         if not worst <= self.facts.tolerance:
-            content = NOUNS[self.facts.interface["content"]]
+            content = self.facts.interface["content"]
+            content = f"{'an' if content[0] in 'aeiou' else 'a'} {content}"
             raise CheckError(f"{content} alone and in a batch differ by {worst:.2g} (limit {self.facts.tolerance:g})")
         return f"largest difference alone or in a batch {worst:.1e}"
 

@@ -24,9 +24,9 @@ for _name in BLOCKED:
     sys.modules[_name] = None  # type: ignore[assignment]
 
 
-def _sibling(name: str) -> ModuleType:
-    """Load a file beside this one; the folder stays off sys.path, where its names could hide others."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+def _loaded(path: Path) -> ModuleType:
+    """Load a file; its folder stays off sys.path, where its names could hide others."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -34,8 +34,9 @@ def _sibling(name: str) -> ModuleType:
     return module
 
 
-_answers = _sibling("verify_answers")
-_text_ops = _sibling("text_ops")
+_HERE = Path(__file__).parent
+_answers = _loaded(_HERE / "verify_answers.py")
+_text_ops = _loaded(_HERE / "text_ops.py")
 CheckError = _answers.CheckError
 
 #: What runs Python, opens files or ends the process, without the V2 of later versions. The local server refuses the
@@ -288,14 +289,15 @@ class Checks:
             meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(self.export))
         callables = {name: Call(session, meta.signature_def[name]) for name in self.signatures}
         content = self.facts.interface["content"]
-        if content not in _answers.NOUNS:
+        hostile = _HERE.parent / "inputs" / Path(str(content)).name / "hostile.py"
+        if not hostile.is_file():
             raise CheckError(f"manifest.json speaks of contents that are not known here: {content!r}")
         self.answers = answers = _answers.Answers(
             self.facts,
             callables,
             self.raw_shape,
-            kind=_sibling(f"hostile_{content}"),
-            hostile=_sibling("hostile"),
+            kind=_loaded(hostile),
+            hostile=_loaded(_HERE / "hostile.py"),
             warmup=self.export / "assets.extra" / "tf_serving_warmup_requests",
             say=lambda what: _say({"start": "bad_inputs", "detail": what}),
         )

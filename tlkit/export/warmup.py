@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tlkit.export.interface import Interface, interface_of
+from tlkit.export.interface import input_of, interface_of
 from tlkit.export.manifest import WARMUP_PATH, SignatureInfo, batch_sizes
 from tlkit.export.signatures import CLASSIFY_METHOD, REGRESS_METHOD
+from tlkit.inputs.base import WarmupExample, loaded
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -21,58 +21,17 @@ if TYPE_CHECKING:
 MAX_RECORDS = 1000  # TensorFlow Serving refuses to load a version with more
 
 
-@dataclasses.dataclass(frozen=True)
-class WarmupExample:
-    """One example to warm up with.
-
-    Attributes:
-        content: the encoded photo, the text or the tf.Example of a row.
-        raw_shape: shape of what its preprocessing gives, without the batch.
-        raw_value: any value that the raw input takes.
-        columns: a row's value for each column, by argument; empty for photos and texts.
-    """
-
-    content: bytes
-    raw_shape: tuple[int | None, ...]
-    raw_value: int
-    columns: Mapping[str, bytes | float | int] = dataclasses.field(default_factory=dict)
-
-
 def warmup_examples(task: Task, contents: Sequence[bytes]) -> list[WarmupExample]:
-    """Choose what to warm up with: the smallest photo, a row, or a short, a middling and the longest of texts.
+    """Choose what to warm up with.
 
     Args:
         task: what is exported.
-        contents: encoded images that decode, or rows; texts are made up.
-
-    Returns:
-        One example for images and rows. For texts up to three, the last as long as the encoder reads at once, or,
-        where it reads windows, two of them.
+        contents: golden examples.
     """
-    interface = interface_of(task)
-    if interface.columns:
-        row = row_values(contents[0], interface)
-        return [WarmupExample(contents[0], interface.raw_shape[1:], 0, row)]
-    most = interface.max_tokens
-    if most is None:
-        return [WarmupExample(min(contents, key=len), interface.raw_shape[1:], 127)]
-    lengths = sorted({min(8, most), min(8 + most // 4, most), most * min(2, interface.max_windows)})
-    # One letter is one token, known or unknown; the start and the end of a text are two more.
-    texts = [b"a " * (length - 2) for length in lengths]
-    ids = [task.preprocessing.batch(tf.constant([text])).numpy() for text in texts]
-    return [WarmupExample(text, row.shape[1:], int(row[0, 0])) for text, row in zip(texts, ids, strict=True)]
-
-
-def row_values(example: bytes, interface: Interface) -> dict[str, bytes | float | int]:
-    """Read a serialized tf.Example as a value for each column, by argument; what it lacks is absent."""
-    features = tf.train.Example.FromString(example).features.feature
-    kinds = {"string": "bytes_list", "float32": "float_list", "float64": "bytes_list", "int64": "int64_list"}
-    found: dict[str, bytes | float | int] = {}
-    for column in interface.columns:
-        values = getattr(features[column.argument], kinds[column.dtype]).value if column.argument in features else ()
-        value = values[0] if values else column.absent_value
-        found[column.argument] = float(value or "nan") if column.dtype == "float64" else value
-    return found
+    made: list[WarmupExample] = loaded(input_of(task).warmup)(
+        task.preprocessing, contents, interface_of(task).model_dump()
+    )
+    return made
 
 
 def write_warmup(

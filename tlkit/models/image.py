@@ -10,12 +10,12 @@ import keras
 from tlkit.catalogue.backbones import GROUP_NAMES, build_backbone
 from tlkit.catalogue.image import get
 from tlkit.errors import check_choice
-from tlkit.image_files.formats import MAX_PIXELS
+from tlkit.inputs.image.formats import MAX_PIXELS
+from tlkit.inputs.image.preprocessing import ImagePreprocessing, ResizeMode
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
-from tlkit.preprocessing.images import ImagePreprocessing, ResizeMode
 from tlkit.targets.base import Target
 from tlkit.targets.objective import Objective, classification
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 import keras
 
 from tlkit.errors import ConfigError, check_choice
+from tlkit.inputs.image.preprocessing import ImagePreprocessing
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.resizing import features_at_size
-from tlkit.preprocessing.images import ImagePreprocessing
-from tlkit.preprocessing.text import TextPreprocessing
 from tlkit.targets.objective import Objective, classification
 
 if TYPE_CHECKING:
-    from tlkit.preprocessing.table import TablePreprocessing
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 # What a backbone does to pixels before its first convolution needs more than the eight bits of bfloat16; the others

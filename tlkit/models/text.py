@@ -9,11 +9,11 @@ import keras
 
 from tlkit.catalogue.encoders import build_encoder
 from tlkit.errors import ConfigError, ModelError
+from tlkit.inputs.text.preprocessing import LongTexts, TextPreprocessing, sha256_of
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task, check_class_names
 from tlkit.models.text_layers import Pooling, TokenMask, TokenPooling, TokenWindows, set_dropout
-from tlkit.preprocessing.text import LongTexts, TextPreprocessing, sha256_of
 from tlkit.targets.objective import Objective, classification
 
 

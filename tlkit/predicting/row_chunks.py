@@ -11,13 +11,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.errors import DataError
-from tlkit.preprocessing.date_form import shown_form
-from tlkit.preprocessing.number_forms import PLAIN, USUAL_MISSING, NumberForm
+from tlkit.inputs.row.date_form import shown_form
+from tlkit.inputs.row.number_forms import PLAIN, USUAL_MISSING, NumberForm
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlkit.data.reading import Reading
+    from tlkit.inputs.files.fields import Reading
 
 _ALLOWED = {"int64": "whole numbers", "float32": "numbers, finite ones", "float64": "numbers, finite ones"}
 ROWS = 4096  # that are in memory at once
@@ -113,14 +113,14 @@ class RowFile:
     @property
     def _suffix(self) -> str | None:
         """Of a CSV or TSV, packed or not."""
-        from tlkit.data.frame_files import table_suffix
+        from tlkit.inputs.files.frames import table_suffix
 
         suffix = table_suffix(self.path)
         return None if suffix == ".parquet" else suffix
 
     def _rows(self) -> Iterator[tuple[dict[str, Any], str, str]]:
         """Yield the fields of each row, its place, and why it cannot be used."""
-        from tlkit.data.table_rows import unusable
+        from tlkit.inputs.files.records import unusable
 
         if self._suffix is not None:
             for fields, place, problem in self._separated(self._suffix):
@@ -128,7 +128,7 @@ class RowFile:
                     problem = unusable(fields, self.encoding)
                 yield ({} if problem else fields), place, problem
             return
-        from tlkit.data.table_stream import TableStream
+        from tlkit.inputs.files.stream import TableStream
 
         for row in TableStream(self.path, encoding=self.encoding, lenient=self.lenient):
             yield ({} if row.problem else dict(row.fields)), row.place, row.problem
@@ -139,9 +139,9 @@ class RowFile:
         import gzip
         import zlib
 
-        from tlkit.data import frame_files
-        from tlkit.data.table_rows import no_character
-        from tlkit.data.text_files import check_encoding, check_table
+        from tlkit.inputs.files import frames as frame_files
+        from tlkit.inputs.files.columns import check_encoding, check_table
+        from tlkit.inputs.files.records import no_character
 
         path, origin = self.path.expanduser(), str(self.path)
         if suffix.endswith(".gz") and path.is_file():
@@ -208,7 +208,7 @@ def typed(
     """
     import pandas as pd
 
-    from tlkit.preprocessing.columns import Date
+    from tlkit.inputs.row.columns import Date
 
     found = {}
     reasons: dict[int, str] = {} if problems is None else problems
@@ -277,7 +277,7 @@ def _check_dates(
     """Refuse what the network's own graph would take for a missing date."""
     import tensorflow as tf
 
-    from tlkit.preprocessing.dates import read_dates
+    from tlkit.inputs.row.dates import read_dates
 
     known = [text or "" for text in texts]
     valid = read_dates(tf.strings.strip(tf.constant(known, tf.string))).valid.numpy()
@@ -289,7 +289,7 @@ def _check_dates(
 def _reader(column: Any, form: NumberForm = PLAIN) -> Callable[[Any], Any]:
     """Give a function that turns a field into what its column holds."""
     from tlkit.export.rows import is_number
-    from tlkit.preprocessing.columns import Date
+    from tlkit.inputs.row.columns import Date
 
     if column.dtype == "int64":
         return lambda value: _whole(value, form)
@@ -429,7 +429,7 @@ def like(
     text = isinstance(dtype, pd.StringDtype) or types.is_object_dtype(dtype)
     missing = {"", *reading.missing_of(name), *(() if text else (*reading.usual, *form.missing))}
     if types.is_datetime64_any_dtype(dtype):
-        from tlkit.data.events import as_moments
+        from tlkit.inputs.row.events import as_moments
 
         allowed = shown_form(date_form) if date_form else "dates as 2015-06-19"
         made = _read(chunk, name, lambda value: value, allowed, missing, problems)

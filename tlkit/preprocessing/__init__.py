@@ -1,1 +1,1 @@
-"""TensorFlow operations shared by the data pipeline, the models and the exported graph."""
+"""Former place of the targets and the preprocessing, which `model.py` of projects made by 0.1 imports."""

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tlkit.data import frame_files
-from tlkit.data.table_rows import OTHER_ENCODING, check_header, no_character, unusable
-from tlkit.data.text_files import MAX_FIELD_BYTES, check_encoding, check_is_text
 from tlkit.errors import DataError
+from tlkit.inputs.files import frames as frame_files
+from tlkit.inputs.files.columns import MAX_FIELD_BYTES, check_encoding, check_is_text
+from tlkit.inputs.files.records import OTHER_ENCODING, check_header, no_character, unusable
 from tlkit.scoring.items import Item, Shard, cut
 
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a line break is one byte and nothing else holds that byte

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlkit.data.text_files import missing_column
 from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
 from tlkit.export.manifest import Manifest
-from tlkit.image_files.formats import ACCEPTED
+from tlkit.inputs.base import INPUTS, input_spec, loaded
+from tlkit.inputs.files.columns import missing_column
 from tlkit.scoring.items import Source
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
-from tlkit.scoring.photo_folder import PhotoFolder
-from tlkit.scoring.photo_table import PhotoTable
 
 _LINES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".ndjson")
 
@@ -46,31 +44,35 @@ def open_source(
         ConfigError: an option does not go with what the export takes.
         DataError: there is no such input, it is of another kind, or lacks a column that the export reads.
     """
-    content = manifest.interface.content
+    spec = input_spec(manifest.interface.content)
+    files = spec.files
     path = path.expanduser()
     if not path.exists():
         near = did_you_mean(path.name, [item.name for item in path.parent.glob("*")] if path.parent.is_dir() else [])
         raise DataError("there is no such input", received=str(path), fix=near or None)
-    for option, given, contents in (
-        ("--text", text, ("text",)),
-        ("--path-column", path_column, ("image",)),
-        ("--label", label, ("image", "text")),
+    named = {"--text": text, "--path-column": path_column}
+    for option, given, takes in (
+        *((option, given, lambda one, option=option: one.option == option) for option, given in named.items()),
+        ("--label", label, lambda one: one.has_labels),
     ):
-        if given is not None and content not in contents:
-            takers = " or ".join(f"{one}s" for one in contents)
-            raise ConfigError(f"{option} is for exports that take {takers}; this one takes {content}s", received=given)
-    if content == "image" and path.is_dir():
-        for option, given in (("--path-column", path_column), ("--label", label)):
+        if given is not None and not takes(files):
+            takers = " or ".join(f"{name}s" for name in INPUTS if takes(input_spec(name).files))
+            said = f"{option} is for exports that take {takers}; this one takes {spec.name}s"
+            raise ConfigError(said, received=given)
+    if files.folder and path.is_dir():
+        for option, given in (*named.items(), ("--label", label)):
             if given is not None:
                 raise ConfigError(f"{option} is for a table", received=given, fix="leave it out for a folder")
-        return PhotoFolder(path)
-    suffixes = (*_LINES, ".parquet", *((".txt", ".txt.gz") if content == "text" else ()))
+        folder: Source = loaded(files.folder)(path)
+        return folder
+    suffixes = (*_LINES, ".parquet", *((".txt", ".txt.gz") if files.lines else ()))
     if path.is_dir() or not path.name.lower().endswith(suffixes):
-        whole = "name a folder of them or a table of their paths" if content == "image" else "name a table of them"
-        raise DataError(f"the export takes {content}s: {whole}", received=str(path), allowed=suffixes)
+        whole = "name a folder of them or a table of their paths" if files.folder else "name a table of them"
+        raise DataError(f"the export takes {spec.name}s: {whole}", received=str(path), allowed=suffixes)
     is_plain = path.name.lower().endswith((".txt", ".txt.gz"))
-    column = {"text": text or "text", "image": path_column or "path"}.get(content, "")
-    for option, given in (("--text", text), ("--label", label)):
+    own = named.get(files.option)
+    column = own or files.column
+    for option, given in ((files.option, own), ("--label", label)):
         if given is not None and is_plain:
             raise ConfigError("a .txt has no columns: every line is a text", received=given, fix=f"leave out {option}")
     table: Source
@@ -82,14 +84,15 @@ def open_source(
         raise DataError("the table has no rows", received=str(path))
     if column and column not in table.columns:
         error = missing_column(column, table.columns, str(path))
-        if text is not None or path_column is not None or error.advice is not None:
+        if own is not None or error.advice is not None:
             raise error
-        key, what = ("text", "texts") if content == "text" else ("path_column", "paths")
-        raise DataError(str(error), fix=Advice(f"or, to name the column of the {what}, {{}}", key, "COLUMN"))
+        advice = Advice(f"or, to name the column of the {files.items}, {{}}", files.key, "COLUMN")
+        raise DataError(str(error), fix=advice)
     if label is not None and label not in table.columns:
         raise missing_column(label, table.columns, str(path))
-    if content == "image":
-        return PhotoTable(table, path.parent, column)
+    if files.wrapped:
+        wrapped: Source = loaded(files.wrapped)(table, path.parent, column)
+        return wrapped
     lacking = [one.name for one in manifest.interface.columns if one.name not in table.columns]
     if lacking:
         raise DataError(
@@ -99,10 +102,3 @@ def open_source(
             "are not looked up here: write them with `tlkit predict --out`, or join them first",
         )
     return table
-
-
-def nothing_in(path: Path, content: str) -> DataError:
-    """Make the error that an input holds no item."""
-    if content == "image" and path.is_dir():
-        return DataError("there is no photo in the folder", received=str(path), allowed=ACCEPTED)
-    return DataError("there are no texts" if content == "text" else "the table has no rows", received=str(path))

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tlkit.data.table_rows import check_header
-from tlkit.data.table_stream import rows_of_batch
 from tlkit.errors import DataError
+from tlkit.inputs.files.records import check_header
+from tlkit.inputs.files.stream import rows_of_batch
 from tlkit.scoring.items import Item, Shard, cut
 
 _ROWS = 1024  # that are in memory at once

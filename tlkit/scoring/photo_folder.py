@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import DataError
+from tlkit.inputs.image.walk import LINKED, Tally, walk
 from tlkit.scoring.items import Item, Shard, cut, readable
-from tlkit.walk import LINKED, Tally, walk
 
 _log = logging.getLogger("tlkit")
 
@@ -21,8 +21,9 @@ _log = logging.getLogger("tlkit")
 class PhotoFolder:
     """The image files of a folder and of the folders inside, in the order of their names.
 
-    Files are told apart by their content; see `tlkit.walk`. What is an image by name or content but cannot be decoded,
-    or a link that leads to no file, is an item with a problem; everything else is left out and counted.
+    Files are told apart by their content; see `tlkit.inputs.image.walk`. What is an image by name or content but
+    cannot be decoded, or a link that leads to no file, is an item with a problem; everything else is left out and
+    counted.
 
     The listing is written to a file, one JSON list a line: what is scored is what was there in the beginning, and a
     shard begins in the middle of it without walking the folder again.

@@ -17,17 +17,17 @@ import filelock
 from tlkit.errors import ConfigError, DataError, ScoringError
 from tlkit.export.manifest import Manifest, resolve_export
 from tlkit.files import atomic_write
+from tlkit.inputs.base import input_spec, loaded
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.bad_items import errors_path
 from tlkit.predicting.table_writer import SUFFIXES, CellRules
 from tlkit.scoring import pipeline
 from tlkit.scoring.items import Source, readable
-from tlkit.scoring.open_source import nothing_in, open_source
+from tlkit.scoring.open_source import open_source
 from tlkit.scoring.plan import Plan
 from tlkit.scoring.shard_writer import DAMAGED_NAMED, ShardReport
 from tlkit.scoring.shards import SUMMARY_NAME, ShardStore
 
-SHARD_ITEMS = {"image": 512, "text": 4096, "row": 32_768}
 _LOOK = 0.5  # seconds between two looks at how far the shards are
 
 
@@ -44,7 +44,7 @@ class Options:
         top, target: as for `AnswerColumns`.
         escape_formulas: as for `CellRules`.
         batch_size: items that are run together; None takes what `tlkit predict` does.
-        shards: how many; or `shard_size`, how many items each; None for both takes `SHARD_ITEMS`.
+        shards: how many; or `shard_size`, how many items each; None for both takes what the input's spec says.
         restart: begin again where an earlier run was left unfinished, instead of going on.
         force: replace an output.
         runner, workers, flags: as for `pipeline.beam_flags`.
@@ -123,8 +123,8 @@ def run_scoring(
     export = resolve_export(options.model).absolute()
     manifest = Manifest.read(export)
     answers = AnswerColumns.of(manifest, top=options.top, target=options.target)
-    # As `open_source` reads them: a TSV of rows can have quotes, one of texts has none.
-    rules = CellRules(quoted_tsv=manifest.interface.content == "row", escape_formulas=options.escape_formulas)
+    quoted = input_spec(manifest.interface.content).files.quoted_tsv  # as `open_source` reads it
+    rules = CellRules(quoted_tsv=quoted, escape_formulas=options.escape_formulas)
     rules.check(options.suffix)
     source = open_source(
         options.input,
@@ -250,12 +250,12 @@ def _plan(options: Options, store: ShardStore, source: Source, manifest: Manifes
     store.make()
     store.sweep()
     source = source.placed(store.input_folder)
-    size = options.shard_size or SHARD_ITEMS[manifest.interface.content]
+    size = options.shard_size or input_spec(manifest.interface.content).shard
     if options.shards is not None:
         size = max(1, math.ceil(sum(shard.items for shard in source.shards(1 << 20)) / options.shards))
     shards = list(source.shards(size))
     if not shards:
-        raise nothing_in(options.input, manifest.interface.content)
+        raise loaded(input_spec(manifest.interface.content).nothing)(options.input)
     settings = {
         # Photos are called in the output as the folder is called here.
         "INPUT": str(options.input) if options.input.is_dir() else None,

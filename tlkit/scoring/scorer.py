@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlkit.export.predictor import SavedModelPredictor
-from tlkit.image_files.damaged import find_damaged
+from tlkit.inputs.base import input_spec
+from tlkit.inputs.image.damaged import find_damaged
+from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.row_answers import numbers_of
 from tlkit.predicting.row_chunks import Chunk, typed
-from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.scoring.items import Item
 
-BATCHES = {"image": 32, "text": 32, "row": 4096}  # items that are run together, as `tlkit predict` does
 _TEXT_BATCHES = 8  # that are read at once: the predictor runs texts of similar length together
 _CHARACTERS = 4_000_000  # of texts that are in memory at once
 
@@ -41,7 +41,7 @@ class Scorer:
 
     Args:
         export: a version folder.
-        batch_size: items that are run together; None takes `BATCHES`.
+        batch_size: items that are run together; None takes what `tlkit predict` does.
         top, target: as for `AnswerColumns`.
 
     Raises:
@@ -59,11 +59,11 @@ class Scorer:
         self.batch_size = batch_size or 32
         self._predictor = SavedModelPredictor(export, batch_size=self.batch_size)
         manifest = self._predictor.manifest
-        self._content = manifest.interface.content
-        self.batch_size = batch_size or BATCHES[self._content]
+        self._input = input_spec(manifest.interface.content)
+        self.batch_size = batch_size or self._input.batch
         self._answers = manifest.interface.answers
         self._columns = AnswerColumns.of(manifest, top=top, target=target)
-        self._table = TablePreprocessing.from_dict(manifest.preprocessing) if self._content == "row" else None
+        self._table = TablePreprocessing.from_dict(manifest.preprocessing) if manifest.interface.columns else None
         refuses = self._table is not None and self._table.unreadable is not None
         self._unread = self._table.unreadable_values if self._table is not None and refuses else None
 
@@ -84,7 +84,7 @@ class Scorer:
                     yield Scored(item, result, "", damaged.get(item.number, ""))
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
-        if self._content != "text":
+        if not self._input.by_length:
             rest = iter(items)
             while chunk := list(itertools.islice(rest, self.batch_size)):
                 yield chunk
@@ -101,7 +101,7 @@ class Scorer:
 
     def _damaged(self, items: Sequence[Item]) -> dict[int, str]:
         """Find images that were decoded although they are damaged: number of the item -> what is wrong."""
-        if self._content != "image":
+        if not self._input.decoded:
             return {}
         found = find_damaged([Path(item.content).read_bytes() for item in items], max_pixels=sys.maxsize)
         return {items[place].number: problem for place, problem in found.items()}

@@ -13,6 +13,7 @@ from tlkit.errors import TlkitError
 from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo, resolve_export, version_number
 from tlkit.export.verify import CheckResult
 from tlkit.export.verify_answers import Answers, CheckError, Facts, Fed, apart
+from tlkit.inputs.base import input_spec
 from tlkit.serving import protos
 from tlkit.serving.client import ServingClient
 from tlkit.serving.transport import TransportError, with_retries
@@ -234,8 +235,9 @@ class _Canary:
             (f"{wrong.dtype} for {info.dtype}", main, mistyped, fine | {first: value}),
             ("a matrix for a vector", main, real, {name: array[:, None] for name, array in fine.items()}),
         ]
-        if self.manifest.interface.content == "image":
-            found.append(("junk for an image", main, real, {first: np.array([b"junk"], object)}))
+        spec = input_spec(self.manifest.interface.content)
+        if spec.junk:
+            found.append((f"junk for an {spec.name}", main, real, {first: np.array([spec.junk], object)}))
         return found
 
     def _code_of(self, name: str, schema: SignatureInfo, inputs: dict[str, np.ndarray]) -> str:

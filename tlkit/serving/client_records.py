@@ -9,7 +9,8 @@ import numpy as np
 
 from tlkit.errors import DataError, ServerError
 from tlkit.export.manifest import Manifest, SignatureInfo
-from tlkit.export.records import file_content, not_answered, path_of, records_of, text_content
+from tlkit.export.records import records_of
+from tlkit.inputs.base import InputSpec, input_spec, loaded
 from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.records import Rows, answers_of
 
@@ -46,12 +47,11 @@ class RecordAsker:
 
     def files(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
         """Answer about the bytes of files; see `ServingClient.predict_files`."""
-        return self._contents(items, range(len(items)), lambda item, at: file_content(path_of(item, at)), "image", top)
+        return self._contents(items, input_spec("image"), top)
 
     def texts(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
         """Answer about texts, those of similar length together; see `ServingClient.predict_texts`."""
-        sizes = [len(text_content(item, at)) for at, item in enumerate(items)]
-        return self._contents(items, sorted(range(len(items)), key=sizes.__getitem__), text_content, "text", top)
+        return self._contents(items, input_spec("text"), top)
 
     def rows(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
         """Answer about rows of a table; see `ServingClient.predict_rows`."""
@@ -63,17 +63,13 @@ class RecordAsker:
             found += self._records(part, piece, top)
         return found
 
-    def _contents(
-        self,
-        items: Sequence[Any],
-        order: Sequence[int],
-        content: Callable[[Any, int], bytes],
-        kind: str,
-        top: int | None,
-    ) -> list[dict[str, Any]]:
+    def _contents(self, items: Sequence[Any], spec: InputSpec, top: int | None) -> list[dict[str, Any]]:
+        given = loaded(spec.items)
+        checked: list[Any] = [given.checked(item, at) for at, item in enumerate(items)]
+        order = sorted(range(len(items)), key=lambda at: len(checked[at])) if spec.by_length else range(len(items))
         if [info.dtype for info in self._signature.inputs.values()] != ["string"]:
             raise DataError(
-                f"{self._about} does not take {kind}s alone",
+                f"{self._about} does not take {spec.name}s alone",
                 received={name: info.dtype for name, info in self._signature.inputs.items()},
                 allowed="one input of strings",
                 fix="use predict or predict_rows",
@@ -83,13 +79,13 @@ class RecordAsker:
         for start in range(0, len(order), self._batch_size):
             places = order[start : start + self._batch_size]
             contents = np.empty(len(places), object)
-            contents[:] = [content(items[at], at) for at in places]
+            contents[:] = [given.content(checked[at]) for at in places]
             try:
                 made = self._records([str(items[at]) for at in places], {name: contents}, top)
             except ServerError as error:
                 if error.code not in _REFUSED:
                     raise
-                self._find_refused(name, contents, [(items[at], at) for at in places], kind)
+                self._find_refused(name, contents, [(items[at], at) for at in places], given)
                 raise
             for at, record in zip(places, made, strict=True):
                 found[at] = record
@@ -105,14 +101,13 @@ class RecordAsker:
             )  # fmt: skip
         return records_of(given, outputs, self._answers, top)
 
-    def _find_refused(self, name: str, contents: np.ndarray, given: list[tuple[Any, int]], kind: str) -> None:
+    def _find_refused(self, name: str, contents: np.ndarray, asked: list[tuple[Any, int]], items: Any) -> None:
         """Say which one it was, for the server does not."""
-        for place, (item, at) in enumerate(given):
+        for place, (item, at) in enumerate(asked):
             try:
                 self._run({name: contents[place : place + 1]}, 1)
             except ServerError as error:
                 if error.code not in _REFUSED:
                     raise
-                data = contents[place] if kind == "image" else b""
                 known = self._manifest.preprocessing.get("max_pixels") if self._manifest else None
-                raise not_answered(item, at, kind, data=data, max_pixels=known, said=str(error)) from error
+                raise items.refusal(item, at, data=contents[place], max_pixels=known, said=str(error)) from error

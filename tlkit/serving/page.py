@@ -13,8 +13,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import ValidationError
 from starlette.routing import Route
 
-from tlkit.export.interface import InputColumn, Interface, Output, images
+from tlkit.export.interface import InputColumn, Interface, Output, first_interface
 from tlkit.export.short_floats import short_float
+from tlkit.inputs.base import INPUTS
 from tlkit.serving.status import ServingError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 #: Longer lists are cut: the page offers values and names classes, it is no catalogue of them.
 MOST_VALUES, MOST_CLASSES = 1000, 100
 _SCRIPTS = ("values.js", "request.js", "answers.js", "photos.js", "forms.js", "main.js")
-_CONTENTS = ("image", "text", "row")
 
 
 class _Version(Protocol):
@@ -163,9 +163,9 @@ def _reason(error: ValueError) -> str:
 
 def _task(manifest: Mapping[str, Any]) -> dict[str, Any]:
     first_schema = manifest.get("schema_version") == 1  # knew photos only, and did not say so
-    interface = images(None) if first_schema else Interface.model_validate(manifest.get("interface"))
-    if interface.content not in _CONTENTS:
-        raise ValueError(f"interface.content: {interface.content!r} is none of {', '.join(_CONTENTS)}")
+    interface = first_interface() if first_schema else Interface.model_validate(manifest.get("interface"))
+    if interface.content not in INPUTS:
+        raise ValueError(f"interface.content: {interface.content!r} is none of {', '.join(INPUTS)}")
     labels = manifest.get("labels")
     outputs = interface.outputs_or([str(label) for label in labels or ()], str(manifest.get("objective", "")))
     preprocessing = manifest.get("preprocessing")

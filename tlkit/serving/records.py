@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlkit.errors import DataError
-from tlkit.export.interface import ABSENT, as_held
 from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo
 from tlkit.export.rows import check_row, checked_value
-from tlkit.preprocessing.columns import argument_names, column_from_dict
+from tlkit.inputs.row.columns import ABSENT, argument_names, as_held, column_from_dict
 from tlkit.serving.client_arrays import array_of
 
 

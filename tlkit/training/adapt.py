@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from tlkit.catalogue.encoders import BuiltEncoder, build_encoder, save_encoder
 from tlkit.errors import ConfigError, ModelError, TrainingError, check_choice
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.task import Task
-from tlkit.preprocessing.text import TextPreprocessing
 from tlkit.schedule_parts import check_number
 from tlkit.training import precision as formats
 from tlkit.training.engine import Engine

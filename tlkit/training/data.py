@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tlkit.preprocessing.augment import Augmentation
+from tlkit.inputs.image.augment import Augmentation
 from tlkit.targets.base import Target
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from keras import ops
 
 from tlkit.catalogue.encoders import BuiltEncoder
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.task import LayerGroup, Task
 from tlkit.models.text import encoder_inputs, groups_within, token_vectors
 from tlkit.models.text_layers import set_dropout
-from tlkit.preprocessing.text import TextPreprocessing
 from tlkit.targets.objective import Objective
 from tlkit.targets.single_label import SingleLabel
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import DataError
-from tlkit.preprocessing.text import TextPreprocessing
+from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.training.masking import MaskingRule
 
 _log = logging.getLogger("tlkit")

@@ -15,8 +15,8 @@ import tensorflow as tf
 from tlkit.callbacks.base import RateCallback
 from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import ConfigError, DivergedError
+from tlkit.inputs.image.augment import Augmentation
 from tlkit.models.task import Task
-from tlkit.preprocessing.augment import Augmentation
 from tlkit.tasks.base import spec_of
 from tlkit.training import precision
 from tlkit.training.bookkeeper import Bookkeeper

@@ -6,8 +6,8 @@ import keras
 
 import tlkit
 from tlkit.config import TabularConfig
-from tlkit.preprocessing.table import TablePreprocessing
-from tlkit.preprocessing.targets import Target
+from tlkit.inputs.row.preprocessing import TablePreprocessing
+from tlkit.targets.base import Target
 
 
 def head(embedding: keras.KerasTensor, outputs: int) -> keras.KerasTensor:

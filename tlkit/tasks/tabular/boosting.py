@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.preprocessing.columns import Categorical, Continuous, Date
+from tlkit.inputs.row.columns import Categorical, Continuous, Date
 from tlkit.report.regression import figure
 from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics
 from tlkit.targets.objective import measure_answers

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlkit.preprocessing.columns import BOOLEANS, FALSE_SPELLINGS, TRUE_SPELLINGS
-from tlkit.preprocessing.date_form import moments_of
+from tlkit.inputs.row.columns import BOOLEANS, FALSE_SPELLINGS, TRUE_SPELLINGS
+from tlkit.inputs.row.date_form import moments_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ def date_parts(column: pd.Series[Any], form: str = "") -> pd.DataFrame:
 
     Args:
         column: dates, or text; an offset from UTC is left aside.
-        form: how dates are written, where not as ISO 8601; see `tlkit.preprocessing.columns.Date.form`.
+        form: how dates are written, where not as ISO 8601; see `tlkit.inputs.row.columns.Date.form`.
 
     Returns:
         A float64 column for each of `year`, `month`, `week`, `day`, `day_of_week` (Monday is 0), `hour`, `day_of_year`

@@ -51,7 +51,7 @@ Day = Annotated[str | int | float, BeforeValidator(_day)]
 def _date_format(value: object) -> object:
     """Accept what dates of a column can be read with."""
     from tlkit.errors import ConfigError
-    from tlkit.preprocessing.date_form import check_date_form
+    from tlkit.inputs.row.date_form import check_date_form
 
     if not isinstance(value, str) or not value:
         raise ValueError('a date format is a string such as "%m/%d/%Y"; ISO 8601 needs none')

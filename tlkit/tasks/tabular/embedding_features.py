@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
-from tlkit.preprocessing.columns import FIRST, MISSING, UNKNOWN, WEEKDAYS
+from tlkit.inputs.row.columns import FIRST, MISSING, UNKNOWN, WEEKDAYS
 from tlkit.tasks.tabular.cells import boolean_word, cell_texts, date_parts
 from tlkit.tasks.tabular.embedding_tables import embedding_tables, read_embedding_tables, read_manifest
 

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from tlkit.errors import ConfigError, did_you_mean
+from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task
-from tlkit.preprocessing.table import TablePreprocessing
 from tlkit.targets.base import Target
 from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.layers import CodesAndNumbers, PiecewiseLinear

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.errors import ConfigError, ModelError
-from tlkit.preprocessing.columns import Categorical, Date
+from tlkit.inputs.row.columns import Categorical, Date
 from tlkit.report.calibration import CalibrationCurve, calibration_curve
 from tlkit.targets.objective import measure_answers
 from tlkit.tasks.tabular.boosting import compare_with_boosting

@@ -1,0 +1,1 @@
+"""What comes in: reading, preprocessing in the graph, and what an export says of its input."""

@@ -1,0 +1,144 @@
+"""What an input declares of itself, and the table of inputs; imports neither TensorFlow nor Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from tlkit.errors import DataError, ExportError
+
+#: Name -> module and object of its `InputSpec`; loaded on first use.
+INPUTS: Mapping[str, str] = {
+    "image": "tlkit.inputs.image.spec:SPEC",
+    "text": "tlkit.inputs.text.spec:SPEC",
+    "row": "tlkit.inputs.row.spec:SPEC",
+}
+#: What exports whose manifest has schema 1 take.
+FIRST_INPUT = "image"
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSource:
+    """How files of items are read by `tlkit score`.
+
+    Attributes:
+        column: the usual name of the column that holds the items; empty where an item is a whole row.
+        option: the option that names it otherwise.
+        key: the key of [data] in config.toml that names it.
+        items: what the column holds, in messages.
+        has_labels: a column of classes may be named.
+        lines: whether a .txt file holds an item on each line.
+        quoted_tsv: whether the fields of a TSV may be quoted.
+        folder: "module:class" that reads a folder of items; empty where a folder is none.
+        wrapped: "module:class" that makes items of the column's values; empty where the values are the items.
+    """
+
+    column: str = ""
+    option: str = ""
+    key: str = ""
+    items: str = ""
+    has_labels: bool = True
+    lines: bool = False
+    quoted_tsv: bool = False
+    folder: str = ""
+    wrapped: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """One kind of input. What is named by "module:object" or "module" loads on first use.
+
+    Attributes:
+        name: a key of `INPUTS`; `content` in the manifest of an export, and what messages call an example.
+        takes: what exports answer, in messages.
+        wire: a function: preprocessing of a task -> the fields of `tlkit.export.interface.Interface` that its input
+            decides, as plain data.
+        golden: a function: examples of the user's data, preprocessing -> what is recorded with an export, list of
+            bytes; examples are made up where none were given.
+        warmup: a function: preprocessing, contents, wire -> a list of `WarmupExample`.
+        hostile: the module that lists what an export must refuse. `tlkit verify` runs it by its path, without tlkit.
+        items: the module that turns what a caller gives into what is sent: `checked(item, position)`,
+            `content(checked) -> bytes` and `refusal(item, position, data, max_pixels, said) -> NotAnsweredError`;
+            empty where an example has named columns.
+        nothing: a function: path -> the error that an input of `tlkit score` holds no item.
+        files: how files of items are read.
+        batch: items that are run together by default.
+        shard: items of a shard of `tlkit score`.
+        by_length: a batch costs what its longest item costs.
+        decoded: damage of an item can be told from its bytes after it was answered.
+        views: whether an augmented example is an example, for test-time augmentation.
+        junk: bytes that every export refuses; empty where there are none.
+        request: the body of a request to try, for a shell; CURL stands for the command.
+    """
+
+    name: str
+    takes: str
+    wire: str
+    golden: str
+    warmup: str
+    hostile: str
+    nothing: str
+    files: FileSource
+    items: str = ""
+    batch: int = 32
+    shard: int = 4096
+    by_length: bool = False
+    decoded: bool = False
+    views: bool = False
+    junk: bytes = b""
+    request: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmupExample:
+    """One example to warm up with.
+
+    Attributes:
+        content: the encoded image, the text or the tf.Example of a row.
+        raw_shape: shape of what its preprocessing gives, without the batch.
+        raw_value: any value that the raw input takes.
+        columns: a row's value for each column, by argument; empty for other inputs.
+    """
+
+    content: bytes
+    raw_shape: tuple[int | None, ...]
+    raw_value: int
+    columns: Mapping[str, bytes | float | int] = dataclasses.field(default_factory=dict)
+
+
+class NotAnsweredError(DataError):
+    """An item that the export, or a server, refused.
+
+    Args:
+        name: the path of an image, or which item it is.
+        reason: why it was refused, one clause that goes on where the name ends.
+        allowed: what is taken.
+
+    Attributes:
+        reason: as given.
+    """
+
+    def __init__(self, name: str, reason: str, allowed: str | None = None):
+        super().__init__(f"{name} {reason}", allowed=allowed)
+        self.reason = reason
+
+
+def input_spec(name: str) -> InputSpec:
+    """Return the spec of an input.
+
+    Raises:
+        ExportError: there is no such input.
+    """
+    if name not in INPUTS:
+        raise ExportError("there is no such input", received=name, allowed=list(INPUTS), fix="upgrade tlkit")
+    found: InputSpec = loaded(INPUTS[name])
+    return found
+
+
+def loaded(place: str) -> Any:
+    """Return what "module:object" or "module" names."""
+    module, _, name = place.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found

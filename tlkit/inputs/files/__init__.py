@@ -1,0 +1,1 @@
+"""Readers of CSV, TSV, JSONL and Parquet files: records and DataFrames."""

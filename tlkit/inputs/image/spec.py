@@ -1,0 +1,55 @@
+"""Images as an input: an encoded JPEG, PNG, BMP, GIF or WebP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import DataError
+from tlkit.inputs.base import FileSource, InputSpec
+from tlkit.inputs.image.formats import ACCEPTED
+
+SPEC = InputSpec(
+    name="image",
+    takes="JPEG, PNG, BMP, GIF and WebP",
+    wire="tlkit.inputs.image.spec:wire",
+    golden="tlkit.inputs.image.golden:golden",
+    warmup="tlkit.inputs.image.golden:warmup",
+    hostile="tlkit.inputs.image.hostile",
+    items="tlkit.inputs.image.items",
+    nothing="tlkit.inputs.image.spec:nothing",
+    files=FileSource(
+        column="path",
+        option="--path-column",
+        key="path_column",
+        items="paths",
+        folder="tlkit.scoring.photo_folder:PhotoFolder",
+        wrapped="tlkit.scoring.photo_table:PhotoTable",
+    ),
+    shard=512,
+    decoded=True,
+    views=True,
+    junk=b"junk",
+    request="""(printf '{"instances": [{"b64": "'; base64 < photo.jpg | tr -d '\\n'; printf '"}]}') | CURL -d @-""",
+)
+
+
+def wire(preprocessing: Any = None) -> dict[str, Any]:
+    """Return the interface's fields of images of the preprocessing's size, or of any size."""
+    size = None if preprocessing is None else int(preprocessing.size)
+    return {
+        "content": "image",
+        "input": "image_bytes",
+        "feature": "image/encoded",
+        "raw_signature": "pixels",
+        "raw_input": "pixels",
+        "raw_dtype": "float32",
+        "raw_shape": (None, size, size, 3),
+    }
+
+
+def nothing(path: Path) -> DataError:
+    """Make the error that a folder or a table of paths holds no image."""
+    if path.is_dir():
+        return DataError("there is no photo in the folder", received=str(path), allowed=ACCEPTED)
+    return DataError("the table has no rows", received=str(path))

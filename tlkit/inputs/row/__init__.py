@@ -1,0 +1,1 @@
+"""Rows of tables: columns, preprocessing, data sets."""

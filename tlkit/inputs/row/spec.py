@@ -1,0 +1,57 @@
+"""Rows of tables as an input: a value for each column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import DataError
+from tlkit.inputs.base import FileSource, InputSpec
+from tlkit.inputs.row.columns import ABSENT, sample_of
+
+SPEC = InputSpec(
+    name="row",
+    takes="a value for each column",
+    wire="tlkit.inputs.row.spec:wire",
+    golden="tlkit.inputs.row.golden:golden",
+    warmup="tlkit.inputs.row.golden:warmup",
+    hostile="tlkit.inputs.row.hostile",
+    nothing="tlkit.inputs.row.spec:nothing",
+    files=FileSource(has_labels=False, quoted_tsv=True),
+    batch=4096,
+    shard=32_768,
+    request="""CURL -d '{"instances": [{"COLUMN": VALUE, ...}]}'""",
+)
+
+
+def wire(preprocessing: Any) -> dict[str, Any]:
+    """Return the interface's fields of the columns of a preprocessing."""
+    forms = preprocessing.forms or {}
+    columns = tuple(
+        {
+            "name": column.name,
+            "argument": column.argument,
+            "dtype": column.dtype,
+            "kind": type(column).__name__.lower(),
+            "absent": ABSENT[column.dtype],
+            "form": forms[column.name].to_dict() if column.name in forms and column.dtype != "string" else {},
+            "sample": sample_of(column) if preprocessing.unreadable == "error" else "",
+        }
+        for column in preprocessing.columns
+    )
+    return {
+        "content": "row",
+        "input": "",
+        "feature": "",
+        "raw_signature": "encoded",
+        "raw_input": "encoded",
+        "raw_dtype": "float32",
+        "raw_shape": (None, int(preprocessing.width)),
+        "columns": columns,
+        "code_sizes": tuple(int(code.size) for code in preprocessing.codes),
+    }
+
+
+def nothing(path: Path) -> DataError:
+    """Make the error that a table holds no row."""
+    return DataError("the table has no rows", received=str(path))

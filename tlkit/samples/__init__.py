@@ -1,0 +1,1 @@
+"""Sample data sets made from what Python packages ship."""
