@@ -30,12 +30,12 @@ def manifest(content, labels=(), objective="single_label", preprocessing=None, *
         "raw_shape": [None, None],
     }
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "labels": list(labels),
         "objective": objective,
         "interface": {**base, **interface},
         "preprocessing": preprocessing or {},
-        "golden": [{"content": "c2VjcmV0", "probabilities": [], "embedding": []}],
+        "golden": [{"content": "c2VjcmV0", "outputs": {}}],
     }
 
 

@@ -68,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
         "export.graph_messages",
         "export.interface",
         "export.manifest",
+        "export.manifest_schemas",
         "export.model_name",
         "export.records",
         "export.rows",

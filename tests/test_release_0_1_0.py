@@ -53,13 +53,15 @@ def test_an_export_predicts_as_it_did(base: Path, tmp_path: Path):
     assert len(records) == len(predictor.manifest.golden) >= 3
     for record, golden in zip(records, predictor.manifest.golden, strict=True):
         found = dict(zip(record["classes"], record["scores"], strict=True))
-        expected = dict(zip(predictor.manifest.labels, golden.probabilities, strict=True))
+        expected = dict(zip(predictor.manifest.labels, golden.outputs["probabilities"]["probabilities"], strict=True))
         assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_exports_tell_their_golden_examples_apart():
     for base in EXPORTS:
-        scores = np.array([example.probabilities for example in Manifest.read(base / "1").golden])
+        scores = np.array(
+            [example.outputs["probabilities"]["probabilities"] for example in Manifest.read(base / "1").golden]
+        )
         assert np.ptp(scores, axis=0).max() > 0.01, base
 
 

@@ -13,8 +13,9 @@ from tlkit.errors import ConfigError, VerificationError
 from tlkit.export import saved_model
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.hostile import bad_values
-from tlkit.export.interface import first_interface, interface_of
+from tlkit.export.interface import Interface, interface_of
 from tlkit.export.manifest import Manifest
+from tlkit.export.manifest_schemas import FIRST_INTERFACE
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import verify_export
 from tlkit.inputs.image import hostile as hostile_image
@@ -108,13 +109,12 @@ def test_the_manifest_records_it(exported):
     assert manifest.signatures["tta"].inputs["image_bytes"].shape == (None,)
     assert manifest.signatures["tta"].outputs["probabilities"].shape == (None, 3)
     for example in manifest.golden:
-        assert example.tta is not None
-        assert example.tta != example.probabilities
-        assert sum(example.tta) == pytest.approx(1)
+        assert example.outputs["tta"] != example.outputs["probabilities"]
+        assert sum(example.outputs["tta"]["probabilities"]) == pytest.approx(1)
     plain = Manifest.read(tiny.shared_export())
     assert plain.tta is None
     assert "tta" not in plain.signatures
-    assert all(example.tta is None for example in plain.golden)
+    assert all("tta" not in example.outputs for example in plain.golden)
 
 
 def test_every_check_covers_it(exported):
@@ -138,15 +138,15 @@ def test_an_export_from_the_time_of_photos_without_it_still_verifies(tmp_path):
     path = export / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["schema_version"] = 1
-    for later in ("tta", "interface", "objective"):
+    for later in ("tta", "interface", "objective", "tolerances"):
         del manifest[later]
     for example in manifest["golden"]:
-        del example["tta"]
-        example["image"] = example.pop("content")
+        outputs = example.pop("outputs")
+        example |= {"image": example.pop("content")} | {name: outputs[name][name] for name in outputs}
     path.write_text(json.dumps(manifest))
     read = Manifest.read(export)
     assert read.tta is None
-    assert read.interface == first_interface()
+    assert read.interface == Interface(**FIRST_INTERFACE)
     assert read.objective == "single_label"
     assert [example.content_bytes() for example in read.golden] == tiny.photos()
     assert failures(export) == {}
@@ -156,7 +156,7 @@ def test_an_export_from_the_time_of_photos_without_it_still_verifies(tmp_path):
 def test_other_answers_fail_golden_parity_by_name(exported, tmp_path):
     export = private_copy(exported, tmp_path)
     golden = json.loads((export / "manifest.json").read_text())["golden"]
-    golden[1]["tta"] = golden[1]["probabilities"]
+    golden[1]["outputs"]["tta"] = golden[1]["outputs"]["probabilities"]
     tiny.edit_manifest(export, golden=golden)
     found = failures(export)
     assert set(found) == {"golden_parity"}
@@ -167,7 +167,7 @@ def test_other_answers_fail_golden_parity_by_name(exported, tmp_path):
 def test_missing_answers_and_missing_warm_up_fail(exported, tmp_path):
     export = private_copy(exported, tmp_path)
     golden = json.loads((export / "manifest.json").read_text())["golden"]
-    golden[2]["tta"] = None
+    del golden[2]["outputs"]["tta"]
     warmup = export / "assets.extra" / "tf_serving_warmup_requests"
     records = list(tf.compat.v1.io.tf_record_iterator(str(warmup)))
     kept = [record for record in records if b"tta" not in record]

@@ -12,7 +12,7 @@ import tiny
 
 from tlkit.errors import ConfigError, DataError, ExportError, VerificationError
 from tlkit.export import saved_model
-from tlkit.export.manifest import LABELS_PATH
+from tlkit.export.manifest import LABELS_PATH, GoldenExample
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import CheckResult
@@ -140,7 +140,14 @@ def test_wrong_numbers_are_caught_by_the_fresh_process(task, tmp_path, monkeypat
     honest = saved_model.golden_examples
 
     def sabotaged(*args):
-        return [e.model_copy(update={"probabilities": e.probabilities[::-1]}) for e in honest(*args)]
+        return [
+            GoldenExample(
+                content=e.content,
+                outputs=e.outputs
+                | {"probabilities": {"probabilities": e.outputs["probabilities"]["probabilities"][::-1]}},
+            )
+            for e in honest(*args)
+        ]
 
     monkeypatch.setattr(saved_model, "golden_examples", sabotaged)
     (tmp_path / "1").mkdir()

@@ -292,7 +292,7 @@ def test_manifests_from_before_tables_still_load(tmp_path):
         del raw["interface"][key]
     path.write_text(json.dumps(raw))
     assert Manifest.read(export) == expected
-    assert expected.schema_version == 2
+    assert expected.schema_version == 3
     facts = Facts(export)
     assert facts.error == ""
     assert facts.interface["answers"] == "probabilities"
@@ -482,7 +482,7 @@ def test_other_answers_fail_golden_parity(exported, tmp_path):
     export = private_copy(exported("several"), tmp_path)
     golden = json.loads((export / "manifest.json").read_text())["golden"]
     worse = copy.deepcopy(golden)
-    worse[0]["probabilities"][4] *= 1.0001  # the price
+    worse[0]["outputs"]["predictions"]["predictions"][4] *= 1.0001  # the price
     tiny.edit_manifest(export, golden=worse)
     found = failures(export)
     assert set(found) == {"golden_parity"}

@@ -81,7 +81,7 @@ def test_verification_finds_a_curve_that_rises_and_one_that_is_another(exported,
     copy = shutil.copytree(export, tmp_path / "risk" / "1")
     path = copy / "manifest.json"
     document = json.loads(path.read_text())
-    document["golden"][0]["probabilities"][2] += 0.01
+    document["golden"][0]["outputs"]["predictions"]["predictions"][2] += 0.01
     path.write_text(json.dumps(document))
     failed = {check.name: check.reason for check in verify_export(copy) if not check.ok}
     assert "golden_parity" in failed

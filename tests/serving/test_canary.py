@@ -96,8 +96,8 @@ def shifted(name, value):
         ("serving_default", lambda name, value: value[:, ::-1], "golden_default", "not in descending order"),
         ("serving_default", lambda name, value: np.full_like(value, b"x") if name == "classes" else value,
          "golden_default", "are not the labels of manifest.json"),
-        ("embedding", shifted, "golden_embedding", "the embedding differs"),
-        ("embedding", lambda name, value: value[:, 1:], "golden_embedding", "the embedding has shape"),
+        ("embedding", shifted, "golden_embedding", "embedding: not the Keras model's embedding"),
+        ("embedding", lambda name, value: value[:, 1:], "golden_embedding", "embedding of shape"),
         ("classify", shifted, "golden_examples", "classify: .*scores .* expected"),
     ],
 )  # fmt: skip

@@ -289,7 +289,8 @@ def _serve_local(options: dict[str, Any], access_log: str | None) -> None:
 def _banner(options: ServerOptions, running: Running) -> str:
     from urllib.parse import quote
 
-    from tlkit.inputs.base import FIRST_INPUT, input_spec
+    from tlkit.export.manifest_schemas import upgraded
+    from tlkit.inputs.base import input_spec
 
     fleet = running.fleet
     where = f" and gRPC at {running.grpc}" if running.grpc else ""
@@ -307,7 +308,7 @@ def _banner(options: ServerOptions, running: Running) -> str:
     manifest = fleet.manifest(model.name, version)
     if manifest is None:
         return f"{head}\ntry: {curl} {address}/metadata"
-    content = (manifest.get("interface") or {}).get("content", FIRST_INPUT)
+    content = upgraded(manifest)["interface"]["content"]
     return f"{head}\ntry: {input_spec(content).request.replace('CURL', curl)} {address}:predict"
 
 

@@ -52,28 +52,25 @@ def golden_examples(task: Task, contents: Sequence[bytes], views: AveragedViews 
     Returns:
         One example each, in order.
     """
-    raw_dtype = interface_of(task).raw_dtype
+    interface = interface_of(task)
 
     def probabilities_of(raw: tf.Tensor) -> tf.Tensor:
         return task.objective.probabilities(task.model(raw, training=False))
 
     @tf.function(autograph=False)
     def answers(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        raw = tf.cast(task.preprocessing.batch(batch), raw_dtype)
+        raw = tf.cast(task.preprocessing.batch(batch), interface.raw_dtype)
         plain = probabilities_of(raw)
         averaged = () if views is None else (views(probabilities_of, raw),)
         return tf.cast(task.features(raw, training=False), tf.float32), plain, *averaged
 
     with tf.device("/CPU:0"):
-        embedding, probabilities, *averaged = (
-            answer.numpy().tolist() for answer in answers(tf.constant(list(contents), tf.string))
-        )
+        found = [answer.numpy().tolist() for answer in answers(tf.constant(list(contents), tf.string))]
+    places = [("embedding", "embedding"), (interface.answers, interface.answers), ("tta", interface.answers)]
     return [
         GoldenExample(
             content=base64.b64encode(content).decode("ascii"),
-            probabilities=probabilities[row],
-            embedding=embedding[row],
-            tta=averaged[0][row] if averaged else None,
+            outputs={signature: {name: part[row]} for (signature, name), part in zip(places, found, strict=False)},
         )
         for row, content in enumerate(contents)
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
-from tlkit.inputs.base import FIRST_INPUT, InputSpec, input_spec, loaded
+from tlkit.inputs.base import InputSpec, input_spec, loaded
 from tlkit.inputs.row.columns import argument_names, as_held
 from tlkit.tasks.base import TASKS, spec_of
 
@@ -178,11 +178,6 @@ def interface_of(task: Task) -> Interface:
         return found.model_copy(update={"outputs": outputs})
     examples = "regress" if only is not None and not only.curve and only.dtype == "float32" else ""
     return found.model_copy(update={"outputs": outputs, "answers": "predictions", "example_signature": examples})
-
-
-def first_interface() -> Interface:
-    """Return the interface of exports whose manifest has schema 1."""
-    return Interface(**loaded(input_spec(FIRST_INPUT).wire)())
 
 
 def _outputs(task: Task) -> tuple[Output, ...]:

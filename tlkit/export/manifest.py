@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tlkit.errors import ExportError
-from tlkit.export.interface import Interface, first_interface
+from tlkit.export.interface import Interface
+from tlkit.export.manifest_schemas import SCHEMA_VERSION, upgraded
 
-SCHEMA_VERSION = 2  # 1 knew photos only, and had neither `interface` nor `objective`
 MANIFEST_NAME = "manifest.json"
 LABELS_PATH = "assets/labels.txt"
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
@@ -42,20 +42,20 @@ class SignatureInfo(BaseModel):
 
 
 class GoldenExample(BaseModel):
-    """A photo or text as a client would send it, and what the Keras model answered for it in Python.
+    """An example as a client would send it, and what the Keras model answered for it in Python.
 
-    `content` is in base64, `probabilities` are in the order of the labels, `embedding` is the vector before the head,
-    `tta` are the probabilities with test-time augmentation, or None where the export has none.
+    Args:
+        content: an encoded image, a text in UTF-8 or a serialized tf.Example, in base64.
+        outputs: what was answered, by signature and output: lists of numbers. There are always the signature of all
+            answers in the order of the labels, and `embedding`, the vector before the head.
     """
 
     model_config = ConfigDict(frozen=True)
     content: str
-    probabilities: list[float]
-    embedding: list[float]
-    tta: list[float] | None = None
+    outputs: dict[str, dict[str, list[Any]]]
 
     def content_bytes(self) -> bytes:
-        """Return the encoded image, or the bytes of the text."""
+        """Return the encoded image, the text or the tf.Example."""
         return base64.b64decode(self.content)
 
 
@@ -96,7 +96,9 @@ class Manifest(BaseModel):
         metrics: evaluation results, as the caller gave them.
         max_batch: the largest batch that is warmed up and verified.
         tolerance: the largest accepted difference of a score from the Keras model's.
-        golden: photos or texts with their expected answers.
+        golden: examples with their expected answers.
+        tolerances: the largest accepted difference of each recorded output, by signature and output, in parts of its
+            largest value where that is above 1; `tolerance` for what is not there.
         tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
         memory: what the verification of the export took; None where it was not measured.
         files: sha256 in hexadecimal of every other file of the export, by relative path.
@@ -120,6 +122,7 @@ class Manifest(BaseModel):
     max_batch: int
     tolerance: float
     golden: list[GoldenExample]
+    tolerances: dict[str, dict[str, float]] = {}
     tta: dict[str, Any] | None = None
     memory: MemoryUse | None = None
     files: dict[str, str]
@@ -155,7 +158,7 @@ class Manifest(BaseModel):
                 fix="upgrade tlkit",
             )
         try:
-            return cls.model_validate(_upgraded(raw) if version == 1 else raw)
+            return cls.model_validate(upgraded(raw) if isinstance(raw, dict) else raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the document"
@@ -167,20 +170,6 @@ class Manifest(BaseModel):
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
         return path
-
-
-def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
-    """Say in the words of today what a manifest of schema 1 says: such an export classifies photos."""
-    golden = raw.get("golden")
-    if isinstance(golden, list):
-        golden = [
-            {("content" if key == "image" else key): value for key, value in item.items()}
-            if isinstance(item, dict)
-            else item
-            for item in golden
-        ]
-        raw = {**raw, "golden": golden}
-    return {"interface": first_interface(), "objective": "single_label", **raw}
 
 
 def sha256_of_files(export: Path) -> dict[str, str]:

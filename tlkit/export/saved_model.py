@@ -232,6 +232,7 @@ def _write(
     interface = interface_of(task)
     contents = golden_contents(task, golden)
     schema = read_signatures(tmp)
+    tolerance = _tolerance(task)
     write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, contents), max_batch)
     Manifest(
         kind=task.kind,
@@ -253,8 +254,9 @@ def _write(
         data=_plain(dict(data_summary)),
         metrics=_plain(dict(metrics)),
         max_batch=max_batch,
-        tolerance=_tolerance(task),
+        tolerance=tolerance,
         golden=golden_examples(task, contents, views),
+        tolerances={"embedding": {"embedding": 10 * tolerance}},
         tta=None if views is None else views.to_dict(),
         files=sha256_of_files(tmp),
     ).write(tmp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import resource
 import sys
@@ -13,32 +14,24 @@ from typing import Any
 
 import numpy as np
 
-#: By the key of manifest.json that says that an export has it, and that is also the key of its golden answers.
-OPTIONAL_SIGNATURES = ("tta",)
 MEMORY_LIMIT_MB = 600  # a refused bomb costs nothing; a decoded one of 60000 x 60000 would cost 10 GB
-#: What exports took before manifests said it.
-PHOTOS = {
-    "content": "image",
-    "input": "image_bytes",
-    "feature": "image/encoded",
-    "raw_signature": "pixels",
-    "raw_input": "pixels",
-    "raw_dtype": "float32",
-    "raw_shape": [None, None, None, 3],
-    "vocabulary": None,
-    "max_tokens": None,
-    "max_windows": 1,
-}
-#: What interfaces did not hold before there were rows of tables.
-DEFAULTS = {
-    "columns": [],
-    "outputs": [],
-    "answers": "probabilities",
-    "example_signature": "classify",
-    "code_sizes": [],
-}
+#: Signatures that every export has, beside those that its interface names.
+EMBEDDING = "embedding"
 #: What is fed to a signature: one array for its one input, or an array for each input by name.
 Fed = np.ndarray | dict[str, np.ndarray]
+
+
+def beside(name: str) -> ModuleType:
+    """Load a module that lies beside this one; its folder stays off sys.path, where its names could hide others."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_schemas = beside("manifest_schemas")
 
 
 class CheckError(Exception):
@@ -63,26 +56,26 @@ class Facts:
         self.manifest: dict[str, Any] = {}
         self.labels: list[str] = []
         self.golden: list[bytes] = []
-        self.optional: tuple[str, ...] = ()
+        self.extra: dict[str, dict[str, Any]] = {}
         self.max_batch, self.tolerance = 1, 1e-5
         self.multi_label = False
-        self.interface: dict[str, Any] = PHOTOS | DEFAULTS
+        self.interface: dict[str, Any] = _schemas.FIRST_INTERFACE | _schemas.DEFAULTS
         try:
-            self.manifest = json.loads((export / "manifest.json").read_text(encoding="utf-8"))
-            first = self.manifest.get("schema_version") == 1
+            document = json.loads((export / "manifest.json").read_text(encoding="utf-8"))
+            self.manifest = _schemas.upgraded(document)
             self.labels = list(self.manifest["labels"])
             self.max_batch = int(self.manifest["max_batch"])
             self.tolerance = float(self.manifest["tolerance"])
-            key = "image" if first else "content"
-            self.golden = [base64.b64decode(item[key]) for item in self.manifest["golden"]]
-            self.optional = tuple(name for name in OPTIONAL_SIGNATURES if self.manifest.get(name))
-            if not first:
-                told = self.manifest["interface"]
-                self.interface = {name: told[name] for name in PHOTOS}
-                self.interface |= {name: told.get(name, default) for name, default in DEFAULTS.items()}
-                self._check_outputs()
-                if not self.interface["outputs"]:
-                    self.multi_label = {"single_label": False, "multi_label": True}[self.manifest["objective"]]
+            self.golden = [base64.b64decode(item["content"]) for item in self.manifest["golden"]]
+            told = self.manifest["interface"]
+            self.interface = {name: told[name] for name in _schemas.FIRST_INTERFACE}
+            self.interface |= {name: told.get(name, default) for name, default in _schemas.DEFAULTS.items()}
+            self._check_outputs()
+            if not self.interface["outputs"]:
+                self.multi_label = {"single_label": False, "multi_label": True}[self.manifest["objective"]]
+            standard = {self.interface["answers"], EMBEDDING}
+            recorded = [name for item in self.manifest["golden"] for name in item["outputs"] if name not in standard]
+            self.extra = {name: self.manifest["signatures"][name]["outputs"] for name in dict.fromkeys(recorded)}
             self.error = "" if self.golden else "no golden examples"
         except FileNotFoundError:
             self.error = "manifest.json is missing"
@@ -178,50 +171,53 @@ class Answers:
         self.main = facts.interface["answers"]
         examples = facts.interface["example_signature"]
         self.named = ("serving_default", *([examples] if examples else []))
-        self.plain = (self.main, *facts.optional)
+        self.plain = (self.main, *facts.extra)
 
     def golden_parity(self) -> str:
         """The recorded examples get the answers of the Keras model."""
         golden = self.golden(len(self.facts.golden))
-        expected = self.expected("probabilities")
-        worst = self.check_answers(self.main, expected)
-        for name in self.facts.optional:
-            worst = max(worst, self.check_answers(name, self.expected(name)))
-        embedding = self.run("embedding", self.feed("embedding", golden))["embedding"]
-        vector = self.expected("embedding")
-        if vector.shape != embedding.shape:
-            raise CheckError(f"the embedding has shape {embedding.shape}, expected {vector.shape}")
-        far = float(np.max(np.abs(embedding - vector)) / max(1.0, float(np.max(np.abs(vector)))))
-        if not far <= 10 * self.facts.tolerance:
-            raise CheckError(f"the embedding differs from the Keras model's by {far:.2g} of its largest value")
+        worst = max(self.check_recorded(name) for name in self.plain)
+        self.check_recorded(EMBEDDING)
         for name in self.named:
-            self.check_named(name, self.run(name, self.feed(name, golden)), expected)
+            self.check_named(name, self.run(name, self.feed(name, golden)), self.expected(self.main, self.main))
         content = self.facts.interface["content"]
         return f"{len(golden)} {content}s, largest difference {worst:.1e} (limit {self.facts.tolerance:g})"
 
-    def expected(self, key: str) -> np.ndarray:
-        """Return what the manifest records for the golden examples: float32 [n, ...]."""
-        answers = [item.get(key) for item in self.facts.manifest["golden"]]
+    def expected(self, signature: str, output: str) -> np.ndarray:
+        """Return what the manifest records for the golden examples: [n, ...]."""
+        answers = [item["outputs"].get(signature, {}).get(output) for item in self.facts.manifest["golden"]]
         if None in answers:
-            raise CheckError(f"a golden example of manifest.json has no {key}")
-        return np.array(answers, self.facts.dtype if key == "probabilities" else np.float32)
+            raise CheckError(f"a golden example of manifest.json has no {signature}: {output}")
+        return np.array(answers, self.facts.dtype if output == self.main else np.float32)
 
-    def check_answers(self, name: str, expected: np.ndarray) -> float:
-        """Compare the answers of a signature with the recorded ones; return the largest difference."""
-        key = self.key_of(name)
-        answers = self.run(name, self.feed(name, self.facts.golden))[key]
-        if expected.shape != answers.shape:
-            raise CheckError(f"{name}: {key} of shape {answers.shape}, expected {expected.shape}")
-        difference = apart(answers, expected, *self.facts.scale())
-        if not difference <= self.facts.tolerance:
-            raise CheckError(
-                f"{name}: not the Keras model's answers, {difference:.2g} apart (limit {self.facts.tolerance:g})"
-            )
-        return difference
+    def check_recorded(self, name: str) -> float:
+        """Compare all outputs of a signature with the recorded ones; return the largest difference."""
+        found = self.run(name, self.feed(name, self.golden(len(self.facts.golden))))
+        worst = 0.0
+        for key in self.keys_of(name):
+            expected, answers = self.expected(name, key), found[key]
+            if expected.shape != answers.shape:
+                raise CheckError(f"{name}: {key} of shape {answers.shape}, expected {expected.shape}")
+            limit = self.facts.manifest.get("tolerances", {}).get(name, {}).get(key)
+            if name == EMBEDDING and limit is None:  # of an older schema
+                limit = 10 * self.facts.tolerance
+            limit = self.facts.tolerance if limit is None else float(limit)
+            difference = apart(answers, expected, *self.scale_of(key, expected))
+            if not difference <= limit:
+                what = "answers" if key == self.main else key
+                raise CheckError(f"{name}: not the Keras model's {what}, {difference:.2g} apart (limit {limit:g})")
+            worst = max(worst, difference)
+        return worst
 
-    def key_of(self, name: str) -> str:
-        """Return the name of what a signature in the order of the labels gives."""
-        return self.main
+    def keys_of(self, name: str) -> tuple[str, ...]:
+        """Return the outputs of a signature that gives all answers, the embedding, or more that a task has."""
+        return tuple(self.facts.extra.get(name, {name: None}))
+
+    def scale_of(self, key: str, expected: np.ndarray) -> tuple[Any, Any]:
+        """Return by what differences of an output are measured: values in their unit, others by the largest one."""
+        if key == self.main:
+            return self.facts.scale()
+        return 0.0, max(1.0, float(np.max(np.abs(expected), initial=0.0)))
 
     def check_named(self, name: str, answer: dict[str, np.ndarray], expected: np.ndarray, what: str = "") -> None:
         """Values are those expected; classes and scores are sorted, and agree with answers in the order of labels."""
@@ -261,9 +257,19 @@ class Answers:
         for size in sizes:
             for name in ("serving_default", self.raw, *self.plain):
                 answer = self.run(name, self.feed(name, self.golden(size)))
-                numbers = answer[self.key_of(name)] if name in self.plain else self.numbers_of(name, answer)
-                self.check_scores(f"{name}: a batch of {size}", numbers, size)
+                self.check_batch(f"{name}: a batch of {size}", name, answer, size)
         return f"batches of {', '.join(map(str, sizes))}"
+
+    def check_batch(self, what: str, name: str, answer: dict[str, np.ndarray], rows: int) -> None:
+        """Answers in the order of the labels, or named, are as they should be; other outputs are finite."""
+        if name not in self.plain:
+            self.check_scores(what, self.numbers_of(name, answer), rows)
+            return
+        for key in self.keys_of(name):
+            if key == self.main:
+                self.check_scores(what, answer[key], rows)
+            elif len(answer[key]) != rows or not np.all(np.isfinite(answer[key])):
+                raise CheckError(f"{what} gave a {key} of {len(answer[key])} rows, or that is not finite")
 
     def numbers_of(self, name: str, answer: dict[str, np.ndarray]) -> np.ndarray:
         """Put the values and scores of a signature side by side: float32 [B, K]."""
@@ -298,11 +304,12 @@ class Answers:
         contents = self.golden(max(3, len(self.facts.golden))) + self.kind.neighbours(self.facts.interface)
         worst = 0.0
         for name in self.plain:
-            key = self.key_of(name)
-            together = self.run(name, self.feed(name, contents))[key]
+            together = self.run(name, self.feed(name, contents))
             for row, content in enumerate(contents):
-                alone = self.run(name, self.feed(name, [content]))[key]
-                worst = max(worst, apart(alone, together[row : row + 1], *self.facts.scale()))
+                alone = self.run(name, self.feed(name, [content]))
+                for key in self.keys_of(name):
+                    among = together[key][row : row + 1]
+                    worst = max(worst, apart(alone[key], among, *self.scale_of(key, among)))
         if not worst <= self.facts.tolerance:
             content = self.facts.interface["content"]
             content = f"{'an' if content[0] in 'aeiou' else 'a'} {content}"
@@ -312,11 +319,11 @@ class Answers:
     def bad_inputs(self) -> str:
         """Bad inputs are refused and strange ones answered, without a crash and without much memory."""
         good = self.golden(1)
-        before = [self.run(name, self.feed(name, good))[self.key_of(name)] for name in self.plain]
+        before = [self.run(name, self.feed(name, good))[self.keys_of(name)[0]] for name in self.plain]
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         accepted = []
         facts = self.facts
-        values = self.hostile.bad_values(self.kind, self.golden(2), facts.interface, self.raw_shape, facts.optional)
+        values = self.hostile.bad_values(self.kind, self.golden(2), facts.interface, self.raw_shape, tuple(facts.extra))
         for what, name, value in values:
             self.say(what)
             try:
@@ -331,7 +338,7 @@ class Answers:
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) / kilobytes / 1024
         if grown > MEMORY_LIMIT_MB:
             raise CheckError(f"they took {grown:.0f} MB of memory (limit {MEMORY_LIMIT_MB} MB)")
-        after = [self.run(name, self.feed(name, good))[self.key_of(name)] for name in self.plain]
+        after = [self.run(name, self.feed(name, good))[self.keys_of(name)[0]] for name in self.plain]
         if not all(map(np.array_equal, before, after)):
             raise CheckError("a good input is answered differently after the bad ones")
         strange = f", {odd} strange ones answered" if odd else ""

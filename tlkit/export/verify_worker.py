@@ -36,7 +36,7 @@ def _loaded(path: Path) -> ModuleType:
 
 _HERE = Path(__file__).parent
 _answers = _loaded(_HERE / "verify_answers.py")
-_text_ops = _loaded(_HERE / "text_ops.py")
+_text_ops = _answers.beside("text_ops")
 CheckError = _answers.CheckError
 
 #: What runs Python, opens files or ends the process, without the V2 of later versions. The local server refuses the
@@ -89,7 +89,7 @@ def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, P
             width = len(output["class_names"])
             named |= {output["classes"]: ("string", 2, width), output["scores"]: ("float32", 2, width)}
     numbers: Promise = (facts.dtype, 2, len(facts.labels))
-    found = {
+    found: dict[str, tuple[dict[str, Promise], dict[str, Promise]]] = {
         "serving_default": (content, named),
         interface["answers"]: (content, {interface["answers"]: numbers}),
         "embedding": (content, {"embedding": ("float32", 2, None)}),
@@ -99,7 +99,12 @@ def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, P
         regress: dict[str, Promise] = {"outputs": ("float32", 2, 1)}
         outputs = regress if interface["example_signature"] == "regress" else named
         found[interface["example_signature"]] = ({"inputs": ("string", 1, None)}, outputs)
-    return found | dict.fromkeys(facts.optional, (content, {interface["answers"]: numbers}))
+    for name, told in facts.extra.items():
+        extra: dict[str, Promise] = {
+            key: (info["dtype"], len(info["shape"]), (*info["shape"], None)[1]) for key, info in told.items()
+        }
+        found[name] = (content, extra)
+    return found
 
 
 class Call:
@@ -246,11 +251,10 @@ class Checks:
 
         proto = saved_model_pb2.SavedModel.FromString((self.export / "saved_model.pb").read_bytes())
         self.signature_defs = proto.meta_graphs[0].signature_def
-        optional = self.facts.optional
-        unknown = sorted(set(_answers.OPTIONAL_SIGNATURES) & set(self.signature_defs) - set(optional))
+        self.signatures = signatures_of(self.facts)
+        unknown = sorted(name for name in self.signature_defs if name not in self.signatures and name[:2] != "__")
         if unknown:
             raise CheckError(f"signature {unknown[0]} is there, but manifest.json does not record it")
-        self.signatures = signatures_of(self.facts)
         for name, (inputs, outputs) in self.signatures.items():
             if name not in self.signature_defs:
                 raise CheckError(f"signature {name} is missing; there are {', '.join(sorted(self.signature_defs))}")
@@ -297,7 +301,7 @@ class Checks:
             callables,
             self.raw_shape,
             kind=_loaded(hostile),
-            hostile=_loaded(_HERE / "hostile.py"),
+            hostile=_answers.beside("hostile"),
             warmup=self.export / "assets.extra" / "tf_serving_warmup_requests",
             say=lambda what: _say({"start": "bad_inputs", "detail": what}),
         )

@@ -15,8 +15,6 @@ INPUTS: Mapping[str, str] = {
     "text": "tlkit.inputs.text.spec:SPEC",
     "row": "tlkit.inputs.row.spec:SPEC",
 }
-#: What exports whose manifest has schema 1 take.
-FIRST_INPUT = "image"
 
 
 @dataclasses.dataclass(frozen=True)

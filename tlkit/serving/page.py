@@ -13,7 +13,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import ValidationError
 from starlette.routing import Route
 
-from tlkit.export.interface import InputColumn, Interface, Output, first_interface
+from tlkit.export.interface import InputColumn, Interface, Output
+from tlkit.export.manifest_schemas import upgraded
 from tlkit.export.short_floats import short_float
 from tlkit.inputs.base import INPUTS
 from tlkit.serving.status import ServingError
@@ -162,8 +163,8 @@ def _reason(error: ValueError) -> str:
 
 
 def _task(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    first_schema = manifest.get("schema_version") == 1  # knew photos only, and did not say so
-    interface = first_interface() if first_schema else Interface.model_validate(manifest.get("interface"))
+    manifest = upgraded(dict(manifest))
+    interface = Interface.model_validate(manifest.get("interface"))
     if interface.content not in INPUTS:
         raise ValueError(f"interface.content: {interface.content!r} is none of {', '.join(INPUTS)}")
     labels = manifest.get("labels")
