@@ -163,11 +163,13 @@ NO_SPACE_IN_TF = tf.errors.ResourceExhaustedError(None, None, "disk; No space le
 @pytest.mark.parametrize(
     ("step", "fault", "raised", "message"),
     [
-        ("mark_classify", NO_SPACE_IN_TF, ExportError, "no space left"),
+        pytest.param("mark_classify", NO_SPACE_IN_TF, ExportError, "no space left", marks=pytest.mark.slow),
         ("write_warmup", NO_SPACE, ExportError, "no space left"),
-        ("_sync", NO_SPACE, ExportError, "no space left"),
-        ("_sync", PermissionError(errno.EACCES, "denied"), ExportError, "not writable"),
-        ("_sync", RuntimeError("a bug"), RuntimeError, "a bug"),
+        pytest.param("_sync", NO_SPACE, ExportError, "no space left", marks=pytest.mark.slow),
+        pytest.param(
+            "_sync", PermissionError(errno.EACCES, "denied"), ExportError, "not writable", marks=pytest.mark.slow
+        ),
+        pytest.param("_sync", RuntimeError("a bug"), RuntimeError, "a bug", marks=pytest.mark.slow),
         ("write_warmup", KeyboardInterrupt(), KeyboardInterrupt, None),
         ("verify_export", KeyboardInterrupt(), KeyboardInterrupt, None),
     ],

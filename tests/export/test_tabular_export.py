@@ -154,7 +154,9 @@ def test_every_check_passes(exported, kind):
     assert "encoded" in checks["signature_lint"].reason
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "several" else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_torture_rows_are_answered_as_by_keras(exported, kind):
     task, (export, _) = task_of(kind), exported(kind)
     encoded = task.preprocessing.encode(columns())

@@ -64,6 +64,7 @@ def test_memory_is_the_process_s_own_and_not_its_parent_s():
     assert 0 < now <= most < 600
 
 
+@pytest.mark.slow
 def test_wrong_labels_fail(tmp_path):
     export = tiny.copy_export(tmp_path)
     (export / "assets" / "labels.txt").write_text("bees & wasps\nants\nżółw\n", encoding="utf-8")

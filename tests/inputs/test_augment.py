@@ -25,7 +25,13 @@ def batches(augmentation: Augmentation, seed: int = 0, images: np.ndarray | None
 
 @pytest.mark.parametrize(
     "options",
-    [{"preset": "side_on"}, {"preset": "top_down"}, {"preset": "strong"}, {"mix": "mixup"}, {"mix": "cutmix"}],
+    [
+        {"preset": "side_on"},
+        *[
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ({"preset": "top_down"}, {"preset": "strong"}, {"mix": "mixup"}, {"mix": "cutmix"})
+        ],
+    ],
 )
 def test_a_seed_decides_every_pixel(options):
     augmentation = Augmentation(**options)

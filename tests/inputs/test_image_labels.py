@@ -123,6 +123,7 @@ def test_several_labels_cannot_be_balanced(table, root, balance):
         read(table, root, **SEPARATED, **balance)
 
 
+@pytest.mark.slow
 def test_a_probe_is_fitted_and_measured_label_by_label(table, root):
     learn = tlkit.Learner(tiny_task(TAGS, multi_label=True), read(table, root, **IN_COLUMNS))
     learn.fit_probe(verbose=False)

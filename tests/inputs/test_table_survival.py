@@ -55,6 +55,7 @@ def test_events_are_as_frequent_in_validation_as_in_training(trained):
     assert shares[0] == pytest.approx(shares[1], abs=0.01)
 
 
+@pytest.mark.slow
 def test_other_rows_are_measured_and_the_export_answers_by_name(trained, tmp_path):
     learn, _ = trained
     frame, _ = patients(80, seed=5)

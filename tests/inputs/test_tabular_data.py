@@ -134,6 +134,7 @@ def test_some_codes_are_shown_as_unknown_and_nothing_else_changes():
     np.testing.assert_array_equal(changed(load(frame=frame, unknown_rate=0.02, batch_size=100), 0)[0], differs)
 
 
+@pytest.mark.slow
 def test_codes_whose_unknown_is_trained_otherwise_are_left_alone():
     frame = pd.concat([houses(seed) for seed in range(5)], ignore_index=True)
     assert not changed(load(frame=frame, unknown_rate=0.0), 0)[0].any()

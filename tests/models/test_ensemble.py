@@ -229,7 +229,10 @@ def test_an_ensemble_survives_saving(task, tmp_path):
     np.testing.assert_allclose(keras.saving.load_model(tmp_path / "both.keras")(pixels), made.model(pixels), atol=1e-6)
 
 
-@pytest.mark.parametrize("network", ["tiny", pytest.param("mobilenet-v2-0.35", marks=pytest.mark.real)])
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param("tiny", marks=pytest.mark.slow), pytest.param("mobilenet-v2-0.35", marks=pytest.mark.real)],
+)
 def test_an_ensemble_exports_and_verifies_like_any_task(task, network, tmp_path):
     if network == "tiny":
         single = task

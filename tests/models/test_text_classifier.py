@@ -103,6 +103,7 @@ def test_an_ensemble_of_several_labels_averages_each_label():
     assert np.abs(got.sum(axis=1) - 1).max() > 0.05
 
 
+@pytest.mark.slow
 def test_weights_and_dropout_repeat_for_a_seed_and_differ_between_layers():
     def run(seed):
         task = text_classifier("bert-tiny-en-uncased", ["a", "b"], seed=seed, encoder_dropout=0.5, **QUICK)

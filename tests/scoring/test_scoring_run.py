@@ -197,7 +197,7 @@ def test_an_undecodable_byte_costs_one_row(scored, rows, tmp_path):
     assert item["reason"] == "column 'colour' holds a byte that is not utf-8: 0xe9"
 
 
-@pytest.mark.parametrize(("suffix", "workers"), [(".csv", 1), (".parquet", 2)])
+@pytest.mark.parametrize(("suffix", "workers"), [(".csv", 1), pytest.param(".parquet", 2, marks=pytest.mark.slow)])
 def test_photos_whose_names_have_undecodable_bytes_are_read_by_their_true_names(
     scored, photos, tmp_path, suffix, workers
 ):

@@ -278,6 +278,7 @@ def test_big_transfer_s_rule_needs_sgd(shared):
         shared.fine_tune(policy="bit")
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_through_sizes_and_stages(data):
     learn = tlkit.Learner(three_groups(), data)
     learn.fine_tune(2, 0.3, frozen_epochs=6, sizes=[24], verbose=False)

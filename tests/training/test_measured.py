@@ -216,6 +216,7 @@ def test_copies_are_on_one_side(folder, tmp_path, monkeypatch):
         assert not contents & {paths[row].read_bytes() for row in held}
 
 
+@pytest.mark.slow
 def test_running_averages_are_of_the_probe_and_the_mix(folder, tmp_path, monkeypatch):
     for name, mix in (("probe", 0.0), ("mix", 0.5)):
         monkeypatch.setattr(
@@ -229,6 +230,7 @@ def test_running_averages_are_of_the_probe_and_the_mix(folder, tmp_path, monkeyp
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_leaves_the_probe(folder, tmp_path, caplog):
     caplog.set_level("INFO", "tlkit")
     learn = learner(folder, tmp_path / "run")
@@ -284,6 +286,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_trained(folder,
     assert learn.history == []
 
 
+@pytest.mark.slow
 def test_without_it_auto_is_three_epochs(folder):
     learn = learner(folder, None)
     learn.fine_tune(None, 1e-3, frozen_epochs=1, verbose=False)

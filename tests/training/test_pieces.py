@@ -52,7 +52,7 @@ def step(step_tokens: int, *, clip_norm: float = 0.0, weights: np.ndarray | None
 @pytest.mark.parametrize(
     ("tokens", "weighted"),
     [
-        (18, True),
+        pytest.param(18, True, marks=pytest.mark.slow),
         pytest.param(7, False, marks=pytest.mark.slow),
         *[pytest.param(*case, marks=pytest.mark.real) for case in OTHER_PIECES],
     ],
