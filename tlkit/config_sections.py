@@ -94,6 +94,7 @@ class TrainSection(Section):
     cycle_mult: Annotated[int, Field(ge=1)] = 1
     keep: Literal["best", "last", "swa", "ensemble"] = "best"
     log: Literal["none", "csv", "tensorboard"] = "none"
+    thresholds: Literal["half", "f1"] = "half"
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -198,6 +199,17 @@ class ProjectConfig(Section):
     def reports(self) -> Path:
         """Where pictures of a training run go."""
         return self.root / "reports"
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an item may have several labels."""
+        return bool(getattr(self.data, "multi_label", False))
+
+    @model_validator(mode="after")
+    def _thresholds_need_labels(self) -> Self:
+        if self.train.thresholds != "half" and not self.several_labels:
+            raise ValueError(f'train.thresholds = "{self.train.thresholds}" is for items with several labels')
+        return self
 
     def _full(self, source: str) -> str:
         path = self.root / Path(source).expanduser()

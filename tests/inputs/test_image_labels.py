@@ -1,5 +1,7 @@
 """Photos of a table with several labels each: read, split, batched, measured."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,3 +162,34 @@ def test_what_is_measured_may_have_fewer_labels_or_none(table, root):
     data = images_to_evaluate(gaps, TAGS, **known, **IN_COLUMNS)
     assert data.labels("test").tolist() == [[0, 0, 0], [1, 1, 0], [0, 0, 0]]
     assert data.dropped == {"missing_label": 1}
+
+
+def test_thresholds_are_chosen_kept_and_exported(table, root, tmp_path, monkeypatch):
+    from tlkit.export.interface import interface_of
+    from tlkit.predicting.row_answers import predicted_classes
+    from tlkit.report import multi_label
+
+    learn = tlkit.Learner(tiny_task(TAGS, multi_label=True), read(table, root, **IN_COLUMNS), directory=tmp_path)
+    learn.fit(1, 1e-3, verbose=False)
+    assert interface_of(learn.task).outputs == ()
+    monkeypatch.setattr(multi_label, "best_thresholds", lambda *_: [0.3, 0.5, 0.001])
+    learn.finish(thresholds="f1")
+    assert learn.evaluate().threshold == (0.3, 0.5, 0.001)
+    assert learn.evaluate().per_class["blue"]["recall"] == 1.0  # each probability is above 0.001
+    assert json.loads((tmp_path / "run.json").read_text())["thresholds"] == {"red": 0.3, "green": 0.5, "blue": 0.001}
+    (output,) = interface_of(learn.task).outputs
+    assert output.limits == (0.3, 0.5, 0.001)
+    answer = {"classes": ["green", "red", "blue"], "scores": [0.45, 0.31, 0.2]}
+    assert predicted_classes(answer, output) == ["red", "blue"]
+    learn.finish()
+    assert json.loads((tmp_path / "run.json").read_text())["thresholds"] == {}
+
+
+def test_thresholds_are_for_several_labels(table, root, tmp_path):
+    write_folder(tmp_path / "one", {"a": 4, "b": 4})
+    data = tlkit.images_from_folder(tmp_path / "one", size=32, batch_size=4)
+    learn = tlkit.Learner(tiny_task(("a", "b")), data, directory=tmp_path / "run")
+    with pytest.raises(ConfigError, match="thresholds are for several labels an item"):
+        learn.finish(thresholds="f1")
+    with pytest.raises(ConfigError, match="thresholds are for other labels"):
+        tiny_task(TAGS, multi_label=True).objective.set_thresholds({"red": 0.5})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.report.multi_label import multi_label_metrics
+from tlkit.report.multi_label import best_thresholds, multi_label_metrics
 
 NAMES = ("funny", "sad", "[red] $x$")
 PROBABILITIES = np.array([[0.9, 0.2, 0.1], [0.6, 0.7, 0.3], [0.2, 0.4, 0.2], [0.8, 0.1, 0.4]])
@@ -133,3 +133,44 @@ def test_a_threshold_is_a_probability(threshold):
 def test_what_does_not_fit_is_refused(logits, labels, says):
     with pytest.raises(DataError, match=says):
         multi_label_metrics(logits, labels, NAMES)
+
+
+def test_each_label_may_have_a_threshold_of_its_own():
+    metrics = multi_label_metrics(LOGITS, LABELS, NAMES, (0.7, 0.3, 0.35))
+    assert metrics.confusion_matrix.tolist() == [[[1, 0], [1, 2]], [[2, 0], [0, 2]], [[3, 1], [0, 0]]]
+    assert metrics.to_dict()["threshold"] == [0.7, 0.3, 0.35]
+    alike = multi_label_metrics(LOGITS, LABELS, NAMES, (0.5, 0.5, 0.5))
+    np.testing.assert_array_equal(alike.confusion_matrix, multi_label_metrics(LOGITS, LABELS, NAMES).confusion_matrix)
+
+
+@pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.5, 0.5, 1.0), (0.5, 0.5, True), ()])
+def test_thresholds_that_do_not_fit_the_labels_are_refused(thresholds):
+    with pytest.raises(ConfigError, match="the threshold is a probability"):
+        multi_label_metrics(LOGITS, LABELS, NAMES, thresholds)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.float64, (24, 2), elements=st.integers(-6, 6).map(lambda step: step / 2)),
+    hnp.arrays(np.int64, (24, 2), elements=st.integers(0, 1)),
+)
+def test_no_other_threshold_has_a_higher_f1(logits, labels):
+    from sklearn.metrics import f1_score
+
+    chances = 1 / (1 + np.exp(-logits))
+    for own, true, threshold in zip(chances.T, labels.T, best_thresholds(logits, labels, fewest=1), strict=True):
+        if 0 < true.sum() < len(true):
+            others = [f1_score(true, own > limit) for limit in np.linspace(0.001, 0.999, 500)]
+            assert f1_score(true, own > threshold) == pytest.approx(max(others))
+        else:
+            assert threshold == 0.5
+
+
+def test_a_threshold_of_few_items_stays_at_a_half():
+    logits = np.linspace(-4, -1, 40)[:, None]
+    labels = np.zeros((40, 1), int)
+    labels[-9:] = 1
+    assert best_thresholds(logits, labels) == [0.5]
+    assert best_thresholds(logits, labels, fewest=9)[0] < 0.3
+    # Where 0.5 is as good as any other, 0.5 it is.
+    assert best_thresholds(logits + 1.65, labels, fewest=9) == [0.5]

@@ -50,7 +50,7 @@ def predict_table(
         project: a trained or exported one.
         file: a .csv, .tsv, .jsonl, .ndjson or .parquet table.
         out: a .csv, .tsv, .jsonl or .ndjson table: the columns of `file` and those of `AnswerColumns`; several labels,
-            those above 0.5, are joined as the training data joins them.
+            those above their threshold, are joined as the training data joins them.
         column: what to read; the column of the training data when left out.
         label: the column of classes, if the table has one: it must be there, and is copied like every other.
         force: replace `out` if it exists.

@@ -64,11 +64,14 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     learn.load_best()
     if run["size"] is not None:
         learn.resize(run["size"])  # training went on at another size than it began with
-    return learn.ensemble() if run["kept"] == "ensemble" else learn
+    learn = learn.ensemble() if run["kept"] == "ensemble" else learn
+    if run["thresholds"]:
+        learn.task.objective.set_thresholds(run["thresholds"])
+    return learn
 
 
 def last_run(project: Project) -> dict[str, Any]:
-    """Give what the project's last training wrote about itself: finished, identity, kept, size and precision.
+    """Return what the last training wrote about itself: finished, identity, kept, size, precision and thresholds.
 
     Raises:
         TrainingError: it cannot be read.
@@ -77,7 +80,7 @@ def last_run(project: Project) -> dict[str, Any]:
 
     try:
         run = json.loads((project.checkpoints / RUN_FILE).read_text(encoding="utf-8"))
-        defaults = {"kept": "best", "size": None, "precision": "float32"}
+        defaults: dict[str, Any] = {"kept": "best", "size": None, "precision": "float32", "thresholds": {}}
         known = {"finished": run["finished"], "identity": dict(run["identity"])}
         return known | {name: run.get(name, default) for name, default in defaults.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -52,6 +52,7 @@ class Output(BaseModel):
         target: the column that was learned; empty where the manifest's labels say it all.
         kind: "regression", "single_label", "multi_label" or "survival".
         class_names: the classes; empty for a regression.
+        thresholds: of several labels, the probability above which each is predicted; empty for 0.5.
         value: the output [B] of a regression, or of a risk.
         classes, scores: the outputs of a classification, string and float32 [B, k], best first.
         curve: the output float32 [B, T] of a risk with the probability to be without event at each of `times`.
@@ -65,6 +66,7 @@ class Output(BaseModel):
     target: str
     kind: str
     class_names: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
     value: str = ""
     classes: str = ""
     scores: str = ""
@@ -79,6 +81,11 @@ class Output(BaseModel):
     def width(self) -> int:
         """How many numbers of an answer are about it."""
         return 1 + len(self.times) if self.value else len(self.class_names)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The probability above which each of several labels is predicted."""
+        return self.thresholds or (0.5,) * len(self.class_names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -171,7 +178,8 @@ def interface_of(task: Task) -> Interface:
         )
     found = Interface(**loaded(spec.wire)(preprocessing))
     outputs = _outputs(task)
-    if not found.columns and not outputs[0].target:  # one classification: the manifest's labels say it all
+    plain = not outputs[0].target and not outputs[0].thresholds
+    if not found.columns and plain:  # one classification: the manifest's labels say it all
         return found
     only = outputs[0] if len(outputs) == 1 else None
     if only is not None and only.classes:
@@ -184,11 +192,9 @@ def _outputs(task: Task) -> tuple[Output, ...]:
     """Name the outputs: those of one classification as everywhere, others after their targets."""
     targets: Any = task.objective.targets
     if task.objective.classes is not None:
-        return (
-            Output(
-                target="", kind=task.objective.name, class_names=task.class_names, classes="classes", scores="scores"
-            ),
-        )
+        named: dict[str, Any] = {"target": "", "kind": task.objective.name, "class_names": task.class_names}
+        thresholds = getattr(targets[0], "thresholds", ())
+        return (Output(**named, thresholds=thresholds, classes="classes", scores="scores"),)
     arguments = argument_names([target.name for target in targets])
     taken = {"predictions", "probabilities"}  # where all numbers stand side by side
     outputs = []

@@ -85,7 +85,7 @@ class AnswerColumns:
 
     def chosen(self, answer: Mapping[str, Any]) -> list[str]:
         """Say which classes are predicted, where one classification is answered."""
-        return predicted_classes(answer, self.labels, self.outputs[0].kind == "multi_label")
+        return predicted_classes(answer, self.outputs[0])
 
     def of_record(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Put the answer about a photo or text into columns.

@@ -11,8 +11,6 @@ from tlkit.targets.survival_columns import time_name
 if TYPE_CHECKING:
     import numpy as np
 
-THRESHOLD = 0.5  # with several labels: those above it are predicted, as in the metrics
-
 
 def answer_columns(outputs: Sequence[Output]) -> list[str]:
     """Name the columns that are added to a table; `predicted` where an output has no name."""
@@ -48,7 +46,8 @@ def said(answers: np.ndarray, outputs: Sequence[Output]) -> dict[str, list[Any]]
             continue
         names = one.class_names
         if one.kind == "multi_label":
-            predicted[key] = ["|".join(n for n, p in zip(names, row, strict=True) if p > THRESHOLD) for row in part]
+            triples = [zip(names, row, one.limits, strict=True) for row in part]
+            predicted[key] = ["|".join(name for name, p, limit in row if p > limit) for row in triples]
         else:
             predicted[key] = [names[number] for number in part.argmax(axis=1)]
         stem = f"{one.target}=" if len(outputs) > 1 else ""
@@ -78,21 +77,20 @@ def number_columns(outputs: Sequence[Output]) -> set[str]:
     }
 
 
-def predicted_classes(answer: Mapping[str, Any], labels: Sequence[str], multi_label: bool) -> list[str]:
+def predicted_classes(answer: Mapping[str, Any], output: Output) -> list[str]:
     """Say which classes are predicted of a photo or text.
 
     Args:
         answer: classes (best first) and scores, as `SavedModelPredictor.predict` gives them.
-        labels: the classes in the order of the network.
-        multi_label: whether several can be true at once.
+        output: what is answered.
 
     Returns:
-        The best one; with several labels those above 0.5, in the order of `labels`.
+        The best one; with several labels those above their threshold, in the order of the network.
     """
-    if not multi_label:
+    if output.kind != "multi_label":
         return [answer["classes"][0]]
     scores = dict(zip(answer["classes"], answer["scores"], strict=True))
-    return [label for label in labels if scores[label] > THRESHOLD]
+    return [name for name, limit in zip(output.class_names, output.limits, strict=True) if scores[name] > limit]
 
 
 def numbers_of(record: Mapping[str, Any]) -> list[float]:

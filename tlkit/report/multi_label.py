@@ -33,7 +33,7 @@ class MultiLabelMetrics:
         per_class: precision, recall, F1, average precision and number of items by label.
         confusion_matrix: int64 [k, 2, 2], one matrix a label: rows are true no and yes, columns predicted ones.
         class_names: the labels, in the order of the matrices.
-        threshold: the probability above which a label is predicted.
+        threshold: the probability above which a label is predicted: one number, or one for each label.
         n: number of items.
         auc: mean of the labels' areas under the ROC curve, over the labels that are true of some items and not of all;
             None where there is none.
@@ -49,7 +49,7 @@ class MultiLabelMetrics:
     per_class: dict[str, dict[str, float]]
     confusion_matrix: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
-    threshold: float
+    threshold: float | tuple[float, ...]
     n: int
     auc: float | None = None
     average_precision: float | None = None
@@ -68,7 +68,7 @@ class MultiLabelMetrics:
             "metrics": {name: getattr(self, name) for name in (*_FIGURES, *_RANKING)},
             "per_class": self.per_class,
             "confusion_matrix": self.confusion_matrix.tolist(),
-            "threshold": self.threshold,
+            "threshold": self.threshold if isinstance(self.threshold, float) else list(self.threshold),
             "n": self.n,
         }
 
@@ -97,7 +97,10 @@ class MultiLabelMetrics:
 
 
 def multi_label_metrics(
-    logits: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str], threshold: float = 0.5
+    logits: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    class_names: Sequence[str],
+    threshold: float | Sequence[float] = 0.5,
 ) -> MultiLabelMetrics:
     """Compute loss, accuracies, F1, average precision and one confusion matrix a label.
 
@@ -109,21 +112,21 @@ def multi_label_metrics(
         logits: float [n, k]; their sigmoid is the probability.
         labels: 0 or 1, [n, k].
         class_names: k names.
-        threshold: a label is predicted where its probability is greater; between 0 and 1.
+        threshold: a label is predicted where its probability is greater; between 0 and 1; one number, or one for each
+            label.
 
     Returns:
         A `MultiLabelMetrics`. Labels without items have recall, F1 and average precision of 0 in the table and are
         left out of the means.
 
     Raises:
-        ConfigError: the threshold is not between 0 and 1.
+        ConfigError: a threshold is not between 0 and 1.
         DataError: there are no items, the shapes do not fit, or a label is neither 0 nor 1.
     """
     from scipy.special import expit
     from sklearn.metrics import average_precision_score
 
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 1:
-        raise ConfigError("the threshold is a probability", received=threshold, allowed="0 < threshold < 1")
+    limits = _checked(threshold, len(class_names))
     scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or scores.shape != truth.shape or scores.shape[1] != len(class_names) or not len(scores):
         raise DataError(
@@ -133,7 +136,7 @@ def multi_label_metrics(
         )
     if not np.isin(truth, (0, 1)).all():
         raise DataError("labels are 0 or 1", received=np.setdiff1d(truth, (0, 1))[:3].tolist())
-    truth, predicted = truth.astype(bool), expit(scores) > threshold
+    truth, predicted = truth.astype(bool), expit(scores) > np.asarray(limits)
     true_yes, false_yes = (truth & predicted).sum(axis=0), (~truth & predicted).sum(axis=0)
     false_no, true_no = (truth & ~predicted).sum(axis=0), (~truth & ~predicted).sum(axis=0)
     support, wrong = true_yes + false_no, false_yes + false_no
@@ -160,11 +163,65 @@ def multi_label_metrics(
         ),
         confusion_matrix=np.stack([true_no, false_yes, false_no, true_yes], axis=1).reshape(-1, 2, 2).astype(np.int64),
         class_names=tuple(class_names),
-        threshold=float(threshold),
+        threshold=limits,
         n=len(truth),
         auc=auc,
         average_precision=ranked_precision,
     )
+
+
+def best_thresholds(logits: npt.ArrayLike, labels: npt.ArrayLike, fewest: int = 10) -> list[float]:
+    """Choose for each label the probability above which predicting it gives the highest F1.
+
+    The F1 of the data that they were chosen on is too good; measure on other data.
+
+    Example:
+        >>> best_thresholds([[-1.0], [-0.5], [-2.0]], [[1], [1], [0]], fewest=1)  # between -2 and -1
+        [0.1941...]
+
+    Args:
+        logits: float [n, k]; their sigmoid is the probability.
+        labels: 0 or 1, [n, k].
+        fewest: labels that fewer items have, or lack, keep 0.5: so few say little about the best threshold.
+
+    Returns:
+        k numbers between 0 and 1, each in the middle between two probabilities; of several with the same F1, the
+        nearest to 0.5.
+    """
+    from scipy.special import expit
+
+    chances, truth = expit(np.asarray(logits, np.float64)), np.asarray(labels) > 0.5
+    found = []
+    for own, true in zip(chances.T, truth.T, strict=True):
+        if min(true.sum(), (~true).sum()) < fewest:
+            found.append(0.5)
+            continue
+        order = np.argsort(-own, kind="stable")
+        ranked, hits = own[order], np.cumsum(true[order])
+        f1 = 2 * hits / (np.arange(1, len(own) + 1) + true.sum())
+        lower = np.append(ranked[1:], 0.0)
+        middles = (ranked + lower) / 2
+        usable = ranked > lower  # equal probabilities cannot be told apart
+        best = usable & (f1 >= f1[usable].max() - 1e-12)
+        middles = np.clip(middles[best], 1e-6, 1 - 1e-6)
+        # Where the gap around it holds 0.5, 0.5 it is.
+        if np.any((lower[best] <= 0.5) & (ranked[best] > 0.5)):
+            found.append(0.5)
+        else:
+            found.append(float(middles[np.argmin(np.abs(middles - 0.5))]))
+    return found
+
+
+def _checked(threshold: Any, count: int) -> float | tuple[float, ...]:
+    items = [threshold] if isinstance(threshold, int | float | str) else list(threshold)
+    usable = [not isinstance(one, bool | str) and isinstance(one, int | float) and 0 < one < 1 for one in items]
+    if not all(usable) or (items != [threshold] and len(items) != count):
+        raise ConfigError(
+            "the threshold is a probability",
+            received=threshold,
+            allowed=f"0 < threshold < 1: one number, or {count} of them",
+        )
+    return float(items[0]) if items == [threshold] else tuple(map(float, items))
 
 
 def _part(some: npt.NDArray[np.int64], of: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkit.errors import ConfigError
 from tlkit.targets.base import TargetKind
 from tlkit.targets.single_label import SingleLabel, log_mean
 
@@ -21,10 +22,41 @@ class MultiLabel(SingleLabel):
     Args:
         name: what people call it; its columns are those of the labels.
         class_names: the labels. A label of a row is 0 or 1 for each.
+        thresholds: for each label, the probability above which it is predicted; empty for 0.5.
+
+    Raises:
+        ConfigError: a threshold is not between 0 and 1, or their number is not that of the labels.
     """
+
+    thresholds: tuple[float, ...] = ()
 
     kind: ClassVar[TargetKind] = "multi_label"
     is_alone: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.thresholds and not (
+            len(self.thresholds) == len(self.class_names) and all(0 < one < 1 for one in self.thresholds)
+        ):
+            raise ConfigError(
+                "thresholds of labels are not usable",
+                received=list(self.thresholds),
+                allowed=f"{len(self.class_names)} numbers between 0 and 1",
+            )
+
+    @property
+    def limits(self) -> np.ndarray:
+        """The probability above which each label is predicted, float64 [k]."""
+        return np.asarray(self.thresholds or [0.5] * len(self.class_names), np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the target as plain values; without thresholds where they are all 0.5, as in earlier releases."""
+        plain = super().to_dict()
+        return plain if self.thresholds else {key: value for key, value in plain.items() if key != "thresholds"}
+
+    def learned(self) -> dict[str, Any]:
+        """Return what decides how labels become numbers: thresholds are for answers."""
+        return {key: value for key, value in super().learned().items() if key != "thresholds"}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -69,8 +101,8 @@ class MultiLabel(SingleLabel):
         """Return `MultiLabelMetrics` of logits."""
         from tlkit.report.multi_label import multi_label_metrics
 
-        return multi_label_metrics(outputs, labels, self.class_names)
+        return multi_label_metrics(outputs, labels, self.class_names, self.thresholds or 0.5)
 
     def wrong(self, outputs: np.ndarray, true: np.ndarray) -> np.ndarray:
         """Return whether any label of each answer is wrong, bool [n]."""
-        return np.asarray(((outputs > 0) != (true > 0.5)).any(1))
+        return np.asarray(((outputs > np.log(self.limits / (1 - self.limits))) != (true > 0.5)).any(1))

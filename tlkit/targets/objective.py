@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -68,6 +69,25 @@ class Objective:
     def is_multi_label(self) -> bool:
         """Whether several labels can be true at once."""
         return isinstance(self.classes, MultiLabel)
+
+    def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Predict each label above a probability of its own.
+
+        Args:
+            thresholds: between 0 and 1 by label; empty puts all back to 0.5.
+
+        Raises:
+            ConfigError: there is one class an item, or a label has no threshold.
+        """
+        classes = self.classes
+        if not isinstance(classes, MultiLabel):
+            raise ConfigError("thresholds are for several labels an item", received=self.name, allowed="multi_label")
+        if thresholds and set(thresholds) != set(classes.class_names):
+            raise ConfigError(
+                "thresholds are for other labels", received=sorted(thresholds), allowed=sorted(classes.class_names)
+            )
+        own = tuple(float(thresholds[name]) for name in classes.class_names) if thresholds else ()
+        self.targets = (dataclasses.replace(classes, thresholds=own),)
 
     @property
     def output_names(self) -> tuple[str, ...]:

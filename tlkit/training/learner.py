@@ -27,7 +27,7 @@ from tlkit.training.plan import Plan, make_plan
 from tlkit.training.policy import similarity
 from tlkit.training.probe import dense_of
 from tlkit.training.run import Run
-from tlkit.training.run_state import Keep
+from tlkit.training.run_state import Keep, Thresholds
 from tlkit.training.snapshots import Snapshots, average_weights, reestimate_batch_norm
 
 _log = logging.getLogger("tlkit")
@@ -562,21 +562,71 @@ class Learner:
         self._run.restore_once()
         return self._run.feed.scores_with_views(split, views), self.data.labels(split)
 
-    def finish(self, keep: Keep = "best") -> Learner:
+    def finish(self, keep: Keep = "best", *, thresholds: Thresholds = "half") -> Learner:
         """Settle which weights to keep, write them as `best.weights.h5`, and end the run.
 
         Args:
             keep: `"best"` is the epoch with the highest validation accuracy (between equals, the lowest validation
                 loss), `"last"` the present weights, `"swa"` the mean of the snapshots, `"ensemble"` all snapshots.
+            thresholds: with several labels, the probability above which a label is predicted: `"half"` for 0.5, or
+                `"f1"` for the one of each label with the highest F1 on the validation data, see `tune_thresholds`.
 
         Returns:
             The Learner to go on with: this one, or that of the ensemble.
 
         Raises:
-            ConfigError: the Learner has no directory, or there are no snapshots.
+            ConfigError: the Learner has no directory, there are no snapshots, or thresholds are chosen for one class.
             TrainingError: no epoch was trained.
         """
         check_choice("keep", keep, get_args(Keep))
+        check_choice("thresholds", thresholds, get_args(Thresholds))
+        if thresholds == "f1":
+            self._need_several_labels()
+        learn = self._finished(keep)
+        self._remember(learn.tune_thresholds() if thresholds == "f1" else {})
+        return learn
+
+    def tune_thresholds(self, split: str = "val") -> dict[str, float]:
+        """Choose for each label the probability above which it is predicted: the one with the highest F1.
+
+        `evaluate`, `report` and exports use them from then on, and the run in `directory` remembers them. F1 on the
+        data that they were chosen on is too good: measure on a test split.
+
+        Args:
+            split: what they are chosen on. Labels that fewer than 10 of its items have, or lack, keep 0.5.
+
+        Returns:
+            The thresholds by label.
+
+        Raises:
+            ConfigError: an item has one class.
+        """
+        from tlkit.report.multi_label import best_thresholds
+
+        self._need_several_labels()
+        found = best_thresholds(self.logits(split), self.data.labels(split))
+        thresholds = dict(zip(self.task.class_names, found, strict=True))
+        self.task.objective.set_thresholds(thresholds)
+        self._remember(thresholds)
+        return thresholds
+
+    def _remember(self, thresholds: dict[str, float]) -> None:
+        """Write the thresholds of a run that has ended beside its weights."""
+        state = self._run.state
+        if state is not None and state.finished and state.thresholds != thresholds:
+            state.thresholds = thresholds
+            state.commit()
+
+    def _need_several_labels(self) -> None:
+        if not self.task.objective.is_multi_label:
+            raise ConfigError(
+                "thresholds are for several labels an item",
+                received=self.task.objective.name,
+                fix='leave thresholds at "half"',
+            )
+
+    def _finished(self, keep: Keep) -> Learner:
+        """Return the Learner with the weights to keep."""
         checkpoint = self._need_checkpoint()
         self._run.restore_once()
         if keep == "best":

@@ -29,6 +29,7 @@ _log = logging.getLogger("tlkit")
 RUN_FILE = "run.json"
 BEST_FILE = "best.weights.h5"
 Keep = Literal["best", "last", "swa", "ensemble"]
+Thresholds = Literal["half", "f1"]
 STAGES = ("fit", "probe", "mix")  # calls that change weights
 
 
@@ -60,6 +61,7 @@ class RunState:
         self.size: int | None = None
         self.kept: Keep = "best"
         self.precision: str = "float32"
+        self.thresholds: dict[str, float] = {}
         self._begins = not resume
         if resume:
             self._read()
@@ -75,6 +77,7 @@ class RunState:
             for name in ("calls", "best", "files", "finished"):
                 setattr(self, name, stored[name])
             self.size, self.kept = stored.get("size"), stored.get("kept", "best")
+            self.thresholds = stored.get("thresholds", {})
             before = stored["identity"]
         except (ValueError, KeyError) as error:
             raise TrainingError(f"the run cannot be read: {error}", received=str(file)) from error
@@ -124,6 +127,7 @@ class RunState:
             "size": self.size,
             "kept": self.kept,
             "precision": self.precision,
+            "thresholds": self.thresholds,
         }
         self._write(RUN_FILE, lambda file: file.write(json.dumps(document, indent=1).encode()))
         wanted = {*self.files, *(self.best["files"] if self.best else [])}

@@ -33,7 +33,7 @@ def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
         lr = found.suggestion
     learn.fit(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
-    learn = learn.finish(keep=config.train.keep)
+    learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)
     print(learn.evaluate())
     learn.report(config.reports / "report.html", title=config.project.name)
     return learn

@@ -44,7 +44,7 @@ def main(config: TextConfig, resume: bool = False) -> tlkit.Learner:
     # First the head, on vectors that are computed once; then, where that proves better, the encoder joins in.
     learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
-    learn = learn.finish(keep=config.train.keep)
+    learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)
     metrics = learn.evaluate()
     metrics.plot_confusion(config.reports / "confusion_matrix.png")
     print(metrics)

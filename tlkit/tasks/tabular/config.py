@@ -189,6 +189,11 @@ class TabularConfig(ProjectConfig):
         return own or self.target.names
 
     @property
+    def several_labels(self) -> bool:
+        """Whether the columns of the target are labels of which several can be true."""
+        return self.target.kind == "multi_label"
+
+    @property
     def reading(self) -> dict[str, Any]:
         """How any table of the project is read: arguments of `table_from_file` and `table_to_evaluate`."""
         named = self.data.join.items()

@@ -118,7 +118,7 @@ def _judge(target: Any, said: npt.NDArray[np.float64], true: npt.NDArray[np.floa
 
     return (
         -np.log(np.maximum(given, 1e-12)).mean(axis=1),
-        ((said > 0.5) != yes).any(axis=1),
+        ((said > target.limits) != yes).any(axis=1),
         lambda row: labels(yes[row]),
-        lambda row: labels(said[row] > 0.5),
+        lambda row: labels(said[row] > target.limits),
     )

@@ -45,7 +45,7 @@ def most_confident_errors(
     texts: Sequence[str],
     class_names: Sequence[str],
     n: int = 20,
-    threshold: float = 0.5,
+    threshold: float | npt.ArrayLike = 0.5,
 ) -> list[JudgedText]:
     """List the wrong answers that the model is surest of: wrongly labelled texts are often among them.
 
@@ -60,7 +60,7 @@ def most_confident_errors(
         texts: n texts.
         class_names: k names.
         n: how many at most.
-        threshold: with several labels, the probability above which a label is predicted.
+        threshold: with several labels, the probability above which a label is predicted, or one for each label.
 
     Returns:
         The surest first; equally sure ones in the order of the split. With several labels a text counts once, by the
@@ -78,7 +78,7 @@ def most_confident_hits(
     texts: Sequence[str],
     class_names: Sequence[str],
     n: int = 5,
-    threshold: float = 0.5,
+    threshold: float | npt.ArrayLike = 0.5,
 ) -> list[JudgedText]:
     """List the right answers that the model is surest of; arguments and errors as for `most_confident_errors`.
 
@@ -94,7 +94,7 @@ def _judge(
     texts: Sequence[str],
     class_names: Sequence[str],
     n: int,
-    threshold: float,
+    threshold: float | npt.ArrayLike,
     *,
     right: bool,
 ) -> list[JudgedText]:
@@ -118,7 +118,7 @@ def _judge(
         surety, asked = chances, yes
         order_by = chances.max(axis=1)
     else:
-        yes, wanted = chances > threshold, truth > 0.5
+        yes, wanted = chances > np.asarray(threshold), truth > 0.5
         surety = np.where(yes, chances, 1 - chances)
         asked = wanted & yes if right else wanted != yes
         order_by = surety.min(axis=1) if right else np.where(asked, surety, 0.0).max(axis=1)

@@ -43,9 +43,11 @@ def judge(learn: Any, split: str, *, wrong: int, right: int) -> tuple[Any, list[
     data: Any = learn.data
     names = learn.task.class_names
     logits, labels, texts = learn.logits(split), data.labels(split), data.texts(split)
-    probabilities = learn.task.objective.probabilities(logits).numpy()
+    objective = learn.task.objective
+    probabilities = objective.probabilities(logits).numpy()
+    limits = objective.classes.limits if objective.is_multi_label else 0.5
     return (
         learn.measure(logits, split),
-        most_confident_errors(probabilities, labels, texts, names, n=wrong),
-        most_confident_hits(probabilities, labels, texts, names, n=right),
+        most_confident_errors(probabilities, labels, texts, names, n=wrong, threshold=limits),
+        most_confident_hits(probabilities, labels, texts, names, n=right, threshold=limits),
     )
