@@ -208,3 +208,47 @@ def test_predicting_imports_heavy_libraries_inside_its_functions(path: Path):
     for node in top_level(ast.parse(path.read_text(encoding="utf-8"))):
         for name in imported(node, path):
             assert name.split(".")[0] not in HEAVY | {"numpy", "pyarrow"}, f"{path.name}: {name}"
+
+
+# Rooms that may name tasks, inputs and targets: what they are for is to be one, to list them, or to read their keys.
+NAMING = {"tasks", "inputs", "targets", "catalogue", "models", "samples", "preprocessing", "__init__"}
+NAMING |= {"config", "config_sections", "config_targets"}
+# Modules that still name one. None may be added; a module that no longer does leaves the list.
+STILL_NAMING = {
+    "cli/answers.py", "cli/embeddings.py", "cli/evaluate.py", "cli/image_findings.py", "cli/image_kind.py",
+    "cli/kinds.py", "cli/output.py", "cli/predict.py", "cli/predict_photos.py", "cli/predict_rows.py", "cli/score.py",
+    "cli/table_findings.py", "cli/table_kind.py", "cli/text_kind.py", "export/averaged_views.py", "export/interface.py",
+    "export/manifest_schemas.py", "export/predictor.py", "export/records.py", "export/rows.py", "export/saved_model.py",
+    "export/verify_answers.py", "predicting/row_answers.py", "predicting/row_chunks.py", "predicting/summary.py",
+    "scaffold/new.py", "scoring/photo_folder.py", "scoring/scorer.py", "serving/records.py", "training/adapt.py",
+    "training/data.py", "training/masked_model.py", "training/masked_texts.py", "training/run.py",
+}  # fmt: skip
+
+
+def named(path: Path) -> Iterator[str]:
+    """Yield the tasks, inputs and targets that a module names: in strings, comparisons and imports."""
+    from tlkit.inputs.base import INPUTS
+    from tlkit.targets.base import TARGETS
+    from tlkit.tasks.base import TASKS
+
+    parts = {"inputs": set(INPUTS), "tasks": set(TASKS), "targets": {place.split(":")[0] for place in TARGETS.values()}}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and node.value in {*TASKS, *TARGETS}:
+            yield str(node.value)
+        if isinstance(node, ast.Compare):
+            sides = [side.value for side in (node.left, *node.comparators) if isinstance(side, ast.Constant)]
+            yield from (side for side in sides if side in INPUTS)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            room, _, rest = node.module.removeprefix("tlkit.").partition(".")
+            if node.module in parts["targets"] or rest.split(".")[0] in parts.get(room, ()):
+                yield node.module
+
+
+def test_only_the_rooms_for_it_name_a_task_an_input_or_a_target():
+    naming = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in modules()
+        if room_of(path) not in NAMING and next(named(path), None) is not None
+    }
+    assert naming - STILL_NAMING == set(), "name no task, input or target here: ask its spec"
+    assert STILL_NAMING - naming == set(), "these no longer name one: take them off the list"
