@@ -89,6 +89,29 @@ def test_the_partial_likelihood_is_efrons():
     assert Objective([target]).losses(np.zeros((2, 1)), nobody).tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("spread", [1.0, 200.0])
+def test_risks_far_apart_have_a_partial_likelihood_and_its_gradient(spread):
+    score, values = made(60)
+    target = fit_survival(SurvivalColumns("days", "died", "cox"), values)
+    true = tf.constant(target.forward(values))
+    risk = tf.Variable(spread * score[:, None], dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(target.losses(true, risk))
+    time, event, eta = values[:, 0], values[:, 1] > 0.5, spread * score
+    total, slope = 0.0, np.zeros(60)
+    for moment in np.unique(time[event]):
+        died, at_risk = event & (time == moment), time >= moment
+        total -= eta[died].sum()
+        slope -= died
+        highest = eta[at_risk].max()
+        for k in range(int(died.sum())):
+            parts = np.exp(eta - highest) * (at_risk - k / died.sum() * died)
+            total += np.log(parts.sum()) + highest
+            slope += parts / parts.sum()
+    assert float(loss) == pytest.approx(total / event.sum(), rel=1e-4)
+    np.testing.assert_allclose(tape.gradient(loss, risk)[:, 0], slope / event.sum(), atol=1e-4)
+
+
 def test_hazards_are_learned_where_they_are_observed():
     target = fit_survival(SurvivalColumns("days", "died", times=(10, 20, 40)), made()[1])
     rows = np.array([[5, 1], [10, 1], [12, 0], [15, 0], [25, 1], [50, 1], [40, 0]], float)

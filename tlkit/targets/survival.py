@@ -225,19 +225,20 @@ def _efron(time: tf.Tensor, event: tf.Tensor, risk: tf.Tensor) -> tf.Tensor:
     count = tf.size(time)
     starts = tf.concat([[False], time[1:] != time[:-1]], axis=0)
     group = tf.cumsum(tf.cast(starts, tf.int32))  # rows of one time share a number
-    largest = tf.stop_gradient(tf.reduce_max(eta))
-    weight = tf.exp(eta - largest)
 
     def by_time(values: tf.Tensor, reduce: Any) -> tf.Tensor:
         return tf.gather(reduce(values, group, count), group)
 
+    # All in logarithms: risks may be far apart, and a risk set without the largest of them is not empty.
     last = by_time(tf.range(count), tf.math.unsorted_segment_max)
-    at_risk = tf.gather(tf.cumsum(weight), last)
-    tied = by_time(weight * seen, tf.math.unsorted_segment_sum)
+    at_risk = tf.gather(tf.math.cumulative_logsumexp(eta), last)
+    highest = tf.stop_gradient(by_time(eta, tf.math.unsorted_segment_max))
+    tied = by_time(tf.exp(eta - highest) * seen, tf.math.unsorted_segment_sum)
+    share = tf.exp(highest - at_risk) * tied
     events = by_time(seen, tf.math.unsorted_segment_sum)
     before = tf.cumsum(seen, exclusive=True)
     place = before - by_time(before, tf.math.unsorted_segment_min)
-    among = at_risk - tied * place / tf.maximum(events, 1.0)
-    own = seen * (tf.math.log(tf.maximum(among, 1e-30)) + largest - eta)
+    among = at_risk + tf.math.log1p(-share * place / tf.maximum(events, 1.0))
+    own = seen * (among - eta)
     parts = own * tf.cast(count, tf.float32) / tf.maximum(tf.reduce_sum(seen), 1.0)
     return tf.gather(parts, tf.argsort(order))
