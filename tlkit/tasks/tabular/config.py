@@ -15,6 +15,7 @@ from tlkit.config_sections import (
     ModelSection,
     ProjectConfig,
     ProjectSection,
+    Section,
     StepSection,
     TrainSection,
     check_learning_rate,
@@ -117,8 +118,11 @@ class TabularDataSection(DataSection):
 
 
 class TabularModelSection(ModelSection):
-    """[model]: embeddings and dense layers."""
+    """[model]: embeddings and dense layers, and what answers beside them."""
 
+    kind: Literal["network", "tabm", "boosting", "blend"] = "network"  # that of projects which do not say it
+    blend_network: Literal["network", "tabm"] = "network"
+    members: Annotated[int, Field(ge=2, le=256)] = 32
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)] = [200, 100]
     embedding_sizes: dict[str, Annotated[int, Field(ge=1, le=4096)]] = {}
     embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -134,6 +138,17 @@ class TabularModelSection(ModelSection):
         if self.freeze_embeddings and not self.start_from:
             raise ValueError("freeze_embeddings needs start_from: embeddings that never learn say nothing")
         return self
+
+
+class BoostingSection(Section):
+    """[boosting]: how boosted trees are fitted; the fields of `BoostingOptions`."""
+
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_features: Annotated[float, Field(gt=0, le=1)] = 0.5
+    leaves: Annotated[int, Field(ge=2, le=32)] = 31
+    patience: Annotated[int, Field(ge=0)] = 20
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
 class TabularTrainSection(TrainSection):
@@ -174,6 +189,7 @@ class TabularConfig(ProjectConfig):
     dates: dict[str, DateFormat] = {}
     target: TargetSection = TargetSection()
     model: TabularModelSection = TabularModelSection()
+    boosting: BoostingSection = BoostingSection()
     train: TabularTrainSection = TabularTrainSection()
     step: TabularStepSection = TabularStepSection()
 
@@ -238,6 +254,26 @@ class TabularConfig(ProjectConfig):
         )
 
     @property
+    def members(self) -> int:
+        """Members of the network: those of TabM, 0 where it is a single one."""
+        model = self.model
+        is_tabm = model.kind == "tabm" or (model.kind == "blend" and model.blend_network == "tabm")
+        return model.members if is_tabm else 0
+
+    @property
+    def boosting_options(self) -> dict[str, Any]:
+        """What [model] and [boosting] say of boosted trees: arguments of `with_boosting`."""
+        from tlkit.tasks.tabular.tree_fit import BoostingOptions
+
+        return {
+            "kind": self.model.kind,
+            "options": BoostingOptions(**self.boosting.model_dump(), seed=self.data.seed),
+            "time_column": self.data.time_column or None,
+            "group_column": self.data.group_column or None,
+            "date_formats": self.dates,
+        }
+
+    @property
     def start_from(self) -> Path | None:
         """The folder of embeddings that `model.start_from` means: itself, or what another project has exported."""
         if not self.model.start_from:
@@ -253,6 +289,8 @@ class TabularConfig(ProjectConfig):
         if not names and not self.target.survival:
             raise ValueError("data.targets is missing")
         self.target.check_names(names, "data.targets")
+        if self.model.kind == "boosting" and self.target.survival:
+            raise ValueError('model.kind = "boosting" has no loss for survival: use "network" or "tabm"')
         for name, form in self.field_options["formats"].items():
             if form["decimal"] == form["thousands"]:
                 raise ValueError(f"formats.{name}: decimal and thousands are the same: {form['decimal']!r}")

@@ -158,7 +158,7 @@ def tabular_model(
 def embedding_sizes_of(task: Task) -> dict[str, Any]:
     """Return the width of each code column's embedding: it may come from another project's vectors."""
     codes = cast(Any, task.preprocessing).codes
-    layers = {layer.name: layer for layer in task.features.layers}
+    layers = {layer.name: layer for layer in task.features._flatten_layers()}
     found = [(code.name, layers.get(f"embedding_{number}")) for number, code in enumerate(codes)]
     sizes = {name: layer.output_dim for name, layer in found if isinstance(layer, keras.layers.Embedding)}
     return {"embedding_sizes": sizes}
