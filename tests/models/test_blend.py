@@ -99,7 +99,7 @@ def test_the_share_follows_what_answers_better_on_rows_held_out(data):
     task = network(data)
     bad = find_shares(task, data, lambda part, folder: noisy(part), options=OPTIONS)
     assert bad.shares["price"] > 0.9
-    assert (bad.rows, bad.parts) == (len(data.labels("train")), 5)
+    assert (bad.rows, bad.parts) == (len(data.labels("train")), 3)
     network_loss, trees_loss, blend_loss = bad.losses["price"]
     assert blend_loss <= trees_loss < network_loss
     assert "boosted trees" in str(bad)
@@ -107,7 +107,7 @@ def test_the_share_follows_what_answers_better_on_rows_held_out(data):
     perfect = find_shares(task, data, lambda part, folder: oracle(part, data, seen), options=OPTIONS)
     assert perfect.shares["price"] < 0.1
     every = len(data.labels("train"))
-    assert all(0.7 * every < rows < 0.9 * every for rows in seen)
+    assert all(0.6 * every < rows < 0.75 * every for rows in seen)
 
 
 def noisy(part):

@@ -79,7 +79,10 @@ class TableKind(Kind):
             # The other project may have moved, or have been trained again with embeddings of another width.
             own = {"start_from": "", "freeze_embeddings": False, "embedding_sizes": trained["embedding_sizes"]}
             config = config.model_copy(update={"model": config.model.model_copy(update=own)})
-        boosting = trained.get("boosting")
+        # What was trained may have been said by --set.
+        members, boosting = trained.get("members", 0), trained.get("boosting")
+        own = {"kind": "tabm", "members": members} if members else {"kind": "network"}
+        config = config.model_copy(update={"model": config.model.model_copy(update=own)})
         task: Task = code.model.build_task(config, preprocessing, targets)
         return task if boosting is None else restored_trees(task, boosting)
 

@@ -27,7 +27,7 @@ def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularDa
         found = learn.find_lr()
         found.plot(config.reports / "learning_rate.png")
         lr = found.suggestion
-    learn.fit(config.train.epochs, lr, **config.train.stages)
+    learn.fit(config.train.epochs_for(data.steps_per_epoch), lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
     return learn.finish(keep=config.train.keep)
 

@@ -19,7 +19,7 @@ from tlkit.models.task import Task
 from tlkit.tasks.tabular.tree_fit import BoostingOptions, fit_trees
 from tlkit.tasks.tabular.tree_layer import BoostedTreesLayer
 
-FEW, FOLDS = 5000, 5  # up to so many training rows, each is held out once
+FEW, FOLDS = 5000, 3  # up to so many training rows, each is held out once
 PART, MOST = 0.2, 50_000  # of more, this part is held out, and at most so many rows
 _LEAST = 20  # rows, from which on there is something to hold out
 _BATCH = 8192
@@ -70,7 +70,7 @@ def find_shares(
 ) -> BlendShares:
     """Find the share of boosted trees that gives the blend its lowest loss on training rows held out.
 
-    A network and trees are trained on the other training rows and answer those held out. Up to 5,000 rows, five folds
+    A network and trees are trained on the other training rows and answer those held out. Up to 5,000 rows, three folds
     hold out each row once; of more, a fifth (at most 50,000) is held out once. With a time column it is always the
     newest fifth; rows of one group, and rows that are copies, stay together. The validation rows choose the network's
     epoch, as in its training, and nothing else. With fewer than 20 rows nothing is weighed, and both count the same,

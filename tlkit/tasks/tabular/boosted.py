@@ -16,6 +16,7 @@ from tlkit.files import atomic_write
 from tlkit.models.task import Task
 from tlkit.tasks.tabular.blend import add_trees, shares_of, tree_shape_of, trees_alone
 from tlkit.tasks.tabular.blend_shares import BlendShares, TrainNetwork, find_shares
+from tlkit.tasks.tabular.members import members_of
 from tlkit.tasks.tabular.model import embedding_sizes_of
 from tlkit.tasks.tabular.tree_fit import BoostingOptions, check_boosting, fit_trees
 from tlkit.tasks.tabular.trees import BoostedTrees
@@ -168,9 +169,11 @@ def _read(file: Path, key: str) -> tuple[BoostedTrees, list[float] | None] | Non
 
 
 def facts_of(task: Task) -> dict[str, Any]:
-    """Return what a network is built again from: widths of its embeddings, and kind and sizes of its trees."""
+    """Return what a network is built again from: its embeddings' widths, its members, and its trees."""
     shape = tree_shape_of(task)
     facts = embedding_sizes_of(task)
+    if members := members_of(task.features):
+        facts["members"] = members
     if shape is None:
         return facts
     kind = "blend" if shares_of(task) else "boosting"

@@ -32,6 +32,13 @@ def _dropout(value: object) -> object:
     raise ValueError("a dropout is a number from 0 and below 1, or a list of them, one for each dense layer")
 
 
+def _epochs(value: object) -> object:
+    """Accept "auto" or a whole number."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError('a number of epochs is "auto" or a whole number from 1')
+
+
 def _day(value: object) -> object:
     """Accept TOML's own dates as well as strings, and numbers where the times are numbers."""
     if is_number(value) and math.isfinite(value):  # type: ignore[arg-type]
@@ -155,8 +162,12 @@ class TabularTrainSection(TrainSection):
     """[train] for tables: one stage, in which everything learns. With `cycle_len`, epochs are cycles."""
 
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 5e-3
-    epochs: Annotated[int, Field(ge=1)] = 6
+    epochs: Annotated[int | str, BeforeValidator(_epochs)] = 6
     schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
+
+    def epochs_for(self, steps: int) -> int:
+        """Return the epochs, given the steps of one: "auto" is 6, or as many, up to 40, as make 500 steps."""
+        return min(max(6, -(-500 // steps)), 40) if self.epochs == "auto" else int(self.epochs)
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -165,7 +176,9 @@ class TabularTrainSection(TrainSection):
 
     @model_validator(mode="after")
     def _cycles_where_needed(self) -> Self:
-        self._check_cycles(self.epochs, "epochs")
+        self._check_cycles(1, "epochs")
+        if self.cycle_len and self.epochs == "auto":
+            raise ValueError('epochs = "auto" does not go with cycles: say how many there are')
         return self
 
 
