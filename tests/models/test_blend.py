@@ -21,6 +21,7 @@ from tlkit.tasks.tabular.blend import add_trees, restored_trees, set_shares, sha
 from tlkit.tasks.tabular.blend_shares import _held_out, find_shares
 from tlkit.tasks.tabular.boosted import facts_of, with_boosting
 from tlkit.tasks.tabular.model import tabular_model
+from tlkit.tasks.tabular.report import _answers_of_parts
 from tlkit.tasks.tabular.tree_fit import BoostingOptions, fit_trees
 from tlkit.training.learner import Learner
 
@@ -191,6 +192,23 @@ def test_a_run_of_a_blend_is_kept_loaded_and_resumed(data, tmp_path, monkeypatch
     (tmp_path / boosted.FILE).write_bytes(b"PK broken")
     with pytest.raises(TrainingError, match="the boosted trees cannot be read"):
         with_boosting(network(data), data, train=trained, options=OPTIONS, directory=tmp_path, resume=True)
+
+
+def test_the_report_compares_a_blend_with_its_parts(data, trees, tmp_path):
+    task = add_trees(network(data), trees, [0.25])
+    learn = Learner(task, data)
+    before = learn.logits("val")
+    found = _answers_of_parts(learn, "val")
+    assert list(found) == ["network of the blend", "trees of the blend"]
+    alone = add_trees(network(data), trees, [1.0])
+    expected = alone.objective.probabilities(outputs(alone, data, training=False)).numpy()
+    np.testing.assert_allclose(found["trees of the blend"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(learn.logits("val"), before)
+    assert shares_of(task) == {"price": 0.25}
+    page = learn.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in ("network of the blend", "trees of the blend", "boosting on raw columns"))
+    boosting = boosted.trees_alone(task.objective, data.preprocessing, trees)
+    assert "boosting in the model" in Learner(boosting, data).report(tmp_path / "b.html").read_text(encoding="utf-8")
 
 
 def test_boosting_alone_has_nothing_to_train(data, tmp_path):
