@@ -59,7 +59,7 @@ def _project(name: str, seed: int, options: argparse.Namespace, folder: Path) ->
         train_rows, test_rows, target = _split(name, seed, options)
         train_rows.to_csv(data / "train.csv", index=False)
         test_rows.to_csv(data / "test.csv", index=False)
-    more = ["--set", 'columns.date="date"', "--set", 'data.group_column="date"'] if name == "flights" else []
+    more = ["--set", "columns.date=date", "--set", "data.group_column=date"] if name == "flights" else []
     tlkit("new", "tabular-embeddings", str(project), "--data", str(data), "--target", target, *more, cwd=folder)
     return project
 

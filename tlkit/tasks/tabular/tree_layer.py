@@ -71,8 +71,8 @@ class BoostedTreesLayer(keras.layers.Layer):
         leaf = tf.cast(tf.raw_ops.PopulationCount(x=(left & -left) - 1), tf.int32)
         places = leaf + tf.range(shape.trees) * shape.leaves
         values = tf.cast(tf.gather(tf.reshape(self.values, [-1]), places), tf.float64)
-        totals = tf.math.unsorted_segment_sum(tf.transpose(values), tf.convert_to_tensor(self.outputs), shape.outputs)
-        return tf.cast(tf.transpose(totals) + tf.convert_to_tensor(self.baseline), tf.float32)
+        adds_to = tf.one_hot(tf.convert_to_tensor(self.outputs), shape.outputs, dtype=tf.float64)
+        return tf.cast(tf.linalg.matmul(values, adds_to) + tf.convert_to_tensor(self.baseline), tf.float32)
 
     def _rows_of_numbers(self, encoded: tf.Tensor) -> tf.Tensor:
         """Return the row of `masks` for each number, int32 [N, B]."""
