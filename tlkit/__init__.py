@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tlkit.models.task import Task
     from tlkit.models.text import text_classifier
     from tlkit.targets.survival_columns import SurvivalColumns
+    from tlkit.tasks.tabular.boosted import with_boosting
     from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
     from tlkit.tasks.tabular.embedding_tables import read_embedding_tables
     from tlkit.tasks.tabular.model import tabular_model
@@ -68,6 +69,7 @@ _HOMES = {
     "text_classifier": "tlkit.models.text",
     "texts_from_folder": "tlkit.inputs.text.reading",
     "texts_from_table": "tlkit.inputs.text.reading",
+    "with_boosting": "tlkit.tasks.tabular.boosted",
 }
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "text_classifier",
     "texts_from_folder",
     "texts_from_table",
+    "with_boosting",
 ]
 
 

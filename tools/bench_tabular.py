@@ -1,6 +1,12 @@
 """Tables against plain Keras and boosting: accuracy, time, throughput, encoding.
 
     python tools/bench_tabular.py [--adult FILE] [--rossmann FOLDER] [--parts adult rossmann throughput encoding]
+    python tools/bench_tabular.py --parts kinds [--sets adult flights diabetes ...] [--seeds 3] [--kinds blend tabm]
+
+`kinds` compares what `model.kind` can be, with the template's other defaults, in one process and on the same rows, with
+scikit-learn's HistGradientBoosting at its defaults and with 1,000 iterations and early stopping. These two learn from
+training and validation rows, tlkit's kinds from training rows alone. A blend is also measured with its network and its
+trees alone. `time` is that of one kind after TensorFlow was loaded.
 
 FILE is UCI Adult with a header, FOLDER holds Rossmann's train.csv.gz and store.csv (both in ../shared/data). tlkit's
 side is a project baked from the template, whose own `tlkit train` runs as a process of its own, imports
@@ -24,7 +30,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-PARTS = ("adult", "rossmann", "throughput", "encoding")
+PARTS = ("adult", "rossmann", "throughput", "encoding", "kinds")
+SETS = ("adult", "flights", "rossmann", "diabetes", "breast_cancer", "wine")
 
 
 def tlkit(*arguments: str, cwd: Path) -> str:
@@ -290,6 +297,10 @@ def main() -> None:
     parser.add_argument("--adult", type=Path, default=Path("../shared/data/adult/adult.data.gz"))
     parser.add_argument("--rossmann", type=Path, default=Path("../shared/data/rossmann"))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="of kinds")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=("network", "tabm", "boosting", "blend"), default=["blend", "tabm"]
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
@@ -301,6 +312,10 @@ def main() -> None:
     options.overrides = [word for override in options.set for word in ("--set", override)]
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
+        if "kinds" in options.parts:
+            from bench_kinds import compare_kinds
+
+            compare_kinds(options, scratch)
         if "encoding" in options.parts:
             encoding(options)
         if "throughput" in options.parts:

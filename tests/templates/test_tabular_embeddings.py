@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tlkit.config import TabularConfig, load_config
-from tlkit.errors import ProjectError
+from tlkit.errors import ConfigError, ProjectError
 from tlkit.scaffold.new import new_project
 
 QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -31,6 +31,36 @@ def test_answers_reach_the_config(tmp_path: Path):
     assert (config.targets, config.data.group_column) == (["price"], "street")
     assert (config.data.batch_size, config.train.epochs) == (64, 7)
     assert config.columns == {}
+
+
+def test_new_projects_blend_and_small_tables_have_more_epochs(tmp_path: Path):
+    config = bake(tmp_path)
+    assert (config.model.kind, config.members) == ("blend", 0)
+    assert [config.train.epochs_for(steps) for steps in (1, 20, 50, 84, 2000)] == [40, 25, 10, 6, 6]
+    folder = tmp_path / "houses" / "config.toml"
+    assert load_config(folder, ["train.epochs=7"]).train.epochs_for(1) == 7
+    assert load_config(folder, ["model.kind=tabm", "model.members=8"]).members == 8
+    assert load_config(folder, ["model.blend_network=tabm"]).members == 32
+    assert load_config(folder, ["boosting.leaves=9"]).boosting_options["options"].leaves == 9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.kind=forest"], "model.kind.*'network', 'tabm', 'boosting' or 'blend'"),
+        (["model.members=1"], "model.members"),
+        (["boosting.leaves=33"], "boosting.leaves"),
+        (["train.epochs=all"], 'train.epochs: .*"auto" or a whole number from 1'),
+        (["train.epochs=0"], 'train.epochs: .*"auto" or a whole number from 1'),
+        (["train.cycle_len=2"], 'epochs = "auto" does not go with cycles'),
+        (["model.kind=boosting", "data.targets=[]", "target.kind=survival", "target.time=t", "target.event=e"],
+         "boosting.* has no loss for survival"),
+    ],
+)  # fmt: skip
+def test_kinds_and_epochs_that_are_none_are_refused(tmp_path: Path, overrides: list[str], message: str):
+    bake(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "houses" / "config.toml", overrides)
 
 
 @pytest.mark.parametrize("column", ['the "price"', "it's", "a\\b", "价格 🐝", "{x} # y", "a.b c"])

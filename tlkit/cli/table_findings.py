@@ -40,6 +40,7 @@ class TableFindings:
         dates: the lines of [dates].
         decimal: the decimal mark of the table.
         target_kinds: the value and the comment of `kinds` in [target]; empty to leave it.
+        transform: the line of `transform` in [target]; empty to leave it.
     """
 
     columns: str
@@ -47,6 +48,7 @@ class TableFindings:
     dates: str = ""
     decimal: str = "."
     target_kinds: str = ""
+    transform: str = ""
 
     def into(self, config: str) -> str:
         """Return the text of a config.toml with what was found.
@@ -66,6 +68,8 @@ class TableFindings:
             config = re.sub(r'^decimal = "\."', 'decimal = ","', config, count=1, flags=re.MULTILINE)
         if self.target_kinds:
             config = re.sub(r"^kinds = \{\}.*$", lambda _: self.target_kinds, config, count=1, flags=re.MULTILINE)
+        if self.transform:
+            config = re.sub(r'^transform = "none".*$', lambda _: self.transform, config, count=1, flags=re.MULTILINE)
         return config + self.columns
 
 
@@ -138,12 +142,16 @@ def look_at(
     formats = "".join(_format_line(form, decimal, forms[column]) for column, form in chosen.items())
     used = [column for column in dates if kinds[column] == "date" or column == answers.get("time_column")]
     written = "".join(_date_line(column, dates[column], found.dates[column].why) for column in used)
+    transform = ""
     if target in problems.found:
         note(f"target {target!r}: {problems.found[target]}")
         of_target = f"{'kinds = {}':<29} # {_printable(str(problems.found[target]))}"
+    elif survival is not None:
+        of_target = ""
     else:
-        of_target = _target(source, target, asks) if survival is None else ""
-    return TableFindings(lines, formats, written, decimal, of_target)
+        of_target, kind = _target(source, target, asks)
+        transform = _transform(source, target) if kind == "regression" else ""
+    return TableFindings(lines, formats, written, decimal, of_target, transform)
 
 
 def read_answered(
@@ -279,8 +287,24 @@ def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> No
         )
 
 
-def _target(source: FrameSource, name: str, asks: bool) -> str:
-    """Say what the target is taken for, or ask; returns the line for [target] where the values leave it open."""
+def _transform(source: FrameSource, name: str) -> str:
+    """Say which transform the values of the target call for; returns the line for [target], or nothing."""
+    from tlkit.tasks.tabular.target_advice import advise_transform
+
+    advice = advise_transform(source.frame[name].to_numpy("float64", na_value=float("nan")))
+    if not advice.why:
+        return ""
+    entry = f"transform = {json.dumps(advice.transform)}"
+    note(f"target {name!r}: {advice.why}; {entry} in [target] of config.toml")
+    return f"{entry:<29} # {_printable(advice.why)}"
+
+
+def _target(source: FrameSource, name: str, asks: bool) -> tuple[str, str]:
+    """Say what the target is taken for, or ask.
+
+    Returns:
+        The line for [target] where the values leave it open, else nothing; and the kind.
+    """
     from tlkit.inputs.row.target_kinds import class_called_missing, describe_target, guess_target
 
     column = source.frame[name]
@@ -299,9 +323,9 @@ def _target(source: FrameSource, name: str, asks: bool) -> str:
     for mark, count in source.marks.get(name, {}).items():
         note(f"target {class_called_missing(name, mark, count, len(column))}, under [data] of config.toml")
     if not guess.is_question:
-        return ""
+        return "", kind
     entry = f"kinds = {{ {toml_key(name)} = {json.dumps(kind)} }}"
-    return f"{entry:<29} # {_printable(guess.why)}"
+    return f"{entry:<29} # {_printable(guess.why)}", kind
 
 
 def _either(values: Sequence[str]) -> str:

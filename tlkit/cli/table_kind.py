@@ -71,6 +71,7 @@ class TableKind(Kind):
         """Make the network of a training: columns and targets are those that it was fitted on."""
         from tlkit.inputs.row.preprocessing import TablePreprocessing
         from tlkit.targets.base import Target
+        from tlkit.tasks.tabular.blend import restored_trees
 
         preprocessing = TablePreprocessing.from_dict(trained["preprocessing"])
         targets = tuple(Target.from_dict(plain) for plain in trained["targets"])
@@ -78,8 +79,12 @@ class TableKind(Kind):
             # The other project may have moved, or have been trained again with embeddings of another width.
             own = {"start_from": "", "freeze_embeddings": False, "embedding_sizes": trained["embedding_sizes"]}
             config = config.model_copy(update={"model": config.model.model_copy(update=own)})
+        # What was trained may have been said by --set.
+        members, boosting = trained.get("members", 0), trained.get("boosting")
+        own = {"kind": "tabm", "members": members} if members else {"kind": "network"}
+        config = config.model_copy(update={"model": config.model.model_copy(update=own)})
         task: Task = code.model.build_task(config, preprocessing, targets)
-        return task
+        return task if boosting is None else restored_trees(task, boosting)
 
     def check_data(self, trained: Mapping[str, Any], data: Any) -> None:
         """Refuse a table whose columns are encoded otherwise than in the training."""

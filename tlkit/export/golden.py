@@ -62,7 +62,8 @@ def golden_examples(task: Task, contents: Sequence[bytes], views: AveragedViews 
         raw = tf.cast(task.preprocessing.batch(batch), interface.raw_dtype)
         plain = probabilities_of(raw)
         averaged = () if views is None else (views(probabilities_of, raw),)
-        return tf.cast(task.features(raw, training=False), tf.float32), plain, *averaged
+        features = tf.cast(task.features(raw, training=False), tf.float32)
+        return task.embedded(features), plain, *averaged
 
     with tf.device("/CPU:0"):
         found = [answer.numpy().tolist() for answer in answers(tf.constant(list(contents), tf.string))]

@@ -115,7 +115,7 @@ def serving_module(
     signatures = {
         "serving_default": from_content(answered),
         interface.answers: from_content(lambda raw: {interface.answers: head(features(raw))}),
-        "embedding": from_content(lambda raw: {"embedding": features(raw)}),
+        "embedding": from_content(lambda raw: {"embedding": task.embedded(features(raw))}),
         interface.raw_signature: preprocessed,
     }
     if interface.example_signature:

@@ -79,6 +79,7 @@ def ensemble(task: Task, weights: Sequence[Sequence[np.ndarray]]) -> Task:
         model=model,
         features=features,
         head=head,
+        embedding=None,
         backbone=_twin(twins[0], task.backbone),
         groups=(*groups, LayerGroup(task.groups[-1].name, (head,))),
         backbone_name=f"{task.backbone_name} (ensemble of {len(members)})",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import keras
 
@@ -88,6 +88,7 @@ class Task:
         cut: the layer group that the backbone ends after; empty when it is whole.
         min_size: the smallest side of an image that the backbone takes, in pixels; unused for texts.
         objective: what the outputs mean; one class out of `class_names` when left out.
+        embedding: output of `features` -> the embedding [B, E] that the export gives; None where they are the same.
     """
 
     kind: str
@@ -103,10 +104,15 @@ class Task:
     cut: str = ""
     min_size: int = 16
     objective: Objective = None  # type: ignore[assignment]
+    embedding: keras.Model | None = None
 
     def __post_init__(self) -> None:
         if self.objective is None:
             object.__setattr__(self, "objective", classification(self.class_names))
+
+    def embedded(self, features: Any) -> Any:
+        """Return the embedding float32 [B, E] of what `features` gave."""
+        return features if self.embedding is None else self.embedding(features, training=False)
 
     def freeze_to(self, first_trainable: int) -> None:
         """Freeze every group before number `first_trainable` and unfreeze the others.

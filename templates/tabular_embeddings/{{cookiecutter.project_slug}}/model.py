@@ -13,7 +13,7 @@ from tlkit.targets.base import Target
 def head(embedding: keras.KerasTensor, outputs: int) -> keras.KerasTensor:
     """Turn the last dense layer [B, F] into one number for each value and each class to predict [B, outputs].
 
-    This is the place to change how answers are made, for example by a layer of their own:
+    TabM (`model.kind = "tabm"`) has last layers of its own. This is the place to change how answers are made, for example by a layer of their own:
         embedding = keras.layers.Dense(50, activation="relu")(embedding)
     """
     # Starting at zero is fine for a single layer: the first answers are the mean of the training values.
@@ -38,5 +38,6 @@ def build_task(config: TabularConfig, preprocessing: TablePreprocessing, targets
         number_bins=config.model.number_bins,
         start_from=vectors,
         seed=config.data.seed,
-        head=head,
+        members=config.members,
+        head=None if config.members else head,
     )

@@ -16,24 +16,39 @@ def load_data(config: TabularConfig) -> tlkit.TabularData:
     return tlkit.table_from_file(config.data_path, config.targets, **config.table_options)
 
 
-def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
-    """Train, and measure what is kept."""
-    data = load_data(config)
-    print(data)
-    for finding in (*data.questions, *data.findings):
-        print(f"  {finding.column}: {finding.why}")
-    print("rows left out:", ", ".join(f"{count} ({why})" for why, count in data.dropped.items() if count) or "none")
-    task = build_task(config, data.preprocessing, data.targets)
-    learn = tlkit.Learner(task, data, directory=config.checkpoints, resume=resume, **config.step.model_dump())
+def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularData, **where: object) -> tlkit.Learner:
+    """Train the network; for a blend also on a part of the rows, to weigh it against the boosted trees."""
+    learn = tlkit.Learner(task, data, **where, **config.step.model_dump())
+    if config.model.kind == "boosting":  # there is nothing left to train
+        return learn.finish(keep="last", thresholds=config.train.thresholds)
     learn.freeze_to(1 if config.model.freeze_embeddings else 0)
     lr = config.train.learning_rate
     if lr == "auto":
         found = learn.find_lr()
         found.plot(config.reports / "learning_rate.png")
         lr = found.suggestion
-    learn.fit(config.train.epochs, lr, **config.train.stages)
+    learn.fit(config.train.epochs_for(data.steps_per_epoch), lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
-    learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)
+    return learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)
+
+
+def build(config: TabularConfig, data: tlkit.TabularData, **run: object) -> tlkit.Task:
+    """Build the network of model.py, with boosted trees beside it or in its place where `model.kind` says so."""
+
+    def train(part: tlkit.TabularData, folder: Path) -> tlkit.Task:
+        return train_network(config, build_task(config, part.preprocessing, part.targets), part, directory=folder).task
+
+    task = build_task(config, data.preprocessing, data.targets)
+    return tlkit.with_boosting(task, data, train=train, **run, **config.boosting_options)
+
+
+def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
+    """Train, and measure what is kept."""
+    data = load_data(config)
+    print(data, *(f"  {found.column}: {found.why}" for found in (*data.questions, *data.findings)), sep="\n")
+    print("rows left out:", ", ".join(f"{count} ({why})" for why, count in data.dropped.items() if count) or "none")
+    run = {"directory": config.checkpoints, "resume": resume}
+    learn = train_network(config, build(config, data, **run), data, **run)
     print(learn.evaluate())
     learn.report(config.reports / "report.html", title=config.project.name)
     return learn

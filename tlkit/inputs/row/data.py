@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,7 @@ import tensorflow as tf
 from tlkit.errors import ConfigError
 from tlkit.inputs.files.source import FrameSource
 from tlkit.inputs.image.augment import Augmentation
-from tlkit.inputs.labelled import ClassWeight, LabelledData, check_options
+from tlkit.inputs.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.inputs.row.column_kinds import Finding
 from tlkit.inputs.row.columns import Categorical
 from tlkit.inputs.row.preprocessing import TablePreprocessing
@@ -45,8 +45,14 @@ class EncodedSplit:
     values: tf.Tensor
     labels: np.ndarray
 
+    def part(self, rows: np.ndarray) -> EncodedSplit:
+        """Return some of the rows: int [m], positions in `rows`."""
+        with tf.device("CPU"):
+            inputs, values = (tf.gather(tensor, rows) for tensor in (self.inputs, self.values))
+        return EncodedSplit(self.rows[rows], inputs, values, self.labels[rows])
 
-class TabularData(LabelledData):
+
+class TabularData(DivisibleData):
     """Rows of a table with their targets, split into train, val and (where there is one) test.
 
     Made by `table_from_file` and `table_to_evaluate`. Every row is encoded once into one float32 vector: category codes
@@ -137,9 +143,20 @@ class TabularData(LabelledData):
             for target in self.targets if len(self.targets) == 1 else ():
                 target.check_split(split.labels, name)
         self.class_weights = self._weights_of_classes(class_weight)
+        self._groups = np.arange(len(rows.get("train", ())))
         self._order = self._training_order()
         self._slots, self._slot_rate = self._unknown_slots(unknown_rate)
         self._fingerprint: str | None = None
+
+    def part(self, rows: np.ndarray) -> Self:
+        """Return the same data with some rows of the training split alone; nothing is encoded or fitted anew.
+
+        Args:
+            rows: int [m], positions in `labels("train")`, rising.
+        """
+        other = super().part(rows)
+        other._fingerprint = None
+        return other
 
     def ordered(self, split: str) -> tf.data.Dataset:
         """Batches of a split in the order of the table: `(encoded float32 [B, D], targets float32 [B, K])`.

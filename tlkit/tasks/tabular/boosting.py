@@ -39,7 +39,7 @@ class Contender:
     """One of the models that are compared.
 
     Attributes:
-        name: `"network"`, `"boosting on raw columns"` or `"boosting on embeddings"`.
+        name: `"network"` or what else the model is, `"boosting on raw columns"` or `"boosting on embeddings"`.
         metrics: on the split that they are compared on.
         seconds: of training; None where it was not measured.
     """
@@ -60,7 +60,7 @@ class BoostingComparison:
     """Who predicts best.
 
     Attributes:
-        contenders: the network first.
+        contenders: the model first, then its parts where it has them.
         figures: for each target, the names of the figures that are compared, the deciding one first.
         rows: training rows that boosting has seen.
         of_rows: training rows that there are.
@@ -172,6 +172,8 @@ def compare_with_boosting(
     split: str = "val",
     tables: Mapping[str, pd.DataFrame] | None = None,
     net_seconds: float | None = None,
+    name: str = NET,
+    parts: Mapping[str, npt.ArrayLike] | None = None,
     max_rows: int | None = None,
     iterations: int = 300,
     threads: int = 1,
@@ -195,6 +197,8 @@ def compare_with_boosting(
         split: on which to compare.
         tables: what `embedding_tables(task)` gives; without it there is no boosting on embeddings.
         net_seconds: how long the network was trained.
+        name: of the model whose answers these are.
+        parts: answers of what the model consists of, by name.
         max_rows: most training rows that boosting sees, chosen at random; all when left out.
         iterations: most trees of each model (of each class, where there are several).
         threads: that boosting uses. More than one help on a machine that has nothing else to do; on a busy one they
@@ -210,9 +214,9 @@ def compare_with_boosting(
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    for name, value in (("iterations", iterations), ("max_rows", max_rows), ("threads", threads)):
+    for option, value in (("iterations", iterations), ("max_rows", max_rows), ("threads", threads)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigError(f"{name} of boosting", received=value, allowed="a whole number from 1")
+            raise ConfigError(f"{option} of boosting", received=value, allowed="a whole number from 1")
     frame, rows = data.frame("train"), data.frame(split)
     labels, truth = np.asarray(data.labels("train")), np.asarray(data.labels(split))
     if len(np.asarray(net_answers)) != len(rows):
@@ -222,18 +226,21 @@ def compare_with_boosting(
     if max_rows is not None and of_rows > max_rows:
         chosen = np.sort(np.random.default_rng(seed).permutation(of_rows)[:max_rows])
         frame, labels = frame.iloc[chosen], labels[chosen]
-    contenders = [Contender(NET, measure_answers(net_answers, truth, data.targets), net_seconds)]
+    contenders = [Contender(name, measure_answers(net_answers, truth, data.targets), net_seconds)]
+    contenders += [
+        Contender(part, measure_answers(own, truth, data.targets), None) for part, own in (parts or {}).items()
+    ]
     makers: list[tuple[str, Any]] = [(RAW, _Raw(data.preprocessing))]
     if tables is not None:
         makers.append((EMBEDDED, _Embedded(data.preprocessing, tables)))
-    for name, maker in makers:
+    for method, maker in makers:
         start = time.perf_counter()
         X, categories = maker.fit(frame), maker.categories
         asked = maker.transform(rows)
         with threadpool_limits(threads, user_api="openmp"):
             answers = _boosted(X, labels, asked, categories, data.targets, iterations, seed)
         seconds = time.perf_counter() - start
-        contenders.append(Contender(name, measure_answers(answers, truth, data.targets), seconds))
+        contenders.append(Contender(method, measure_answers(answers, truth, data.targets), seconds))
     figures: dict[str, tuple[str, ...]] = {target.name: _COMPARED[_kind(target)] for target in data.targets}
     return BoostingComparison(tuple(contenders), figures, len(frame), of_rows, split)
 

@@ -15,6 +15,7 @@ from tlkit.config_sections import (
     ModelSection,
     ProjectConfig,
     ProjectSection,
+    Section,
     StepSection,
     TrainSection,
     check_learning_rate,
@@ -29,6 +30,13 @@ def _dropout(value: object) -> object:
     if all(isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item < 1 for item in items):
         return value
     raise ValueError("a dropout is a number from 0 and below 1, or a list of them, one for each dense layer")
+
+
+def _epochs(value: object) -> object:
+    """Accept "auto" or a whole number."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError('a number of epochs is "auto" or a whole number from 1')
 
 
 def _day(value: object) -> object:
@@ -117,8 +125,11 @@ class TabularDataSection(DataSection):
 
 
 class TabularModelSection(ModelSection):
-    """[model]: embeddings and dense layers."""
+    """[model]: embeddings and dense layers, and what answers beside them."""
 
+    kind: Literal["network", "tabm", "boosting", "blend"] = "network"  # that of projects which do not say it
+    blend_network: Literal["network", "tabm"] = "network"
+    members: Annotated[int, Field(ge=2, le=256)] = 32
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)] = [200, 100]
     embedding_sizes: dict[str, Annotated[int, Field(ge=1, le=4096)]] = {}
     embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -136,12 +147,27 @@ class TabularModelSection(ModelSection):
         return self
 
 
+class BoostingSection(Section):
+    """[boosting]: how boosted trees are fitted; the fields of `BoostingOptions`."""
+
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_features: Annotated[float, Field(gt=0, le=1)] = 0.5
+    leaves: Annotated[int, Field(ge=2, le=32)] = 31
+    patience: Annotated[int, Field(ge=0)] = 20
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
 class TabularTrainSection(TrainSection):
     """[train] for tables: one stage, in which everything learns. With `cycle_len`, epochs are cycles."""
 
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 5e-3
-    epochs: Annotated[int, Field(ge=1)] = 6
+    epochs: Annotated[int | str, BeforeValidator(_epochs)] = 6
     schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
+
+    def epochs_for(self, steps: int) -> int:
+        """Return the epochs, given the steps of one: "auto" is 6, or as many, up to 40, as make 500 steps."""
+        return min(max(6, -(-500 // steps)), 40) if self.epochs == "auto" else int(self.epochs)
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -150,7 +176,9 @@ class TabularTrainSection(TrainSection):
 
     @model_validator(mode="after")
     def _cycles_where_needed(self) -> Self:
-        self._check_cycles(self.epochs, "epochs")
+        self._check_cycles(1, "epochs")
+        if self.cycle_len and self.epochs == "auto":
+            raise ValueError('epochs = "auto" does not go with cycles: say how many there are')
         return self
 
 
@@ -174,6 +202,7 @@ class TabularConfig(ProjectConfig):
     dates: dict[str, DateFormat] = {}
     target: TargetSection = TargetSection()
     model: TabularModelSection = TabularModelSection()
+    boosting: BoostingSection = BoostingSection()
     train: TabularTrainSection = TabularTrainSection()
     step: TabularStepSection = TabularStepSection()
 
@@ -243,6 +272,26 @@ class TabularConfig(ProjectConfig):
         )
 
     @property
+    def members(self) -> int:
+        """Members of the network: those of TabM, 0 where it is a single one."""
+        model = self.model
+        is_tabm = model.kind == "tabm" or (model.kind == "blend" and model.blend_network == "tabm")
+        return model.members if is_tabm else 0
+
+    @property
+    def boosting_options(self) -> dict[str, Any]:
+        """What [model] and [boosting] say of boosted trees: arguments of `with_boosting`."""
+        from tlkit.tasks.tabular.tree_fit import BoostingOptions
+
+        return {
+            "kind": self.model.kind,
+            "options": BoostingOptions(**self.boosting.model_dump(), seed=self.data.seed),
+            "time_column": self.data.time_column or None,
+            "group_column": self.data.group_column or None,
+            "date_formats": self.dates,
+        }
+
+    @property
     def start_from(self) -> Path | None:
         """The folder of embeddings that `model.start_from` means: itself, or what another project has exported."""
         if not self.model.start_from:
@@ -258,6 +307,8 @@ class TabularConfig(ProjectConfig):
         if not names and not self.target.survival:
             raise ValueError("data.targets is missing")
         self.target.check_names(names, "data.targets")
+        if self.model.kind == "boosting" and self.target.survival:
+            raise ValueError('model.kind = "boosting" has no loss for survival: use "network" or "tabm"')
         for name, form in self.field_options["formats"].items():
             if form["decimal"] == form["thousands"]:
                 raise ValueError(f"formats.{name}: decimal and thousands are the same: {form['decimal']!r}")

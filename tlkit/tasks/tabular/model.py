@@ -16,6 +16,13 @@ from tlkit.models.task import LayerGroup, Precision, Task
 from tlkit.targets.base import Target
 from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.layers import CodesAndNumbers, PiecewiseLinear
+from tlkit.tasks.tabular.members import (
+    MemberObjective,
+    check_members,
+    member_embedding,
+    member_head,
+    member_layers,
+)
 
 LARGEST = 600
 _MOMENTUM = 0.9  # of the statistics: an epoch of a small table has too few steps for the usual 0.99
@@ -42,6 +49,7 @@ def tabular_model(
     dropout: float | Sequence[float] = 0.2,
     batch_norm: bool = True,
     number_bins: int = 16,
+    members: int = 0,
     head: HeadBuilder | None = None,
     start_from: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     precision: Precision = "float32",
@@ -67,8 +75,13 @@ def tabular_model(
         embedding_dropout: part of the embeddings that is dropped in training, 0 up to (not including) 1.
         dropout: after each dense layer: one number, or one for each.
         batch_norm: normalise numbers and hidden layers by batch.
+        members: 0 for a single network. From 2 on it is TabM (Gorishniy et al. 2024, arXiv 2410.24210): an ensemble of
+            so many networks that share embeddings and kernels, each with scales, biases and a last layer of its own and
+            a loss of its own. It answers with the mean of their probabilities, or of their values after the target's
+            transform. Its hidden layers have no batch normalisation. Training takes about as much longer as there are
+            members; the paper has 32.
         number_bins: bins that each number is spread over, see `PiecewiseLinear`; 0 leaves numbers as they are.
-        head: builds the outputs from the last hidden layer: `head(embedding [B, F], K) -> [B, K]`.
+        head: of a single network; builds the outputs from the last hidden layer: `head(embedding [B, F], K) -> [B, K]`.
         start_from: vectors that embeddings begin with, by code column and value, such as another project's
             `tlkit embeddings export` gives: what occurs in both is taken over, the rest starts at their mean.
         precision: what the dense layers compute in.
@@ -81,7 +94,8 @@ def tabular_model(
     Raises:
         ConfigError: an argument is not usable, or a single target has a loss weight.
     """
-    objective = Objective(targets)
+    check_members(members, head)
+    objective = MemberObjective(targets) if members else Objective(targets)
     units = _checked_hidden(hidden)
     rates = [dropout] * len(units) if isinstance(dropout, int | float) else list(dropout)
     if len(rates) != len(units):
@@ -117,17 +131,27 @@ def tabular_model(
         vector = numbers if vector is None else keras.layers.Concatenate(name="row")([vector, numbers])
     trunk: list[keras.layers.Layer] = []
     for place, (width, rate) in enumerate(zip(units, rates, strict=True), 1):
-        stack = [keras.layers.Dense(width, activation="relu", kernel_initializer=_he(fresh()), name=f"dense_{place}")]
-        if batch_norm:
+        if members:
+            stack = member_layers(place, width, members, fresh())
+        else:
+            he = _he(fresh())
+            stack = [keras.layers.Dense(width, activation="relu", kernel_initializer=he, name=f"dense_{place}")]
+        if batch_norm and not members:
             stack.append(keras.layers.BatchNormalization(momentum=_MOMENTUM, name=f"norm_{place}"))
         if rate:
             stack.append(keras.layers.Dropout(rate, seed=fresh(), name=f"dropout_{place}"))
-        for layer in stack:
-            vector = layer(vector)
         trunk += stack
+    if members:
+        trunk.append(keras.layers.Flatten(name="members"))
+    for layer in trunk:
+        vector = layer(vector)
     features = keras.Model(encoded, vector, name="features")
     embedding = keras.Input(features.output_shape[1:], name="embedding")
-    head_model = keras.Model(embedding, build_head(head, 0.0, seed)(embedding, objective.width), name="head")
+    if members:
+        outputs = member_head(embedding, members, objective)
+    else:
+        outputs = build_head(head, 0.0, seed)(embedding, objective.width)
+    head_model = keras.Model(embedding, outputs, name="head")
     groups = (
         LayerGroup("embeddings", tuple(embeddings)),
         LayerGroup("numbers", tuple(number_layers)),
@@ -143,9 +167,10 @@ def tabular_model(
         class_names=objective.output_names,
         # A group without a weight could be neither frozen nor trained.
         groups=(*(g for g in groups if g.variables), LayerGroup("head", (head_model,))),
-        backbone_name=f"embeddings + {'-'.join(map(str, units))}",
+        backbone_name=f"embeddings + {f'TabM of {members} x ' if members else ''}{'-'.join(map(str, units))}",
         weights_source="none",
         objective=objective,
+        embedding=member_embedding(embedding, members) if members else None,
     )
     task.freeze_to(0)
     if start_from is not None:
@@ -158,7 +183,7 @@ def tabular_model(
 def embedding_sizes_of(task: Task) -> dict[str, Any]:
     """Return the width of each code column's embedding: it may come from another project's vectors."""
     codes = cast(Any, task.preprocessing).codes
-    layers = {layer.name: layer for layer in task.features.layers}
+    layers = {layer.name: layer for layer in task.features._flatten_layers()}
     found = [(code.name, layers.get(f"embedding_{number}")) for number, code in enumerate(codes)]
     sizes = {name: layer.output_dim for name, layer in found if isinstance(layer, keras.layers.Embedding)}
     return {"embedding_sizes": sizes}

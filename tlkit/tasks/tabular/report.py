@@ -13,7 +13,8 @@ from tlkit.errors import ConfigError, ModelError
 from tlkit.inputs.row.columns import Categorical, Date
 from tlkit.report.calibration import CalibrationCurve, calibration_curve
 from tlkit.targets.objective import measure_answers
-from tlkit.tasks.tabular.boosting import compare_with_boosting
+from tlkit.tasks.tabular.blend import set_shares, shares_of, tree_shape_of
+from tlkit.tasks.tabular.boosting import NET, compare_with_boosting
 from tlkit.tasks.tabular.embedding_maps import EmbeddingMap, map_of
 from tlkit.tasks.tabular.embedding_tables import embedding_tables
 from tlkit.tasks.tabular.importance import permutation_importance
@@ -65,7 +66,10 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
     elif "train" not in data.splits:
         notes.append("Boosting was not trained beside it: there are no training rows in this data.")
     else:
-        comparison = compare_with_boosting(data, answers, split=split, tables=tables, max_rows=BOOSTED)
+        comparison = compare_with_boosting(
+            data, answers, split=split, tables=tables, max_rows=BOOSTED, name=_name_of(learn.task),
+            parts=_answers_of_parts(learn, split),
+        )  # fmt: skip
     ordered = [one.column for one in importances] or names
     dependences = _dependences(predict, frame, preprocessing, targets, ordered[:DEPENDENCES])
     return write_table_report(
@@ -88,6 +92,27 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
         maps=_maps(tables or {}, ordered),
         summary=data.summary(),
     )
+
+
+def _name_of(task: Any) -> str:
+    if shares_of(task):
+        return "blend"
+    return NET if tree_shape_of(task) is None else "boosting in the model"
+
+
+def _answers_of_parts(learn: Any, split: str) -> dict[str, np.ndarray]:
+    """Return what the network and the trees of a blend answer alone; nothing for other models."""
+    task = learn.task
+    shares = [*shares_of(task).values()]
+    found = {}
+    try:
+        for name, share in (("network of the blend", 0.0), ("trees of the blend", 1.0)) if shares else ():
+            set_shares(task, [share] * len(shares))
+            found[name] = task.objective.probabilities(learn.logits(split)).numpy()
+    finally:
+        if shares:
+            set_shares(task, shares)
+    return found
 
 
 def predictor(task: Any) -> Callable[[pd.DataFrame], np.ndarray]:

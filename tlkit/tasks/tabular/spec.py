@@ -8,5 +8,5 @@ SPEC = TaskSpec(
     config="tlkit.tasks.tabular.config:TabularConfig",
     commands="tlkit.cli.table_kind:TableKind",
     page="tlkit.tasks.tabular.report:report_on_tables",
-    facts="tlkit.tasks.tabular.model:embedding_sizes_of",
+    facts="tlkit.tasks.tabular.boosted:facts_of",
 )

@@ -1,0 +1,271 @@
+"""Gradient boosting on encoded rows: scikit-learn fits the trees, and they become arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tlkit.errors import ConfigError, ModelError
+from tlkit.targets.objective import Objective
+from tlkit.tasks.tabular.tree_columns import TreeColumns, fit_tree_columns
+from tlkit.tasks.tabular.trees import MOST_LEAVES, BoostedTrees, Tree, compile_trees
+
+FEW = 1000  # training rows: of fewer, a tenth tells too little to stop by
+_ABSENT = -16.0  # logit of a class that no training row has
+_ENDS = 1e-6  # how near answers may come to the ends of a target's range, as a part of it
+
+
+@dataclasses.dataclass(frozen=True)
+class BoostingOptions:
+    """How boosting is fitted: arguments of scikit-learn's HistGradientBoosting.
+
+    Args:
+        iterations: most trees of each output.
+        learning_rate: of each tree.
+        max_features: part of the columns that each split may choose from.
+        leaves: most leaves of a tree, 2 to 32.
+        patience: iterations without a better loss on a tenth of the rows before it stops; 0 grows all trees. With
+            fewer than 1,000 rows, a tenth says too little: it then grows `few_iterations` trees.
+        few_iterations: trees of each output where there are fewer than 1,000 rows.
+        l2: penalty of the leaves' values.
+        threads: that it uses. More than one help on a machine that has nothing else to do; on a busy one they wait for
+            each other and take many times as long.
+        seed: of that tenth and of the columns.
+
+    Raises:
+        ConfigError: one of them is not usable.
+    """
+
+    iterations: int = 1000
+    learning_rate: float = 0.05
+    max_features: float = 0.5
+    leaves: int = 31
+    patience: int = 20
+    few_iterations: int = 100
+    l2: float = 1.0
+    threads: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        wholes = {"iterations": (1, 100_000), "few_iterations": (1, 100_000), "leaves": (2, MOST_LEAVES),
+                  "patience": (0, 10**6), "threads": (1, 1024)}  # fmt: skip
+        for name, (least, most) in wholes.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise ConfigError(f"{name} of boosting is not usable", received=value, allowed=f"{least} to {most}")
+        for name in ("learning_rate", "max_features"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+                raise ConfigError(f"{name} of boosting is not usable", received=value, allowed="above 0, at most 1")
+
+    def for_rows(self, rows: int) -> dict[str, Any]:
+        """Return scikit-learn's arguments for so many training rows."""
+        few = rows < FEW
+        return {
+            "max_iter": min(self.few_iterations, self.iterations) if few else self.iterations,
+            "learning_rate": self.learning_rate,
+            "max_features": self.max_features,
+            "max_leaf_nodes": self.leaves,
+            "l2_regularization": self.l2,
+            "early_stopping": not few and self.patience > 0,
+            "n_iter_no_change": max(self.patience, 1),
+            "random_state": self.seed,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedTrees:
+    """What boosting has learned.
+
+    Attributes:
+        trees: as arrays.
+        columns: what they split on.
+        iterations: trees of each output.
+    """
+
+    trees: BoostedTrees
+    columns: TreeColumns
+    iterations: tuple[int, ...]
+
+
+def check_boosting(objective: Objective) -> None:
+    """Refuse what boosting cannot learn.
+
+    Raises:
+        ConfigError: the target is a risk.
+    """
+    for target in objective.targets:
+        if target.kind == "survival":
+            raise ConfigError(
+                "boosting cannot learn a survival target: scikit-learn's has no loss for censored times",
+                received=target.name,
+                fix='set model.kind = "network" or "tabm"',
+            )
+
+
+def fit_trees(
+    encoded: np.ndarray,
+    true: np.ndarray,
+    preprocessing: Any,
+    objective: Objective,
+    *,
+    weights: np.ndarray | None = None,
+    options: BoostingOptions | None = None,
+    verbose: bool = True,
+) -> FittedTrees:
+    """Fit scikit-learn's histogram gradient boosting to encoded training rows, a model for each target.
+
+    It learns what the network learns: values after the target's transform, logits of classes. Codes of categories are
+    categories, and what a flag calls missing is missing.
+
+    Args:
+        encoded: training rows, float32 [n, D].
+        true: what `objective.encode` makes of their labels, float32 [n, T]; NaN where a label is missing.
+        preprocessing: the `TablePreprocessing` that encoded the rows.
+        objective: the targets.
+        weights: how much each row counts, float32 [n].
+        options: how it is fitted.
+        verbose: warn of columns with more than 255 categories.
+
+    Raises:
+        ConfigError: the target is a risk.
+    """
+    check_boosting(objective)
+    options = options or BoostingOptions()
+    columns = fit_tree_columns(preprocessing, encoded, verbose=verbose)
+    inputs = columns.transform(encoded)
+    baseline, trees, iterations = np.zeros(objective.width), list[Tree](), list[int]()
+    output = column = 0
+    for target in objective.targets:
+        for learned in _learned(target, true[:, column : column + target.true_width], output):
+            known = learned.known
+            own = None if weights is None else weights[known]
+            found = _fitted(inputs[known], learned, own, columns.is_category, options)
+            baseline[learned.outputs] = learned.otherwise
+            baseline[[learned.outputs[place] for place in found.places]] = found.baseline
+            trees += [dataclasses.replace(tree, output=learned.outputs[tree.output]) for tree in found.trees]
+            iterations.append(found.iterations)
+        output, column = output + target.width, column + target.true_width
+    return FittedTrees(compile_trees(columns, trees, baseline, encoded.shape[1]), columns, tuple(iterations))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Learned:
+    """One model: which outputs it gives, and its labels.
+
+    Attributes:
+        outputs: numbers of the outputs; two classes have a model that gives the second one's logit.
+        labels: values float [n], or class numbers int [n].
+        known: rows that have a label, bool [n].
+        classes: how many there are; 0 for values.
+        otherwise: what outputs are that the model does not give.
+    """
+
+    outputs: list[int]
+    labels: np.ndarray
+    known: np.ndarray
+    classes: int
+    otherwise: float = 0.0
+
+
+def _learned(target: Any, true: np.ndarray, output: int) -> Iterator[_Learned]:
+    known = np.isfinite(true[:, 0])
+    if target.kind == "regression":
+        yield _Learned([output], _outputs_of(target, true[:, 0].astype(np.float64)), known, 0)
+    elif target.kind == "multi_label":
+        for number in range(target.width):
+            yield _Learned([output + number], (true[:, number] > 0.5).astype(np.int64), known, 2)
+    else:
+        labels = np.where(known, np.nan_to_num(true).argmax(1), 0)
+        yield _Learned([*range(output, output + target.width)], labels, known, target.width, _ABSENT)
+
+
+def _outputs_of(target: Any, scaled: np.ndarray) -> np.ndarray:
+    """Return the outputs that stand for scaled values: with a range, those before its sigmoid."""
+    if target.low is None:
+        return scaled
+    low, high = (float(target.scaled(np.float32(end))) for end in (-np.inf, np.inf))
+    part = np.clip((scaled - low) / (high - low), _ENDS, 1 - _ENDS)
+    return np.log(part) - np.log1p(-part)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Fitted:
+    trees: list[Tree]
+    places: list[int]
+    baseline: list[float]
+    iterations: int
+
+
+def _fitted(
+    inputs: np.ndarray,
+    learned: _Learned,
+    weights: np.ndarray | None,
+    is_category: np.ndarray,
+    options: BoostingOptions,
+) -> _Fitted:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    labels = learned.labels[learned.known]
+    arguments = options.for_rows(len(labels)) | {"categorical_features": is_category}
+    if not learned.classes:
+        model: Any = HistGradientBoostingRegressor(**arguments)
+        present = [0]
+    else:
+        present, counts = (part.tolist() for part in np.unique(labels, return_counts=True))
+        if len(present) < 2:  # nothing to learn
+            if len(learned.outputs) == 1:
+                return _Fitted([], [0], [-_ABSENT if present == [1] else _ABSENT], 0)
+            return _Fitted([], present, [0.0], 0)
+        # Early stopping splits by class, which a class of one row does not allow.
+        stops = arguments["early_stopping"] and min(counts) > 1
+        model = HistGradientBoostingClassifier(**arguments | {"early_stopping": stops})
+    with threadpool_limits(options.threads, user_api="openmp"):
+        model.fit(inputs, labels, sample_weight=weights)
+    rounds, baseline = parts_of(model)
+    single = len(baseline) == 1
+    if learned.classes and single:  # the logit of the later class; that of the other one is 0
+        places = [0] if len(learned.outputs) == 1 else present
+        levels = baseline if len(places) == 1 else [0.0, *baseline]
+        of_column = [places[-1]]
+    else:
+        places = of_column = present
+        levels = baseline
+    trees = [Tree(nodes, bits, of_column[number]) for row in rounds for number, (nodes, bits) in enumerate(row)]
+    return _Fitted(trees, places, levels, len(rounds))
+
+
+def parts_of(model: Any) -> tuple[list[list[tuple[np.ndarray, np.ndarray]]], list[float]]:
+    """Return the trees of a fitted HistGradientBoosting by iteration and output, and what they are added to.
+
+    scikit-learn has no public way to them: this is the one place that reads its private attributes.
+
+    Returns:
+        For each iteration and output the nodes and the bits of categories that go left; the baselines.
+
+    Raises:
+        ModelError: this version of scikit-learn keeps them in another way.
+    """
+    try:
+        rounds = [[(tree.nodes, tree.raw_left_cat_bitsets) for tree in row] for row in model._predictors]
+        baseline = np.asarray(model._baseline_prediction, np.float64).reshape(-1).tolist()
+        missing = {"value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf",
+                   "is_categorical", "bitset_idx"} - set(rounds[0][0][0].dtype.names or ())  # fmt: skip
+    except (AttributeError, IndexError, TypeError) as error:
+        raise _unknown_version(str(error)) from error
+    if missing:
+        raise _unknown_version(f"a tree has no {sorted(missing)[0]}")
+    return rounds, baseline
+
+
+def _unknown_version(reason: str) -> ModelError:
+    import sklearn
+
+    return ModelError(
+        f"the trees of scikit-learn cannot be read: {reason}", received=f"scikit-learn {sklearn.__version__}",
+        allowed="1.9", fix="pip install 'scikit-learn~=1.9'",
+    )  # fmt: skip
