@@ -356,3 +356,11 @@ def test_the_options_of_photos_are_what_the_reader_of_folders_takes():
     options = ImageDataSection(path="photos", max_pixels=50_000_000, damaged="refuse").options
     assert options.keys() <= inspect.signature(images_from_folder).parameters.keys()
     assert (options["max_pixels"], options["damaged"], options["on_duplicate"]) == (50_000_000, "refuse", "report")
+
+
+def test_thresholds_are_for_several_labels(write):
+    message = message_of(write(SMALLEST), "train.thresholds=f1")
+    assert 'train.thresholds = "f1" is for items with several labels' in message
+    both = ("train.thresholds=f1", "data.label_separator=;")
+    assert load_config(write(SMALLEST), both).train.thresholds == "f1"
+    assert "for items with several labels" in message_of(write(TABLES), "train.thresholds=f1")

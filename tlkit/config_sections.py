@@ -94,7 +94,6 @@ class TrainSection(Section):
     cycle_mult: Annotated[int, Field(ge=1)] = 1
     keep: Literal["best", "last", "swa", "ensemble"] = "best"
     log: Literal["none", "csv", "tensorboard"] = "none"
-    thresholds: Literal["half", "f1"] = "half"
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -140,6 +139,12 @@ class FineTuneSection(TrainSection):
         if measured and self.cycle_len:
             raise ValueError('cycles do not go with policy = "measure": set policy = "all"')
         return self
+
+
+class ThresholdSection(Section):
+    """Part of [train] where several labels can be true: predict each above 0.5, or above its best threshold for F1."""
+
+    thresholds: Literal["half", "f1"] = "half"
 
 
 class StepSection(Section):
@@ -207,8 +212,9 @@ class ProjectConfig(Section):
 
     @model_validator(mode="after")
     def _thresholds_need_labels(self) -> Self:
-        if self.train.thresholds != "half" and not self.several_labels:
-            raise ValueError(f'train.thresholds = "{self.train.thresholds}" is for items with several labels')
+        chosen = getattr(self.train, "thresholds", "half")
+        if chosen != "half" and not self.several_labels:
+            raise ValueError(f'train.thresholds = "{chosen}" is for items with several labels')
         return self
 
     def _full(self, source: str) -> str:
@@ -309,13 +315,17 @@ class ImageTrainSection(FineTuneSection):
         return super().stages | own | {"finetune_lr": self.finetune_rate or None}
 
 
+class ImageLabelsTrainSection(ThresholdSection, ImageTrainSection):
+    """[train] for images with classes or labels."""
+
+
 class ImageConfig(PretrainedConfig):
     """config.toml of a project that classifies photos."""
 
     project: ImageProjectSection
     data: ImageDataSection
     model: ImageModelSection = ImageModelSection()
-    train: ImageTrainSection = ImageTrainSection()
+    train: ImageLabelsTrainSection = ImageLabelsTrainSection()
 
 
 class TextProjectSection(ProjectSection):
@@ -355,7 +365,7 @@ class TextModelSection(PretrainedModelSection):
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
-class TextTrainSection(FineTuneSection):
+class TextTrainSection(ThresholdSection, FineTuneSection):
     """[train] for texts; both stages have rates of their own, which hardly depend on the data.
 
     With `cycle_len`, warm restarts take the place of `schedule`.

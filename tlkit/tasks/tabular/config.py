@@ -17,6 +17,7 @@ from tlkit.config_sections import (
     ProjectSection,
     Section,
     StepSection,
+    ThresholdSection,
     TrainSection,
     check_learning_rate,
 )
@@ -158,7 +159,7 @@ class BoostingSection(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
-class TabularTrainSection(TrainSection):
+class TabularTrainSection(ThresholdSection, TrainSection):
     """[train] for tables: one stage, in which everything learns. With `cycle_len`, epochs are cycles."""
 
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 5e-3
