@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
     from tlkit.tasks.tabular.embedding_tables import read_embedding_tables
     from tlkit.tasks.tabular.model import tabular_model
+    from tlkit.tasks.tabular.validate_network import ValidateNetwork
     from tlkit.training.adapt import adapt_encoder
     from tlkit.training.learner import Learner
     from tlkit.training.lr_finder import find_lr
@@ -53,6 +54,7 @@ _HOMES = {
     "Task": "tlkit.models.task",
     "TextData": "tlkit.inputs.text.data",
     "TrainingOptions": "tlkit.training.options",
+    "ValidateNetwork": "tlkit.tasks.tabular.validate_network",
     "WarmRestarts": "tlkit.callbacks.warm_restarts",
     "adapt_encoder": "tlkit.training.adapt",
     "event_features": "tlkit.inputs.row.events",
@@ -87,6 +89,7 @@ __all__ = [
     "Task",
     "TextData",
     "TrainingOptions",
+    "ValidateNetwork",
     "WarmRestarts",
     "__version__",
     "adapt_encoder",

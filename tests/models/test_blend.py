@@ -23,6 +23,7 @@ from tlkit.tasks.tabular.boosted import facts_of, with_boosting
 from tlkit.tasks.tabular.model import tabular_model
 from tlkit.tasks.tabular.report import _answers_of_parts
 from tlkit.tasks.tabular.tree_fit import BoostingOptions, fit_trees
+from tlkit.tasks.tabular.validate_network import ValidateNetwork
 from tlkit.training.learner import Learner
 
 OPTIONS = BoostingOptions(iterations=30)
@@ -209,6 +210,18 @@ def test_the_report_compares_a_blend_with_its_parts(data, trees, tmp_path):
     assert all(name in page for name in ("network of the blend", "trees of the blend", "boosting on raw columns"))
     boosting = boosted.trees_alone(task.objective, data.preprocessing, trees)
     assert "boosting in the model" in Learner(boosting, data).report(tmp_path / "b.html").read_text(encoding="utf-8")
+
+
+def test_the_network_s_own_answers_choose_its_epoch(data, trees):
+    task = add_trees(network(data), trees, [1.0])
+    learn = Learner(task, data)
+    alone = Learner(network(data), data)
+    more = {"callbacks": [ValidateNetwork(task)], "verbose": False}
+    assert learn.fit(2, 1e-2, **more)["val_loss"] == pytest.approx(
+        alone.fit(2, 1e-2, verbose=False)["val_loss"], rel=1e-4
+    )
+    assert shares_of(task) == {"price": 1.0}
+    ValidateNetwork(network(data)).on_test_begin()
 
 
 def test_boosting_alone_has_nothing_to_train(data, tmp_path):

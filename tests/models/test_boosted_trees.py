@@ -118,6 +118,18 @@ def test_two_classes_have_the_logit_of_the_second(table, models):
     assert ((answers[:, 1] > 0) == labels).mean() > 0.95
 
 
+def test_the_rows_that_end_it_are_learned_from_too(models):
+    draw = np.random.default_rng(0)
+    encoded = draw.normal(size=(2000, 2)).astype(np.float32)
+    preprocessing = TablePreprocessing((Continuous("a", "a"), Continuous("b", "b")))
+    values = encoded[:, 0] + draw.normal(size=2000)
+    objective = Objective([Regression("y", center=0.0, scale=1.4)])
+    fitted = fit_trees(encoded, objective.encode(values), preprocessing, objective)
+    assert 10 < fitted.iterations[0] < 1000
+    root = models[0]._predictors[0][0].nodes[0]
+    assert (root["count"], models[0].n_iter_) == (2000, fitted.iterations[0])
+
+
 def test_a_range_is_undone_before_its_sigmoid(table):
     frame, preprocessing, encoded = table
     price = frame["price"].to_numpy()

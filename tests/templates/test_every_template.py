@@ -114,7 +114,10 @@ def test_awkward_paths_reach_the_config_unchanged(tmp_path: Path, name: str, pat
 
 
 # What a new project chooses; where config.toml of an older one lacks the key, it stays as it was when that was made.
-CHOSEN = {"head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "dropout", "encoder", "targets"}
+CHOSEN = {
+    "head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "dropout", "encoder", "targets", "kind",
+    "epochs",
+}  # fmt: skip
 
 
 def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path, template: Template):
@@ -169,7 +172,7 @@ def test_train_py_is_one_page_and_uses_public_calls(baked: Path):
     fit = ".fine_tune(" if ".fine_tune(" in text else ".fit("  # a table's network has no frozen stage
     assert used - {"config"} <= set(tlkit.__all__)
     steps = [
-        "load_data(config)",
+        "def load_data(",
         "build_task(",
         "find_lr()",
         fit,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,12 +37,18 @@ def test_answers_reach_the_config(tmp_path: Path):
 def test_new_projects_blend_and_small_tables_have_more_epochs(tmp_path: Path):
     config = bake(tmp_path)
     assert (config.model.kind, config.members) == ("blend", 0)
-    assert [config.train.epochs_for(steps) for steps in (1, 20, 50, 84, 2000)] == [40, 25, 10, 6, 6]
+    assert [config.train.epochs_for(SimpleNamespace(steps_per_epoch=steps)) for steps in (1, 20, 50, 84, 2000)] == [
+        40,
+        25,
+        10,
+        6,
+        6,
+    ]
     folder = tmp_path / "houses" / "config.toml"
-    assert load_config(folder, ["train.epochs=7"]).train.epochs_for(1) == 7
+    assert load_config(folder, ["train.epochs=7"]).train.epochs_for(SimpleNamespace(steps_per_epoch=1)) == 7
     assert load_config(folder, ["model.kind=tabm", "model.members=8"]).members == 8
     assert load_config(folder, ["model.blend_network=tabm"]).members == 32
-    assert load_config(folder, ["boosting.leaves=9"]).boosting_options["options"].leaves == 9
+    assert load_config(folder, ["model.boosting={leaves=9}"]).boosting_options["options"].leaves == 9
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,8 @@ def test_new_projects_blend_and_small_tables_have_more_epochs(tmp_path: Path):
     [
         (["model.kind=forest"], "model.kind.*'network', 'tabm', 'boosting' or 'blend'"),
         (["model.members=1"], "model.members"),
-        (["boosting.leaves=33"], "boosting.leaves"),
+        (["model.boosting={leaves=33}"], "model.boosting: .*leaves: .*less than or equal to 32, not 33"),
+        (["model.boosting={leafs=3}"], "model.boosting: .*leafs: "),
         (["train.epochs=all"], 'train.epochs: .*"auto" or a whole number from 1'),
         (["train.epochs=0"], 'train.epochs: .*"auto" or a whole number from 1'),
         (["train.cycle_len=2"], 'epochs = "auto" does not go with cycles'),

@@ -16,22 +16,6 @@ def load_data(config: TabularConfig) -> tlkit.TabularData:
     return tlkit.table_from_file(config.data_path, config.targets, **config.table_options)
 
 
-def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularData, **where: object) -> tlkit.Learner:
-    """Train the network; for a blend also on a part of the rows, to weigh it against the boosted trees."""
-    learn = tlkit.Learner(task, data, **where, **config.step.model_dump())
-    if config.model.kind == "boosting":  # there is nothing left to train
-        return learn.finish(keep="last", thresholds=config.train.thresholds)
-    learn.freeze_to(1 if config.model.freeze_embeddings else 0)
-    lr = config.train.learning_rate
-    if lr == "auto":
-        found = learn.find_lr()
-        found.plot(config.reports / "learning_rate.png")
-        lr = found.suggestion
-    learn.fit(config.train.epochs_for(data.steps_per_epoch), lr, **config.train.stages)
-    learn.recorder.report(config.reports, config.train.log)
-    return learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)
-
-
 def build(config: TabularConfig, data: tlkit.TabularData, **run: object) -> tlkit.Task:
     """Build the network of model.py, with boosted trees beside it or in its place where `model.kind` says so."""
 
@@ -40,6 +24,21 @@ def build(config: TabularConfig, data: tlkit.TabularData, **run: object) -> tlki
 
     task = build_task(config, data.preprocessing, data.targets)
     return tlkit.with_boosting(task, data, train=train, **run, **config.boosting_options)
+
+
+def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularData, **where: object) -> tlkit.Learner:
+    """Train the network; for a blend also on a part of the rows, to weigh it against the boosted trees."""
+    learn = tlkit.Learner(task, data, **where, **config.step.model_dump())
+    if config.model.kind != "boosting":  # whose trees are fitted already
+        learn.freeze_to(1 if config.model.freeze_embeddings else 0)
+        lr = config.train.learning_rate
+        if lr == "auto":
+            found = learn.find_lr()
+            found.plot(config.reports / "learning_rate.png")
+            lr = found.suggestion
+        learn.fit(config.train.epochs_for(data), lr, callbacks=[tlkit.ValidateNetwork(task)], **config.train.stages)
+        learn.recorder.report(config.reports, config.train.log)
+    return learn.finish(keep=config.train.keep if learn.history else "last", thresholds=config.train.thresholds)
 
 
 def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tlkit.config_sections import (
     DataSection,
@@ -125,12 +125,33 @@ class TabularDataSection(DataSection):
         return self
 
 
+class BoostingSection(Section):
+    """`boosting` in [model]: how boosted trees are fitted; the fields of `BoostingOptions`."""
+
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_features: Annotated[float, Field(gt=0, le=1)] = 0.5
+    leaves: Annotated[int, Field(ge=2, le=32)] = 31
+    patience: Annotated[int, Field(ge=0)] = 20
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
+def _boosting(value: object) -> object:
+    """Name the key that is wrong: `boosting` is a table within [model]."""
+    try:
+        return BoostingSection.model_validate(value)
+    except ValidationError as error:
+        found = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, found['loc']))}: {found['msg']}, not {found['input']!r}") from None
+
+
 class TabularModelSection(ModelSection):
     """[model]: embeddings and dense layers, and what answers beside them."""
 
     kind: Literal["network", "tabm", "boosting", "blend"] = "network"  # that of projects which do not say it
     blend_network: Literal["network", "tabm"] = "network"
     members: Annotated[int, Field(ge=2, le=256)] = 32
+    boosting: Annotated[BoostingSection, BeforeValidator(_boosting)] = BoostingSection()
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)] = [200, 100]
     embedding_sizes: dict[str, Annotated[int, Field(ge=1, le=4096)]] = {}
     embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -148,17 +169,6 @@ class TabularModelSection(ModelSection):
         return self
 
 
-class BoostingSection(Section):
-    """[boosting]: how boosted trees are fitted; the fields of `BoostingOptions`."""
-
-    iterations: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
-    max_features: Annotated[float, Field(gt=0, le=1)] = 0.5
-    leaves: Annotated[int, Field(ge=2, le=32)] = 31
-    patience: Annotated[int, Field(ge=0)] = 20
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
-
-
 class TabularTrainSection(ThresholdSection, TrainSection):
     """[train] for tables: one stage, in which everything learns. With `cycle_len`, epochs are cycles."""
 
@@ -166,9 +176,9 @@ class TabularTrainSection(ThresholdSection, TrainSection):
     epochs: Annotated[int | str, BeforeValidator(_epochs)] = 6
     schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
 
-    def epochs_for(self, steps: int) -> int:
-        """Return the epochs, given the steps of one: "auto" is 6, or as many, up to 40, as make 500 steps."""
-        return min(max(6, -(-500 // steps)), 40) if self.epochs == "auto" else int(self.epochs)
+    def epochs_for(self, data: Any) -> int:
+        """Return the epochs for data: "auto" is 6, or as many, up to 40, as make 500 steps."""
+        return min(max(6, -(-500 // data.steps_per_epoch)), 40) if self.epochs == "auto" else int(self.epochs)
 
     @property
     def stages(self) -> dict[str, Any]:
@@ -203,7 +213,6 @@ class TabularConfig(ProjectConfig):
     dates: dict[str, DateFormat] = {}
     target: TargetSection = TargetSection()
     model: TabularModelSection = TabularModelSection()
-    boosting: BoostingSection = BoostingSection()
     train: TabularTrainSection = TabularTrainSection()
     step: TabularStepSection = TabularStepSection()
 
@@ -281,12 +290,12 @@ class TabularConfig(ProjectConfig):
 
     @property
     def boosting_options(self) -> dict[str, Any]:
-        """What [model] and [boosting] say of boosted trees: arguments of `with_boosting`."""
+        """What [model] says of boosted trees: arguments of `with_boosting`."""
         from tlkit.tasks.tabular.tree_fit import BoostingOptions
 
         return {
             "kind": self.model.kind,
-            "options": BoostingOptions(**self.boosting.model_dump(), seed=self.data.seed),
+            "options": BoostingOptions(**self.model.boosting.model_dump(), seed=self.data.seed),
             "time_column": self.data.time_column or None,
             "group_column": self.data.group_column or None,
             "date_formats": self.dates,

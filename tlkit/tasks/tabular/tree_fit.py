@@ -27,8 +27,9 @@ class BoostingOptions:
         learning_rate: of each tree.
         max_features: part of the columns that each split may choose from.
         leaves: most leaves of a tree, 2 to 32.
-        patience: iterations without a better loss on a tenth of the rows before it stops; 0 grows all trees. With
-            fewer than 1,000 rows, a tenth says too little: it then grows `few_iterations` trees.
+        patience: iterations without a better loss on a tenth of the rows after which it has enough; so many are then
+            fitted to all rows. 0 grows all trees. With fewer than 1,000 rows, a tenth says too little: it then grows
+            `few_iterations` trees.
         few_iterations: trees of each output where there are fewer than 1,000 rows.
         l2: penalty of the leaves' values.
         threads: that it uses. More than one help on a machine that has nothing else to do; on a busy one they wait for
@@ -226,6 +227,9 @@ def _fitted(
         model = HistGradientBoostingClassifier(**arguments | {"early_stopping": stops})
     with threadpool_limits(options.threads, user_api="openmp"):
         model.fit(inputs, labels, sample_weight=weights)
+        if model.do_early_stopping_:  # the rows that decided when to stop are learned from, too
+            model.set_params(max_iter=model.n_iter_, early_stopping=False)
+            model.fit(inputs, labels, sample_weight=weights)
     rounds, baseline = parts_of(model)
     single = len(baseline) == 1
     if learned.classes and single:  # the logit of the later class; that of the other one is 0
