@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlkit.samples import makers as samples
+from tlkit.samples import registry as samples
 
 README = Path(__file__).parents[2] / "README.md"
 
