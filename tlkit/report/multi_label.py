@@ -123,16 +123,16 @@ def multi_label_metrics(
     from sklearn.metrics import average_precision_score
 
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 1:
-        raise ConfigError("the threshold is a probability", received=threshold, allowed="0 < threshold < 1")
+        raise ConfigError("the threshold must be a probability", received=threshold, allowed="0 < threshold < 1")
     scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or scores.shape != truth.shape or scores.shape[1] != len(class_names) or not len(scores):
         raise DataError(
-            "logits and labels do not fit",
+            "the shapes of logits and labels do not match",
             received=(scores.shape, truth.shape),
             allowed=f"[n, {len(class_names)}] for both, n from 1",
         )
     if not np.isin(truth, (0, 1)).all():
-        raise DataError("labels are 0 or 1", received=np.setdiff1d(truth, (0, 1))[:3].tolist())
+        raise DataError("labels must be 0 or 1", received=np.setdiff1d(truth, (0, 1))[:3].tolist())
     truth, predicted = truth.astype(bool), expit(scores) > threshold
     true_yes, false_yes = (truth & predicted).sum(axis=0), (~truth & predicted).sum(axis=0)
     false_no, true_no = (truth & ~predicted).sum(axis=0), (~truth & ~predicted).sum(axis=0)
