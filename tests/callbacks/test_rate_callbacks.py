@@ -290,7 +290,8 @@ def test_going_on_at_an_epoch_needs_the_number_of_steps():
 def test_a_schedule_in_the_optimizer_and_a_callback_is_an_error(make):
     for held in (keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9), lambda: 0.1):
         with pytest.raises(
-            ConfigError, match=f"the optimizer already has a learning-rate {type(make()).__name__} sets the"
+            ConfigError,
+            match=f"the optimizer already has a learning-rate schedule, and {type(make()).__name__} sets the",
         ):
             linear(keras.optimizers.SGD(held, momentum=0.9)).fit(batches(), callbacks=[make()], verbose=0)
 

@@ -53,7 +53,7 @@ def test_each_of_the_five_pickles_is_guarded(tmp_path, position):
     marker = tmp_path / "owned"
     parts = [MAGIC, PROTOCOL, {"little_endian": True}, {}, []]
     parts[position] = _Hostile(marker)
-    with pytest.raises(WeightsError, match="which a state dict does not needf"):
+    with pytest.raises(WeightsError, match="which a state dict does not need"):
         read_state_dict(io.BytesIO(b"".join(pickle.dumps(part, protocol=2) for part in parts)))
     assert not marker.exists()
 

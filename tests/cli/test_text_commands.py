@@ -106,7 +106,7 @@ def test_evaluate_on_another_table_prints_classes_and_mistakes(inside: Path, cap
     assert run(["evaluate", "--data", str(inside / "other.csv")]) == 0
     shown = capfd.readouterr().out
     assert "n 3" in shown
-    assert "taken for" in shown
+    assert ", predicted" in shown
     assert "other.csv row" in shown
 
 

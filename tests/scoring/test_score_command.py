@@ -70,7 +70,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(rows, tmp_path, capsys):
     assert summary["reused"] == 10 * len(finished)
     assert summary["beam"]["read"] == 90 - summary["reused"]
     assert [shard["reused"] for shard in summary["shards"]].count(True) == len(finished)
-    assert f"{summary['reused']} items are in finished shards; {90 - summary['reused']} are left" in err
+    assert f"{summary['reused']} items are in finished shards; {90 - summary['reused']} remain" in err
 
     code, _, err = command(*[*words[1:2], tmp_path / "whole.csv", *words[3:]], capsys=capsys)
     assert code == 0, err

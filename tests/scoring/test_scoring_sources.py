@@ -132,7 +132,7 @@ def test_what_is_no_character_is_found_inside_json_values_and_in_names_too(tmp_p
     assert [item.problem for item in items_of(table, 2)] == [
         "column 'x' contains a byte that is not utf-8: 0xe9",
         "the name of a column contains a byte that is not utf-8: 0xe9",
-        "column 'x' holds half of a surrogate pair",
+        "column 'x' contains half of a surrogate pair",
         "",
     ]
 

@@ -209,7 +209,9 @@ def test_a_version_or_a_label_is_asked_for(server, which, version):
 )
 def test_what_is_not_served_is_an_error_with_the_servers_words(server, no_waiting, name, which, code):
     with ServingClient(server.url, name, **which) as client:
-        with pytest.raises(ServerError, match=r"answered .*(Servable not found|Unrecognized servable)") as caught:
+        with pytest.raises(
+            ServerError, match=r"returned an error: .*(Servable not " r"found|Unrecognized servable)"
+        ) as caught:
             client.predict([1.0], "floats")
         assert (caught.value.code, caught.value.exit_code) == (code, 1)
     assert no_waiting == []
@@ -280,7 +282,7 @@ def test_many_rows_are_sent_in_several_requests_and_come_back_in_order(client, s
 
 
 def test_lost_rows_are_an_error(client):
-    with pytest.raises(ServerError, match="1 answers to 4 rows"):
+    with pytest.raises(ServerError, match="1 outputs for 4 rows"):
         client.predict(np.ones(9), "first")
 
 
@@ -297,7 +299,7 @@ def test_output_filter(client, server):
     ("inputs", "signature", "message"),
     [
         ([1.0], "serving_default", "has several inputs, which must be passed by name; allowed: n, s, x"),
-        ({"xx": [1.0]}, "serving_default", "no such input; received: 'xx'; allowed: n, s, x"),
+        ({"xx": [1.0]}, "serving_default", "no input with this name; received: 'xx'; allowed: n, s, x"),
         ({"x": ["1"]}, "serving_default", "input 'x' has values of another type; received: 'str.*allowed: float32"),
         (
             {"n": [1.5]},
@@ -310,8 +312,8 @@ def test_output_filter(client, server):
         ({"s": ["\ud800"]}, "serving_default", "input 's' is not valid Unicode"),
         ({"x": [[1.0], [1.0, 2.0]]}, "serving_default", "input 'x' is not an array"),
         ([256], "small", "input 'x' has a value out of the range of uint8"),
-        ([-1], "small", "beyond uint8"),
-        ([1e39], "floats", "beyond float32"),
+        ([-1], "small", "out of the range of uint8"),
+        ([1e39], "floats", "out of the range of float32"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_before_they_are_sent(client, server, inputs, signature, message):
@@ -328,7 +330,7 @@ def test_an_unknown_signature_is_refused_with_the_known_ones(client):
 def test_a_refusal_of_the_server_is_told_and_not_repeated(client, server, no_waiting):
     client.metadata()
     server.requests.clear()
-    with pytest.raises(ServerError, match="answered .*(rank 2|rank 1)") as caught:
+    with pytest.raises(ServerError, match="returned an error: .*(rank 2|rank 1)") as caught:
         client.predict([[1.0]] if isinstance(server, FakeRest) else np.ones([1], np.float64), "doubles"
                        if isinstance(server, FakeGrpc) else "halves")  # fmt: skip
     assert caught.value.code == "INVALID_ARGUMENT"
@@ -366,7 +368,7 @@ def test_regress(client):
         (3, "example 1 is not a tf.Example; received: 'int'"),
         (b"\xff\xff", "example 1 is not a tf.Example"),
         ({"x": [1, "a"]}, "example 1, feature 'x' is not all strings or all numbers"),
-        ({"x": [2**63]}, "beyond int64"),
+        ({"x": [2**63]}, "out of the range of int64"),
         ({"x": None}, "not all strings or all numbers; received: .'NoneType'"),
     ],
 )
@@ -387,7 +389,7 @@ def test_a_signature_for_examples_is_only_chosen_where_there_is_one(servers, mon
         assert len(client.classify([{"x": 1.0}], "again")) == 1
         monkeypatch.setattr(model, "signatures", {"floats": model.signatures["floats"]})
         client.metadata()
-        with pytest.raises(ConfigError, match="no signature of the model .* can regress; received: .'floats'"):
+        with pytest.raises(ConfigError, match="no signature of the model .* supports regress; received: .'floats'"):
             client.regress([{"x": 1.0}])
 
 
@@ -481,7 +483,7 @@ def test_a_model_of_columns_takes_rows_and_no_files(client, tmp_path):
             "row 1, column 'n' has a value of the wrong type; received: 1.5; allowed: int64",
         ),
         ({"x": "1", "n": 1, "s": "a"}, "row 1, column 'x' has a value of the wrong type; received: '1'"),
-        ({"x": 1.0, "n": 2**63, "s": "a"}, "beyond int64"),
+        ({"x": 1.0, "n": 2**63, "s": "a"}, "out of the range of int64"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(client, row, message):
@@ -540,22 +542,22 @@ def test_a_grpc_server_that_is_away_is_asked_again(servers, no_waiting, code):
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        (status(400), "INVALID_ARGUMENT", "answered HTTP 400: told 400"),
-        (status(404), "NOT_FOUND", "answered HTTP 404: told 404"),
-        (status(500), "INTERNAL", "answered HTTP 500"),
-        (status(501), "UNIMPLEMENTED", "answered HTTP 501"),
-        (status(504), "DEADLINE_EXCEEDED", "answered HTTP 504"),
-        (status(301, {"Location": "http://127.0.0.1:1/"}), "UNKNOWN", "answered HTTP 301"),
-        (status(418, body=b"\xff teapot \n <b>"), "UNKNOWN", "answered HTTP 418: \ufffd teapot <b>"),
+        (status(400), "INVALID_ARGUMENT", "returned an error: HTTP 400: told 400"),
+        (status(404), "NOT_FOUND", "returned an error: HTTP 404: told 404"),
+        (status(500), "INTERNAL", "returned an error: HTTP 500"),
+        (status(501), "UNIMPLEMENTED", "returned an error: HTTP 501"),
+        (status(504), "DEADLINE_EXCEEDED", "returned an error: HTTP 504"),
+        (status(301, {"Location": "http://127.0.0.1:1/"}), "UNKNOWN", "returned an error: HTTP 301"),
+        (status(418, body=b"\xff teapot \n <b>"), "UNKNOWN", "returned an error: HTTP 418: \ufffd teapot <b>"),
         (status(200, body=b"<html>"), "INTERNAL", "the response is not JSON"),
         (status(200, body=b"[" * 100_000), "INTERNAL", "the response is not JSON"),
         (status(200, body=b"[]"), "INTERNAL", "not a JSON object but"),
         (status(200, body={"predictions": [1.0]}), "INTERNAL", "no 'outputs' but .'predictions'"),
-        (status(200, body={"outputs": "x"}), "INTERNAL", "an output of float32 holds 'x'"),
-        (status(200, body={"outputs": [1.0, None]}), "INTERNAL", "an output of float32 holds"),
-        (status(200, body={"outputs": [[1.0], [1.0, 2.0]]}), "INTERNAL", "an output of float32 holds"),
-        (status(200, body={"outputs": [2**64, None]}), "INTERNAL", "an output of float32 holds"),
-        (status(200, body={"outputs": [True]}), "INTERNAL", "an output of float32 holds"),
+        (status(200, body={"outputs": "x"}), "INTERNAL", "an output of type float32 contains 'x'"),
+        (status(200, body={"outputs": [1.0, None]}), "INTERNAL", "an output of type float32 contains"),
+        (status(200, body={"outputs": [[1.0], [1.0, 2.0]]}), "INTERNAL", "an output of type float32 contains"),
+        (status(200, body={"outputs": [2**64, None]}), "INTERNAL", "an output of type float32 contains"),
+        (status(200, body={"outputs": [True]}), "INTERNAL", "an output of type float32 contains"),
     ],
 )
 def test_other_errors_are_told_at_once(rest, no_waiting, fault, code, words):
@@ -589,9 +591,9 @@ def test_outputs_that_are_not_those_of_the_metadata_are_an_error(rest, body):
 def test_metadata_of_another_form_are_an_error(rest, body):
     with ServingClient(rest.url, NAME) as client:
         rest.faults += [status(200, body=body), status(200, body=body)]
-        with pytest.raises(ServerError, match="invalid metadata: {"):
+        with pytest.raises(ServerError, match="invalid metadata: "):
             client.metadata()
-        with pytest.raises(ServerError, match="invalid status: {"):
+        with pytest.raises(ServerError, match="invalid status: "):
             client.status()
 
 
@@ -635,7 +637,7 @@ def test_tries_end(rest, no_waiting):
         client.metadata()
         rest.requests.clear()
         rest.faults += [status(503)] * 3
-        with pytest.raises(ServerError, match="answered HTTP 503: told 503") as caught:
+        with pytest.raises(ServerError, match="returned an error: HTTP 503: told 503") as caught:
             client.predict([1.5], "floats")
     assert caught.value.code == "UNAVAILABLE"
     assert len(rest.requests) == 3

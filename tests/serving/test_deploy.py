@@ -235,7 +235,7 @@ def test_compose_is_as_narrow(files: dict[str, str]):
 def test_the_image_is_pinned_everywhere(files: dict[str, str], deployment: Deployment):
     assert pod_spec(files)["containers"][0]["image"] == deployment.image
     assert read(files["compose.yaml"])["services"]["serving"]["image"] == deployment.image
-    assert "was not pulled or run" in files["README.md"]
+    assert "did not pull or run" in files["README.md"]
     model = read(files["kserve.yaml"])["spec"]["predictor"]["model"]
     assert model.get("runtimeVersion") == (None if "@" in deployment.image else "2.21.0")
 
@@ -374,7 +374,7 @@ def test_readme_has_the_steps():
         "labels/canary:predict",
         "kubectl rollout restart deployment/tfs-bees",
         "--allow_version_labels_for_unavailable_models",
-        "## Back",
+        "## Rollback",
         "--model_config_file_poll_wait_seconds",
     ):
         assert part in text
@@ -402,7 +402,7 @@ def test_names_that_are_no_folder_s_are_refused(name: str):
 
 @pytest.mark.parametrize("name", [".", "..", "../bees", "a..b"])
 def test_names_that_a_url_cannot_hold_are_refused(name: str):
-    with pytest.raises(ConfigError, match=r"cannot hold '\.\.'.*received: .*choose another name"):
+    with pytest.raises(ConfigError, match=r"cannot contain '\.\.'.*received: .*choose another name"):
         Deployment(name)
 
 

@@ -307,7 +307,7 @@ def test_what_is_absent_is_said(tools: Tools, bees: Path, tmp_path: Path, monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"docker is not installed.*--engine local"):
         run_engine("docker", models)
-    with pytest.raises(ConfigError, match=r"no tensorflow_model_server on PATH.*--engine docker"):
+    with pytest.raises(ConfigError, match=r"tensorflow_model_server is not on PATH.*--engine docker"):
         run_engine("binary", models)
     with pytest.raises(ConfigError, match=r"unknown engine; received: 'podman'; allowed: binary, docker"):
         run_engine("podman", models)

@@ -126,7 +126,7 @@ def broken(dtype, shape, **fields):
 @pytest.mark.parametrize(
     ("proto", "message"),
     [
-        (broken("DT_FLOAT", [2], tensor_content=b"12345"), r"5 bytes are no float32 tensor of shape \[2\]"),
+        (broken("DT_FLOAT", [2], tensor_content=b"12345"), r"5 bytes are not a float32 tensor of shape \[2\]"),
         (broken("DT_FLOAT", [1], float_val=[1, 2]), "2 values are too many"),
         (broken("DT_FLOAT", [-1], float_val=[1]), "shape of a tensor is not known"),
         (broken("DT_RESOURCE", [1]), "DT_RESOURCE is not an array"),

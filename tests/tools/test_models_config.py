@@ -66,7 +66,7 @@ def test_relative_folders_become_absolute(vectors: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ({"base_path": "real/none"}, "the folder"),
+        ({"base_path": "real/none"}, "there is no folder"),
         ({"base_path": "real/both", "version": [1]}, "unknown keys ['version']"),
         ({"base_path": "real/both", "versions": "newest"}, 'a list of numbers, or "all"'),
     ],

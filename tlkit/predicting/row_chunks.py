@@ -154,7 +154,7 @@ class RowFile:
             errors = "surrogateescape" if self.lenient else "strict"
             names, spaced = frame_files.csv_header(path, origin, separator, self.encoding, errors)
             if broken := no_character("".join(names), self.encoding):
-                raise DataError(f"the header of {origin} holds {broken}")
+                raise DataError(f"the header of {origin} contains {broken}")
             with frame_files.csv_text(path, self.encoding, errors) as stream:
                 rows = frame_files.csv_records(stream, separator, spaced)
                 next(row for row in rows if row)  # the header

@@ -215,7 +215,7 @@ class LineTable:
                 except csv.Error as error:
                     raise DataError(f"the header of {self.path} cannot be read: {error}") from error
             if broken := no_character("".join(fields), self.encoding):
-                raise DataError(f"the header of {self.path} holds {broken}", fix=OTHER_ENCODING)
+                raise DataError(f"the header of {self.path} contains {broken}", fix=OTHER_ENCODING)
             if self.column:
                 names = fields
             check_header(names, str(self.path))

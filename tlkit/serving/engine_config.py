@@ -139,7 +139,7 @@ def read_text_proto(path: Path, message: Any) -> Any:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except text_format.ParseError as error:
         raise ConfigError(
-            f"{path} is no {kind} of TensorFlow Serving: {error}", fix="write it as a text proto"
+            f"{path} is not a {kind} of TensorFlow Serving: {error}", fix="write it as a text proto"
         ) from error
 
 

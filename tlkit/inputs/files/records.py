@@ -268,10 +268,10 @@ def unusable(fields: Mapping[str, object], encoding: str) -> str:
         if isinstance(value, str) and "\0" in value:
             return f"column {name!r} contains NUL bytes"
         if broken := no_character(name, encoding):
-            return f"the name of a column holds {broken}"
+            return f"the name of a column contains {broken}"
         texts = (value,) if isinstance(value, str) else _texts(value)
         if broken := next(filter(None, (no_character(text, encoding) for text in texts)), ""):
-            return f"column {name!r} holds {broken}"
+            return f"column {name!r} contains {broken}"
     return ""
 
 
