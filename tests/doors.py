@@ -68,7 +68,7 @@ class FakeFleet:
         if available:
             return max(available)
         if name == "coming":
-            raise ServingError(Code.UNAVAILABLE, "the model coming is being loaded; try later")
+            raise ServingError(Code.UNAVAILABLE, "the model coming is being loaded; try again later")
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
 
     def statuses(self, name, version=None):
@@ -94,7 +94,7 @@ class FakeFleet:
 
     async def call(self, name, version, *, api, method, body, timeout):
         if self.in_flight >= self.max_in_flight:
-            raise ServingError(Code.RESOURCE_EXHAUSTED, "no more at a time")
+            raise ServingError(Code.RESOURCE_EXHAUSTED, "concurrent requests")
         self.in_flight += 1
         self.calls.append((name, version, api, method, body, timeout))
         try:

@@ -165,7 +165,7 @@ class FakeFleet:
 
     def _check(self):
         if self.gone:
-            raise ServingError(Code.UNAVAILABLE, "the model's process is being restarted")
+            raise ServingError(Code.UNAVAILABLE, "the worker process is being restarted")
 
 
 # What the canned server answers to the next request, by model; NaN and Infinity are written bare.

@@ -258,41 +258,41 @@ def test_cyclical_equals_tensorflow_addons_step_by_step(mode, kind, options):
 
 
 BAD = [
-    (lambda: Constant(0.0), "lr is not usable; received: 0.0; allowed: a finite number above 0"),
-    (lambda: Constant(None), "lr is not usable; received: 'None'"),
-    (lambda: Constant(True), "lr is not usable; received: True"),
+    (lambda: Constant(0.0), "lr is invalid; received: 0.0; allowed: a finite number above 0"),
+    (lambda: Constant(None), "lr is invalid; received: 'None'"),
+    (lambda: Constant(True), "lr is invalid; received: True"),
     (
         lambda: Cyclical(1e-2, 1e-3, 10),
         "max_lr is below base_lr; received: \\(0.01, 0.001\\); allowed: base_lr <= max_lr",
     ),
-    (lambda: Cyclical(-1.0, 1e-3, 10), "base_lr is not usable"),
-    (lambda: Cyclical(1e-3, math.inf, 10), "max_lr is not usable; received: inf"),
-    (lambda: Cyclical(math.nan, 1.0, 10), "base_lr is not usable; received: nan"),
-    (lambda: Cyclical(1e-3, 1e-2, 0), "step_size is not usable; received: 0; allowed: a whole number of 1 or more"),
-    (lambda: Cyclical(1e-3, 1e-2, 2.5), "step_size is not usable; received: 2.5"),
+    (lambda: Cyclical(-1.0, 1e-3, 10), "base_lr is invalid"),
+    (lambda: Cyclical(1e-3, math.inf, 10), "max_lr is invalid; received: inf"),
+    (lambda: Cyclical(math.nan, 1.0, 10), "base_lr is invalid; received: nan"),
+    (lambda: Cyclical(1e-3, 1e-2, 0), "step_size is invalid; received: 0; allowed: a whole number of 1 or more"),
+    (lambda: Cyclical(1e-3, 1e-2, 2.5), "step_size is invalid; received: 2.5"),
     (lambda: Cyclical(1e-3, 1e-2, 5, "triangular3"), "unknown mode.*did you mean .*'triangular2'"),
-    (lambda: Cyclical(1e-3, 1e-2, 5, "exp_range", gamma=1.1), "gamma is not usable; received: 1.1"),
+    (lambda: Cyclical(1e-3, 1e-2, 5, "exp_range", gamma=1.1), "gamma is invalid; received: 1.1"),
     (lambda: Cyclical(1e-3, 1e-2, 5, gamma=0.9), 'gamma is only used by mode "exp_range"'),
-    (lambda: Cyclical(1e-3, 1e-2, 5, scale_fn=0.5), "scale_fn is not a function; received: 0.5"),
-    (lambda: Restarts(1e-3, 0), "cycle_steps is not usable; received: 0"),
-    (lambda: Restarts(1e-3, 5, cycle_mult=1.5), "cycle_mult is not usable; received: 1.5"),
-    (lambda: Restarts(1e-3, 5, cycle_mult=0), "cycle_mult is not usable; received: 0"),
+    (lambda: Cyclical(1e-3, 1e-2, 5, scale_fn=0.5), "scale_fn must be a function; received: 0.5"),
+    (lambda: Restarts(1e-3, 0), "cycle_steps is invalid; received: 0"),
+    (lambda: Restarts(1e-3, 5, cycle_mult=1.5), "cycle_mult is invalid; received: 1.5"),
+    (lambda: Restarts(1e-3, 5, cycle_mult=0), "cycle_mult is invalid; received: 0"),
     (lambda: Restarts(1e-3, 5, min_lr=1e-2), "max_lr is below min_lr"),
-    (lambda: Restarts(1e-3, 5, min_lr=-1e-9), "min_lr is not usable"),
-    (lambda: Restarts(1e-3, 5, cycle_decay=0), "cycle_decay is not usable; received: 0"),
-    (lambda: OneCycle(1e-3, 0), "total_steps is not usable; received: 0"),
+    (lambda: Restarts(1e-3, 5, min_lr=-1e-9), "min_lr is invalid"),
+    (lambda: Restarts(1e-3, 5, cycle_decay=0), "cycle_decay is invalid; received: 0"),
+    (lambda: OneCycle(1e-3, 0), "total_steps is invalid; received: 0"),
     (
         lambda: OneCycle(1e-3, 10, pct_start=0.0),
-        "pct_start is not usable; received: 0.0; allowed: a number between 0 and 1",
+        "pct_start is invalid; received: 0.0; allowed: a number between 0 and 1",
     ),
-    (lambda: OneCycle(1e-3, 10, pct_start=1.0), "pct_start is not usable; received: 1.0"),
-    (lambda: OneCycle(1e-3, 10, div=0.5), "div is not usable; received: 0.5"),
-    (lambda: OneCycle(1e-3, 10, final_div=math.inf), "final_div is not usable; received: inf"),
-    (lambda: OneCycle(1e-3, 10, momentums=0.9), "momentums is not usable; received: 0.9"),
-    (lambda: OneCycle(1e-3, 10, momentums=(1.0, 0.9)), "momentums is not usable; received: 1.0"),
-    (lambda: OneCycle(1e-3, 10, momentums=(0.85, 0.95)), "momentums must go against the rate"),
-    (lambda: Constant(0.1).rate(1.5), "a step is a whole number; received: 1.5"),
-    (lambda: Constant(0.1).rate(True), "a step is a whole number; received: True"),
+    (lambda: OneCycle(1e-3, 10, pct_start=1.0), "pct_start is invalid; received: 1.0"),
+    (lambda: OneCycle(1e-3, 10, div=0.5), "div is invalid; received: 0.5"),
+    (lambda: OneCycle(1e-3, 10, final_div=math.inf), "final_div is invalid; received: inf"),
+    (lambda: OneCycle(1e-3, 10, momentums=0.9), "momentums is invalid; received: 0.9"),
+    (lambda: OneCycle(1e-3, 10, momentums=(1.0, 0.9)), "momentums is invalid; received: 1.0"),
+    (lambda: OneCycle(1e-3, 10, momentums=(0.85, 0.95)), "momentum must be cycled inversely to the learning"),
+    (lambda: Constant(0.1).rate(1.5), "a step must be a whole number; received: 1.5"),
+    (lambda: Constant(0.1).rate(True), "a step must be a whole number; received: True"),
 ]
 
 
@@ -359,5 +359,5 @@ def test_a_short_slanted_triangular_begins_at_its_peak(total):
     [({"cut_fraction": 1.0}, "cut_fraction"), ({"ratio": 0.5}, "ratio"), ({"total_steps": 0}, "total_steps")],
 )
 def test_slanted_triangular_refuses(arguments, name):
-    with pytest.raises(ConfigError, match=f"{name} is not usable"):
+    with pytest.raises(ConfigError, match=f"{name} is invalid"):
         SlantedTriangular(**{"max_lr": 0.1, "total_steps": 10, **arguments})

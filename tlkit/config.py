@@ -79,7 +79,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, root: str | 
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"there is no {path}") from None
+        raise ConfigError(f"{path} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name} is not valid TOML: {str(error).splitlines()[0]}") from error
     task = _task(tree, path.name)
@@ -159,7 +159,7 @@ def _near(name: str, fields: Mapping[str, Any], task: str) -> str:
         return f"did you mean {same_key[0]!r}?"
     for other in TASKS:
         if other != task and name in dict(known_keys(other)):
-            return f'only projects with task = "{other}" have it; known keys: {", ".join(fields)}'
+            return f'it exists only for task = "{other}"; known keys: {", ".join(fields)}'
     return did_you_mean(name, fields) or f"known keys: {', '.join(fields)}"
 
 

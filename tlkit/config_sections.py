@@ -20,7 +20,7 @@ def _epochs(value: object) -> object:
     """Accept "auto" or a whole number."""
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    raise ValueError('a number of epochs is "auto" or a whole number from 0')
+    raise ValueError('a number of epochs is "auto" or a whole number, 0 or more')
 
 
 def _weights(value: object) -> object:
@@ -72,7 +72,7 @@ class LabelledDataSection(DataSection):
     @model_validator(mode="after")
     def _labels_are_named_once(self) -> Self:
         if self.label_separator and self.label_columns:
-            raise ValueError("label_separator and label_columns exclude each other")
+            raise ValueError("label_separator and label_columns cannot be combined")
         return self
 
 
@@ -135,9 +135,9 @@ class FineTuneSection(TrainSection):
         self._check_cycles(self.epochs != 0, "finetune_epochs")
         measured = self.policy == "measure"
         if measured and self.head != "probe":
-            raise ValueError('policy = "measure" begins with a probe: set head = "probe"')
+            raise ValueError('policy = "measure" starts from a linear probe: set head = "probe"')
         if measured and self.cycle_len:
-            raise ValueError('cycles do not go with policy = "measure": set policy = "all"')
+            raise ValueError('cycles cannot be combined with policy = "measure": set policy = "all"')
         return self
 
 
@@ -305,7 +305,10 @@ class ImageTrainSection(FineTuneSection):
     @model_validator(mode="after")
     def _sizes_are_chosen_once(self) -> Self:
         if self.sizes and self.policy == "measure":
-            raise ValueError('policy = "measure" chooses sizes itself: leave sizes empty, or set policy = "all"')
+            raise ValueError(
+                'sizes cannot be combined with policy = "measure", which chooses the size: set sizes = [], '
+                'or policy = "all"'
+            )
         return self
 
     @property

@@ -87,12 +87,12 @@ class TargetSection(Section):
     transform: Annotated[
         Transform | dict[str, Transform],
         BeforeValidator(
-            one_or_by_name("a transform is none, log or yeo_johnson", lambda value: value in get_args(Transform))
+            one_or_by_name("transform must be none, log or yeo_johnson", lambda value: value in get_args(Transform))
         ),
     ] = "none"
     y_range: Annotated[
         list[float] | dict[str, list[float]],
-        BeforeValidator(one_or_by_name("a range is [lowest, highest]", _is_range)),
+        BeforeValidator(one_or_by_name("a range must be [lowest, highest]", _is_range)),
     ] = []
     weights: dict[str, Annotated[float, Field(gt=0)]] = {}
     time: str = ""
@@ -134,23 +134,23 @@ class TargetSection(Section):
                 if name not in names:
                     raise ValueError(f"target.{key} names {name!r}, which is not in {place}: {names}")
         if self.weights and len(names) == 1:
-            raise ValueError("target.weights is for several targets: a single one has nothing to be weighed against")
+            raise ValueError("target.weights needs several targets")
 
     @model_validator(mode="after")
     def _survival_has_its_columns(self) -> Self:
         if self.kind == "survival":
             if not self.time or not self.event:
-                raise ValueError('kind = "survival" needs time and event, the columns that hold them')
+                raise ValueError('kind = "survival" needs the columns time and event')
             if self.columns:
-                raise ValueError('kind = "survival" has time and event in place of columns')
+                raise ValueError('kind = "survival" uses time and event instead of columns')
             others = [key for key in ("kinds", "weights", "y_range") if getattr(self, key)]
             others += ["transform"] * (self.transform != "none")
             if others:
-                raise ValueError(f'{others[0]} does not go with kind = "survival"')
+                raise ValueError(f'{others[0]} cannot be combined with kind = "survival"')
             try:
                 SurvivalColumns(self.time, self.event, self.method, tuple(self.times))
             except ConfigError as error:
                 raise ValueError(str(error)) from None
         elif self.time or self.event or self.times or self.method != "hazard":
-            raise ValueError('time, event, times and method are for kind = "survival"')
+            raise ValueError('time, event, times and method need kind = "survival"')
         return self

@@ -38,5 +38,5 @@ def lost_digits(values: np.ndarray) -> str:
     left = len(np.unique(given.astype(np.float32)))
     return (
         f"values from {given.min():.17g} to {given.max():.17g} need more digits than float32 has ({count} different "
-        f"ones would become {left}): they travel as float64"
+        f"ones would become {left}): they are sent as float64"
     )

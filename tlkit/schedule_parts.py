@@ -30,7 +30,7 @@ def check_count(name: str, value: object) -> int:
         ConfigError: it is not a whole number of 1 or more.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} is not usable", received=value, allowed="a whole number of 1 or more")
+        raise ConfigError(f"{name} is invalid", received=value, allowed="a whole number of 1 or more")
     return int(value)
 
 
@@ -59,7 +59,7 @@ def check_number(name: str, value: object, allowed: str, good: Callable[[float],
     usable = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and good(float(value))
     if not usable:
         # repr() of None would be left out of the message.
-        raise ConfigError(f"{name} is not usable", received="None" if value is None else value, allowed=allowed)
+        raise ConfigError(f"{name} is invalid", received="None" if value is None else value, allowed=allowed)
     return float(value)  # type: ignore[arg-type]  # a Real, as checked above
 
 
@@ -80,13 +80,15 @@ def check_momentums(value: object) -> tuple[float, float] | None:
     """Refuse what is neither None nor two momenta, the higher first."""
     if value is None:
         return None
-    allowed = "None or two numbers, the higher first, both from 0 up to but not including 1"
+    allowed = "None or two numbers in [0, 1), the higher first"
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise ConfigError("momentums is not usable", received=value, allowed=allowed)
+        raise ConfigError("momentums is invalid", received=value, allowed=allowed)
     outer, peak = (check_number("momentums", item, allowed, lambda number: 0 <= number < 1) for item in value)
     if outer < peak:
         raise ConfigError(
-            "momentums must go against the rate: lowest at the peak", received=(outer, peak), allowed=allowed
+            "momentum must be cycled inversely to the learning rate: lowest at the peak",
+            received=(outer, peak),
+            allowed=allowed,
         )
     return outer, peak
 
@@ -101,7 +103,9 @@ def whole(step: Any, xp: Any) -> Any:
     """Give steps as int64, and refuse fractions."""
     kind = step.dtype if hasattr(step, "dtype") else np.asarray(step).dtype
     if "int" not in str(kind):
-        raise ConfigError("a step is a whole number", received=step, allowed="an int, or an array or tensor of ints")
+        raise ConfigError(
+            "a step must be a whole number", received=step, allowed="an int, or an array or tensor of ints"
+        )
     return xp.array(step, dtype="int64")
 
 

@@ -132,7 +132,9 @@ class Cyclical:
         check_choice("mode", self.mode, get_args(Mode))
         if self.scale_fn is not None and not callable(self.scale_fn):
             raise ConfigError(
-                "scale_fn is not a function", received=self.scale_fn, allowed="the number of the cycle -> a factor"
+                "scale_fn must be a function",
+                received=self.scale_fn,
+                allowed="a function from the cycle number to a factor",
             )
         if self.gamma != 1 and (self.mode != "exp_range" or self.scale_fn is not None):
             raise ConfigError('gamma is only used by mode "exp_range" without a scale_fn', received=self.gamma)

@@ -34,7 +34,7 @@ else
   export_path=${export_path%/saved_model.pb}
   [[ -n $export_path ]] || fail "there is no demo export; run \`make demo\`, or name an export"
 fi
-[[ -f $export_path/saved_model.pb ]] || fail "$export_path is no version folder: it has no saved_model.pb"
+[[ -f $export_path/saved_model.pb ]] || fail "$export_path is not a version folder: it has no saved_model.pb"
 [[ -f $export_path/manifest.json ]] || fail "$export_path has no manifest.json, and so no golden inputs; name an export of tlkit"
 export_path=$(cd "$export_path" && pwd -P)
 base=$(dirname "$export_path")

@@ -84,7 +84,7 @@ def test_a_reader_of_its_own_is_followed_inside_the_graph():
         values.append(float(keras.ops.convert_to_numpy(weight)[0]))
     # velocity: -1, 0.5 * -1 - 1 = -1.5, 1.0 * -1.5 - 1 = -2.5
     assert values == [-1.0, -2.5, -5.0]
-    with pytest.raises(ConfigError, match="read from a function"):
+    with pytest.raises(ConfigError, match="this value is computed by a function and cannot"):
         dial.set(0.5)
 
 

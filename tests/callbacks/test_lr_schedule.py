@@ -79,14 +79,14 @@ def test_a_scale_fn_that_nobody_could_find_again_is_not_saved(tmp_path):
 def test_a_saved_scale_fn_that_is_unknown_here_is_told():
     config = LRSchedule(KINDS[2]).get_config()
     config["arguments"]["scale_fn"] = "other>gone"
-    with pytest.raises(ConfigError, match="the saved scale_fn is unknown here; received: 'other>gone'"):
+    with pytest.raises(ConfigError, match="the saved scale_fn is not registered; received: 'other>gone'"):
         LRSchedule.from_config(config)
     with pytest.raises(ConfigError, match="unknown schedule; received: 'Cyclicl'.*did you mean 'Cyclical'"):
         LRSchedule.from_config({"schedule": "Cyclicl", "arguments": {}})
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(ConfigError, match="a learning-rate schedule cannot move the momentum.*momentums=None"):
+    with pytest.raises(ConfigError, match="a learning-rate schedule cannot change the momentum.*momentums=None"):
         LRSchedule(schedules.OneCycle(1e-2, 20))
     with pytest.raises(ConfigError, match="not a schedule of tlkit.schedules; received: 0.1; allowed: Constant, Cycl"):
         LRSchedule(0.1)

@@ -102,7 +102,7 @@ def test_steps_of_others_are_added_and_only_epochs_recorded_by_itself():
     assert recorder.losses == [3.0, 2.0, 1.0]
     assert recorder.momentums[0] == 0.5
     assert len(recorder.epochs) == 1
-    with pytest.raises(ConfigError, match=r"each step has a rate.*received: \[1, 2, 1\]"):
+    with pytest.raises(ConfigError, match=r"rates, momentums and losses differ.*received: \[1, 2, 1\]"):
         recorder.add_steps([1], [1, 2], [1])
     assert len(recorder.rates) == 3, "a refused call adds nothing"
     recorder.clear()
@@ -110,7 +110,7 @@ def test_steps_of_others_are_added_and_only_epochs_recorded_by_itself():
 
 
 def test_several_steps_at_once_are_refused():
-    with pytest.raises(ConfigError, match="cannot see single steps.*steps_per_execution=5.*per_step=False"):
+    with pytest.raises(ConfigError, match="cannot record single steps.*steps_per_execution=5.*per_step=False"):
         linear(steps_per_execution=5).fit(data(), callbacks=[Recorder()], verbose=0)
 
 
@@ -160,7 +160,7 @@ def test_pictures(tmp_path, suffix):
     for draw in (recorder.plot_lr, recorder.plot_losses):
         path = draw(tmp_path / f"{draw.__name__}{suffix}")
         assert path.stat().st_size > 2000
-    with pytest.raises(ConfigError, match="unknown kind of picture"):
+    with pytest.raises(ConfigError, match="unknown image format"):
         recorder.plot_lr(tmp_path / "rates.txt")
 
 
@@ -175,7 +175,7 @@ def test_the_picture_of_the_losses_averages_without_a_pull_at_the_start():
 def test_an_empty_recorder_says_so(tmp_path):
     recorder = Recorder()
     for use in (recorder.plot_lr, recorder.plot_losses, recorder.to_csv, recorder.to_tensorboard):
-        with pytest.raises(ConfigError, match="nothing was recorded yet"):
+        with pytest.raises(ConfigError, match="nothing is recorded yet"):
             use(tmp_path / "file.png")
     assert not list(tmp_path.iterdir())
 

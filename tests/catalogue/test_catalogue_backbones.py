@@ -88,7 +88,7 @@ def test_widths_are_built():
 
 
 def test_random_weights_are_announced(caplog):
-    with pytest.warns(UserWarning, match="mobilenet-v2-0.35 gets random weights"):
+    with pytest.warns(UserWarning, match="mobilenet-v2-0.35 starts from random weights"):
         build_backbone("mobilenet-v2-0.35", 32, "none")
     assert "random weights" in caplog.text
 
@@ -100,7 +100,7 @@ def test_impossible_sizes_are_refused(size):
 
 
 def test_no_source_at_all_is_refused():
-    with pytest.raises(WeightsError, match="no source of weights was given"):
+    with pytest.raises(WeightsError, match="no weight source given"):
         build_backbone("mobilenet-v2", 32, [])
 
 

@@ -97,12 +97,12 @@ def test_a_width_variant_claims_no_figures_of_the_full_width():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet5", "there is no backbone 'resnet5'; did you mean 'resnet50'"),
+        ("resnet5", "unknown backbone 'resnet5'; did you mean 'resnet50'"),
         ("efficientnet-b9", "did you mean 'efficientnet-b"),
         ("qqqq", "allowed: efficientnet-lite0"),
         ("mobilenet-v2-0.36", "no weights of that width; received: '0.36'; allowed: 0.35, 0.5"),
-        ("resnet50-0.5", "there is no backbone 'resnet50-0.5'"),
-        (7, "a backbone is given by its name; received: 7"),
+        ("resnet50-0.5", "unknown backbone 'resnet50-0.5'"),
+        (7, "a backbone must be a name; received: 7"),
     ],
 )
 def test_unknown_names_get_the_nearest(name, message):

@@ -41,5 +41,5 @@ def test_scaling_survives_saving(tmp_path):
 
 
 def test_an_unknown_scaling_is_refused():
-    with pytest.raises(ConfigError, match="no such pixel scaling; received: 'tff'; allowed: none, tf, torch"):
+    with pytest.raises(ConfigError, match="unknown pixel scaling; received: 'tff'; allowed: none, tf, torch"):
         PixelScaling("tff")

@@ -41,7 +41,7 @@ def test_strides_are_honoured():
 def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path):
     marker = tmp_path / "owned"
     content = state_dict_bytes({"a": np.zeros(2, np.float32), "b": _Hostile(marker)})
-    with pytest.raises(WeightsError, match=r"it asks for (posix|nt)\.mkdir, which a state dict has no need of"):
+    with pytest.raises(WeightsError, match=r"it loads (posix|nt)\.mkdir, which a state dict does not need"):
         read_state_dict(io.BytesIO(content))
     assert not marker.exists()
     pickle.loads(pickle.dumps(_Hostile(marker)))  # noqa: S301 - shows that the payload works
@@ -53,7 +53,7 @@ def test_each_of_the_five_pickles_is_guarded(tmp_path, position):
     marker = tmp_path / "owned"
     parts = [MAGIC, PROTOCOL, {"little_endian": True}, {}, []]
     parts[position] = _Hostile(marker)
-    with pytest.raises(WeightsError, match="which a state dict has no need of"):
+    with pytest.raises(WeightsError, match="which a state dict does not need"):
         read_state_dict(io.BytesIO(b"".join(pickle.dumps(part, protocol=2) for part in parts)))
     assert not marker.exists()
 
@@ -61,7 +61,7 @@ def test_each_of_the_five_pickles_is_guarded(tmp_path, position):
 @pytest.mark.parametrize("name", ["eval", "getattr", "__import__"])
 def test_builtins_are_refused(name):
     content = f"cbuiltins\n{name}\n.".encode()
-    with pytest.raises(WeightsError, match=f"it asks for builtins.{name}"):
+    with pytest.raises(WeightsError, match=f"it loads builtins.{name}"):
         read_state_dict(io.BytesIO(content))
 
 
@@ -77,7 +77,7 @@ def _zip() -> bytes:
     [
         (b"", "Ran out of input"),
         (_zip(), "torch's format since version 1.6"),
-        (state_dict_bytes(tiny_network())[:-8], "it is cut short"),
+        (state_dict_bytes(tiny_network())[:-8], "it is truncated"),
         (state_dict_bytes({"a": np.zeros(2, np.float32), "epoch": 7}), "values that are not tensors"),
         (
             b"".join(pickle.dumps(part) for part in (1, PROTOCOL, {"little_endian": True}, {}, [])),
@@ -99,5 +99,5 @@ def test_a_tensor_beyond_its_storage_is_refused():
     # The shape (2, 3) is pickled as two one-byte integers and a tuple; make it (2, 9).
     forged = content.replace(b"K\x02K\x03\x86", b"K\x02K\x09\x86")
     assert forged != content
-    with pytest.raises(WeightsError, match="reaches beyond its storage"):
+    with pytest.raises(WeightsError, match="a tensor exceeds its storage"):
         read_state_dict(io.BytesIO(forged))

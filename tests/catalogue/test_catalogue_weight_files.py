@@ -91,7 +91,7 @@ def test_the_newer_layout_is_read_and_refused_without_a_trace(tmp_path):
     for old, new in zip(before, other.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     (tmp_path / "w.weights.h5").rename(tmp_path / "w.h5")
-    with pytest.raises(WeightsError, match=r"let its name end in \.weights\.h5"):
+    with pytest.raises(WeightsError, match=r"rename it to end in \.weights\.h5"):
         weight_files.load(target, tmp_path / "w.h5")
 
 
@@ -103,5 +103,5 @@ def test_files_that_are_not_weights_are_refused(tmp_path):
         weight_files.load(_model(), tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = [1, 2]
-    with pytest.raises(WeightsError, match="is HDF5 but holds no Keras weights"):
+    with pytest.raises(WeightsError, match="is HDF5 but contains no Keras weights"):
         weight_files.load(_model(), tmp_path / "other.h5")

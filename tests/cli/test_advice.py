@@ -71,10 +71,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "separated by semicolons, not by commas; received: 'n;label;text'; pass --separator ';'",
         ),
         (["new", "text-sentiment", "p", "--data", "semi.csv"], "separated by semicolons: pass --separator ';'"),
-        (["new", "text-sentiment", "p", "--data", "latin.csv"], 'pass --encoding latin-1, or "cp1252", or what'),
-        (["new", "text-sentiment", "p", "--data", "semi.csv", "--separator", "ab"], "--separator is one character"),
-        (["new", "image-classification", "p", "--text", "x"], "--text is not for the template image-classification"),
-        (["new", "text-sentiment", "p", "--target", "x"], "--target is not for the template text-sentiment"),
+        (["new", "text-sentiment", "p", "--data", "latin.csv"], 'pass --encoding latin-1, or "cp1252", or the'),
+        (
+            ["new", "text-sentiment", "p", "--data", "semi.csv", "--separator", "ab"],
+            "--separator must be one character",
+        ),
+        (
+            ["new", "image-classification", "p", "--text", "x"],
+            "--text is not an option of the template image-classification",
+        ),
+        (["new", "text-sentiment", "p", "--target", "x"], "--target is not an option of the template text-sentiment"),
         (["new", "tabular-embeddings", "p", "--label", "x"], "allowed: --target, --separator, --encoding"),
         (
             ["new", "image-classification", "p", "--data", "semi.csv", "--label", "x", "--separator", ";"],
@@ -134,18 +140,18 @@ def test_a_project_advises_its_config_and_its_options(place: Path, monkeypatch, 
     assert run(["predict", "--file", "../semi.csv", "--out", "out.csv", "--separator", ";"]) == 2
     assert "run `tlkit train` first" in capsys.readouterr().err  # the table could be read
     assert run(["predict", "--file", "../semi.csv", "--out", "out.csv", "--path-column", "x"]) == 2
-    assert "--path-column is for tables of photos" in capsys.readouterr().err
+    assert "--path-column is an option for tables of photos" in capsys.readouterr().err
     assert run(["predict", "--file", "../semi.csv", "--out", "out.csv", "--separator", ";", "--label", "labl"]) == 2
     assert "has no column 'labl'; allowed: n, label, text; did you mean 'label'" in capsys.readouterr().err
     assert run(["predict", "--file", "../semi.csv", "--out", "out.csv", "--target", "n"]) == 2
-    assert "--target is for rows of tables; name the classes of texts with --label" in capsys.readouterr().err
+    assert "--target is an option for tables of rows; use --label for the labels of texts" in capsys.readouterr().err
     assert run(["predict", "a text", "--label", "label"]) == 2
-    assert "--label is for a table; name it with --file" in capsys.readouterr().err
+    assert "--label needs a table; pass the table with --file" in capsys.readouterr().err
     assert run(["evaluate", "--label", "stars"]) == 2
-    assert "--label is for --data" in capsys.readouterr().err
+    assert "--label needs --data" in capsys.readouterr().err
     assert run(["evaluate", "--data", "../semi.csv", "--target", "stars"]) == 2
-    assert "--target is not for a project of texts; allowed: --text, --label, --separator, --encoding" in (
+    assert "--target is not an option of a project on texts; allowed: --text, --label, --separator, --encoding" in (
         capsys.readouterr().err
     )
     assert run(["predict", "a text", "--separator", ";"]) == 2
-    assert "--separator is for a table; name it with --file" in capsys.readouterr().err
+    assert "--separator needs a table; pass the table with --file" in capsys.readouterr().err

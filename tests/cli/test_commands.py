@@ -44,10 +44,12 @@ def test_stopped_training_exits_130_and_says_how_to_go_on(scripted, capsys):
 
     for words in ((), ("--resume",)):
         said = stopped(*words)
-        assert "stopped before the first checkpoint: nothing of this run is kept; `tlkit train` begins anew" in said
+        assert "stopped before the first checkpoint: nothing was saved; run `tlkit train` to start again" in said
         assert "--resume" not in said
-    assert "tlkit train --resume` goes on" in stopped("--set", "train.frozen_epochs=2")
-    assert "tlkit train --resume` goes on" in stopped("--resume")
+    assert "stopped; run `tlkit train --resume` to continue from the last checkpoint" in stopped(
+        "--set", "train.frozen_epochs=2"
+    )
+    assert "stopped; run `tlkit train --resume` to continue from the last checkpoint" in stopped("--resume")
     # The record is that of the run before; this one has written none.
     assert "stopped before the first checkpoint" in stopped()
     assert (project / "checkpoints" / "run.json").is_file()
@@ -62,7 +64,7 @@ def test_random_weights_are_not_said_of_a_network_that_gets_trained_ones(scripte
         """
     )
     assert run(["train"]) == 0
-    assert "said: net gets random weights" in capsys.readouterr().out
+    assert "said: net starts from random weights" in capsys.readouterr().out
     assert run(["train", "--resume"]) == 0
     assert "said: None" in capsys.readouterr().out
 
@@ -77,12 +79,12 @@ def test_random_weights_are_not_said_of_a_network_that_gets_trained_ones(scripte
         (["find-lr", "--set", "bogus=1"], "unknown config key 'bogus'"),
         (["evaluate"], "run `tlkit train` first"),
         (["evaluate", "--json"], "run `tlkit train` first"),
-        (["evaluate", "--data", "nowhere"], "there is no nowhere"),
+        (["evaluate", "--data", "nowhere"], "nowhere does not exist"),
         (["export"], "run `tlkit train` first"),
         (["predict", "photos/ants/1.jpg"], "photos/ants/1.jpg is not an image but text"),
         (["predict", "real.png"], "run `tlkit train` first"),
-        (["predict", "nowhere.jpg"], "there is no nowhere.jpg"),
-        (["predict", "tests"], "there is no photo in tests"),
+        (["predict", "nowhere.jpg"], "nowhere.jpg does not exist"),
+        (["predict", "tests"], "no photo found in tests"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(scripted, capsys, words: list[str], expected: str):

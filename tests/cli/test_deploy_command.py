@@ -140,7 +140,7 @@ def test_files_that_were_changed_stay(project: Path, base: Path, capsys):
     compose.write_text(compose.read_text() + "# mine\n")
     mine = compose.read_text()
     assert run(["deploy"]) == 0
-    assert "compose.yaml was changed by you and stays; the new rendering is compose.yaml.new" in capsys.readouterr().err
+    assert "compose.yaml was edited and is kept; the new version is compose.yaml.new" in capsys.readouterr().err
     assert compose.read_text() == mine
     assert (project / "serving" / "compose.yaml.new").is_file()
     assert not (project / "serving" / "kserve.yaml.new").exists()
@@ -152,7 +152,7 @@ def test_files_that_were_changed_stay(project: Path, base: Path, capsys):
 def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(["deploy"]) == 2
-    assert "no project here" in capsys.readouterr().err
+    assert "no tlkit project in this folder" in capsys.readouterr().err
     version(tmp_path / "models" / "wasps", 4)
     assert run(["deploy", "models/wasps/4", "--to", "out/files"]) == 0
     assert labels(tmp_path / "out" / "files") == {"stable": 4}
@@ -169,13 +169,13 @@ def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     ("words", "reason"),
     [
         (["nowhere"], "there is no export at nowhere"),
-        (["--canary", "1"], "a canary needs a stable version beside it; received: 'only version 1'"),
-        (["--canary", "9"], "there is no version 9"),
+        (["--canary", "1"], "a canary needs a second, stable version; received: 'only version 1'"),
+        (["--canary", "9"], "has no version 9"),
         (["saved_models/bees/1", "--canary", "1"], "another version than the stable one"),
         (["--image", "tensorflow/serving:latest"], "must be pinned"),
-        (["--name", "a/b"], "a model's name must be a folder's"),
-        (["--name", ".."], "a model's name cannot hold '..'"),
-        (["plain"], "is not called like a version"),
+        (["--name", "a/b"], "a model's name must be a valid folder name"),
+        (["--name", ".."], "a model name cannot contain '..' or be '.',"),
+        (["plain"], "is not a version number"),
         (["--to", "config.toml"], "config.toml is a file; allowed: a folder"),
         (["--to", "config.toml/below"], "config.toml/below is a file"),
         (["--to", "/proc/nothing"], "/proc/nothing cannot be written to: "),
@@ -201,7 +201,7 @@ def test_an_export_puts_in_the_facts_and_leaves_the_labels(project: Path, capsys
     refresh(found, version(base, 6, mib=300))
     assert labels(serving) == {"stable": 5}
     assert memory(serving) == "1664Mi", "there must be room for it"
-    assert "`tlkit deploy --canary 6` puts version 6 beside it" in capsys.readouterr().err
+    assert "`tlkit deploy --canary 6` to serve version 6 beside it" in capsys.readouterr().err
     assert run(["deploy", "--canary", "6"]) == 0
     refresh(found, version(base, 7))
     assert labels(serving) == {"stable": 5, "canary": 6}
@@ -223,7 +223,7 @@ def test_an_export_elsewhere_or_without_serving_changes_nothing(project: Path, t
 def test_an_export_is_good_whatever_becomes_of_the_files(project: Path, base: Path, capsys):
     (project / "serving" / ".tlkit-deploy.json").write_text("[")
     refresh(find_project(), version(base, 2))
-    assert "warning: serving/ was not rendered again" in capsys.readouterr().err
+    assert "warning: serving/ was not updated" in capsys.readouterr().err
 
 
 def test_the_command_export_renders_serving(scripted, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -103,12 +103,12 @@ def test_views_that_are_no_number_from_1_are_refused_at_once(learner, capsys, co
 
 def test_a_project_without_augmentation_is_told_so(learner, monkeypatch, capsys):
     def no_views(**options):
-        raise ConfigError('there are no views of a photo with augment="none"')
+        raise ConfigError('test-time augmentation needs an augmentation, and augment="none"')
 
     monkeypatch.setattr(learner, "tta", no_views)
     assert run(["evaluate", "--tta", "4", "--json"]) == 2
     captured = capsys.readouterr()
-    assert 'error: there are no views of a photo with augment="none"' in captured.err
+    assert 'error: test-time augmentation needs an augmentation, and augment="none"' in captured.err
     assert captured.out == ""
 
 

@@ -33,7 +33,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (DataError("no photos", fix="add some"), 2, "error: no photos; add some"),
         (VerificationError("scores differ"), 1, "error: scores differ"),
         (OSError(28, "No space left on device"), 2, "error: [Errno 28] No space left on device"),
-        (RuntimeError("two\nlines"), 1, "error: RuntimeError: two lines; --debug shows the traceback"),
+        (RuntimeError("two\nlines"), 1, "error: RuntimeError: two lines; run with --debug to see the traceback"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(monkeypatch, capsys, error, code: int, line: str):

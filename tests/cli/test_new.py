@@ -81,10 +81,10 @@ def test_an_empty_folder_that_exists_is_filled(here: Path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("bees", "--data", "nowhere"), "there is no nowhere"),
+        (("bees", "--data", "nowhere"), "nowhere does not exist"),
         (("bees", "--data", "empty"), "is empty"),
-        (("bees", "--data", "notes.txt"), "neither a folder nor a table"),
-        (("photos/bees", "--data", "photos"), "inside its own photos"),
+        (("bees", "--data", "notes.txt"), "is not a folder or a table"),
+        (("photos/bees", "--data", "photos"), "is inside its own data folder"),
         (("photos",), "already exists and is not empty"),
         (("notes.txt",), "already exists and is not a folder"),
         (("bees", "--set", "augmnt=none"), "did you mean 'augment'?"),
@@ -94,7 +94,7 @@ def test_an_empty_folder_that_exists_is_filled(here: Path):
         (("bees", "--set", "image_size=31"), "a whole number of pixels from 32 to 2048"),
         (("bees", "--set", "project_slug=../up"), "project_slug must be"),
         (("bees", "--set", 'project_name=a "b"'), "project_name must be"),
-        (("bees", "--set", "data_path={{ 1 }}"), "template marks"),
+        (("bees", "--set", "data_path={{ 1 }}"), "template syntax"),
         (("!!!",), "project_slug must be"),
     ],
 )
@@ -143,7 +143,7 @@ def test_keys_of_the_config_are_set_and_its_comments_stay(here: Path):
         ("data.label_seperator=;", "unknown config key 'data.label_seperator'; did you mean 'data.label_separator'"),
         ("train.head=foot", "train.head: input should be 'epochs' or 'probe'; received: 'foot'"),
         ("train.budget_minutes=0", "train.budget_minutes: input should be greater than 0"),
-        ("train.cycle_len=2", "cycles do not go with policy"),
+        ("train.cycle_len=2", "cycles cannot be combined with policy ="),
     ],
 )
 def test_keys_and_values_that_the_config_does_not_take_leave_nothing(here: Path, capsys, setting, message):
@@ -158,7 +158,10 @@ def test_keys_and_values_that_the_config_does_not_take_leave_nothing(here: Path,
         (["--data", "photos", "--set", "data.path=elsewhere"], "data.path is given twice"),
         (["--label", "kind", "--set", "data.label_column=species"], "label_column is given twice"),
         (["--set", "model.backbone=nonsense"], "nonsense"),
-        (["--data", "photos", "--set", "data.label_separator=;"], "several need a table"),
+        (
+            ["--data", "photos", "--set", "data.label_separator=;"],
+            "multi-label classification needs a table",
+        ),
         (["--set", "project.name=\udcff"], "is not UTF-8"),
     ],
 )

@@ -199,7 +199,7 @@ def test_verify_server_prints_the_table_and_json(served, models, capfd, monkeypa
     out = printed(["verify", "--server", url], capfd)
     assert "golden_answers" in out
     assert "all 9 checks passed" in " ".join(out.split())
-    assert "What this cannot catch:" in out
+    assert "Not checked:" in out
     document = json.loads(printed(["verify", "--server", url, "--json"], capfd))
     assert document["server"] == url
     assert document["ok"] is True
@@ -220,7 +220,7 @@ def test_what_could_not_be_checked_is_not_called_failed(served, models, capfd, m
     marks = {line.split()[0]: line.split()[1] for line in lines[1:] if line.split()[1:2] in (["ok"], ["FAILED"], ["-"])}
     assert marks == {"ready": "ok", "version": "FAILED"} | dict.fromkeys([*CHECKS][2:], "-")
     (told,) = [line for line in lines if "checks failed" in line]
-    assert told.startswith(f"1 of 9 checks failed, 7 could not be run, on {url}, which should serve ")
+    assert told.startswith(f"1 of 9 checks failed, 7 could not be run, on {url}, compared with ")
 
 
 def test_verify_waits_as_long_as_it_is_told(projects, capfd, monkeypatch):
@@ -275,7 +275,7 @@ def test_rows_are_not_sent_to_another_model(served, models, projects, tmp_path, 
     tiny_table.tiny_frame(3, seed=3, targets=False).to_csv(tmp_path / "rows.csv", index=False)
     words = ["predict", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "out" / "o.csv"), "--server", url]
     monkeypatch.setattr(models["rows"], "signatures", models["image"].signatures)
-    assert "does not take the rows of the export here" in printed_error(words, capfd, 1)
+    assert "has other input columns than the local export" in printed_error(words, capfd, 1)
     assert not [*(tmp_path / "out").iterdir()]
 
 
@@ -332,15 +332,15 @@ def test_a_folder_is_answered_around_what_cannot_be_used(served, tmp_path, capfd
     assert reasons == {
         "empty.jpg": "is empty (0 bytes)",
         "cut.png": "is truncated or corrupt (PNG): the file ends before the image does",
-        "gone.jpg": "cannot be read: it is a link that leads to no file",
-        "scan.tif": "is TIFF, which the exported model could not decode; convert it first, for example with "
+        "gone.jpg": "is a broken link",
+        "scan.tif": "is TIFF, which the exported model cannot decode; convert it first, for example with "
         "`magick scan.tif scan.jpg`",
     }
     assert answer["found"] == 42
-    assert answer["left_out"] == {"files that are no images": 1, "hidden files": 1}
+    assert answer["left_out"] == {"files that are not images": 1, "hidden files": 1}
     assert answer["used"] == answer["answered"] + len(reasons) == 40
     assert told.err.count("failed: ") == 4
-    assert "found 42 entries: 40 used; left out: 1 files that are no images" in told.err
+    assert "found 42 entries: 40 used; left out: 1 files that are not images" in told.err
     assert run(words) == 1
     assert capfd.readouterr().out.count("\n") == 36
 
@@ -354,7 +354,7 @@ def test_damaged_photos_are_answered_and_named(served, tmp_path, capfd):
     told = capfd.readouterr()
     predictions = json.loads(told.out)["predictions"]
     assert [one.get("damaged") for one in predictions] == ["premature end of data segment", None]
-    assert f"warning: {tmp_path / 'grey.jpg'} decodes, but is damaged (premature end of data segment)" in told.err
+    assert f"warning: {tmp_path / 'grey.jpg'} can be decoded but is damaged (premature end of data segment)" in told.err
     assert "Corrupt JPEG" not in told.err
 
 
@@ -433,16 +433,14 @@ def test_a_server_of_other_classes_is_refused(served, models, capfd, monkeypatch
 
     other = Signature(real.inputs, real.outputs, renamed)
     monkeypatch.setattr(models["image"], "signatures", {**models["image"].signatures, "serving_default": other})
-    assert "has other classes than the one here" in printed_error(
+    assert "has other classes than the local model" in printed_error(
         ["predict", "../photos/0.jpg", "--server", url], capfd, 1
     )
     values = Signature(
         real.inputs, {"y": ("float32", (None, 3))}, lambda arrays: {"y": real.function(arrays)["scores"]}
     )
     monkeypatch.setattr(models["image"], "signatures", {"serving_default": values})
-    assert "does not answer as the manifest says" in printed_error(
-        ["predict", "../photos/0.jpg", "--server", url], capfd, 1
-    )
+    assert "do not match the manifest" in printed_error(["predict", "../photos/0.jpg", "--server", url], capfd, 1)
 
 
 def test_without_an_export_the_server_says_the_classes(served, projects, tmp_path, capfd, monkeypatch):
@@ -479,15 +477,15 @@ def test_outside_of_a_project_it_says_what_is_lacking(served, models, tmp_path, 
     url = served("rows")
     monkeypatch.chdir(tmp_path)
     asked = ["predict", "rows.csv", "--server", url]
-    assert "which model of the server?" in printed_error(asked, capfd, 2)
+    assert "the model's name is missing, and there is no project here to read it from" in printed_error(asked, capfd, 2)
     asked += ["--name", models["rows"].name]
-    assert "takes neither photos nor texts alone" in printed_error(asked, capfd, 2)
+    assert "does not take single photos or texts" in printed_error(asked, capfd, 2)
     assert "no tlkit project" in printed_error(["predict", "a text"], capfd, 2)
-    assert "--file needs the project" in printed_error(
+    assert "--file needs a project, whose config.toml describes the table" in printed_error(
         ["predict", "--file", "a.csv", "--out", "b.csv", "--server", url], capfd, 2
     )
     monkeypatch.setattr(models["rows"], "signatures", {"other": models["rows"].signatures["serving_default"]})
-    assert "takes neither photos nor texts alone" in printed_error(asked, capfd, 2)
+    assert "does not take single photos or texts" in printed_error(asked, capfd, 2)
 
 
 def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, without_tensorflow):
@@ -496,37 +494,37 @@ def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, wi
     shutil.copytree(projects["rows"], bare, ignore=shutil.ignore_patterns("saved_models"))
     monkeypatch.chdir(bare)
     words = ["predict", str(projects["rows"].parent / "houses.csv"), "--server", url]
-    assert "--server needs the export, which says what the columns are" in printed_error(words, capfd, 2)
+    assert "--server needs an export, which lists the columns" in printed_error(words, capfd, 2)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["predict", "a text", "--name", "x"], 2, "--name is a model's name on a server"),
-        (["verify", "--name", "x"], 2, "--name is a model's name on a server"),
+        (["predict", "a text", "--name", "x"], 2, "--name needs --server"),
+        (["verify", "--name", "x"], 2, "--name needs --server"),
         (
             ["predict", "a text", "--server", "127.0.0.1:8501"],
             2,
             "its protocol; received: '127.0.0.1:8501'; http://127",
         ),
-        (["verify", "--server", "127.0.0.1:8501"], 2, "a server's address begins with its protocol"),
-        (["verify", "--wait", "3"], 2, "--wait is for a server"),
-        (["predict", "a text", "--ca-file", "x.pem"], 2, "--ca-file is for a server; say which one with --server"),
-        (["verify", "--ca-file", "x.pem"], 2, "--ca-file is for a server; say which one with --server"),
+        (["verify", "--server", "127.0.0.1:8501"], 2, "a server's address must start with its protocol"),
+        (["verify", "--wait", "3"], 2, "--wait needs --server"),
+        (["predict", "a text", "--ca-file", "x.pem"], 2, "--ca-file needs --server; add --server URL"),
+        (["verify", "--ca-file", "x.pem"], 2, "--ca-file needs --server; add --server URL"),
         (
             ["predict", "a text", "--server", "https://127.0.0.1:1", "--ca-file", "x.pem"],
             2,
-            "--ca-file is no file; received: 'x.pem'",
+            "--ca-file is not a file; received: 'x.pem'",
         ),
         (
             ["verify", "--server", "https://127.0.0.1:1", "--ca-file", "x.pem"],
             2,
-            "--ca-file is no file; received: 'x.pem'",
+            "--ca-file is not a file; received: 'x.pem'",
         ),
         (
             ["verify", "--server", "http://127.0.0.1:1", "--ca-file", "config.toml"],
             2,
-            "certificates are for https:// and grpcs://",
+            "certificates need https:// or grpcs://",
         ),
         (["verify", "--server", "http://127.0.0.1:8501", "nowhere"], 2, "there is no export at nowhere"),
         (["predict", "--server", "http://127.0.0.1:8501"], 2, "there is nothing to predict"),
@@ -547,5 +545,5 @@ def test_a_server_that_is_down_is_one_line_and_exit_code_1(projects, monkeypatch
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         error = printed_error(["predict", "a text", "--server", url], capfd, 1)
-    assert f"{url} does not answer" in error
+    assert f"{url} does not respond" in error
     assert len(error.strip().splitlines()) == 1

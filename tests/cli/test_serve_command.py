@@ -317,7 +317,7 @@ def test_a_spare_worker_takes_the_place_of_a_killed_one(tmp_path: Path):
         until(lambda: server.ask("POST", "/v1/models/m:predict", "x")[0] == 200 and str(first) not in workers())
         assert spare in workers()
         assert server.end()[0] == 0
-    assert "signal 9); a spare one takes its place\n" in (tmp_path / "stderr.txt").read_text()
+    assert "signal 9); switching to the spare worker\n" in (tmp_path / "stderr.txt").read_text()
 
 
 def test_a_killed_worker_is_started_again_and_says_so(tmp_path: Path):
@@ -335,7 +335,7 @@ def test_a_killed_worker_is_started_again_and_says_so(tmp_path: Path):
         until(served)
         assert statuses <= {200, 503}
         assert server.end()[0] == 0
-    assert "the model's process ended (signal 9); starting it again\n" in (tmp_path / "stderr.txt").read_text()
+    assert "the worker process ended (signal 9); restarting it\n" in (tmp_path / "stderr.txt").read_text()
 
 
 def test_a_models_config_is_served_and_followed(tmp_path: Path):
@@ -354,7 +354,7 @@ def test_a_models_config_is_served_and_followed(tmp_path: Path):
         assert server.lines[0].startswith(f"serving models.config at {server.url} and gRPC at 127.0.0.1:")
         assert server.lines[1:] == [
             "  a: 2, 1 (stable)\n",
-            "  bad: nothing is available\n",
+            "  bad: no version is available\n",
             f"try: curl {server.url}/v1/models/a/metadata\n",
         ]
 
@@ -368,7 +368,7 @@ def test_a_models_config_is_served_and_followed(tmp_path: Path):
         config.write_text(config_of(entry("a", Path("a"), label(2))))
         until(lambda: stable() == 2)
         config.write_text("model_config_list {")
-        until(lambda: "is no ModelServerConfig" in stderr.read_text())
+        until(lambda: "is not a ModelServerConfig" in stderr.read_text())
         config.write_text(config_of(entry("a", Path("a"), label(7))))
         until(lambda: "the label 'stable' is on a version that is not served" in stderr.read_text())
         assert stable() == 2
@@ -376,7 +376,7 @@ def test_a_models_config_is_served_and_followed(tmp_path: Path):
         until(lambda: stable() == 7)
         assert server.ask("GET", "/v1/models/bad/metadata")[0] == 404
         assert server.end()[0] == 0
-        assert stderr.read_text().count("is no ModelServerConfig") == 1  # told once
+        assert stderr.read_text().count("is not a ModelServerConfig") == 1  # told once
         assert stderr.read_text().count("bad version 1 is not served: no such op") == 1
         assert "could not be loaded" not in stderr.read_text()
 
@@ -387,8 +387,8 @@ def test_listening_on_the_network_says_what_that_means(tmp_path: Path):
         assert server.url.startswith("http://127.0.0.1:")
         assert server.ask("GET", "/v1/models/m")[0] == 200
     assert (tmp_path / "stderr.txt").read_text() == (
-        "warning: listening on 0.0.0.0: there is no authentication, so anyone who can reach the port can use the models"
-        " and read along\n"
+        "warning: listening on 0.0.0.0 without authentication: anyone who can reach the port can use the models"
+        " and read the traffic\n"
     )
 
 
@@ -415,33 +415,36 @@ def test_limits_reach_the_server(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["nowhere"], "error: there is no export at nowhere; make one with `tlkit export`\n"),
-        (["empty"], "error: empty holds no SavedModel"),
-        (["m", "--name", "../m"], "error: a model's name cannot hold '..' or be '.'"),
-        (["m", "--name", "..", "--engine", "docker"], "error: a model's name cannot hold '..' or be '.'"),
+        (["nowhere"], "error: there is no export at nowhere; run `tlkit export`\n"),
+        (["empty"], "error: empty contains no SavedModel"),
+        (["m", "--name", "../m"], "error: a model name cannot contain '..' or be '.'"),
+        (["m", "--name", "..", "--engine", "docker"], "error: a model name cannot contain '..' or be '.'"),
         (["m", "--engine", "cloud"], "error: unknown engine; received: 'cloud'; allowed: local, binary, docker"),
-        (["m", "--tls-cert", "x.pem"], "error: --tls-cert and --tls-key go together\n"),
+        (["m", "--tls-cert", "x.pem"], "error: --tls-cert and --tls-key must be used together\n"),
         (["m", "--tls-client-ca", "x.pem"], "error: --tls-client-ca needs --tls-cert and --tls-key\n"),
         (["m", "--tls-cert", "x.pem", "--tls-key", "y.pem"], "error: cannot read x.pem: No such file or directory\n"),
         (["m", "--tls-cert", "bad.config", "--tls-key", "bad.config"], "error: cannot use bad.config with the key"),
-        (["m", "--model-config", "bad.config"], "EXPORT and --name do not go with it\n"),
+        (["m", "--model-config", "bad.config"], "cannot be combined with EXPORT or --name\n"),
         (["--model-config", "no.config"], "error: cannot read no.config: No such file or directory\n"),
-        (["--model-config", "bad.config"], "error: bad.config is no ModelServerConfig: 1:1"),
+        (["--model-config", "bad.config"], "error: bad.config is not a ModelServerConfig: 1:1"),
         (["--model-config", "label.config"], "the label 'x' is on a version that is not served; received: 9"),
-        (["m", "--batching-config", "bad.config"], "error: bad.config is no BatchingParameters"),
-        (["m", "--batching-config", "bad.config", "--batching", "off"], "do not go together\n"),
+        (["m", "--batching-config", "bad.config"], "error: bad.config is not a BatchingParameters"),
+        (["m", "--batching-config", "bad.config", "--batching", "off"], "cannot be combined\n"),
         (["m", "--models-root", "."], "error: --models-root needs --model-config\n"),
-        (["m", "--no-grpc", "--grpc-port", "1"], "error: --no-grpc and --grpc-port do not go together\n"),
-        (["m", "--rest-port", "8500"], "error: REST and gRPC need a port each; received: 8500\n"),
+        (["m", "--no-grpc", "--grpc-port", "1"], "error: --no-grpc and --grpc-port cannot be combined\n"),
+        (["m", "--rest-port", "8500"], "error: REST and gRPC need different ports; received: 8500\n"),
         (["m", "--access-log", "no/such/log", "--rest-port", "0"], "error: the access log cannot be written"),
         (
             ["m", "--allowed-host", "http://x"],
-            "error: --allowed-host is no host; received: 'http://x'; allowed: a",
+            "error: --allowed-host is not a host; received: 'http://x'; allowed: a",
         ),
-        (["m", "--cors-origin", "x"], "error: --cors-origin is no origin; received: 'x'; allowed: scheme://host or"),
-        (["m", "--engine", "docker", "--cors-origin", "*"], "error: --cors-origin is for --engine local only\n"),
-        (["m", "--max-batch", "8", "--batching-config", "bad.config"], "--batching-config do not go together"),
-        (["m", "--engine", "binary", "--ui"], "error: --ui is for --engine local only\n"),
+        (
+            ["m", "--cors-origin", "x"],
+            "error: --cors-origin is not an origin; received: 'x'; allowed: scheme://host or",
+        ),
+        (["m", "--engine", "docker", "--cors-origin", "*"], "error: --cors-origin needs --engine local\n"),
+        (["m", "--max-batch", "8", "--batching-config", "bad.config"], "--batching-config cannot be combined"),
+        (["m", "--engine", "binary", "--ui"], "error: --ui needs --engine local\n"),
         (["m", "--host", "nowhere.invalid"], "error: cannot listen on nowhere.invalid:8501: "),
         (["m", "--rest-port", "0", "--batching", "sometimes"], "Invalid value for '--batching'"),
     ],
@@ -469,7 +472,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, option: str
         rest = [] if option == "--rest-port" else ["--rest-port", "0"]
         text = failing("m", *rest, option, port, cwd=tmp_path)
     assert text == (
-        f"error: cannot listen on 127.0.0.1:{port}: the port is taken; choose another {option} (0 takes a free one)"
+        f"error: cannot listen on 127.0.0.1:{port}: the port is in use; choose another {option} (0 takes a free one)"
         " or --host\n"
     )
 
@@ -484,7 +487,7 @@ def test_a_worker_that_cannot_start_is_the_end(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("FAKE_WORKER_DIES", "1")
     export(tmp_path / "m" / "1")
     text = failing("m", "--rest-port", "0", cwd=tmp_path)
-    assert "error: the model's process ended (exit code 1): no TensorFlow here; " in text
+    assert "error: the worker process ended (exit code 1): no TensorFlow here; " in text
 
 
 def test_another_engine_gets_the_model_and_the_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -551,11 +554,11 @@ def test_tensorflow_serves_dies_and_serves_again_with_what_the_extra_serve_insta
             told.append(poison(-1.0))
             until(lambda: answer() == right)
         assert told[-1][0] == 400
-        assert "this request ended the model's process twice and is refused" in told[-1][1]
+        assert "this request crashed the worker process twice and is rejected" in told[-1][1]
         assert "(signal 6)" in told[0][1]
         assert poison(2.0)[0] == 200
         assert server.end(signal.SIGINT) == (0, "stopped\n")
     lines = (tmp_path / "stderr.txt").read_text().splitlines()
-    deaths = [line for line in lines if "the model's process ended" in line]
+    deaths = [line for line in lines if "the worker process ended" in line]
     assert [re.search(r"\(signal \d\)", line)[0] for line in deaths] == ["(signal 9)", "(signal 6)", "(signal 6)"]
     assert lines == [line for line in lines if line in deaths or "is loaded (" in line]  # no stack

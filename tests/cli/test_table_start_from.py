@@ -98,4 +98,4 @@ def test_training_anew_needs_it(project: Path, monkeypatch, capfd):
     monkeypatch.chdir(project)
     for command in ("train", "find-lr"):
         assert run([command]) == 2
-        assert "model.start_from names no embeddings" in capfd.readouterr().err
+        assert "no embeddings found at model.start_from" in capfd.readouterr().err

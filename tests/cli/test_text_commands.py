@@ -106,7 +106,7 @@ def test_evaluate_on_another_table_prints_classes_and_mistakes(inside: Path, cap
     assert run(["evaluate", "--data", str(inside / "other.csv")]) == 0
     shown = capfd.readouterr().out
     assert "n 3" in shown
-    assert "taken for" in shown
+    assert ", predicted" in shown
     assert "other.csv row" in shown
 
 
@@ -284,7 +284,7 @@ def test_report_is_one_page_about_the_texts(inside: Path, trained: Path, capfd):
     assert capfd.readouterr().out == f"{page}\n"
     text = page.read_text(encoding="utf-8")
     assert "<title>reviews" in text
-    assert "Surest mistakes" in text
+    assert "Most confident errors" in text
     assert "film" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
 
@@ -308,11 +308,11 @@ def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, c
         (["train", "--set", "model.max_tokens=513"], "received: 513; allowed: 4 to 512"),
         (["train", "--set", "model.encoder=roberta-base-en"], "cannot be exported"),
         (["find-lr", "--set", "model.encoder=roberta-base-en"], "cannot be exported"),
-        (["train", "--set", "model.image_size=224"], 'only projects with task = "image_classification" have it'),
+        (["train", "--set", "model.image_size=224"], 'it exists only for task = "image_classification"'),
         (["evaluate"], "run `tlkit train` first"),
         (["evaluate", "--data", "nowhere.csv"], "--data takes a .csv, .tsv, .jsonl or .parquet table"),
-        (["evaluate", "--tta", "4"], "test-time augmentation is not for texts"),
-        (["export", "--tta", "4"], "test-time augmentation is not for texts"),
+        (["evaluate", "--tta", "4"], "test-time augmentation is not available for texts"),
+        (["export", "--tta", "4"], "test-time augmentation is not available for texts"),
         (["export"], "run `tlkit train` first"),
         (["verify"], "tlkit export"),
         (["serve"], "tlkit export"),
@@ -321,15 +321,18 @@ def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, c
         (["predict"], "there is nothing to predict"),
         (["predict", "--strict", "fine", "bad \udcff byte"], "text number 2 is not valid UTF-8"),
         (["predict", "--file", "../reviews.csv"], "--file needs --out"),
-        (["predict", "--out", "out.csv", "text"], "name it with --file"),
-        (["predict", "text", "--file", "../reviews.csv", "--out", "out.csv"], "--file and inputs do not go together"),
+        (["predict", "--out", "out.csv", "text"], "pass the table with --file"),
+        (["predict", "text", "--file", "../reviews.csv", "--out", "out.csv"], "--file and inputs cannot be combined"),
         (["predict", "--top", "1", "--file", "../reviews.csv", "--out", "out.csv"], "--file and --top do not"),
         (["predict", "--file", "../reviews.csv", "--out", "out.csv"], "run `tlkit train` first"),
         (["predict", "--file", "../review.csv", "--out", "out.csv"], "did you mean 'reviews.csv'"),
         (["predict", "--file", "../reviews.csv", "--out", "out.xlsx"], "allowed: .csv, .tsv, .jsonl, .ndjson"),
-        (["predict", "--file", "../reviews.csv", "--out", "no/out.csv"], "there is no folder no"),
-        (["predict", "--file", "../reviews.csv", "--out", "../reviews.csv", "--force"], "is the table of --file"),
-        (["predict", "--file", "../reviews.csv", "--out", "tests"], "--out is a table"),
+        (["predict", "--file", "../reviews.csv", "--out", "no/out.csv"], "the folder no for"),
+        (
+            ["predict", "--file", "../reviews.csv", "--out", "../reviews.csv", "--force"],
+            "--out is the same file as --file",
+        ),
+        (["predict", "--file", "../reviews.csv", "--out", "tests"], "--out must be a table"),
         (
             ["predict", "--file", "../reviews.csv", "--out", "out.csv", "--text-column", "text"],
             "has no column 'text'; allowed: review, stars, film",
@@ -372,7 +375,7 @@ def test_an_export_of_photos_does_not_answer_texts(untrained: Path, capsys, monk
         (["--data", "reviews.csv"], "reviews.csv has no column 'text'; allowed: review, stars, film"),
         (["--data", "reviews.csv", "--text", "review"], "has no column 'label'"),
         (["--data", "reviews.csv", "--text", "reviw"], "did you mean 'review'"),
-        (["--data", "reviews.xlsx"], "neither a folder nor a table; allowed: .csv, .tsv"),
+        (["--data", "reviews.xlsx"], "is not a folder or a table; allowed: .csv, .tsv"),
         (["--data", "split"], "train.tsv has no column 'text'"),
         (["--data", "latin.csv"], "pass --encoding latin-1"),
         (["--set", "encoding=latin 1"], "encoding must be a codec"),
@@ -410,9 +413,9 @@ def test_new_takes_columns_encoding_and_folders(tmp_path: Path, monkeypatch, cap
     assert run(["new", "text-sentiment", "three"]) == 0
     assert "put train.csv, or one folder" in capsys.readouterr().out
     assert run(["new", "image-classification", "four", "--text", "kind"]) == 2
-    assert "--text is not for the template image-classification" in capsys.readouterr().err
+    assert "--text is not an option of the template image-classification" in capsys.readouterr().err
 
 
 def test_there_is_no_report_on_photos(project: Path, capsys):
     assert run(["report"]) == 2
-    assert "there is no report on photos" in capsys.readouterr().err
+    assert "`tlkit report` is not available for photos" in capsys.readouterr().err

@@ -51,5 +51,5 @@ def test_a_broken_record_of_the_training_is_one_clear_line(scripted, text: str):
     (project / "checkpoints").mkdir()
     (project / "checkpoints" / "run.json").write_text(text)
     found = find_project()
-    with pytest.raises(TrainingError, match="record of the training cannot be read"), found.code() as code:
+    with pytest.raises(TrainingError, match="the training record cannot be read"), found.code() as code:
         load_learner(found, code)

@@ -61,7 +61,7 @@ def test_photos_and_tables_of_them_are_answered(trained, inside, capfd):
     assert run(["predict", str(photos / "003.png")]) == 0
     assert f"brightness {values[0]:g}" in capfd.readouterr().out
     assert run(["predict", str(photos / "003.png"), "--top", "2"]) == 2
-    assert "--top is for classes" in capfd.readouterr().err
+    assert "--top is an option for classifiers, and this project predicts values" in capfd.readouterr().err
     out = inside / "out.csv"
     assert run(["predict", "--file", str(photos / "photos.csv"), "--out", str(out), "--json"]) == 0
     summary = json.loads(capfd.readouterr().out)
@@ -95,18 +95,18 @@ def test_a_survival_project_names_its_columns(tmp_path, capfd):
     [
         (["--target", "size"], "size"),
         (["--target", "brightness", "--path-column", "photo"], "photo"),
-        (["--set", "target.kind=survival"], "a survival target needs the columns of times and events"),
+        (["--set", "target.kind=survival"], "a survival target needs a column of times and a column of events"),
         (
             ["--target", "days", "--set", "target.kind=survival", "--set", "target.time=days", "--set",
              "target.event=died"],
-            "--target and a survival target exclude each other",
+            "--target cannot be combined with a survival target",
         ),
         (["--target", "brightness", "--set", "target.kind=ordinal"], "target.kind"),
-        (["--target", "brightness", "--set", "target.time=days"], 'are for kind = "survival"'),
+        (["--target", "brightness", "--set", "target.time=days"], 'need kind = "survival"'),
         (["--target", "half", "--set", "target.kind=regression"], "half"),
         (["--target", "brightness", "--set", "data.group_column=nobody"], "nobody"),
         (["--target", "half", "--set", "target.kind=multi_label"], "label_columns"),
-        (["--label", "half"], "--label is not for the template image-regression"),
+        (["--label", "half"], "--label is not an option of the template image-regression"),
         (["--target", "price", "--set", "target.columns=price"], "target.columns is given twice"),
     ],
 )  # fmt: skip
@@ -124,4 +124,4 @@ def test_a_folder_of_classes_is_no_table_of_values(tmp_path, capfd):
     (tmp_path / "folder" / "ants").mkdir(parents=True)
     (tmp_path / "folder" / "ants" / "a.jpg").write_bytes(b"x")
     assert run(["new", "image-regression", str(tmp_path / "p"), "--data", str(tmp_path / "folder")]) == 2
-    assert "values of photos come in a table" in capfd.readouterr().err
+    assert "image regression needs a table" in capfd.readouterr().err

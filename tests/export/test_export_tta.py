@@ -125,7 +125,7 @@ def test_every_check_covers_it(exported):
     asked = (hostile_image, tiny.photos(2), interface_of(tiny.tiny_task()).model_dump(), (None, 32, 32, 3))
     plain = bad_values(*asked)
     values = bad_values(*asked, ["tta"])
-    assert checks["bad_inputs"].reason.startswith(f"{len(values)} bad inputs")
+    assert checks["bad_inputs"].reason.startswith(f"{len(values)} invalid inputs")
     assert [what for what, name, _ in values if name == "tta"] == [
         what for what, name, _ in plain if name == "serving_default"
     ]
@@ -160,7 +160,7 @@ def test_other_answers_fail_golden_parity_by_name(exported, tmp_path):
     tiny.edit_manifest(export, golden=golden)
     found = failures(export)
     assert set(found) == {"golden_parity"}
-    assert found["golden_parity"].startswith("tta: not the Keras model's answers")
+    assert found["golden_parity"].startswith("tta: differs from the Keras model's answers")
 
 
 @pytest.mark.real
@@ -187,7 +187,7 @@ def test_missing_answers_and_missing_warm_up_fail(exported, tmp_path):
 def test_graph_and_manifest_must_agree_on_whether_there_is_one(exported, tmp_path):
     silent = private_copy(exported, tmp_path / "silent")
     tiny.edit_manifest(silent, tta=None)
-    assert "tta is there, but manifest.json does not record it" in failures(silent)["signature_lint"]
+    assert "tta is not recorded in manifest.json" in failures(silent)["signature_lint"]
     boasting = tiny.copy_export(tmp_path / "boasting")
     tiny.edit_manifest(boasting, tta={"n": 2})
     assert "signature tta is missing" in failures(boasting)["signature_lint"]
@@ -238,8 +238,8 @@ def test_the_mean_in_closed_form(n, beta, expected, compiled):
         ({"tta": 4, "tta_beta": 1.5}, "beta .*received: 1.5"),
         ({"tta": 4, "tta_beta": float("nan")}, "beta .*received: nan"),
         ({"tta": 4, "tta_beta": True}, "beta .*received: True"),
-        ({"tta": 4, "augmentation": None}, "must know how a photo may be changed"),
-        ({"tta": 4, "augmentation": Augmentation("none")}, "no views"),
+        ({"tta": 4, "augmentation": None}, "test-time augmentation needs an augmentation"),
+        ({"tta": 4, "augmentation": Augmentation("none")}, "and augment="),
     ],
 )
 def test_unusable_arguments_are_refused_before_anything_is_written(tmp_path, options, message):

@@ -49,7 +49,7 @@ def test_resolve_takes_the_newest_version_that_holds_a_model(tmp_path):
         (tmp_path / version / "saved_model.pb").touch()
     assert resolve_export(tmp_path) == tmp_path / "10"
     assert resolve_export(tmp_path / "2") == tmp_path / "2"
-    with pytest.raises(ExportError, match="holds no SavedModel"):
+    with pytest.raises(ExportError, match="contains no SavedModel"):
         resolve_export(tmp_path / "11")
     with pytest.raises(ExportError, match="there is no export at"):
         resolve_export(tmp_path / "nowhere")

@@ -90,14 +90,14 @@ def test_versions_count_up_and_are_readable_by_other_users(task, tmp_path, unver
 
 @pytest.mark.parametrize("version", [0, -1, True, "2", 1.0])
 def test_a_version_is_a_positive_integer(task, tmp_path, version):
-    with pytest.raises(ExportError, match="a version is a positive integer"):
+    with pytest.raises(ExportError, match="a version must be a positive integer"):
         export_task(task, tmp_path / "m", version=version)
     assert listing(tmp_path) == []
 
 
 @pytest.mark.parametrize(("folder", "name"), [("m", ".."), ("m", "a/../b"), ("m..n", None)])
 def test_a_name_that_no_url_can_hold_is_refused(task, tmp_path, folder, name):
-    with pytest.raises(ConfigError, match="a model's name cannot hold '..'"):
+    with pytest.raises(ConfigError, match="a model name cannot contain '..' or be '.',"):
         export_task(task, tmp_path / folder, model_name=name)
     assert listing(tmp_path) == []
 

@@ -367,7 +367,7 @@ def test_hostile_rows_are_part_of_the_checks(exported):
         values = hostile.bad_values(hostile_row, [b"", b""], interface, (None, 15))
         odd = len(hostile_row.odd_contents(interface))
         reason = exported(kind)[1]["bad_inputs"].reason
-        assert reason.startswith(f"{len(values)} bad inputs refused, {odd} strange ones answered")
+        assert reason.startswith(f"{len(values)} invalid inputs rejected, {odd} unusual ones predicted")
         assert any(name == EXAMPLES[kind] for _, name, _ in values) == bool(EXAMPLES[kind])
         assert odd > 25
 
@@ -450,7 +450,7 @@ class Squeamish(TablePreprocessing):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Forgetful, r"golden_parity \(predictions: not the Keras model's answers"),
+        (Forgetful, r"golden_parity \(predictions: differs from the Keras model's answers"),
         pytest.param(Sociable, r"rows_independent \(a row alone and in a batch differ", marks=pytest.mark.real),
         pytest.param(Squeamish, r"strings of 1,000,000 characters: refused", marks=pytest.mark.real),
     ],
@@ -488,7 +488,7 @@ def test_other_answers_fail_golden_parity(exported, tmp_path):
     tiny.edit_manifest(export, golden=worse)
     found = failures(export)
     assert set(found) == {"golden_parity"}
-    assert "predictions: not the Keras model's answers" in found["golden_parity"]
+    assert "predictions: differs from the Keras model's answers" in found["golden_parity"]
 
 
 @pytest.mark.slow
@@ -505,8 +505,8 @@ def test_an_interface_that_is_not_the_graphs_fails(exported, tmp_path):
     ("change", "message"),
     [
         ({"kind": "ranking"}, "an output of kind 'ranking'"),
-        ({"value": "x"}, "has no fitting names"),
-        ({"scores": ""}, "has no fitting names"),
+        ({"value": "x"}, "has no matching names"),
+        ({"scores": ""}, "has no matching names"),
         ({"class_names": ["no", "yes"]}, "do not make up the 3 labels"),
     ],
 )
@@ -622,7 +622,7 @@ def test_a_frame_that_does_not_fit_is_refused(exported):
         predictor.predict_frame(tiny_table.tiny_frame(3).drop(columns="rooms"))
     with pytest.raises(DataError, match="rows_at_once must be positive"):
         predictor.predict_frame(tiny_table.tiny_frame(3), rows_at_once=0)
-    with pytest.raises(DataError, match="takes no tables; received: 'image'"):
+    with pytest.raises(DataError, match="has no table input; received: 'image'"):
         SavedModelPredictor(tiny.shared_export()).predict_frame(tiny_table.tiny_frame(3))
 
 
@@ -643,8 +643,8 @@ def test_a_frame_that_does_not_fit_is_refused(exported):
         ({"garden": 1}, "column 'garden' .*received: 1; allowed: true, false, a string such as yes, or None"),
         ({"built": 20130331}, "column 'built' .*allowed: a string, a date or None"),
         ({"color": "red"}, "row 2 has none of the columns; received: .*did you mean 'colour'"),
-        (["red"], "row 2 is no mapping from column to value; received: 'list'"),
-        (None, "row 2 is no mapping"),
+        (["red"], "row 2 is not a mapping from column to value; received: 'list'"),
+        (None, "row 2 is not a mapping"),
     ],
 )
 def test_what_is_no_row_is_refused_by_row_and_column(exported, row, message):
@@ -653,7 +653,7 @@ def test_what_is_no_row_is_refused_by_row_and_column(exported, row, message):
 
 
 def test_one_row_is_not_a_list_of_rows(exported):
-    with pytest.raises(DataError, match="takes a list of inputs; received: 'dict'"):
+    with pytest.raises(DataError, match="needs a list of inputs; received: 'dict'"):
         SavedModelPredictor(exported("single_label")[0]).predict({"rooms": 1})
 
 

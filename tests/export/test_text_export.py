@@ -282,14 +282,16 @@ def test_hostile_texts_are_part_of_the_checks(task, exported, many, exported_man
     for one, (_, checks) in ((task, exported), (many, exported_many)):
         values = hostile.bad_values(hostile_text, GOLDEN[:2], interface_of(one).model_dump(), (None, None))
         odd = len(hostile_text.odd_contents())
-        assert checks["bad_inputs"].reason.startswith(f"{len(values)} bad inputs refused, {odd} strange ones answered")
+        assert checks["bad_inputs"].reason.startswith(
+            f"{len(values)} invalid inputs rejected, {odd} unusual ones predicted"
+        )
     assert sum("windows" in what for what, _, _ in values) == 1
 
 
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ([[2, 5, -1, 3]], "token ids are not negative"),
+        ([[2, 5, -1, 3]], "token ids must not be negative"),
         ([[2, 5, 100_000, 3]], "the vocabulary has"),
         (np.zeros([1, 0], np.int32), "the texts have no tokens"),
         (np.zeros([0, 4], np.int32), "the batch is empty"),
@@ -390,7 +392,7 @@ def test_an_interface_that_is_not_the_graphs_fails(exported, tmp_path):
     tiny.edit_manifest(export, interface={**manifest["interface"], "raw_dtype": "int64"})
     assert "input token_ids is int32, not int64" in failures(export)["signature_lint"]
     tiny.edit_manifest(export, interface={**manifest["interface"], "vocabulary": None, "content": "table"})
-    assert "contents that are not known" in failures(export)["loads_v1_session"]
+    assert "manifest.json has an unknown content type" in failures(export)["loads_v1_session"]
     with pytest.raises(ExportError, match="does not know; received: 'table'; allowed: image, text"):
         SavedModelPredictor(export)
 
@@ -465,7 +467,7 @@ def test_predictions_come_in_the_order_given(exported):
         ([Path("good")], "input 1 is not a text"),
         ([float("nan")], "input 1 is not a text; received: nan"),
         (["\ud800"], "input 1 is not valid Unicode: surrogates not allowed"),
-        ("good", "takes a list of inputs; received: 'str'; put it into a list"),
+        ("good", "needs a list of inputs; received: 'str'; pass a list"),
     ],
 )
 def test_what_is_no_text_is_refused_by_its_position(exported, inputs, message):
@@ -477,7 +479,7 @@ def test_what_is_no_path_is_refused_for_photos():
     predictor = SavedModelPredictor(tiny.shared_export())
     with pytest.raises(DataError, match="input 1 is not the path of a file; received: 3"):
         predictor.predict([3])
-    with pytest.raises(DataError, match="takes a list of inputs"):
+    with pytest.raises(DataError, match="predict needs a list of inputs"):
         predictor.predict("bee.jpg")
 
 

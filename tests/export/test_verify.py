@@ -212,11 +212,11 @@ def test_a_worker_that_hangs_is_ended(monkeypatch, tmp_path):
     monkeypatch.setattr(verify_module, "WORKER", worker)
     results = verify_export(export, timeout=1.0)
     assert not results[0].ok
-    assert "no answer within 1 s" in results[0].reason
+    assert "timed out after 1 s" in results[0].reason
 
 
 def test_no_export_is_one_clear_error(tmp_path):
-    with pytest.raises(ExportError, match="holds no SavedModel"):
+    with pytest.raises(ExportError, match="contains no SavedModel"):
         verify_export(tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_views_stay_within_the_bounds_of_the_preset():
 
 @pytest.mark.parametrize("number", [0, -1, 1.0, True, "1"])
 def test_there_are_views_from_one_upwards(number):
-    with pytest.raises(ConfigError, match="there is no such view; received"):
+    with pytest.raises(ConfigError, match="invalid view number; received"):
         Augmentation("side_on").view(np.zeros((1, SIDE, SIDE, 3), np.uint8), number)
 
 
@@ -203,9 +203,9 @@ def test_there_are_no_views_without_augmentation(mix):
     [
         ({"preset": "sideon"}, "unknown augment.*did you mean 'side_on'"),
         ({"mix": "mixupp"}, "unknown mix.*did you mean 'mixup'"),
-        ({"max_zoom": 0.5}, "max_zoom is not usable; received: 0.5"),
-        ({"max_rotation": -1}, "max_rotation is not usable"),
-        ({"max_lighting": 2}, "max_lighting is not usable"),
+        ({"max_zoom": 0.5}, "max_zoom is invalid; received: 0.5"),
+        ({"max_rotation": -1}, "max_rotation is invalid"),
+        ({"max_lighting": 2}, "max_lighting is invalid"),
     ],
 )
 def test_unusable_settings_are_named(options, message):

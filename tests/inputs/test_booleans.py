@@ -111,7 +111,7 @@ def test_release_0_1_0_compared_booleans_as_they_stood():
 
 
 def test_a_boolean_has_its_two_values():
-    with pytest.raises(ConfigError, match="'a' is no boolean.*'x'"):
+    with pytest.raises(ConfigError, match="'a' is not a boolean.*'x'"):
         Categorical("a", "a", "string", ("x", "y"), boolean=True)
     with pytest.raises(ConfigError, match="unknown unreadable.*ignore"):
         TablePreprocessing((FLAG,), unreadable="ignore")

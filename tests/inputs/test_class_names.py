@@ -53,7 +53,7 @@ def test_texts_and_tables_compare_classes_in_one_form():
     assert values.values.tolist() == [0, 0, 1, 0]
     known = SingleLabel("y", ("Star", DECOMPOSED))
     assert read_known_targets(frame, [known], place)[0].values.tolist() == [1, 1, 0, 1]
-    with pytest.raises(DataError, match="row 3: target 'y' has a class that the model does not know.*'Star'"):
+    with pytest.raises(DataError, match="row 3: target 'y' has a class that the model was not trained on.*'Star'"):
         read_known_targets(frame, [SingleLabel("y", (COMPOSED, "Amsel"))], place)
 
 
@@ -67,7 +67,7 @@ def test_names_that_differ_by_case_or_spaces_are_said_and_stay(caplog, tmp_path)
     (values,) = read_targets(pd.DataFrame({"y": pd.array(["Red", "red", "blue", "red"], "str")}), ["y"], place)
     assert values.class_names == ("Red", "blue", "red")
     (line,) = caplog.messages
-    assert line == "class names differ only by case or spaces, and stay classes of their own: 'Red' (1), 'red' (2)"
+    assert line == "class names that differ only by case or spaces are kept as separate classes: 'Red' (1), 'red' (2)"
     caplog.clear()
     write_folder(tmp_path, {"Red": 2, "red": 3})
     assert tlkit.images_from_folder(tmp_path, size=32).class_names == ["Red", "red"]

@@ -92,8 +92,8 @@ def test_copies_across_given_folders_and_other_labels_are_named(tmp_path, caplog
     with caplog.at_level(logging.INFO, "tlkit"):
         data = tlkit.images_from_folder(tmp_path, size=32)
     first = f"{tmp_path / 'val/a/same.jpg'} = {tmp_path / 'train/a/00.jpg'}"
-    assert f"1 of the val photos are also in the training part, for example {first}" in caplog.text
-    assert "2 training photos are copies of earlier ones" in caplog.text
+    assert f"1 of the val photos are also in the training set, for example {first}" in caplog.text
+    assert "2 training photos are duplicates of other training photos" in caplog.text
     pair = f"{tmp_path / 'train/b/other.jpg'} (b) = {tmp_path / 'train/a/02.jpg'} (a)"
     assert f"1 photos occur with different labels: {pair}" in caplog.text
     found = data.summary()["found"]
@@ -130,7 +130,7 @@ def test_photos_to_evaluate_that_were_trained_on_are_named(tmp_path, caplog):
     options = {"preprocessing": ImagePreprocessing(size=32), "trained_on": trained}
     images_to_evaluate(tmp_path / "new", ["a", "b"], **options)
     pair = f"{tmp_path / 'new/a/again.jpg'} = {tmp_path / 'trained/a/01.jpg'}"
-    assert f"1 of the 5 photos to evaluate are also in the training part, for example {pair}" in caplog.text
+    assert f"1 of the 5 photos to evaluate are also in the training set, for example {pair}" in caplog.text
     caplog.clear()
     (tmp_path / "new/a/again.jpg").write_bytes(encode(photo(7), "JPEG"))
     images_to_evaluate(tmp_path / "new", ["a", "b"], **options)

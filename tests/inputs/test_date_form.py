@@ -82,12 +82,12 @@ def test_numbers_since_1970_are_the_calendar_of_python(form, unit):
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ("%G-W%V-%u", "weeks are not read"),
-        ("%j/%Y", "days of the year are not read"),
-        ("%d.%m.%Y %Z", "names of time zones are not read"),
+        ("%G-W%V-%u", "weeks are not supported: convert them to dates"),
+        ("%j/%Y", "days of the year are not supported: convert them"),
+        ("%d.%m.%Y %Z", "time zone names are not supported: write UTC or"),
         ("%s", "epoch seconds"),
-        ("%x", "language of the machine"),
-        ("%d.%m.%Q", "no such directive"),
+        ("%x", "it depends on the locale"),
+        ("%d.%m.%Q", "unknown directive"),
         ("%d.%m", "'year .%Y or %y.'"),
         ("%Y", "month"),
         ("%d/%d/%Y %m", "twice"),

@@ -66,14 +66,14 @@ def test_day_and_month_that_cannot_be_told_apart_are_said():
     guess = found(["9/2/2014", "3/4/2014", "12/11/2013", "3/4/2014"])
     assert (guess.form, guess.other, guess.is_question) == ("%m/%d/%Y", "%d/%m/%Y", True)
     assert guess.why == (
-        "'9/2/2014' is read as 2014-09-02 (month first, as dates with slashes are written in the United States), and "
+        "'9/2/2014' is read as 2014-09-02 (month first, as is usual for dates with slashes in the United States), and "
         "could be 2014-02-09"
     )
     assert guess.readings() == ("2014-09-02", "2014-02-09")
     assert found(["9.2.2014", "3.4.2014", "12.11.2013"]).form == "%d.%m.%Y"
     by_order = found(["1/1/2014", "2/1/2014", "3/1/2014", "1/2/2014", "2/2/2014"])
     assert (by_order.form, by_order.is_question) == ("%d/%m/%Y", True)
-    assert "in the order of their dates" in by_order.why
+    assert "this puts the rows in date order" in by_order.why
     same = found(["1/1/2014", "2/2/2014", "1/1/2014"])
     assert not same.is_question
 
@@ -81,13 +81,17 @@ def test_day_and_month_that_cannot_be_told_apart_are_said():
 @pytest.mark.parametrize(
     ("rare", "message"),
     [
-        ("23.06.2014", "row 9: column 'sold' writes dates in several forms: %d.%m.%Y here, %m/%d/%Y in most rows"),
+        ("23.06.2014", "row 9: column 'sold' has dates in several forms: %d.%m.%Y here, %m/%d/%Y in most rows"),
         ("23/6/2014", "row 9: .*several forms: %d/%m/%Y here, %m/%d/%Y in most rows"),
         ("2014-06-23", "row 9: .*several forms: ISO 8601 here, %m/%d/%Y in most rows"),
         ("6/23/2014 12:00", "row 9: .*several forms: %m/%d/%Y %H:%M here"),
-        ("soon", "row 9: column 'sold' has what is no date.*'soon'.*form %m/%d/%Y, as in most rows.*unreadable = "),
-        ("-", r"row 9: column 'sold' has what is no date.*missing = \[\"-\"\] for sold under \[formats\]"),
-        ("2/30/2014", "row 9: column 'sold' has what is no date"),
+        (
+            "soon",
+            "row 9: column 'sold' has a value that is not a date.*'soon'.*form %m/%d/%Y, as in most "
+            "rows.*unreadable = ",
+        ),
+        ("-", r"row 9: column 'sold' has a value that is not a date.*missing = \[\"-\"\] for sold under \[formats\]"),
+        ("2/30/2014", "row 9: column 'sold' has a value that is not a date"),
     ],
 )
 def test_mixed_forms_are_refused_with_the_rows_of_the_rarer(rare, message):
@@ -104,7 +108,7 @@ def test_iso_beside_another_form_is_said():
 def test_months_are_dates_of_their_first_days():
     months = [f"{year}-{month:02}" for year in (2013, 2014) for month in range(1, 13)]
     assert "'2013-01', read as 2013-01-01" in found(months).why
-    with pytest.raises(DataError, match="row 25: column 'sold' has what is no date.*'2014-13'.*form %Y-%m"):
+    with pytest.raises(DataError, match="row 25: column 'sold' has a value that is not a date.*'2014-13'.*form %Y-%m"):
         found([*months, "2014-13"])
     short = found([day.strftime("%b-%y") for day in DAYS])
     assert (short.form, short.kind, short.is_question) == ("%b-%y", "date", True)
@@ -182,7 +186,7 @@ def test_splits_events_and_inputs_read_one_form(tmp_path, given):
     assert len(evaluated.rows("test")) == N
     wrong = pd.read_csv(file).astype({"sold": "str", "price": "str"})
     wrong.loc[3, "sold"], wrong.loc[5, "price"] = "garbage", "unknown"
-    said = "row 4: column 'sold' has what is no date.*\n.*row 6: the target 'price' is no number"
+    said = "row 4: column 'sold' has a value that is not a date.*\n.*row 6: the target 'price' is not a number"
     with pytest.raises(DataError, match=said):
         table_to_evaluate(wrong, data.preprocessing, data.targets)
 
@@ -193,11 +197,11 @@ def test_unreadable_values_are_refused_or_counted_as_missing(tmp_path):
     frame.loc[9, "garden"] = "perhaps"
     options = {"kinds": {"garden": "boolean"}, "date_formats": {"sold": "%m/%d/%Y"}}
     with pytest.raises(
-        DataError, match=r"rows 5 and 8: column 'sold' has what is no date.*'soon'.*unreadable = \"missing\""
+        DataError, match=r"rows 5 and 8: column 'sold' has a value that is not a date.*'soon'.*unreadable = \"missing\""
     ):
         table_from_file(frame, "price", **options)
     with pytest.raises(
-        DataError, match="row 10: column 'garden' has what is neither true nor false.*'perhaps'.*no/yes"
+        DataError, match="row 10: column 'garden' has a value that is not true or false.*'perhaps'.*no/yes"
     ):
         table_from_file(frame.drop(columns="sold"), "price", kinds={"garden": "boolean"})
     data = table_from_file(frame, "price", unreadable="missing", **options)
@@ -235,13 +239,13 @@ def test_config_says_how_dates_are_written():
     config = TabularConfig.model_validate(plain | {"dates": {"sold": "%m/%d/%Y", "seen": "epoch seconds"}})
     assert config.table_options["date_formats"] == config.reading["date_formats"] == config.dates
     for form, message in (
-        ("%G-W%V", "weeks are not read"),
+        ("%G-W%V", "weeks are not supported: convert them to dates"),
         ("", "ISO 8601 needs none"),
-        (7, "a date format is a string"),
+        (7, "a date format must be a string"),
     ):
         with pytest.raises(ValueError, match=message):
             TabularConfig.model_validate(plain | {"dates": {"sold": form}})
-    with pytest.raises(ConfigError, match="no such directive"):
+    with pytest.raises(ConfigError, match="unknown directive"):
         table_from_file(houses(), "price", date_formats={"sold": "%Q"})
     with pytest.raises(DataError, match="has no column 'solt'|lacks column 'solt'|no column 'solt'"):
         table_from_file(houses(), "price", date_formats={"solt": "%m/%d/%Y"})

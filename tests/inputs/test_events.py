@@ -135,10 +135,10 @@ def test_what_an_event_is(values, wanted):
         ({"date": "when"}, DataError, "no column 'when'"),
         ({"events": ["fair"]}, DataError, "no column 'fair'"),
         ({"group": "town"}, DataError, "no column 'town'"),
-        ({"events": "promo"}, ConfigError, "events is not usable"),
-        ({"events": []}, ConfigError, "events is not usable"),
-        ({"known_from": ["soon"]}, ConfigError, "known_from holds no date"),
-        ({"known_from": [None]}, ConfigError, "known_from holds no date"),
+        ({"events": "promo"}, ConfigError, "events is invalid"),
+        ({"events": []}, ConfigError, "events is invalid"),
+        ({"known_from": ["soon"]}, ConfigError, "known_from contains no date"),
+        ({"known_from": [None]}, ConfigError, "known_from contains no date"),
     ],
 )
 def test_bad_options_are_said(options, error, said):

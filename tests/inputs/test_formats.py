@@ -57,10 +57,13 @@ REASONS = [
     (b"%PDF-1.4", "is not an image but PDF"),
     (b"PK\x03\x04....", "is not an image but ZIP"),
     (b"\0\0\0\x18ftypisom", "is not an image but video"),
-    (encode(photo(), "TIFF"), "is TIFF, which the exported model could not decode; convert it first"),
+    (encode(photo(), "TIFF"), "is TIFF, which the exported model cannot decode; convert it first"),
     (b"\0\0\0\x18ftypavif" + bytes(9), "is AVIF"),
     (b"\0\0\0\x18ftypmif1" + bytes(9), "is HEIC"),
-    (encode(photo(), "WEBP", save_all=True, append_images=[photo(1)]), "an animated WebP is not supported"),
+    (
+        encode(photo(), "WEBP", save_all=True, append_images=[photo(1)]),
+        "is an animated WebP, which is not supported; save",
+    ),
     (
         _large_png(10_000, 5_000),
         r"has 50,000,000 pixels \(10000 x 5000\); allowed: 40,000,000; shrink it, or raise max_",

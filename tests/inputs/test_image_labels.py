@@ -121,7 +121,7 @@ def test_other_labels_are_another_data_set(table, root):
 
 @pytest.mark.parametrize("balance", [{"class_weight": "balanced"}, {"sampling": "balanced"}])
 def test_several_labels_cannot_be_balanced(table, root, balance):
-    with pytest.raises(ConfigError, match="only where a photo has one of them"):
+    with pytest.raises(ConfigError, match="only where a photo has several labels"):
         read(table, root, **SEPARATED, **balance)
 
 
@@ -148,7 +148,7 @@ def test_a_model_is_measured_on_labels_that_it_knows(table, root):
     assert data.labels("test").shape == (8, 3)
     with pytest.raises(DataError, match="a class that the model does not know; received: 'green'"):
         images_to_evaluate(some, ["red", "blue"], **known, **SEPARATED)
-    with pytest.raises(DataError, match="the model gives a photo several labels, the data has one class for each"):
+    with pytest.raises(DataError, match="the model predicts several labels for a photo, but the data has one class"):
         images_to_evaluate(write_folder(root / "folder", {"red": 2, "blue": 2}), TAGS, **known)
 
 

@@ -92,7 +92,7 @@ def test_a_probe_and_measured_fine_tuning_work_for_values_and_risks(folder, capl
 
 def test_a_task_of_other_targets_is_refused(folder):
     data, other = data_of(folder, "brightness"), data_of(folder, "brightness", transform="log")
-    with pytest.raises(ConfigError, match="learn their targets in another way"):
+    with pytest.raises(ConfigError, match="task and data have different targets"):
         tlkit.Learner(tiny_value_task(other.targets), data)
 
 
@@ -103,7 +103,7 @@ def test_other_photos_are_measured_by_the_targets_of_the_model(folder):
     other = images_to_measure(frame, data.targets, **options)
     assert list(other.splits) == ["test"]
     assert other.labels("test").shape == (7, 2)
-    with pytest.raises(DataError, match="a class that the model does not know"):
+    with pytest.raises(DataError, match="the data has a class that the model was not"):
         images_to_measure(frame.assign(half="grey"), data.targets, **options)
     with pytest.raises(DataError, match="no column 'half'|half"):
         images_to_measure(frame.drop(columns="half"), data.targets, **options)
@@ -113,25 +113,55 @@ def test_other_photos_are_measured_by_the_targets_of_the_model(folder):
     ("change", "targets", "options", "error", "message"),
     [
         ({}, "size", {}, DataError, "size"),
-        ({}, [], {}, ConfigError, "no column is named"),
+        ({}, [], {}, ConfigError, "no target column given"),
         ({}, ["brightness", "brightness"], {}, ConfigError, "named twice"),
         ({"brightness": 3.0}, "brightness", {}, DataError, "constant|one value"),
         ({"brightness": None}, "brightness", {}, DataError, "has a label"),
         ({"file": "gone.png"}, "brightness", {}, DataError, "40 of 40 photos of the table do not exist"),
         ({"file": None}, "brightness", {}, DataError, "'file' is empty"),
         ({"part": "holdout"}, "brightness", {"split_column": "part"}, DataError, "unknown value in column 'part'"),
-        ({}, "half", {"target_kinds": {"half": "multi_label"}}, ConfigError, "several labels of a photo are classes"),
-        ({}, "brightness", {"target_kinds": {"brigthness": "regression"}}, ConfigError, "what is no target"),
-        ({}, tlkit.SurvivalColumns("days", "died"), {"loss_weights": {"risk": 2}}, ConfigError, "not for a survival"),
+        (
+            {},
+            "half",
+            {"target_kinds": {"half": "multi_label"}},
+            ConfigError,
+            "multi-label targets are not supported here",
+        ),
+        (
+            {},
+            "brightness",
+            {"target_kinds": {"brigthness": "regression"}},
+            ConfigError,
+            "target_kinds names a column that is not a target",
+        ),
+        (
+            {},
+            tlkit.SurvivalColumns("days", "died"),
+            {"loss_weights": {"risk": 2}},
+            ConfigError,
+            "target_kinds and loss_weights cannot be combined",
+        ),
         ({"days": True}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "true and false"),
         ({}, "brightness", {"transform": {"price": "log"}}, ConfigError, "no such target"),
-        ({}, ["brightness", "days"], {"y_range": [0, 1]}, ConfigError, "y_range is of one target"),
+        ({}, ["brightness", "days"], {"y_range": [0, 1]}, ConfigError, "y_range is ambiguous with several targets"),
         ({"days": 0.0}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "rows 2, 3 and 4 .*time 'days' is 0"),
         ({"days": -3.0}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "time 'days' is negative"),
         ({"died": 2}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "event column 'died' has no 0 or 1"),
-        ({"died": "perhaps"}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "event column 'died' says neither"),
+        (
+            {"died": "perhaps"},
+            tlkit.SurvivalColumns("days", "died"),
+            {},
+            DataError,
+            "event column 'died' has a value that means neither",
+        ),
         ({"died": 0}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "no training row has an event"),
-        ({}, tlkit.SurvivalColumns("days", "died"), {"mix": "mixup"}, ConfigError, "cannot be mixed"),
+        (
+            {},
+            tlkit.SurvivalColumns("days", "died"),
+            {"mix": "mixup"},
+            ConfigError,
+            "mix cannot be combined with a survival target",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(folder, tmp_path, change, targets, options, error, message):

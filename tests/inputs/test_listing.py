@@ -37,12 +37,14 @@ def test_classes_two_folders_deep_are_remarked_on(tmp_path, direct, said):
     assert remark.startswith(
         f"{said} inside the class folders (4 in 3 folders: animals/cats, animals/dogs, plants/roses)"
     )
-    assert "the outer folder was taken as the class: animals, plants" in remark
+    assert "the outer folder is used as the class: animals, plants" in remark
 
 
 def test_a_folder_around_the_classes_is_named(tmp_path):
     write_folder(tmp_path, {"photos/ants": 1, "photos/bees": 1})
-    with pytest.raises(DataError, match=rf"are its folders the classes \(ants, bees\)\? then name {tmp_path}/photos"):
+    with pytest.raises(
+        DataError, match=r"if its folders are the classes \(ants, bees\)\? then name " rf"{tmp_path}/photos"
+    ):
         list_folder(tmp_path)
 
 
@@ -50,7 +52,7 @@ def test_a_class_folder_without_images_is_an_error(tmp_path):
     write_folder(tmp_path, {"a": 2})
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes.txt").write_text("no image")
-    with pytest.raises(DataError, match="a class folder holds no images; received: .*b'"):
+    with pytest.raises(DataError, match="a class folder contains no images; received: .*b'"):
         list_folder(tmp_path)
 
 
@@ -77,9 +79,9 @@ def test_a_class_called_train_beside_others_is_a_class(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda root: None, "the data folder holds no class folders"),
+        (lambda root: None, "the data folder contains no class folders"),
         (lambda root: write_folder(root, {"only": 2}), r"needs at least two classes; received: \['only'\]"),
-        (lambda root: (write_folder(root, {"a": 2}), (root / "b").mkdir()), "a class folder holds no files"),
+        (lambda root: (write_folder(root, {"a": 2}), (root / "b").mkdir()), "a class folder contains no files"),
         (
             lambda root: (write_folder(root / "train", {"a": 1, "b": 1}), write_folder(root / "val", {"c": 1})),
             "the val folder has a class that the train folder lacks; received: 'c'",
@@ -176,7 +178,7 @@ def test_unreadable_tables_are_named(tmp_path):
     with pytest.raises(DataError, match="no such table"):
         list_table(tmp_path / "none.csv")
     (tmp_path / "t.xlsx").write_bytes(b"x")
-    with pytest.raises(DataError, match="unknown kind of table"):
+    with pytest.raises(DataError, match="unknown table format"):
         list_table(tmp_path / "t.xlsx")
     for name, content, said in (
         ("t.parquet", b"junk", "the table cannot be read"),

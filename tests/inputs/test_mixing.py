@@ -108,5 +108,5 @@ def test_cutmix_rectangles_keep_the_aspect_ratio_and_cover_all_areas():
 @pytest.mark.parametrize("alpha", [0, -1.0, float("nan"), float("inf"), True, "1"])
 @pytest.mark.parametrize("mix", MIXES)
 def test_an_unusable_alpha_is_named(mix, alpha):
-    with pytest.raises(ConfigError, match="alpha of the mixing is not usable; received"):
+    with pytest.raises(ConfigError, match="invalid alpha for mixing; received"):
         mix(seed(0), *flat_photos(2), alpha)

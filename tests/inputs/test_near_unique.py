@@ -16,8 +16,8 @@ from tlkit.inputs.row.target_kinds import guess_target
 N = 60
 RANDOM = np.random.default_rng(5)
 NUMBERS = RANDOM.choice(10**6, N, replace=False)
-LEAKS = "useless, and it leaks"
-BY_HEART = "it would be learned by heart"
+LEAKS = "a row number: useless as an input, and it leaks"
+BY_HEART = "free text, almost one text per row: the model"
 AMOUNTS = "not read as numbers"
 
 IDS = {
@@ -71,7 +71,7 @@ def test_prices_are_never_called_ids(name):
     texts = pd.Series(PRICES[name], dtype="str")
     kind, why = describe_near_unique(texts)
     assert kind == "ignore"
-    assert AMOUNTS in why or "that are not read: write plain numbers" in why
+    assert AMOUNTS in why or "which are not supported: write plain numbers" in why
     # Most are recognised as numbers before that.
     found = infer_kinds(pd.DataFrame({"x": texts}), [])
     assert found.kinds["x"] != "id"
@@ -98,8 +98,8 @@ def test_numbers_with_a_fraction_are_never_ids():
         (["20. August 2014", "12. Dezember 2014", "3. Mai 2014"], "3 dates such as '12. Dezember 2014'"),
         (["2014-W34", "2015-W01"], "2 weeks or quarters such as"),
         (["2014-Q3", "Q1 2015"], "2 weeks or quarters such as"),
-        (["True", "False", "maybe"], "true and false beside 4 x 'maybe'"),
-        (["true", "false", "-"], "true and false beside 4 x '-'"),
+        (["True", "False", "maybe"], "true and false, and 4 x 'maybe'"),
+        (["true", "false", "-"], "true and false, and 4 x '-'"),
     ],
 )
 def test_what_looks_like_numbers_dates_or_flags_and_is_read_as_categories_is_asked_about(texts, said):

@@ -93,11 +93,11 @@ def test_what_is_no_number_of_a_form_is_refused(form, text):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"decimal": ";"}, "decimal mark is not usable"),
-        ({"thousands": "-"}, "between thousands is not usable"),
+        ({"decimal": ";"}, "decimal mark is invalid"),
+        ({"thousands": "-"}, "between thousands is invalid"),
         ({"decimal": ",", "thousands": ","}, "are the same"),
-        ({"unit": "5 kg"}, "a unit is not usable"),
-        ({"missing": [1]}, "missing is not usable"),
+        ({"unit": "5 kg"}, "a unit is invalid"),
+        ({"missing": [1]}, "missing is invalid"),
         ({"unti": "kg"}, "unknown key of a format.*'unti'"),
     ],
 )
@@ -212,7 +212,7 @@ def test_decimals_whose_last_zeros_are_left_out_are_decimals_and_doubtful_ones_a
     source = read_source(write(tmp_path, "x\n" + "".join(f'"{text}"\n' for text in texts)))
     (note,) = source.form_notes
     assert (note.form, note.other) == (NumberForm(","), NumberForm(".", ","))
-    assert "'1,23' is no number with commas between thousands); 1,000 is read as 1, and could be 1000" in form_words(
+    assert "'1,23' is not a number with commas between thousands); 1,000 is read as 1, and could be 1000" in form_words(
         note
     )
 
@@ -397,7 +397,7 @@ def test_a_minority_of_other_values_is_refused_with_its_row(tmp_path):
         ("5 kg", "several units or forms of numbers"),
         ("1,5", "several units or forms of numbers"),
         (" $ -   ", r"numbers; received: ' \$ -   '; .*; missing = \[\"\$ -\"\] for x under \[formats\] if it is no"),
-        ("1e400", "and this one is no finite number"),
+        ("1e400", "and this one is not a finite number"),
         ("oops", r"missing = \[\"oops\"\] for x under \[formats\]"),
     ],
 )
@@ -412,10 +412,10 @@ def test_a_value_that_does_not_fit_its_format_is_said_with_its_row(tmp_path):
     source = read_source(
         write(tmp_path, "x\n$5\noops\n"), reading=(reading := reading_of(formats={"x": {"unit": "$"}}))
     )
-    with pytest.raises(DataError, match=r'row 3: column \'x\' holds what is no number.*oops.*unit "\$".*missing = '):
+    with pytest.raises(DataError, match=r'row 3: column \'x\' holds what is not a number.*oops.*unit "\$".*missing = '):
         check_formats(source.frame, reading.formats, {}, source.place)
     check_formats(source.frame, reading.formats, {"x": "ignore"}, source.place)
-    with pytest.raises(ConfigError, match="formats names what is no column.*'z'"):
+    with pytest.raises(ConfigError, match="formats names an unknown column.*'z'"):
         check_formats(source.frame, {"z": NumberForm()}, {}, source.place)
 
 
@@ -447,7 +447,7 @@ def test_whole_numbers_beyond_floats_stay_exact(tmp_path):
         assert joined.frame["w"].dropna().tolist() == [BIG]
     assert times_of(frame["k"][[0, 2]], "k", str).tolist() == [BIG, BIG + 1]
     check_exact(source.frame["k"], "k", str)
-    with pytest.raises(DataError, match="data row 2: column 'k' holds a float beyond 2.*received: '1.23456789012345"):
+    with pytest.raises(DataError, match="data row 2: column 'k' has a float beyond 2.*received: '1.23456789012345"):
         check_exact(pd.Series([1.0, float(BIG)]), "k", lambda rows: f"data row {rows[0] + 1}")
 
 

@@ -97,7 +97,7 @@ def test_another_archive_is_refused_and_leaves_nothing(archive, tmp_path, monkey
     monkeypatch.setattr(sample_flights, "fetch", lambda folder: archive)
     opened = []
     monkeypatch.setattr(sample_flights.tarfile, "open", lambda **options: opened.append(options))
-    with pytest.raises(DataError, match=r"tar.gz is not the known archive: its sha256 is .*allowed: 000"):
+    with pytest.raises(DataError, match=r"tar.gz is not the expected archive: its sha256 is .*allowed: 000"):
         samples.get("flights", tmp_path / "made" / "flights")
     assert opened == []
     assert list((tmp_path / "made").iterdir()) == []
@@ -128,7 +128,7 @@ def test_pip_s_own_reason_is_shown(tmp_path, monkeypatch):
 
 
 def test_the_sample_is_listed():
-    assert samples.names()["flights"].startswith("42,097 flights out of New York")
+    assert samples.names()["flights"].startswith("42,097 flights from New York with weather data")
 
 
 @pytest.mark.real

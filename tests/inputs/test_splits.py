@@ -61,7 +61,9 @@ def test_classes_that_are_numbers_are_named_by_their_names_and_not_taken_for_val
     words = ClassWords(("1.5", "2.5", "10"), "image")
     with pytest.raises(DataError, match="class '10' has 1 image; .*add images.*; all classes are numbers, and each"):
         train_val_split([0, 0, 1, 1, 2], 0.5, 0, words=words)
-    with pytest.raises(DataError, match="class '10' has 1 image that is no copy of another .3 images with copies.; "):
+    with pytest.raises(
+        DataError, match="class '10' has 1 image that is not a copy of another .3 images with copies.; "
+    ):
         split_with_copies([0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 3, 4, 4, 4], 0.5, 0, words=words)
     with pytest.raises(DataError, match="class '2.5' has all of its 2 images in one group.*received: 'z'; .*numbers"):
         train_val_split([0, 0, 1, 1, 2, 2], 0.5, 0, ["x", "y", "z", "z", "x", "y"], words=words)
@@ -74,7 +76,7 @@ def test_a_class_in_one_group_is_an_error():
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.5, "a"])
 def test_an_unusable_fraction_is_an_error(fraction):
-    with pytest.raises(ConfigError, match="val_fraction is not usable"):
+    with pytest.raises(ConfigError, match="val_fraction is invalid"):
         train_val_split([0, 0, 1, 1], fraction, 0)
 
 
@@ -135,7 +137,7 @@ def test_the_newest_rows_are_for_validation():
 @given(times=st.lists(st.integers(0, 8), min_size=2, max_size=60), fraction=st.floats(0.05, 0.95))
 def test_a_moment_is_never_parted_and_the_nearest_border_is_taken(times, fraction):
     if len(set(times)) == 1:
-        with pytest.raises(DataError, match="all times are the same"):
+        with pytest.raises(DataError, match="all times are equal: a split by time is not"):
             time_split(times, fraction)
         return
     train, val = time_split(times, fraction)
@@ -170,7 +172,7 @@ def test_a_time_that_cannot_be_read_names_its_row():
         time_split(["2024-01-01", ""], 0.3)
     with pytest.raises(DataError, match="row 1 has a time that cannot be read"):
         time_split([None, 2020, 2021], 0.3)
-    with pytest.raises(ConfigError, match="val_fraction is not usable"):
+    with pytest.raises(ConfigError, match="val_fraction is invalid"):
         time_split([1, 2], 1.5)
 
 

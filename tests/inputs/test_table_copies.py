@@ -42,7 +42,7 @@ def test_a_table_with_every_row_several_times_trains_and_keeps_copies_in_one_spl
     assert len(data.rows("val")) / len(frame) == pytest.approx(0.2, abs=0.04)
     assert data.copies["repeated"] == N * (times - 1)
     assert data.copies["in_train_and_val"] == data.copies["conflicting"] == 0
-    assert f"{N * (times - 1)} rows are copies of earlier ones and stay with them in one split: " in caplog.text
+    assert f"{N * (times - 1)} rows are duplicates of earlier rows and are kept in the same split: " in caplog.text
     assert f"row {N + 1} = " in caplog.text
     assert data.summary()["copies"] == data.copies
 
@@ -53,7 +53,7 @@ def test_a_recoding_of_the_target_is_refused_in_such_a_table_too():
     frame = pd.concat([frame] * 2, ignore_index=True)
     with pytest.raises(DataError, match="column 'code' is a recoding of the target 'kind'"):
         load(frame, "kind", kinds={"code": "categorical"})
-    with pytest.raises(DataError, match="column 'double' is in the same order throughout as the target 'y'"):
+    with pytest.raises(DataError, match="column 'double' has the same order as the target 'y'"):
         load(frame)
 
 
@@ -74,7 +74,7 @@ def test_conflicting_rows_are_said_with_their_count_and_places(caplog):
     frame = pd.concat([frame, other, other], ignore_index=True)
     data = load(frame)
     assert data.copies["conflicting"] == data.copies["repeated"] == 2
-    assert "2 rows have the inputs of an earlier row and other targets: " in caplog.text
+    assert "2 rows have the same inputs as an earlier row but other targets: " in caplog.text
     assert f"row {N + 1} = " in caplog.text
 
 
@@ -99,8 +99,8 @@ def test_copies_across_splits_that_the_user_made_are_said(way, caplog):
     }[way]
     data = load(frame, kinds={"day": "ignore", "part": "ignore"}, **options)
     assert data.copies["in_train_and_val"] == 10
-    assert "10 of the val rows are also in the training part, for example " in caplog.text
-    assert "stay with them" not in caplog.text
+    assert "10 of the val rows are also in the training set, for example " in caplog.text
+    assert "and are kept in the same split" not in caplog.text
 
 
 def test_rows_of_few_different_values_agree_by_chance_and_are_split_one_by_one(caplog):
@@ -110,7 +110,7 @@ def test_rows_of_few_different_values_agree_by_chance_and_are_split_one_by_one(c
         data = load(frame)
     assert data.copies["by_chance"]
     assert data.copies["in_train_and_val"] > 60
-    assert "different rows, which agree by chance and are split one by one" in caplog.text
+    assert "different rows these are treated as coincidences and split one by one" in caplog.text
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     # Columns that follow from each other make rows no copies either.
     town = RANDOM.integers(0, 100, 5000)
@@ -133,7 +133,7 @@ def test_a_class_of_copies_is_named_with_its_counts():
     frame = pd.concat([frame, rare, rare], ignore_index=True)
     with pytest.raises(
         DataError,
-        match=r"class '5' has 1 row that is no copy of another \(2 rows with copies\); .*2 of each class; add rows.*"
+        match=r"class '5' has 1 row that is not a copy of another \(2 rows with copies\); .*2 of each class; add rows.*"
         r'or predict it as a number: kinds = \{ stars = "regression" \} under \[target\] of config.toml',
     ):
         load(frame, "stars")

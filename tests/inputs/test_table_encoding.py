@@ -410,11 +410,11 @@ def test_what_counts_as_missing_can_be_chosen():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TablePreprocessing(()), "a table needs a column"),
+        (lambda: TablePreprocessing(()), "a table needs at least one input column"),
         (lambda: TablePreprocessing((Continuous("a", "a"), Continuous("a", "b"))), "two columns share the name.*'a'"),
         (lambda: TablePreprocessing((Continuous("a", "x"), Continuous("b", "x"))), "two columns share the argument"),
-        (lambda: TablePreprocessing((Categorical("a", "a", "string", (" b",)),)), "can never be met.*' b'"),
-        (lambda: TablePreprocessing((Categorical("a", "a", "string", ("NA",)),)), "can never be met.*'NA'"),
+        (lambda: TablePreprocessing((Categorical("a", "a", "string", (" b",)),)), "can never occur.*' b'"),
+        (lambda: TablePreprocessing((Categorical("a", "a", "string", ("NA",)),)), "can never occur.*'NA'"),
         (lambda: TablePreprocessing.from_dict({"columns": []}), "no preprocessing of a table.*missing"),
         (lambda: PREPROCESSING.encode({"cty": ["Paris"]}), "is missing.*Fl_che_m_"),
         (lambda: PREPROCESSING.encode({**PREPROCESSING.to_arguments(torture_frame("text")), "shp": [1]}),

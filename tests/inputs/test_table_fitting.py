@@ -198,8 +198,8 @@ FRAME = pd.DataFrame({"c": ["a", "b", "c"], "x": [1.0, 2.0, 3.0], "none": [None]
     [
         ({"x": "number"}, {}, ConfigError, "unknown kind of column 'x'"),
         ({"x": "continuous"}, {"scaling": "minmax"}, ConfigError, "unknown scaling"),
-        ({"c": "categorical"}, {"min_count": 0}, ConfigError, "min_count is not usable"),
-        ({"c": "categorical"}, {"hash_buckets": {"c": 0}}, ConfigError, "hash_buckets of column 'c' is not usable"),
+        ({"c": "categorical"}, {"min_count": 0}, ConfigError, "min_count is invalid"),
+        ({"c": "categorical"}, {"hash_buckets": {"c": 0}}, ConfigError, "hash_buckets of column 'c' is invalid"),
         (
             {"c": "categorical"},
             {"hash_buckets": {"x": 5}},
@@ -212,19 +212,19 @@ FRAME = pd.DataFrame({"c": ["a", "b", "c"], "x": [1.0, 2.0, 3.0], "none": [None]
             ConfigError,
             "cyclic names a column that is not date.*no column is date",
         ),
-        ({"c": "id"}, {}, ConfigError, "a table needs a column"),
+        ({"c": "id"}, {}, ConfigError, "a table needs at least one input column"),
         (
             {"colour": "categorical"},
             {},
             DataError,
-            "'colour' is missing; allowed: columns there are: c, x, none, words",
+            "'colour' is missing; allowed: available columns: c, x, none, words",
         ),
         ({"none": "categorical"}, {}, DataError, "'none' has no value in the training rows"),
         ({"none": "continuous"}, {}, DataError, "'none' has no value in the training rows"),
         ({"none": "date"}, {}, DataError, "'none' has no date in the training rows"),
         ({"words": "date"}, {}, DataError, r"'words' has no date.*\['p', 'q', 'r'\].*2015-06-19"),
         ({"words": "continuous"}, {}, DataError, "'words' cannot be continuous.*received: 'text'"),
-        ({"words": "boolean"}, {}, DataError, r"'words' is no boolean.*two different values"),
+        ({"words": "boolean"}, {}, DataError, r"'words' is not a boolean.*two different values"),
         ({"x": "date"}, {}, DataError, "'x' cannot be date.*received: 'numbers'"),
     ],
 )

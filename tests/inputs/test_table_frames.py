@@ -132,7 +132,7 @@ def test_another_kind_of_values_is_refused(column, series, message):
 
 
 def test_a_missing_column_is_named_with_those_there():
-    with pytest.raises(DataError, match="'area' is missing; allowed: columns there are: Area, b; did you mean 'Area'"):
+    with pytest.raises(DataError, match="'area' is missing; allowed: available columns: Area, b; did you mean 'Area'"):
         TablePreprocessing((Continuous("area", "area"),)).check_frame(pd.DataFrame({"Area": [1.0], "b": [2.0]}))
 
 

@@ -72,7 +72,7 @@ def test_the_check_sees_value_and_place_of_each_row(write):
         ("a.csv", "text,id\nx,1\ny\n", "a.csv row 3 has 1 fields where the header has 2"),
         ("a.csv", "text\n", "a header and no rows"),
         ("a.csv", "", "the table is empty"),
-        ("a.csv", b"text\nx\n\xff\n", "row 3 holds a byte that is not utf-8; received: '0xff'"),
+        ("a.csv", b"text\nx\n\xff\n", "row 3 contains a byte that is not utf-8; received: '0xff'"),
         ("a.csv", b"\x89PNG\r\n\x1a\n", "a PNG image"),
         ("a.txt", "text\nx\n", r"allowed: \.csv, \.tsv"),
         ("a.jsonl", '{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl line 2 has no column 'text'"),

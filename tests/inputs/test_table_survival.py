@@ -89,8 +89,8 @@ def test_a_report_shows_survival_by_risk(trained, tmp_path):
         ({"days": -1.0}, {}, DataError, "time 'days' is negative"),
         ({"days": 0}, {}, DataError, "time 'days' is 0"),
         ({"died": False}, {}, DataError, "no training row has an event"),
-        ({"died": "soon"}, {}, DataError, "event column 'died' says neither"),
-        ({"days": "long"}, {}, DataError, "the target 'days' is no number|mixed|days"),
+        ({"died": "soon"}, {}, DataError, "event column 'died' has a value that means neither"),
+        ({"days": "long"}, {}, DataError, "the target 'days' is not a number|mixed|days"),
         ({}, {"class_weight": "balanced"}, ConfigError, "classes can be balanced only"),
     ],
 )

@@ -245,7 +245,7 @@ def test_classes_can_be_balanced():
     data = load("sold", sampling="balanced", frame=houses().assign(sold=["no"] * 110 + ["yes"] * 10), select=["area"])
     shown = np.concatenate([batch[1] for epoch in range(9) for batch in collect(data.epoch(epoch))])
     assert 0.4 < shown[:, 1].mean() < 0.6
-    with pytest.raises(ConfigError, match="only where a single target has one class"):
+    with pytest.raises(ConfigError, match="classes can be balanced only for a single target"):
         load("price", class_weight="balanced")
 
 
@@ -273,7 +273,7 @@ def test_rows_without_a_target_are_counted_and_left_out():
             "town",
             {"target_kinds": {"town": "regression"}},
             DataError,
-            "data rows 1, 2 and 3 .120 such rows.: the target 'town' is no number",
+            "data rows 1, 2 and 3 .120 such rows.: the target 'town' is not a number",
         ),
         ("price", {"target_kinds": {"prize": "regression"}}, ConfigError, "did you mean 'price'"),
         ("price", {"target_kinds": {"price": "number"}}, ConfigError, "unknown kind of target"),
@@ -284,22 +284,27 @@ def test_rows_without_a_target_are_counted_and_left_out():
             DataError,
             "label column 'price' has no 0 or 1",
         ),
-        ("sold", {"transform": "log"}, ConfigError, "transform is for regressions"),
+        ("sold", {"transform": "log"}, ConfigError, "transform needs a regression target"),
         ("price", {"transform": "root"}, ConfigError, "unknown transform"),
-        ("price", {"y_range": (1,)}, ConfigError, "the range of price is not usable"),
-        ("price", {"loss_weights": {"town": 1}}, ConfigError, "loss_weights names what is no such target"),
+        ("price", {"y_range": (1,)}, ConfigError, "the range of price is invalid"),
+        ("price", {"loss_weights": {"town": 1}}, ConfigError, "loss_weights names an unknown target"),
         ("price", {"select": ["town", "price"]}, ConfigError, "a target cannot be an input"),
         ("price", {"select": ["twon"]}, DataError, "no column 'twon'.*did you mean 'town'"),
         ("price", {"select": ["same"]}, DataError, "no column that can be an input.*same .always 'x'."),
         ("price", {"kinds": {"twon": "categorical"}}, DataError, "lacks column 'twon'"),
-        ("price", {"hash_buckets": {"area": 5}}, ConfigError, "hash_buckets names what is no categorical column"),
-        ("price", {"cyclic": ["town"]}, ConfigError, "cyclic names what is no date column"),
+        (
+            "price",
+            {"hash_buckets": {"area": 5}},
+            ConfigError,
+            "hash_buckets names a column that is not a categorical column",
+        ),
+        ("price", {"cyclic": ["town"]}, ConfigError, "cyclic names a column that is not a date column"),
         ("price", {"group_column": "shop"}, DataError, "no column 'shop'"),
-        ("price", {"unknown_rate": 1}, ConfigError, "unknown_rate is not usable"),
-        ("price", {"batch_size": 0}, ConfigError, "batch_size is not usable"),
+        ("price", {"unknown_rate": 1}, ConfigError, "unknown_rate is invalid"),
+        ("price", {"batch_size": 0}, ConfigError, "batch_size is invalid"),
         ("price", {"scaling": "minmax"}, ConfigError, "scaling"),
         ("price", {"min_count": 0}, ConfigError, "min_count"),
-        ("price", {"select": ["twice"]}, DataError, "'twice' is in the same order throughout as the target"),
+        ("price", {"select": ["twice"]}, DataError, "'twice' has the same order as the target"),
     ],
 )
 def test_what_cannot_be_used_is_said(targets, options, error, said):
@@ -328,7 +333,7 @@ def test_the_summary_is_plain_and_complete():
     assert summary["rows"] == {"train": 96, "val": 24}
     assert sum(summary["counts"]["val"].values()) == 24
     assert summary["columns"]["key"] == "id"
-    assert any(finding.startswith("key: almost one value a row") for finding in summary["found"])
+    assert any(finding.startswith("key: almost one value per row") for finding in summary["found"])
     assert summary["questions"] == {"part": "24 whole numbers: categorical or continuous?"}
     assert "key" not in [column.name for column in data.preprocessing.columns]
     numbers = load().summary()
@@ -377,7 +382,7 @@ def test_a_group_is_no_input_unless_it_is_said():
     data = load(frame=frame, group_column="shop", kinds={"shop": "categorical"}, select=None)
     assert data.kinds["shop"] == "categorical"
     found = [finding.why for finding in data.findings if finding.column == "shop"]
-    assert found == ["is an input, but no group that is held out was ever seen in training"]
+    assert found == ["is an input, but the held-out groups do not occur in training"]
 
 
 def test_a_split_column_is_never_an_input():
@@ -464,7 +469,7 @@ def test_evaluation_refuses_other_columns_types_and_classes():
     for frame, said in (
         (houses().drop(columns="town"), "column 'town' is missing"),
         (houses().drop(columns="sold"), "no column 'sold'"),
-        (houses().assign(area="wide"), "column 'area' holds what is no number of its format.*'wide'"),
+        (houses().assign(area="wide"), "column 'area' has a value that is not a number of its format.*'wide'"),
         (
             houses().assign(sold="perhaps"),
             "data rows 1, 2 and 3 .120 such rows.: target 'sold' has a class that the mo",
@@ -479,8 +484,8 @@ def test_evaluation_refuses_other_columns_types_and_classes():
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("day", "19/06/2015", "column 'day' has what is no date.*19/06/2015"),
-        ("day", "2015-06-19T18", "column 'day' has what is no date"),
+        ("day", "19/06/2015", "column 'day' has a value that is not a date.*19/06/2015"),
+        ("day", "2015-06-19T18", "column 'day' has a value that is not a date"),
         ("area", np.inf, "column 'area' is infinite"),
     ],
 )
@@ -569,10 +574,10 @@ def test_every_reader_reads_numbers_alike(tmp_path):
     alone = table_to_evaluate(tmp_path / "b.csv", fitted, data.targets)
     assert alone.frame("test").iloc[0][["price", "share", "code"]].tolist() == [-3, 5, "007"]
     (tmp_path / "c.csv").write_text('price,share,town,code,acct,y\n"€3",5%,b,007,,1 kg\n')
-    with pytest.raises(DataError, match=r"row 2: column 'price' holds what is no number of its format.*€3"):
+    with pytest.raises(DataError, match=r"row 2: column 'price' has a value that is not a number of its format.*€3"):
         table_to_evaluate(tmp_path / "c.csv", fitted, data.targets)
     (chunk,) = RowFile(tmp_path / "c.csv")
-    with pytest.raises(DataError, match=r"row 2, column 'price' is not what it was.*€3.*unit \"\$\""):
+    with pytest.raises(DataError, match=r"row 2, column 'price' has another type than in training.*€3.*unit \"\$\""):
         typed(chunk, fitted.columns, fitted.missing, fitted.forms)
 
 

@@ -105,7 +105,7 @@ def test_a_column_that_is_text_stays_text(tmp_path):
 
 def test_a_separator_may_be_named(tmp_path):
     assert read_frame(write(tmp_path, "a.csv", "x;y\n1,5;2\n"), separator=";").frame.columns.tolist() == ["x", "y"]
-    with pytest.raises(ConfigError, match="separator is not usable"):
+    with pytest.raises(ConfigError, match="separator is invalid"):
         read_frame(tmp_path / "a.csv", separator=", ")
 
 
@@ -117,7 +117,7 @@ def test_a_separator_may_be_named(tmp_path):
         ("a.csv", "x,y\n", "a header and no rows"),
         ("a.csv", "x;y\n1;2\n", r'separated by semicolons, not by commas.*pass separator=";"'),
         ("a.csv", "x;y;z\n1,5;2;3\n2;2;3\n", 'separated by semicolons.*separator=";"'),
-        ("a.csv", "x\ty\n1\t2\n", "separated by tabs.*or call it .tsv"),
+        ("a.csv", "x\ty\n1\t2\n", "separated by tabs.*or rename it to .tsv"),
         ("a.tsv", "x,y\n1,2\n", "separated by commas, not by tabs"),
         ("a.csv", "x,y\n1,2\n1,2,3\n", "a.csv row 3 has 3 fields where the header has 2"),
         ("a.csv", "x,y\n1,2,3\n1,2,3\n", "a.csv row 2 has 3 fields where the header has 2"),
@@ -131,7 +131,7 @@ def test_a_separator_may_be_named(tmp_path):
         ("a.csv", "x,y\n1,\0\n", "NUL bytes"),
         ("a.csv.gz", "x,y\n1,\0\n", "NUL bytes"),
         ("a.csv", "x,y\n1," + "a" * 70_000 + "\n1,\0\n", "NUL bytes"),
-        ("a.xlsx", "x", "unknown kind of table"),
+        ("a.xlsx", "x", "unknown table format"),
         ("b.csv", "x", "there is no such table"),
     ],
 )
@@ -148,12 +148,12 @@ def test_what_is_no_table_is_said(tmp_path, name, text, said):
     ("name", "content", "said"),
     [
         ("a.csv", b"PK\x03\x04 and so on", "a zip archive or a spreadsheet"),
-        ("a.csv", gzip.compress(b"x,y\n1,2\n", mtime=0), "packed with gzip"),
+        ("a.csv", gzip.compress(b"x,y\n1,2\n", mtime=0), "compressed with gzip"),
         ("a.csv", b"\x89PNG\r\n\x1a\n", "a PNG image"),
-        ("a.csv", b"x,y\n1,\xff\n", "a.csv line 2 holds a byte that is not utf-8.*0xff"),
-        ("a.csv", b"x,y\n" + b"1,a\n" * 30_000 + b"1,\xff\n", "a.csv line 30002 holds a byte that is not utf-8"),
-        ("a.csv.gz", b"x,y\n1,2\n", "cannot be unpacked"),
-        ("a.csv.gz", gzip.compress(b"x,y\n" + b"1,2\n" * 99, mtime=0)[:-12], "cannot be unpacked"),
+        ("a.csv", b"x,y\n1,\xff\n", "a.csv line 2 contains a byte that is not utf-8.*0xff"),
+        ("a.csv", b"x,y\n" + b"1,a\n" * 30_000 + b"1,\xff\n", "a.csv line 30002 contains a byte that is not utf-8"),
+        ("a.csv.gz", b"x,y\n1,2\n", "the table cannot be decompressed"),
+        ("a.csv.gz", gzip.compress(b"x,y\n" + b"1,2\n" * 99, mtime=0)[:-12], "the table cannot be decompressed"),
         ("a.parquet", b"PAR1 or not", "the table cannot be read"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_folder_holds_a_table_for_each_split(tmp_path):
     with pytest.raises(DataError, match=r"the val part has no column 'y'"):
         read_source({"train": tmp_path / "train.csv", "val": pd.DataFrame({"x": [1]})})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="the folder holds no table"):
+    with pytest.raises(DataError, match="the folder contains no table"):
         read_source(tmp_path / "empty")
     with pytest.raises(ConfigError, match="the data is not a table"):
         read_source(3)
@@ -314,5 +314,5 @@ def test_bad_conditions_are_said(condition):
 
 
 def test_conditions_come_as_a_list():
-    with pytest.raises(TlkitError, match="where is not usable"):
+    with pytest.raises(TlkitError, match="where is invalid"):
         rows_where(shops(), "sold > 0")

@@ -139,7 +139,7 @@ def test_rows_have_places_but_no_frame_as_a_whole(path):
 def test_bad_files_and_options_are_said(path, tmp_path):
     with pytest.raises(DataError, match="no column 'cost'"):
         table_from_row_groups(path, "cost")
-    with pytest.raises(ConfigError, match="val_fraction is not usable"):
+    with pytest.raises(ConfigError, match="val_fraction is invalid"):
         load(path, val_fraction=0.0)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="the table cannot be read"):
@@ -152,5 +152,7 @@ def test_bad_files_and_options_are_said(path, tmp_path):
     made = frame()
     made.loc[[577, 578], "day"] = ["19/06/2015", None]
     made.to_parquet(tmp_path / "c.parquet", row_group_size=100)
-    with pytest.raises(DataError, match="c.parquet data row 578: column 'day' has what is no date.*19/06/2015"):
+    with pytest.raises(
+        DataError, match="c.parquet data row 578: column 'day' has a value that is not a date.*19/06/2015"
+    ):
         load(tmp_path / "c.parquet", sample_rows=50)

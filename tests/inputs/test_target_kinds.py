@@ -37,7 +37,7 @@ def place(rows):
         (RANDOM.choice(["None", "mild"], N), "single_label", ""),
         (RANDOM.choice(["007", "12"], N), "single_label", "2 numbers kept as text: classes, or regression"),
         (RANDOM.choice(["1", "2", "3+"], N), "single_label", "3 classes, most of them numbers"),
-        (RANDOM.choice(["2014-05-01", "2014-06-01"], N), "single_label", "2 classes, dates: are they to be classes?"),
+        (RANDOM.choice(["2014-05-01", "2014-06-01"], N), "single_label", "2 classes, dates: use them as classes?"),
     ],
 )
 def test_a_target_is_taken_for_what_it_is(values, kind, why):
@@ -53,19 +53,19 @@ def test_a_target_is_taken_for_what_it_is(values, kind, why):
     [
         ([*map(str, range(30)), "oops"], "row 32: column 'y' mixes types: text where .* numbers.*'oops'"),
         ([*(f"${number}" for number in range(30)), "€5"], "row 32: column 'y' mixes types.*'€5'"),
-        ([f"a text about {number} things" for number in range(30)], "a text of its own in almost every row.*row 2"),
+        ([f"a text about {number} things" for number in range(30)], "a different text in almost every row.*row 2"),
         ([1, "a", 2], "row 3: column 'y' mixes types"),
         (
             [f"{number}.4k" for number in range(30)],
-            "a text of its own in almost.*amounts such as '0.4k'.*plain numbers",
+            "a different text in almost.*amounts such as '0.4k'.*plain numbers",
         ),
-        ([f"{number}.4k" for number in range(60)] * 2, "holds amounts that are not read, 60 different"),
-        ([*map(str, range(100, 130)), "0123"], "row 32: the target 'y' has zeros in front of numbers.*'0123'"),
+        ([f"{number}.4k" for number in range(60)] * 2, "has 60 different amounts that cannot be read"),
+        ([*map(str, range(100, 130)), "0123"], "row 32: the target 'y' has numbers with leading zeros.*'0123'"),
         (
             [str(day)[:10] for day in pd.date_range("2014-01-01", periods=60)] * 2,
-            "holds dates, 60 different.*2014-01-01",
+            "has 60 different dates.*2014-01-01",
         ),
-        ([f"{day.day}/{day.month}/2014" for day in pd.date_range("2014-01-01", periods=60)], "holds dates, 60 diff"),
+        ([f"{day.day}/{day.month}/2014" for day in pd.date_range("2014-01-01", periods=60)], "has 60 different dates"),
     ],
 )
 def test_targets_that_columns_could_not_be_are_refused_with_the_value(values, said):
@@ -101,8 +101,8 @@ def test_questions_about_targets_are_reported_unless_their_kind_was_said():
     marks = {"z": {"None": 150}}
     found = target_findings(frame, ["y", "z"], marks, place)
     assert [finding.column for finding in found] == ["y", "z"]
-    assert "regression or classes? Taken as single_label" in found[0].why
-    assert "'None' is a class of z (150 of 400 rows); missing = ['None'] would leave" in found[1].why
+    assert "regression or classes? Used as single_label" in found[0].why
+    assert "'None' is a class of z (150 of 400 rows); set missing = ['None'] to skip" in found[1].why
     assert len(target_findings(frame, ["y"], {}, place, {"y": "regression"})) == 0
 
 
@@ -114,9 +114,9 @@ def test_a_known_target_names_the_rows_that_its_form_does_not_read(form):
     problems = Problems()
     found = read_known_targets(frame, targets, place, forms={"y": form}, problems=problems)
     assert found == []
-    assert "row 4: the target 'y' is no number; received: 'unknown'" in str(problems.found["y"])
-    assert "row 5: target 'z' has a class that the model does not know" in str(problems.found["z"])
-    with pytest.raises(DataError, match="row 4: the target 'y' is no number.*'unknown'"):
+    assert "row 4: the target 'y' is not a number; received: 'unknown'" in str(problems.found["y"])
+    assert "row 5: target 'z' has a class that the model was not trained on" in str(problems.found["z"])
+    with pytest.raises(DataError, match="row 4: the target 'y' is not a number.*'unknown'"):
         read_targets(frame, ["y"], place, target_kinds={"y": "regression"})
 
 

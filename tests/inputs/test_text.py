@@ -175,11 +175,11 @@ def test_byte_pairs_are_not_offered_for_serving(preprocessing):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_tokens": 3}, "max_tokens is not usable; received: 3; allowed: a whole number from 4"),
-        ({"max_tokens": True}, "max_tokens is not usable"),
-        ({"max_windows": 0}, "max_windows is not usable"),
+        ({"max_tokens": 3}, "max_tokens is invalid; received: 3; allowed: a whole number, 4 or more"),
+        ({"max_tokens": True}, "max_tokens is invalid"),
+        ({"max_windows": 0}, "max_windows is invalid"),
         ({"long_texts": "tail"}, "unknown long_texts; received: 'tail'; allowed: head, head_tail, windows"),
-        ({"strip_html": "yes"}, "strip_html is true or false"),
+        ({"strip_html": "yes"}, "strip_html must be true or false"),
         ({"tokenizer": object()}, "the tokenizer has no start token; received: 'object'"),
     ],
 )

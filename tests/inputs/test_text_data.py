@@ -178,7 +178,7 @@ def test_a_text_may_have_several_labels():
     assert first[1].shape == (8, 3)
     assert data.summary()["counts"]["val"] == {"a": 4, "b": 4, "c": 4}
     for option in ({"class_weight": "balanced"}, {"sampling": "balanced"}):
-        with pytest.raises(ConfigError, match="balanced only where a text has one"):
+        with pytest.raises(ConfigError, match="balanced only for single-label data"):
             make(table, label_separator="|", **option)
 
 
@@ -259,8 +259,8 @@ def test_empty_texts_and_copies_are_found(caplog):
     assert {name: len(data.rows(name)) for name in data.splits} == {"train": 6, "val": 3, "test": 2}
     assert data.summary()["dropped_from_training"] == {"empty": 1, "copies": 0}
     assert data.summary()["found"] == found.to_dict()
-    assert "left out 1 training texts that are empty" in caplog.text
-    assert "1 of the val texts are also in the training part, for example the table data row 9" in caplog.text
+    assert "skipped 1 empty training texts" in caplog.text
+    assert "1 of the val texts are also in the training set, for example the table data row 9" in caplog.text
     assert "1 texts occur with different labels" in caplog.text
 
 
@@ -321,13 +321,13 @@ def test_texts_are_tokenized_in_pieces_that_fit_together():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size is not usable"),
-        ({"seed": -1}, "seed is not usable"),
+        ({"batch_size": 0}, "batch_size is invalid"),
+        ({"seed": -1}, "seed is invalid"),
         ({"sampling": "sorted"}, "unknown sampling"),
         ({"class_weight": "heavy"}, "unknown class_weight"),
         ({"on_duplicate": "keep"}, "unknown on_duplicate"),
-        ({"val_fraction": 2}, "val_fraction is not usable"),
-        ({"sampling": "balanced", "class_weight": "balanced"}, "balanced twice"),
+        ({"val_fraction": 2}, "val_fraction is invalid"),
+        ({"sampling": "balanced", "class_weight": "balanced"}, "cannot both balance the classes"),
         ({"quoting": "some"}, "unknown quoting"),
     ],
 )
@@ -363,12 +363,12 @@ def test_evaluation_takes_the_held_out_part_and_keeps_every_text(tmp_path):
     assert len(data.texts("test")) == 12
     assert data.texts("test")[0].strip() == ""
     with pytest.raises(
-        DataError, match=r"the model does not know \(.*t.csv row 4\); received: 'bad'; allowed: good, x"
+        DataError, match=r"the model was not trained on \(.*t.csv row 4\); received: 'bad'; allowed: good, x"
     ):
         texts_to_evaluate(tmp_path / "t.csv", ["good", "x"], preprocessing=Words())
-    with pytest.raises(DataError, match="the model gives a text several labels, the data has one class"):
+    with pytest.raises(DataError, match="the model predicts a text several labels, the data has one class"):
         texts_to_evaluate(tmp_path / "t.csv", ["good", "bad"], preprocessing=Words(), multi_label=True)
-    with pytest.raises(DataError, match="the model gives a text one class, the data has a set of labels"):
+    with pytest.raises(DataError, match="the model predicts a text one class, the data has a set of labels"):
         texts_to_evaluate(tmp_path / "t.csv", ["good", "bad"], preprocessing=Words(), label_separator="|")
     data = texts_to_evaluate(
         tmp_path / "t.csv", ["good", "x", "bad"], preprocessing=Words(), label_separator="|", multi_label=True

@@ -112,7 +112,7 @@ def test_an_unknown_encoding_is_an_error(tmp_path, encoding):
 
 def test_an_undecodable_byte_names_its_row_however_far_ahead_it_is_read(tmp_path):
     good = b'text,label\n"one\ntwo",x\n' + b"fine,x\n" * 15
-    with pytest.raises(DataError, match=r"reviews.csv row 18 \(ends in line 19\) holds a byte that is not utf-8"):
+    with pytest.raises(DataError, match=r"reviews.csv row 18 \(ends in line 19\) contains a byte that is not utf-8"):
         read_columns(table(tmp_path, good + b"caf\xe9,x\nmore,x\n"), ["text"])
     with pytest.raises(DataError, match=r"received: '0xe9'; pass encoding=\"latin-1\""):
         read_columns(table(tmp_path, good + b"caf\xe9,x\nmore,x\n"), ["text"])
@@ -160,8 +160,8 @@ def test_a_missing_column_lists_those_there_are(tmp_path):
         ("t.csv", b"text,label,text\na,b,c\n", "several columns of one name; received: 'text'"),
         ("t.csv", b"PK\x03\x04 rest", "it is a zip archive or a spreadsheet"),
         ("t.csv", b"\x89PNG\r\n", "it is a PNG image"),
-        ("t.csv", gzip.compress(b"text,label\n", mtime=0), "packed with gzip"),
-        ("t.csv", b"text,label\na\0b,c\n", "row 2 holds NUL bytes"),
+        ("t.csv", gzip.compress(b"text,label\n", mtime=0), "compressed with gzip"),
+        ("t.csv", b"text,label\na\0b,c\n", "row 2 contains NUL bytes"),
         ("t.csv", "text,label\na,b\n".encode("utf-16"), 'in utf-16, not in utf-8.*pass encoding="utf-16"'),
         ("t.csv", b'text,label\na,b\n"never closed,c\nd,e\n', "the quote that .*row 3 .lines 3 to 4. opens is never"),
         ("t.csv", b'text,label\n"a "b" c",d\n', "row 2 cannot be read.*written twice"),
@@ -169,7 +169,7 @@ def test_a_missing_column_lists_those_there_are(tmp_path):
         ("t.jsonl", b"[1, 2]\n", "line 1 is not a JSON object"),
         ("t.jsonl", b"[" * 100_000 + b"\n", "line 1 is not JSON"),
         ("t.parquet", b"nonsense", "cannot be read"),
-        ("t.xlsx", b"", "unknown kind of table"),
+        ("t.xlsx", b"", "unknown table format"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path, name, content, message):
@@ -336,10 +336,10 @@ def test_a_file_for_each_split(tmp_path):
         list_table(tmp_path)
     with pytest.raises(DataError, match="unknown split; received: 'trian'.*did you mean 'train'"):
         split_files({"trian": "x.csv"})
-    with pytest.raises(ConfigError, match="a file for each split and a split_column"):
+    with pytest.raises(ConfigError, match="a file for each split cannot be combined with"):
         list_table(mapping, split_column="label")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no table for training.*texts_from_folder"):
+    with pytest.raises(DataError, match="contains no table for training.*texts_from_folder"):
         list_table(tmp_path / "empty")
 
 
@@ -399,7 +399,7 @@ def test_a_folder_like_aclimdb(tmp_path, caplog):
     assert listing.texts[1] == "train pos\u0085odd\r\n"
     assert listing.places[1].endswith("train/pos/0_9.txt")
     assert "unsup: its texts have no label" in caplog.text
-    assert "passed over 1 files in" in caplog.text
+    assert "skipped 1 files in" in caplog.text
 
 
 def test_a_folder_without_parts(tmp_path):
@@ -407,22 +407,24 @@ def test_a_folder_without_parts(tmp_path):
         (tmp_path / label / "deeper").mkdir(parents=True)
         write(tmp_path / label / "deeper" / "1.TXT", "façade".encode("latin-1"))
     assert list_folder(tmp_path, encoding="latin-1").texts == ["façade"] * 2
-    with pytest.raises(DataError, match="bad/deeper/1.TXT holds a byte that is not utf-8 in line 1, at byte 3.*0xe7"):
+    with pytest.raises(
+        DataError, match="bad/deeper/1.TXT contains a byte that is not utf-8 in line 1, at byte 3.*0xe7"
+    ):
         list_folder(tmp_path)
 
 
 def test_a_folder_that_cannot_be_used(tmp_path):
-    with pytest.raises(DataError, match="no such data folder"):
+    with pytest.raises(DataError, match="the data folder does not exist"):
         list_folder(tmp_path / "none")
     with pytest.raises(DataError, match="not a folder; received.*texts_from_table"):
         list_folder(table(tmp_path, "text,label\n"))
-    with pytest.raises(DataError, match="no class folders.*reviews.csv is read by texts_from_table"):
+    with pytest.raises(DataError, match="no class folders.*reviews.csv use texts_from_table for"):
         list_folder(tmp_path)
     (tmp_path / "pos").mkdir()
-    with pytest.raises(DataError, match="holds no .txt files"):
+    with pytest.raises(DataError, match="contains no .txt files"):
         list_folder(tmp_path)
     write(tmp_path / "pos" / "a.txt", b"text \0 and zeros")
-    with pytest.raises(DataError, match="a.txt holds NUL bytes"):
+    with pytest.raises(DataError, match="a.txt contains NUL bytes"):
         list_folder(tmp_path)
     write(tmp_path / "pos" / "a.txt", b"\xff\xd8\xff photo")
     with pytest.raises(DataError, match="it is a JPEG image"):

@@ -74,7 +74,7 @@ def test_another_archive_is_refused_and_leaves_nothing(archive, tmp_path, monkey
     monkeypatch.setattr(sample_reviews, "_SHA256", "0" * 64)
     monkeypatch.setattr(sample_reviews, "fetch", lambda folder: archive)
     with pytest.raises(
-        DataError, match="vaderSentiment-0.5.zip is not the known archive: its sha256 is .*allowed: 000"
+        DataError, match="vaderSentiment-0.5.zip is not the expected archive: its sha256 is .*allowed: 000"
     ):
         samples.get("reviews", tmp_path / "made" / "reviews")
     assert list((tmp_path / "made").iterdir()) == []
@@ -130,7 +130,7 @@ def test_a_pip_that_hangs_is_an_error(tmp_path, monkeypatch):
 def test_the_samples_are_listed():
     names = samples.names()
     assert list(names) == ["surfaces", "reviews", "flights"]
-    assert names["reviews"].startswith("10,072 snippets of film reviews")
+    assert names["reviews"].startswith("10,072 sentences from film reviews, labelled")
 
 
 @pytest.mark.real

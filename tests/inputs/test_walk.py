@@ -63,7 +63,7 @@ def test_every_entry_is_used_or_left_out_for_a_reason(folder):
         "ants/empty.jpg", "ants/text.jpeg", "ants/scan", "ants/phone.jpg", "ants/gone.jpg", "ants/gone",
     }  # fmt: skip
     assert unusable["ants/empty.jpg"] == "is empty (0 bytes)"
-    assert unusable["ants/gone"] == "cannot be read: it is a link that leads to no file"
+    assert unusable["ants/gone"] == "is a broken link"
     assert "is TIFF" in unusable["ants/scan"]
     assert "not an image but text" in unusable["ants/text.jpeg"]
     reasons = {name: entry.reason for name, entry in found.items() if entry.use == "left_out"}

@@ -105,7 +105,7 @@ def test_own_heads_and_pooling():
     )
     assert task.features.output_shape == (None, 2560)
     assert [layer.name for layer in task.head.layers][-1].startswith("dense")
-    with pytest.raises(ConfigError, match=r"one logit for each class.*\(None, 2\)"):
+    with pytest.raises(ConfigError, match=r"one logit per class.*\(None, 2\)"):
         tlkit.image_classifier(
             "mobilenet-v2-0.35", ["a", "b"], size=32, weights="none", head=lambda x, k: keras.layers.Dense(5)(x)
         )
@@ -121,13 +121,13 @@ def test_the_default_head_starts_from_even_odds(task):
     [
         (("resnet5", ["a", "b"]), {}, ModelError, "did you mean 'resnet50'"),
         (("resnet50", ["a"]), {}, ConfigError, "at least two classes"),
-        (("resnet50", ["a", "a"]), {}, ConfigError, "class names must differ; received: \\['a'\\]"),
+        (("resnet50", ["a", "a"]), {}, ConfigError, "class names must be unique; received: \\['a'\\]"),
         (("resnet50", ["a", "b\nc"]), {}, ConfigError, "one line of printable text"),
         (("resnet50", "ab"), {"size": 32}, ConfigError, "class names must be a list of strings"),
         (("resnet50", ["a", "b"]), {"pooling": "mean"}, ConfigError, "unknown pooling"),
         (("resnet50", ["a", "b"]), {"batch_norm": "freeze"}, ConfigError, "did you mean 'frozen'"),
-        (("resnet50", ["a", "b"]), {"dropout": 1.0}, ConfigError, "dropout is not usable"),
-        (("resnet50", ["a", "b"]), {"size": 8}, ConfigError, "image size is not usable"),
+        (("resnet50", ["a", "b"]), {"dropout": 1.0}, ConfigError, "dropout is invalid"),
+        (("resnet50", ["a", "b"]), {"size": 8}, ConfigError, "image size is invalid"),
     ],
 )
 def test_unusable_arguments_are_named_before_anything_is_built(arguments, options, error, message):

@@ -136,7 +136,10 @@ def test_it_is_saved_and_loaded_as_a_plain_keras_model(tmp_path):
         ({"hidden": []}, "hidden"),
         ({"hidden": [0]}, "hidden"),
         ({"hidden": 5}, "hidden"),
-        ({"dropout": [0.1]}, "one for each"),
+        (
+            {"dropout": [0.1]},
+            "one for each",
+        ),
         ({"dropout": 1.0}, "dropout"),
         ({"embedding_dropout": -0.1}, "dropout"),
         ({"embedding_sizes": {"color": 3}}, "colour"),
@@ -152,13 +155,13 @@ def test_unusable_arguments_are_named(options, message):
 
 @pytest.mark.parametrize("target", [PRICE, KIND])
 def test_a_weight_of_a_single_target_is_refused(target):
-    with pytest.raises(ConfigError, match=f"weight of {target.name} has nothing to be weighed against; received: 0.5"):
+    with pytest.raises(ConfigError, match=f"weight of {target.name} needs several targets; received: 0.5"):
         tabular_model(TABLE, [dataclasses.replace(target, weight=0.5)])
 
 
 def test_labels_are_smoothed_only_where_there_are_classes():
     for targets in ([PRICE], [PRICE, dataclasses.replace(PRICE, name="rent")]):
-        with pytest.raises(ConfigError, match=r"label_smoothing is for classes.*received: 0\.1"):
+        with pytest.raises(ConfigError, match=r"label_smoothing needs a classification target.*received: 0\.1"):
             Objective(targets).loss(0.1)
         Objective(targets).loss(0.0)
     objective = Objective([PRICE, KIND])
@@ -170,7 +173,7 @@ def test_a_learner_of_a_regression_refuses_label_smoothing_before_training():
     frame = pd.DataFrame({"size": np.arange(40.0) + 0.5, "price": np.arange(40.0) % 7 + 0.25})
     data = table_from_file(frame, "price", kinds={"size": "continuous"}, batch_size=8)
     task = tabular_model(data.preprocessing, data.targets, hidden=[4])
-    with pytest.raises(ConfigError, match="label_smoothing is for classes"):
+    with pytest.raises(ConfigError, match="label_smoothing needs a classification target"):
         Learner(task, data, label_smoothing=0.1)
 
 

@@ -126,8 +126,8 @@ def test_the_tasks_of_others_change_size_too():
     ("size", "message"),
     [
         (16, "cannot take images of that size; received: 16; allowed: 32 pixels or more"),
-        (8, "the image size is not usable; received: 8"),
-        (64.0, "the image size is not usable; received: 64.0"),
+        (8, "the image size is invalid; received: 8"),
+        (64.0, "the image size is invalid; received: 64.0"),
     ],
 )
 def test_impossible_sizes_are_named(size, message):

@@ -134,14 +134,14 @@ def test_precision_of_the_encoder_goes_and_comes_back(task):
     [
         ({"encoder": "all-minilm"}, "did you mean 'all-minilm-l6-v2'"),
         ({"class_names": ["one"]}, "at least two classes"),
-        ({"dropout": 1.0}, "^dropout is not usable"),
-        ({"encoder_dropout": -0.1}, "encoder_dropout is not usable"),
+        ({"dropout": 1.0}, "^dropout is invalid"),
+        ({"encoder_dropout": -0.1}, "encoder_dropout is invalid"),
         ({"max_tokens": 1000}, "1000"),
         ({"pooling": "first"}, "unknown pooling"),
         ({"long_texts": "tail"}, "unknown long_texts"),
-        ({"layers": 3}, "layers is not usable; received: 3; allowed: a whole number from 1 to 2"),
-        ({"layers": 0}, "layers is not usable"),
-        ({"head": lambda embedding, classes: embedding}, "one logit for each class"),
+        ({"layers": 3}, "layers is invalid; received: 3; allowed: a whole number from 1 to 2"),
+        ({"layers": 0}, "layers is invalid"),
+        ({"head": lambda embedding, classes: embedding}, "the head must return one logit per class"),
     ],
 )
 def test_unusable_arguments_are_refused(arguments, message):

@@ -295,14 +295,14 @@ def test_the_strongest_words(task):
     ("options", "error", "says"),
     [
         ({"baseline": "noise"}, ConfigError, r"unknown baseline.*'noise'.*pad, mask, zero"),
-        ({"steps": 0}, ConfigError, r"steps is not usable.*0.*from 1"),
-        ({"steps": 2.5}, ConfigError, "steps is not usable"),
-        ({"target": 2}, ConfigError, r"no such class number.*2.*0 to 1"),
-        ({"target": -1}, ConfigError, "no such class number"),
-        ({"target": True}, ConfigError, "no such class number"),
-        ({"target": [0, 1, 0]}, ConfigError, r"one class for each text.*3.*1"),
+        ({"steps": 0}, ConfigError, r"steps is invalid.*0.*from 1"),
+        ({"steps": 2.5}, ConfigError, "steps is invalid"),
+        ({"target": 2}, ConfigError, r"invalid class number.*2.*0 to 1"),
+        ({"target": -1}, ConfigError, "invalid class number"),
+        ({"target": True}, ConfigError, "invalid class number"),
+        ({"target": [0, 1, 0]}, ConfigError, r"one class per text.*3.*1"),
         ({"texts": "one text"}, DataError, "list of strings"),
-        ({"texts": ["fine", 3.5]}, DataError, r"text number 1 is no string.*float"),
+        ({"texts": ["fine", 3.5]}, DataError, r"text number 1 is not a string.*float"),
     ],
 )
 def test_what_cannot_be_explained(task, options, error, says):
@@ -333,7 +333,7 @@ def test_a_backbone_without_token_embeddings_is_refused(task):
 
 def test_a_model_that_reads_its_tokens_elsewhere_is_refused(task):
     other = tiny_text_task(seed=5)
-    with pytest.raises(ModelError, match="does not look its tokens up"):
+    with pytest.raises(ModelError, match="the model does not look up its tokens in the layer"):
         attribute(dataclasses.replace(task, model=other.model), ["a film"])
 
 

@@ -72,8 +72,8 @@ def test_no_texts_no_errors():
     [
         (PROBABILITIES[:4], [1, 1, 0, 1, 1], "do not fit"),
         (PROBABILITIES, [1, 1, 0, 1], "do not fit"),
-        (PROBABILITIES, [1, 1, 0, 1, 2], "no such class number.*0 to 1"),
-        (PROBABILITIES, [1, 1, 0, 1, -1], "no such class number"),
+        (PROBABILITIES, [1, 1, 0, 1, 2], "invalid class number.*0 to 1"),
+        (PROBABILITIES, [1, 1, 0, 1, -1], "invalid class number"),
     ],
 )
 def test_what_does_not_fit_is_refused(chances, labels, says):

@@ -116,7 +116,7 @@ def test_it_is_plain_json_and_reads_well(tmp_path):
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.5, float("nan"), True, "0.5"])
 def test_a_threshold_is_a_probability(threshold):
-    with pytest.raises(ConfigError, match=r"threshold is a probability.*0 < threshold < 1"):
+    with pytest.raises(ConfigError, match=r"threshold must be a probability.*0 < threshold < 1"):
         multi_label_metrics(LOGITS, LABELS, NAMES, threshold)
 
 
@@ -126,7 +126,7 @@ def test_a_threshold_is_a_probability(threshold):
         (LOGITS, LABELS[:3], "do not fit"),
         (LOGITS[:, :2], LABELS[:, :2], "do not fit"),
         (LOGITS[:0], LABELS[:0], "do not fit"),
-        (LOGITS, LABELS * 2, r"labels are 0 or 1.*\[2\]"),
+        (LOGITS, LABELS * 2, r"labels must be 0 or 1.*\[2\]"),
         (LOGITS, [0, 1, 2, 1], "do not fit"),
     ],
 )
@@ -145,7 +145,7 @@ def test_each_label_may_have_a_threshold_of_its_own():
 
 @pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.5, 0.5, 1.0), (0.5, 0.5, True), ()])
 def test_thresholds_that_do_not_fit_the_labels_are_refused(thresholds):
-    with pytest.raises(ConfigError, match="the threshold is a probability"):
+    with pytest.raises(ConfigError, match="the threshold must be a probability"):
         multi_label_metrics(LOGITS, LABELS, NAMES, thresholds)
 
 

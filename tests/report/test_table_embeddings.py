@@ -98,7 +98,7 @@ def test_nothing_is_overwritten_unasked_and_nothing_foreign_ever(task, tmp_path)
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.txt").write_text("x")
-    with pytest.raises(ProjectError, match="holds no written embeddings"):
+    with pytest.raises(ProjectError, match="contains no written embeddings"):
         write_embedding_tables(task, other, overwrite=True)
     with pytest.raises(ConfigError, match="form of the tables.*csv, parquet"):
         write_embedding_tables(task, tmp_path / "new", "xlsx")
@@ -142,7 +142,7 @@ def test_the_old_tables_come_back_when_the_new_ones_cannot_be_put(task, tmp_path
 
 
 def test_folders_that_hold_no_tables_are_refused(task, tmp_path):
-    with pytest.raises(ProjectError, match="holds no written embeddings.*write_embedding_tables"):
+    with pytest.raises(ProjectError, match="contains no written embeddings.*write_embedding_tables"):
         read_embedding_tables(tmp_path)
     [first, *_] = write_embedding_tables(task, tmp_path / "e")
     first.write_text("value,w\n1,2\n")

@@ -82,7 +82,7 @@ def test_pictures_and_tables(tmp_path):
 
     found = regression_metrics([1.0, 3.0, 9.0], [0.0, 2.0, 10.0], "[red] $x$")
     assert found.plot_predictions(tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ConfigError, match="unknown kind of picture"):
+    with pytest.raises(ConfigError, match="unknown image format"):
         found.plot_predictions(tmp_path / "p.txt")
     out = io.StringIO()
     Console(file=out, width=100).print(found.table())
@@ -182,7 +182,7 @@ def test_one_target_gives_the_metrics_of_its_kind():
 
 
 def test_targets_that_do_not_fit_are_refused():
-    with pytest.raises(DataError, match=r"do not fit the targets.*\[n, 4\]"):
+    with pytest.raises(DataError, match=r"do not match the targets.*\[n, 4\]"):
         measure_answers(np.ones((3, 3)), np.ones((3, 2)), [PRICE, SOLD])
     with pytest.raises(DataError, match=r"'sold' has class numbers without a name.*from 0 to 2"):
         measure_answers(np.ones((2, 4)), [[1.0, 3.0], [1.0, 0.0]], [PRICE, SOLD])

@@ -95,7 +95,13 @@ def learner(kind, evil=False, splits=("train", "val")):
 def test_a_page_of_each_kind(tmp_path, kind, sections):
     path = report_on_tables(learner(kind), tmp_path / "r.html", title="Houses", split="val")
     page = Page(path.read_text(encoding="utf-8"))
-    for section in [*sections, "What the model looks at", "Beside gradient boosting", "Most wrong rows", "Maps of"]:
+    for section in [
+        *sections,
+        "Permutation importance",
+        "Comparison with gradient",
+        "Rows with the largest",
+        "Embedding maps",
+    ]:
         assert section in page.text
     assert "By " in page.text
     assert "boosting on embeddings" in page.text
@@ -120,29 +126,29 @@ def test_it_loads_nothing_and_runs_nothing(tmp_path):
 def test_without_training_rows_it_says_why_boosting_is_missing(tmp_path):
     learn = learner("regression", splits=("val",))
     text = report_on_tables(learn, tmp_path / "r.html", title="T", split="val").read_text(encoding="utf-8")
-    assert "there are no training rows in this data" in text
-    assert "Beside gradient boosting" not in text
+    assert "No comparison with gradient boosting: this data" in text
+    assert "Comparison with gradient boosting" not in text
 
 
 def test_the_page_says_that_the_best_epoch_was_chosen_by_its_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("tlkit.tasks.tabular.report.BOOSTED", 50)
     path = tmp_path / "r.html"
     text = Page(report_on_tables(learner("regression"), path, title="T", split="val").read_text("utf-8")).text
-    assert "All figures are of the validation rows. Where the best epoch was kept, these rows chose it" in text
-    assert "that favours the network" in text
+    assert "All metrics are for the validation set. If the best epoch was kept, it was chosen on these rows" in text
+    assert "If the best epoch was kept, it was chosen on" in text
     assert "Boosting saw only 50 of the 80 training rows." in text
     assert "--split test" not in text
     learn = learner("regression", splits=("val", "test"))
     text = report_on_tables(learn, path, title="T", split="val").read_text("utf-8")
     assert "tlkit evaluate --split test" in text
     text = report_on_tables(learn, path, title="T", split="test").read_text("utf-8")
-    assert "All figures are of test rows" in text
-    assert "chose it" not in text
+    assert "All metrics are for the test set, which was not" in text
+    assert "it was chosen on" not in text
 
 
 def test_it_is_for_tables(tmp_path):
     learn = types.SimpleNamespace(task=types.SimpleNamespace(kind="text_classification"))
-    with pytest.raises(ConfigError, match="for models of tables.*text_classification"):
+    with pytest.raises(ConfigError, match="needs a model for tables.*text_classification"):
         report_on_tables(learn, tmp_path / "r.html", title="T", split="val")
 
 
@@ -169,6 +175,6 @@ def test_wrong_rows_show_their_cells(tmp_path):
         text.split("\n")
     )
     assert "<td><bdi></bdi></td>" * 3 in text
-    assert "RMSPE leaves out 1 rows" in text
-    with pytest.raises(ConfigError, match="a report is an HTML file"):
+    assert "RMSPE excludes 1 rows" in text
+    with pytest.raises(ConfigError, match="the report must be an HTML file"):
         write_table_report(tmp_path / "r.pdf", title="T", metrics=metrics, target_names=["price"])

@@ -199,7 +199,7 @@ def test_many_classes_give_the_commonest_confusions(tmp_path):
     rows = [row.split() for row in page.all("tr")]
     assert f"class {i} class {j} {off.max()}".split() in rows
     perfect = classification_metrics(10 * np.eye(30), np.arange(30), names)
-    assert "every answer is right" in written(tmp_path, metrics=perfect)
+    assert "all predictions are correct" in written(tmp_path, metrics=perfect)
 
 
 def test_several_labels(tmp_path):
@@ -286,7 +286,7 @@ def test_the_same_report_has_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("name", ["report.pdf", "report", "report.html.gz"])
 def test_a_report_is_an_html_file(tmp_path, name):
-    with pytest.raises(ConfigError, match=r"a report is an HTML file.*\.html, \.htm"):
+    with pytest.raises(ConfigError, match=r"the report must be an HTML file.*\.html, \.htm"):
         write_text_report(tmp_path / name, title="T", metrics=metrics_of())
     assert list(tmp_path.iterdir()) == []
 

@@ -36,7 +36,7 @@ def test_an_unknown_template_is_an_error():
 def test_a_broken_template_writes_nothing(tmp_path: Path, body: str):
     template = a_template(tmp_path / "template", body)
     (tmp_path / "out").mkdir()
-    with pytest.raises(ProjectError, match="could not be baked") as caught:
+    with pytest.raises(ProjectError, match="could not be rendered") as caught:
         new_project(template, tmp_path / "out" / "deep" / "x", {})
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []

@@ -70,7 +70,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(rows, tmp_path, capsys):
     assert summary["reused"] == 10 * len(finished)
     assert summary["beam"]["read"] == 90 - summary["reused"]
     assert [shard["reused"] for shard in summary["shards"]].count(True) == len(finished)
-    assert f"{summary['reused']} items are in finished shards; {90 - summary['reused']} are left" in err
+    assert f"{summary['reused']} items are in finished shards; {90 - summary['reused']} remain" in err
 
     code, _, err = command(*[*words[1:2], tmp_path / "whole.csv", *words[3:]], capsys=capsys)
     assert code == 0, err
@@ -129,14 +129,14 @@ def test_options_are_checked_before_anything_is_read(tmp_path, capsys):
     assert "allowed: parquet, csv, jsonl" in err
     code, _, err = command("a", "b.csv", "--model", tmp_path, capsys=capsys)
     assert code == 2
-    assert "holds no SavedModel" in err
+    assert "contains no SavedModel" in err
 
 
 def test_an_output_of_one_dash_is_no_folder(rows, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = command(rows, "-", "--model", export_of("regression"), capsys=capsys)
     assert code == 2
-    assert "error: scoring writes files, nothing to stdout; received: '-'; name one, such as scored.csv" in err
+    assert "error: `tlkit score` cannot write to stdout; received: '-'; pass a file, such as scored.csv" in err
     assert not (tmp_path / "-").exists()
 
 
@@ -149,11 +149,11 @@ def test_links_that_are_not_followed_are_told_in_one_line(tmp_path, capsys):
     assert code == 0, err
     assert "1 of 2 items scored, 1 failed" in out
     [warning] = [line for line in err.splitlines() if line.startswith("warning: ")]
-    assert f"folders that are links are not followed: {tmp_path / 'in' / 'back'};" in warning
+    assert f"linked folders are not followed: {tmp_path / 'in' / 'back'};" in warning
 
 
 def test_an_output_that_cannot_be_made_is_refused_in_one_line(rows, tmp_path, capsys):
     (tmp_path / "out.csv.shards").write_text("a file in the way")
     code, _, err = command(rows, tmp_path / "out.csv", "--model", export_of("regression"), capsys=capsys)
     assert code == 2
-    assert f"error: {tmp_path / 'out.csv.shards'} cannot be made: " in err
+    assert f"error: {tmp_path / 'out.csv.shards'} cannot be created: " in err

@@ -74,7 +74,7 @@ def test_photos_are_scored_as_predict_does_and_bad_files_stand_aside(scored, pho
         f"{photos / '3bad.jpg'} is not an image but text (known formats: JPEG, PNG, GIF, BMP, WebP)",
         f"{photos / 'more' / 'empty.png'} is empty (0 bytes)",
     ]
-    assert summary["entries"] == {"found": 13, "used": 12, "left_out": {"files that are no images": 1}}
+    assert summary["entries"] == {"found": 13, "used": 12, "left_out": {"files that are not images": 1}}
     assert summary["damaged"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "s.errors.parquet", "s.parquet"]
 
@@ -186,7 +186,7 @@ def test_an_undecodable_byte_costs_one_text(scored, tmp_path, source, content, o
     [item] = bad_items(tmp_path / f"o.errors{(tmp_path / output).suffix}")
     assert item["item"] == (bad or r'{"text": "a", "x": ["\xe9"]}')
     assert item["place"] == f"{tmp_path / source} {place}"
-    assert item["reason"].endswith("holds a byte that is not utf-8: 0xe9")
+    assert item["reason"].endswith("contains a byte that is not utf-8: 0xe9")
 
 
 def test_an_undecodable_byte_costs_one_row(scored, rows, tmp_path):
@@ -194,7 +194,7 @@ def test_an_undecodable_byte_costs_one_row(scored, rows, tmp_path):
     summary = scored(rows, tmp_path / "out.csv", export_of("regression"))
     assert counted(summary) == (60, 59, 1)
     [item] = bad_items(tmp_path / "out.errors.csv")
-    assert item["reason"] == "column 'colour' holds a byte that is not utf-8: 0xe9"
+    assert item["reason"] == "column 'colour' contains a byte that is not utf-8: 0xe9"
 
 
 @pytest.mark.parametrize(("suffix", "workers"), [(".csv", 1), pytest.param(".parquet", 2, marks=pytest.mark.slow)])
@@ -250,7 +250,7 @@ def test_each_photo_that_fails_has_its_own_reason_and_damaged_ones_are_named(sco
     assert counted(summary) == (16, 11, 5)
     reasons = {item["place"].rpartition("/")[2]: item["reason"] for item in bad_items(tmp_path / "s.errors.csv")}
     assert "is truncated or corrupt (JPEG): the file ends before the image does" in reasons["cut.jpg"]
-    assert "is TIFF, which the exported model could not decode; convert it first" in reasons["scan.tif"]
+    assert "is TIFF, which the exported model cannot decode; convert it first" in reasons["scan.tif"]
     assert "has 81,000,000 pixels (9000 x 9000); allowed: 40,000,000" in reasons["large"]
     assert summary["damaged"] == 1
     assert summary["damaged_items"] == [f"{photos / 'grey.jpg'} (premature end of data segment)"]
@@ -281,8 +281,8 @@ def test_photos_of_a_table_are_scored_as_those_of_the_folder(scored, photos, tmp
     assert out["predicted"].tolist() == [answer["classes"][0] for answer in answers]
     reasons = pd.read_csv("out.errors.csv")["reason"].tolist()
     assert "3bad.jpg is not an image but text" in reasons[0]
-    assert "there is no photo " in reasons[1]
-    assert reasons[2] == "column 'file' holds no path"
+    assert "the photo " in reasons[1]
+    assert reasons[2] == "column 'file' contains no path"
 
 
 def test_another_photo_of_a_table_changes_the_digest(photos, tmp_path):
@@ -299,7 +299,7 @@ def test_another_photo_of_a_table_changes_the_digest(photos, tmp_path):
     (tmp_path / "list.csv").write_text("file\nphotos/0.jpg\n")
     with pytest.raises(DataError, match="no column 'path'.*allowed: file.*pass path_column="):
         open_source(tmp_path / "list.csv", manifest)
-    with pytest.raises(ConfigError, match="--label is for a table"):
+    with pytest.raises(ConfigError, match="--label needs a table"):
         open_source(photos, manifest, label="kind")
 
 
@@ -393,24 +393,24 @@ def test_other_input_another_model_or_other_settings_are_refused(scored, rows, i
     ("setup", "options", "error", "message"),
     [
         ("", {"output": "exists.csv"}, ConfigError, "exists.csv already exists.*--force"),
-        ("", {"output": "rows.csv", "force": True}, ConfigError, "the output is the input"),
-        ("", {"output": "out.xlsx"}, ConfigError, "unknown kind of table.*xlsx"),
-        ("", {"output": "nowhere/out.csv"}, ConfigError, "there is no folder"),
-        ("", {"output": "mine", "force": True}, ConfigError, "mine holds other files"),
-        ("", {"shards": 2, "shard_size": 2}, ConfigError, "do not go together"),
-        ("", {"text": "colour"}, ConfigError, "--text is for exports that take texts"),
-        ("", {"top": 2}, ConfigError, "--top is for photos and texts"),
-        ("", {"target": "x"}, ConfigError, "the export has no such target.*allowed: price"),
-        ("", {"label": "colour"}, ConfigError, "--label is for exports that take images or texts"),
-        ("", {"path_column": "colour"}, ConfigError, "--path-column is for exports that take images"),
-        ("", {"source": "rowz.csv"}, DataError, "no such input.*did you mean 'rows.csv'"),
-        ("colour,rooms\nred,1\n", {}, DataError, "lacks column 'area.*4 columns are lacking"),
+        ("", {"output": "rows.csv", "force": True}, ConfigError, "the output is the same file as the input"),
+        ("", {"output": "out.xlsx"}, ConfigError, "unknown table format.*xlsx"),
+        ("", {"output": "nowhere/out.csv"}, ConfigError, "the folder"),
+        ("", {"output": "mine", "force": True}, ConfigError, "mine contains other files"),
+        ("", {"shards": 2, "shard_size": 2}, ConfigError, "cannot be combined"),
+        ("", {"text": "colour"}, ConfigError, "--text is an option for exports that take texts"),
+        ("", {"top": 2}, ConfigError, "--top is an option for photos and texts; rows get"),
+        ("", {"target": "x"}, ConfigError, "unknown target.*allowed: price"),
+        ("", {"label": "colour"}, ConfigError, "--label is an option for exports that take images or texts"),
+        ("", {"path_column": "colour"}, ConfigError, "--path-column is an option for exports that take images"),
+        ("", {"source": "rowz.csv"}, DataError, "the input does not exist.*did you mean 'rows.csv'"),
+        ("colour,rooms\nred,1\n", {}, DataError, "has no column 'area.*4 columns are missing"),
         ("HEADER\n", {}, DataError, "the table has no rows"),
-        ("", {"model": "nowhere"}, ExportError, "there is no export"),
-        ("", {"runner": "NoSuchRunner"}, ConfigError, "Beam refuses to begin.*NoSuchRunner"),
-        ("", {"runner": "FlinkRunner", "workers": 2}, ConfigError, "--workers is for the DirectRunner"),
-        ("", {"flags": ("--runner=X",)}, ConfigError, "the runner is named before the --"),
-        ("", {"flags": ("extra.csv",)}, ConfigError, "flags of Beam begin with --"),
+        ("", {"model": "nowhere"}, ExportError, "no export found: using the trained checkpoint"),
+        ("", {"runner": "NoSuchRunner"}, ConfigError, "Beam cannot start.*NoSuchRunner"),
+        ("", {"runner": "FlinkRunner", "workers": 2}, ConfigError, "--workers is an option for the DirectRunner"),
+        ("", {"flags": ("--runner=X",)}, ConfigError, "the runner must be given before the --"),
+        ("", {"flags": ("extra.csv",)}, ConfigError, "Beam flags must start with --"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_with_one_clear_line(scored, rows, tmp_path, setup, options, error, message):
@@ -433,7 +433,7 @@ def test_a_folder_without_photos_a_missing_column_and_empty_texts_are_refused(sc
     (tmp_path / "empty" / "notes.txt").write_text("")
     with pytest.raises(DataError, match="no photo in the folder.*allowed: JPEG"):
         scored(tmp_path / "empty", tmp_path / "out.csv", export_of("photos"))
-    with pytest.raises(DataError, match="name a folder of them or a table of their paths"):
+    with pytest.raises(DataError, match="pass a folder of them, or a table with their paths"):
         scored(tmp_path / "empty" / "notes.txt", tmp_path / "out.csv", export_of("photos"))
     (tmp_path / "t.csv").write_text("id,review\n1,good\n")
     with pytest.raises(DataError, match="no column 'text'.*allowed: id, review.*pass text="):
@@ -446,7 +446,7 @@ def test_a_folder_without_photos_a_missing_column_and_empty_texts_are_refused(sc
     with pytest.raises(DataError, match="already has a column 'predicted'"):
         scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"))
     (tmp_path / "t.txt").write_text("")
-    with pytest.raises(DataError, match="there are no texts"):
+    with pytest.raises(DataError, match="no texts given"):
         scored(tmp_path / "t.txt", tmp_path / "out.csv", export_of("texts"))
     assert not (tmp_path / "out.csv").exists()
 

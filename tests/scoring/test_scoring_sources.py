@@ -81,8 +81,8 @@ def test_a_bad_record_is_that_items_own_problem(tmp_path):
     assert [item.problem for item in found] == [
         "",
         "1 fields where the header has 2",
-        "column 'text' holds a byte that is not utf-8: 0xe9",
-        "column 'text' holds NUL bytes",
+        "column 'text' contains a byte that is not utf-8: 0xe9",
+        "column 'text' contains NUL bytes",
         "3 fields where the header has 2",
         "",
     ]
@@ -130,9 +130,9 @@ def test_what_is_no_character_is_found_inside_json_values_and_in_names_too(tmp_p
     table = LineTable.of(file, column="text")
     assert table.columns == ("text",)
     assert [item.problem for item in items_of(table, 2)] == [
-        "column 'x' holds a byte that is not utf-8: 0xe9",
-        "the name of a column holds a byte that is not utf-8: 0xe9",
-        "column 'x' holds half of a surrogate pair",
+        "column 'x' contains a byte that is not utf-8: 0xe9",
+        "the name of a column contains a byte that is not utf-8: 0xe9",
+        "column 'x' contains half of a surrogate pair",
         "",
     ]
 
@@ -144,18 +144,18 @@ def test_a_bad_byte_below_the_header_of_rows_does_not_hide_the_header(tmp_path):
     assert table.columns == ("a", "b")
     found = items_of(table, 2)
     assert [item.fields for item in found] == [{"a": "1", "b": "x"}, {}, {"a": "3", "b": "y"}]
-    assert found[1].problem == "column 'b' holds a byte that is not utf-8: 0xe9"
+    assert found[1].problem == "column 'b' contains a byte that is not utf-8: 0xe9"
 
 
 @pytest.mark.parametrize("column", ["", "text"])
 def test_a_bad_byte_in_a_header_is_refused(tmp_path, column):
     (tmp_path / "t.csv").write_bytes(b"text,caf\xe9\n1,2\n")
-    with pytest.raises(DataError, match=r"header of .*t.csv holds a byte that is not utf-8: 0xe9; .*pass encoding="):
+    with pytest.raises(DataError, match=r"header of .*t.csv contains a byte that is not utf-8: 0xe9; .*pass encoding="):
         LineTable.of(tmp_path / "t.csv", column=column)
 
 
 @pytest.mark.parametrize(
-    ("mark", "told"), [(";", r"--separator ';'"), ("\t", r"--separator \$'\\t', or call it \.tsv")]
+    ("mark", "told"), [(";", r"--separator ';'"), ("\t", r"--separator \$'\\t', or rename it to \.tsv")]
 )
 def test_another_separator_is_told_as_the_commands_option(tmp_path, mark, told):
     from typer.main import get_command
@@ -172,7 +172,7 @@ def test_another_separator_is_told_as_the_commands_option(tmp_path, mark, told):
 
 def test_a_file_in_utf_16_is_not_told_an_encoding_that_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n", encoding="utf-16")
-    with pytest.raises(DataError, match="is in utf-16, not in utf-8.*write it in UTF-8$"):
+    with pytest.raises(DataError, match="is in utf-16, not in utf-8.*save it as UTF-8$"):
         LineTable.of(tmp_path / "t.csv")
 
 
@@ -222,7 +222,7 @@ def test_parquet_shards_begin_in_the_middle_of_row_groups(tmp_path, size):
 def test_a_parquet_row_without_text_is_a_problem(tmp_path):
     pd.DataFrame({"text": ["a", None, "b"]}).to_parquet(tmp_path / "t.parquet")
     found = items_of(ParquetTable.of(tmp_path / "t.parquet", column="text"), 2)
-    assert [item.problem for item in found] == ["", "column 'text' holds no text", ""]
+    assert [item.problem for item in found] == ["", "column 'text' contains no text", ""]
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
@@ -232,7 +232,7 @@ def test_a_bad_byte_in_parquet_is_that_rows_problem(tmp_path, size):
     pq.write_table(pa.table({"id": [1, 2, 3], "text": broken}), tmp_path / "t.parquet")
     found = items_of(ParquetTable.of(tmp_path / "t.parquet", column="text"), size)
     assert [item.content for item in found] == ["good", None, "fine"]
-    assert found[1].problem == "column 'text' holds a byte that is not utf-8: 0xe9"
+    assert found[1].problem == "column 'text' contains a byte that is not utf-8: 0xe9"
     assert found[1].fields == {"id": 2}
 
 
@@ -251,7 +251,7 @@ def test_photos_are_listed_in_the_order_of_sorted_paths_and_as_they_were_in_the_
     assert source.counts == {
         "found": len(names) + 4,
         "used": len(wanted),
-        "left_out": {"files that are no images": 3, "hidden files": 1, "linked folders": 1},
+        "left_out": {"files that are not images": 3, "hidden files": 1, "linked folders": 1},
     }
     assert [item.content for item in found] == [str(path) for path in wanted]
     assert PhotoFolder(tmp_path / "in").digest() != before
@@ -281,7 +281,7 @@ def test_linked_folders_are_named_in_one_warning_and_links_to_nothing_are_proble
     assert [os.path.relpath(item.content, folder) for item in found] == [
         "gone.png", "linked.jpg", "loop.jpg", "sub/good.jpg",
     ]  # fmt: skip
-    told = "cannot be read: it is a link that leads to no file"
+    told = "is a broken link"
     text = "is not an image but text (known formats: JPEG, PNG, GIF, BMP, WebP)"
     assert [item.problem for item in found] == [
         f"{folder}/gone.png {told}", f"{folder}/linked.jpg {text}", f"{folder}/loop.jpg {told}",
@@ -289,10 +289,10 @@ def test_linked_folders_are_named_in_one_warning_and_links_to_nothing_are_proble
     ]  # fmt: skip
     counts, record = caplog.records
     assert "found 8 entries: 4 used; left out: 3 linked folders" in counts.getMessage()
-    assert f"1 links that lead to no file ({folder}/gone.txt)" in counts.getMessage()
+    assert f"1 broken links ({folder}/gone.txt)" in counts.getMessage()
     linked = ", ".join(str(folder / name) for name in ("back", "back.jpg", "sub/up"))
     assert record.levelno == logging.WARNING
-    assert f"folders that are links are not followed: {linked};" in record.getMessage()
+    assert f"linked folders are not followed: {linked};" in record.getMessage()
 
 
 def test_photos_are_called_as_their_folder_was_named(tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ def test_lines_that_the_disk_cannot_take_are_counted(tmp_path, monkeypatch):
     log.close()
     lines = (tmp_path / "access.log").read_text().splitlines()
     assert [line.split()[3] for line in lines[:6]] == ["/first", "/0", "/1", "/2", "/3", "/4"]
-    assert lines[6].endswith("- - - - 0 0.0 4 lines were left out")
+    assert lines[6].endswith("- - - - 0 0.0 4 lines were dropped")
 
 
 def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path):

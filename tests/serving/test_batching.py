@@ -230,7 +230,7 @@ def test_signatures_that_do_not_count_rows_are_run_as_they_are():
 def test_too_many_rows_are_refused():
     for limits, kwargs in ((RowLimits(2, 3), {}), (RowLimits(None, 3), {"lists_rows": True})):
         batcher = Batcher(Graph(), BatchSettings(), limits)
-        message = "the request has 4 rows and the server takes at most 3 at a time: send them in parts, or start"
+        message = "the request has 4 rows and the server accepts at most 3 per request: split the request, or start"
         with pytest.raises(ServingError, match=message) as caught:
             batcher.run(Asked(np.arange(4.0), **kwargs))
         assert caught.value.code == Code.INVALID_ARGUMENT

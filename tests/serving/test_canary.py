@@ -90,13 +90,13 @@ def shifted(name, value):
 @pytest.mark.parametrize(
     ("signature", "change", "check", "reason"),
     [
-        ("probabilities", shifted, "golden_answers", "not the Keras model's answers, 0.001 apart"),
+        ("probabilities", shifted, "golden_answers", "differs from the Keras model's answers by 0.001"),
         ("probabilities", lambda name, value: value[:, :2], "golden_answers", r"shape \(3, 2\), expected \(3, 3\)"),
         ("serving_default", shifted, "golden_default", "scores .* expected"),
         ("serving_default", lambda name, value: value[:, ::-1], "golden_default", "not in descending order"),
         ("serving_default", lambda name, value: np.full_like(value, b"x") if name == "classes" else value,
          "golden_default", "are not the labels of manifest.json"),
-        ("embedding", shifted, "golden_embedding", "embedding: not the Keras model's embedding"),
+        ("embedding", shifted, "golden_embedding", "embedding: differs from the Keras model's embedding"),
         ("embedding", lambda name, value: value[:, 1:], "golden_embedding", "embedding of shape"),
         ("classify", shifted, "golden_examples", "classify: .*scores .* expected"),
     ],
@@ -166,7 +166,7 @@ def test_another_version_is_not_the_export(photos, tmp_path):
         model.states[2] = "AVAILABLE"
         results = verify_server(server.url, tmp_path / "photos")
     assert failed(results) == {}
-    assert results[1].reason == "version 2 is AVAILABLE; requests that name no version go to 1"
+    assert results[1].reason == "version 2 is AVAILABLE; requests without a version go to 1"
 
 
 def test_a_version_that_loads_is_waited_for(photos, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_folder_without_a_number_takes_the_servers_choice(photos, tmp_path):
         results = verify_server(server.url, tmp_path / "copy")
         wrong = verify_server(server.url, tmp_path / "copy", name="else", wait=0.1)
     assert failed(results) == {}
-    assert results[1].reason == "version 1 answers; the folder of the export has no number to compare it with"
+    assert results[1].reason == "version 1 is served; the export's folder has no version number to compare with"
     assert "Servable not found for request: Latest(else)" in failed(wrong)["ready"]
 
 
@@ -195,7 +195,7 @@ def test_no_server_fails_the_first_check_and_the_others_are_not_run(photos):
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         found = failed(verify_server(url, base, wait=0.1))
-    assert "does not answer" in found["ready"]
+    assert "does not respond" in found["ready"]
     assert found["bad_requests"] == "not run: ready failed"
 
 
@@ -231,12 +231,12 @@ def test_a_server_that_is_changed_by_a_wrong_request_is_found(photos):
     model.signatures["probabilities"] = fake_serving.Signature(real.inputs, real.outputs, breaking)
     with FakeRest(model) as server:
         found = failed(verify_server(server.url, base))
-    assert found == {"bad_requests": "a good input is answered differently after the wrong ones"}
+    assert found == {"bad_requests": "the output for a valid input changed after the invalid ones"}
 
 
 def test_what_cannot_be_checked_is_refused(photos, tmp_path):
     base, _ = photos
-    with pytest.raises(ConfigError, match="begins with its protocol"):
+    with pytest.raises(ConfigError, match="a server's address must start with its protocol"):
         verify_server("127.0.0.1:8501", base)
     with pytest.raises(ExportError, match="there is no export at"):
         verify_server("http://127.0.0.1:1", tmp_path / "nowhere")

@@ -64,7 +64,9 @@ def test_the_first_version_answers_before_its_whole_warm_up_and_later_ones_after
     drive(work)
 
 
-@pytest.mark.parametrize(("how", "told"), [("fail", "a record fails"), ("crash", "ended the model's process twice")])
+@pytest.mark.parametrize(
+    ("how", "told"), [("fail", "a record fails"), ("crash", "loading it crashed the worker process twice")]
+)
 def test_a_version_whose_remaining_warm_up_fails_ends(tmp_path: Path, how: str, told: str):
     version(tmp_path, 1, f"load-cold {how}")
     version(tmp_path / "other", 1)
@@ -304,7 +306,7 @@ def test_a_version_that_kills_the_worker_twice_is_given_up_and_the_others_serve(
         async with served(ServedModel("bad", tmp_path / "bad"), ServedModel("good", tmp_path / "good")) as fleet:
             (status,) = fleet.statuses("bad")
             assert (status.state, status.code) == ("END", Code.INTERNAL)
-            assert "ended the model's process twice" in status.message
+            assert "loading it crashed the worker process twice" in status.message
             assert (await ask(fleet, name="good"))["version"] == 1
             assert fleet.restarts == 2
             (tmp_path / "bad" / "1" / "saved_model.pb").write_text("repaired")
@@ -396,7 +398,7 @@ def test_a_label_stays_when_its_new_version_cannot_be_loaded_and_says_so(tmp_pat
             assert states(fleet) == {1: "AVAILABLE", 2: "AVAILABLE", 3: "END"}
             assert (await ask(fleet, label="stable"))["version"] == 1
             told = [record.message for record in caplog.records if "label" in record.message]
-            assert told == ["m: the label 'stable' stays on version 1: 3 is not available"]
+            assert told == ["m: the label 'stable' is kept on version 1: 3 is not available"]
 
     caplog.set_level(logging.WARNING, "tlkit.serving")
     drive(work)
@@ -447,7 +449,7 @@ def test_a_version_outside_the_base_path_is_refused_with_a_status(tmp_path: Path
         async with served(ServedModel("m", tmp_path / "m")) as fleet:
             (refused,) = fleet.statuses("m", 2)
             assert (refused.state, refused.code) == ("END", Code.PERMISSION_DENIED)
-            assert refused.message == "2 is a link that leaves the base path; it is not followed"
+            assert refused.message == "2 links to a path outside of the base path; it is not followed"
             (problem,) = fleet.problems()
             assert f"{tmp_path / 'm' / '2'} is a link" in problem, "the operator reads where it is"
             assert (await ask(fleet))["version"] == 1

@@ -161,7 +161,7 @@ def test_unknown_types_and_junk(servable):
     with pytest.raises(ServingError, match="variant are not served"):
         to_array(tensor("dtype: DT_VARIANT"), "x")
     for method, (kind, _) in CLASSES.items():
-        with pytest.raises(ServingError, match=f"no tensorflow.serving.{kind.__name__}"):
+        with pytest.raises(ServingError, match=f"not a tensorflow.serving.{kind.__name__}"):
             grpc_calls.prepare(servable, method, b"\xff\xff")
     with pytest.raises(ServingError, match="Unknown method: x"):
         grpc_calls.prepare(servable, "x", b"")

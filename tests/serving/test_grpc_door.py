@@ -110,7 +110,7 @@ def test_multi_inference_goes_where_its_first_task_points(server):
         (spec("default", -1), "NOT_FOUND", "Servable not found for request: Specific(default, -1)"),
         (spec("two", 0), "NOT_FOUND", "Servable not found for request: Specific(two, 0)"),
         (spec("two", label="nope"), "INVALID_ARGUMENT", "Unrecognized servable version label: nope"),
-        (spec("coming"), "UNAVAILABLE", "the model coming is being loaded; try later"),
+        (spec("coming"), "UNAVAILABLE", "the model coming is being loaded; try again later"),
         (spec("../../etc/passwd"), "NOT_FOUND", "Servable not found for request: Latest(../../etc/passwd)"),
     ],
 )
@@ -155,7 +155,7 @@ def test_statuses(server):
 
 def test_what_is_not_offered(server):
     code, message = refused(server, MODEL + "HandleReloadConfigRequest", b"")
-    assert (code, message) == ("UNIMPLEMENTED", "this server is not reconfigured by request")
+    assert (code, message) == ("UNIMPLEMENTED", "reconfiguration by request is disabled")
     assert refused(server, PREDICTION + "PredictStreamed", b"")[0] == "UNIMPLEMENTED"
     assert refused(server, "/tensorflow.serving.SessionService/SessionRun", b"")[0] == "UNIMPLEMENTED"
 
@@ -209,7 +209,7 @@ def test_the_server_has_a_deadline_of_its_own(any_body):
     with Doors(grpc=True, timeout=0.1) as server, channel_to(server) as channel:
         assert refused(server, PREDICTION + "Predict", b"sleep 60", timeout=None, channel=channel) == (
             "DEADLINE_EXCEEDED",
-            "the request was not answered in 0.1 seconds",
+            "the request timed out after 0.1 seconds",
         )
 
 
@@ -218,7 +218,7 @@ def test_too_large_and_too_many(server, any_body):
     assert refused(server, PREDICTION + "Predict", b"x" * 200_001)[0] == "RESOURCE_EXHAUSTED"
     futures = [server.channel.unary_unary(PREDICTION + "Predict").future(b"sleep 30") for _ in range(8)]
     assert wait_for(lambda: server.fleet.in_flight == 8)
-    assert told(server, b"fine") == ("RESOURCE_EXHAUSTED", "no more at a time")
+    assert told(server, b"fine") == ("RESOURCE_EXHAUSTED", "concurrent requests")
     for future in futures:
         future.cancel()
     assert wait_for(lambda: server.fleet.in_flight == 0)

@@ -41,7 +41,7 @@ def test_a_loopback_port_answers_to_loopback_names(host, allowed, bound):
     found = refusal(HttpAccess.of(bound), None if host is None else host)
     assert (found == "") is allowed
     if not allowed:
-        assert "the Host header names" in found
+        assert "the Host header is" in found
         assert "--allowed-host" in found
 
 
@@ -114,7 +114,7 @@ def test_other_origins_are_allowed_by_option():
 
 @pytest.mark.parametrize("name", ["http://x", "x:80", "a b", "", "*.example", "x/y", "-"])
 def test_what_is_no_host_is_told(name):
-    with pytest.raises(ConfigError, match="--allowed-host is no host"):
+    with pytest.raises(ConfigError, match="--allowed-host is not a host"):
         HttpAccess.of("127.0.0.1", allowed_hosts=[name])
 
 
@@ -122,7 +122,7 @@ def test_what_is_no_host_is_told(name):
     "origin", ["example.org", "http://", "http://x/", "http://x/path", "ftp://x", "http://u@x", "http://x:y", "null"]
 )
 def test_what_is_no_origin_is_told(origin):
-    with pytest.raises(ConfigError, match="--cors-origin is no origin"):
+    with pytest.raises(ConfigError, match="--cors-origin is not an origin"):
         HttpAccess.of("127.0.0.1", cors_origins=[origin])
 
 

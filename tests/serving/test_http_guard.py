@@ -27,14 +27,14 @@ def error_of(answer):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"GET /" + b"a" * 9000, "head is larger than 4096 bytes"),
+        (b"GET /" + b"a" * 9000, "headers are larger than 4096 bytes"),
         (
             b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 3000 + b"\r\n\r\n",
-            "head is larger than 4096 bytes",
+            "headers are larger than 4096 bytes",
         ),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 4200 + b"\r\n\r\n", "head is larger than 4096 bytes"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 300_000 + b"\r\n\r\n", "head is larger than 4096 bytes"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 100_000, "head is larger than 4096 bytes"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 4200 + b"\r\n\r\n", "headers are larger than 4096 bytes"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 300_000 + b"\r\n\r\n", "headers are larger than 4096 bytes"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 100_000, "headers are larger than 4096 bytes"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 20 + b"\r\n", "more than 20 headers"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 19 + b"Connection: close\r\n\r\n", "more than 20 headers"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 18 + b"Connection: close\r\n\r\n", "Not found"),
@@ -60,7 +60,7 @@ def test_two_lengths_of_a_body_are_refused_and_nothing_after_it_is_a_request(ser
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert b"connection: close" in answer.lower()
-    assert error_of(answer) == "a request has Content-Length or Transfer-Encoding, not both"
+    assert error_of(answer) == "a request must not have both Content-Length and Transfer-Encoding"
     assert len(server.fleet.calls) == before
     assert server.alive()
 
@@ -196,7 +196,7 @@ def test_connections_are_limited_and_idle_ones_make_room():
         with server.connect() as client:
             answer = read_all(client)
         assert answer.startswith(b"HTTP/1.1 503")
-        assert error_of(answer) == "the server has no more connections; try later"
+        assert error_of(answer) == "too many connections; try again later"
         for client in (*clients, *busy):
             client.close()
         assert wait_for(lambda: server.fleet.in_flight == 0)

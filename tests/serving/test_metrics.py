@@ -124,7 +124,7 @@ def test_the_rest_door_counts(server):
     server.request("POST", predict, b"{}")
     server.request("POST", "/V1/models/d%65fault/versions/123:predict", b"{}")
     server.request("POST", predict, b"fail 3 wrong")
-    server.request("POST", predict, b"fail 3 this request ended the model's process twice and is refused")
+    server.request("POST", predict, b"fail 3 this request crashed the worker process twice and is rejected")
     server.request("POST", predict, b"boom")
     server.request("GET", "/v1/models/default")
     server.request("POST", "/v1/models/default/versions/9:predict", b"{}")

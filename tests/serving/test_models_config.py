@@ -76,23 +76,23 @@ def test_a_file_for_a_container_is_read_with_the_folder_that_stands_for_models(t
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "names no model"),
-        ("model_config_list {}", "names no model"),
+        ("", "has no model"),
+        ("model_config_list {}", "has no model"),
         ("custom_model_config {}", "custom_model_config is not supported"),
-        ("model_config_list {", "is no ModelServerConfig: 1:"),
+        ("model_config_list {", "is not a ModelServerConfig: 1:"),
         ("model_config_lists {}", 'no field named "model_config_lists"'),
         (config('name: "m" nme: "x"'), 'no field named "nme"'),
         (config('base_path: "m" model_platform: "tensorflow"'), "config 1 has no name"),
         (config('name: "m" model_platform: "tensorflow"'), "model 'm' has no base_path"),
         (
             config('name: "../m" base_path: "m" model_platform: "tensorflow"'),
-            "config 1: a model's name cannot hold '..'",
+            "config 1: a model name cannot contain '..'",
         ),
         (config('name: "m" base_path: "m"'), "model_platform; received: ''; allowed: \"tensorflow\""),
         (config('name: "m" base_path: "m" model_platform: "pytorch"'), "received: 'pytorch'"),
-        (config('name: "m" base_path: "gs://b/m" model_platform: "tensorflow"'), "only local folders are served"),
+        (config('name: "m" base_path: "gs://b/m" model_platform: "tensorflow"'), "only local folders can be served"),
         (f"model_config_list {{ config {{ {GOOD} }} config {{ {GOOD} }} }}", "two models have the name 'm'"),
-        (config(GOOD + "model_version_policy { specific {} }"), "specific names no versions"),
+        (config(GOOD + "model_version_policy { specific {} }"), "specific has no versions"),
         (config(GOOD + "model_version_policy { specific { versions: 1 versions: 1 } }"), "different numbers"),
         (config(GOOD + "model_version_policy { specific { versions: -1 } }"), "different numbers"),
         (config(GOOD + 'version_labels { key: "" value: 1 }'), "version label"),
@@ -124,7 +124,7 @@ def test_a_label_must_be_on_a_version_that_the_policy_serves(tmp_path: Path):
     check_labels(model, [1, 3, 4], tmp_path)
     with pytest.raises(ConfigError, match=r"the label 'old' is on a version that is not served; received: 3; .*5, 4"):
         check_labels(model, [3, 4, 5], tmp_path)
-    with pytest.raises(ConfigError, match="none: there is no version"):
+    with pytest.raises(ConfigError, match="none: no version exists"):
         check_labels(model, [], tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_a_batching_config_gives_the_workers_settings(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("max_batch_size: 3", "is no BatchingParameters"),
+        ("max_batch_size: 3", "is not a BatchingParameters"),
         ("max_batch_size { value: 0 }", "max_batch_size; received: 0; allowed: at least 1"),
         ("batch_timeout_micros { value: -1 }", "at least 0"),
         ("num_batch_threads { value: 0 }", "num_batch_threads"),
@@ -162,7 +162,7 @@ def test_a_batching_config_gives_the_workers_settings(tmp_path: Path):
         ("max_batch_size { value: 8 } allowed_batch_sizes: [0, 8]", "positive numbers"),
         (
             "max_batch_size { value: 8 } allowed_batch_sizes: [2, 4]",
-            "has to be max_batch_size; received: 4; allowed: 8",
+            "must be max_batch_size; received: 4; allowed: 8",
         ),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_bad_batching_config_is_one_clear_error(tmp_path: Path, text: str, exp
 )
 def test_a_monitoring_config_says_where_the_metrics_are(tmp_path: Path, text: str, expected: str | None):
     assert read_monitoring_config(written(tmp_path, text)) == expected
-    with pytest.raises(ConfigError, match="begins with /"):
+    with pytest.raises(ConfigError, match="starts with /"):
         read_monitoring_config(written(tmp_path, 'prometheus_config { enable: true path: "metrics" }'))
 
 
@@ -195,8 +195,8 @@ def test_an_ssl_config_holds_pem_texts(tmp_path: Path):
     assert ssl.client_verify is True
     assert read_ssl_config(written(tmp_path, f'server_key: "{pem}" server_cert: "{pem}"')).client_ca is None
     for text, expected in (
-        (f'server_cert: "{pem}"', "server_key holds no PEM text"),
-        (f'server_key: "{pem}" server_cert: "server.pem"', "server_cert holds no PEM text"),
+        (f'server_cert: "{pem}"', "server_key contains no PEM text"),
+        (f'server_key: "{pem}" server_cert: "server.pem"', "server_cert contains no PEM text"),
         (f'server_key: "{pem}" server_cert: "{pem}" client_verify: true', "client_verify needs custom_ca"),
     ):
         with pytest.raises(ConfigError, match=expected):

@@ -318,7 +318,7 @@ def test_a_model_that_went_away_in_between_is_a_sentence_not_an_error(app, fleet
     assert ask(app, "/ui/models.json")[0] == 200
     for model in served_models(fleet)["models"]:
         for one in model["versions"]:
-            assert one["problem"] == ("the model's process is being restarted" if one["state"] == "AVAILABLE" else "")
+            assert one["problem"] == ("the worker process is being restarted" if one["state"] == "AVAILABLE" else "")
             assert (one["task"], one["signatures"]) == (None, None)
 
 

@@ -302,7 +302,7 @@ def test_a_text_is_sent_by_keyboard_as_it_stands(shown):
     assert json.loads(shown.sent())["instances"] == ['Żółw "said"\\\n<b>no</b> \u202e']
     assert shown.server.requests[0][:2] == ("texts", "9007199254740993")
     assert [li.text.split("\n") for li in shown.all(".bars li")] == [["good", ">99.9%"], ["bad", "<0.1%"]]
-    assert "there and back" in shown.one(".state").text
+    assert "round trip" in shown.one(".state").text
     shown.type("#text", keys().META, keys().ENTER)
     shown.answers(2)
 
@@ -420,7 +420,7 @@ def test_a_value_is_shown_with_the_digits_that_came(shown, value, text):
         ("#column-1", "9223372036854775808", "This does not fit into 64 bits."),
         ("#column-1", "1e", "This is not a number."),
         ("#column-2", "-", "This is not a number."),
-        ("#column-4", "12", "This is not a whole date."),
+        ("#column-4", "12", "This date is incomplete."),
     ],
 )
 def test_what_a_column_cannot_hold_is_not_sent_as_missing(shown, field, typed, message):
@@ -444,7 +444,7 @@ def test_several_targets_are_groups_with_bare_nan_and_infinity(shown):
     assert groups == [
         ["price <i>€</i>", "Infinity"],
         ["sold", "yes", "61.0%", "no", "39.0%"],
-        ["tags", "quiet", "80.0%", "bright", "NaN", "Each class for itself; they need not add up to 100%."],
+        ["tags", "quiet", "80.0%", "bright", "NaN", "One probability per class; they need not add up to 100%."],
     ]
 
 
@@ -475,18 +475,18 @@ def test_a_string_that_looks_like_a_number_stays_one(shown):
             "no [[x]]",
             "not use this",
         ),
-        (413, '{"error": "too large"}', "too large", "Send something smaller"),
+        (413, '{"error": "too large"}', "too large", "The request is too large. Send a smaller input,"),
         (429, '{"error": "queue full"}', "queue full", "Wait a moment"),
-        (503, '{"error": "restarting"}', "restarting", "Send it again in a few seconds"),
-        (504, '{"error": "late"}', "late", "longer than the server allows"),
-        (500, "Internal <b>Server</b> Error", "Internal <b>Server</b> Error", "its log says more"),
-        (200, "<html>", "The answer is not JSON.", "<html>"),
-        (200, '{"predictions": []}', "does not have the outputs", "see it as received below"),
+        (503, '{"error": "restarting"}', "restarting", "The model is loading, or the worker process is"),
+        (504, '{"error": "late"}', "late", "The request timed out. Try again, or raise the"),
+        (500, "Internal <b>Server</b> Error", "Internal <b>Server</b> Error", "See the server's log."),
+        (200, "<html>", "The response is not JSON.", "<html>"),
+        (200, '{"predictions": []}', "does not have the outputs", "The raw response is below."),
         (
             200,
             '{"predictions": [{"classes": ["a"], "scores": []}]}',
-            "do not belong together",
-            "see it as received below",
+            "Classes and scores do not match. The raw response",
+            "The raw response is below.",
         ),
     ],
 )
@@ -533,7 +533,7 @@ def test_a_server_that_is_gone_is_said(shown):
         shown.answers()
     finally:
         shown.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
-    assert "The server did not answer." in shown.one(".card .problem").text
+    assert "The server did not respond." in shown.one(".card .problem").text
     shown.browser.get_log("browser")  # that the request was blocked
 
 
@@ -546,7 +546,9 @@ def test_a_page_opened_before_its_model_is_loaded_waits_and_loads_itself(shown):
     for state in ("START", "LOADING"):
         shown.server.fleet.served = {"texts": [status(page_fleet.LARGE, state)]}
         shown.wait(f"document.querySelector('#version option')?.textContent.includes('{state.lower()}')")
-        assert shown.one("#waiting").text.startswith(f"Loading version {page_fleet.LARGE}. The form appears here")
+        assert shown.one("#waiting").text.startswith(
+            f"Loading version {page_fleet.LARGE}. The form appears when the version is ready.`"
+        )
         assert [panel.is_displayed() for panel in shown.all(".panel")] == [False] * 4
     shown.server.fleet.served = {"texts": [status(page_fleet.LARGE)]}
     shown.wait("!document.getElementById('panel-text').hidden")
@@ -560,11 +562,11 @@ def test_a_restart_of_the_worker_is_waited_for_and_keeps_what_was_typed(shown):
     shown.choose("houses")
     shown.type("#column-6", "kept")
     fleet.gone = True
-    shown.server.fail = (503, '{"error": "the model\'s process is being restarted"}')
+    shown.server.fail = (503, '{"error": "the worker process is being restarted"}')
     shown.type("#column-6", keys().ENTER)
     shown.answers()
     shown.wait("document.getElementById('panel-row').hidden")
-    assert shown.one("#waiting").text == "The model's process is being restarted. This page tries again."
+    assert shown.one("#waiting").text == "The worker process is being restarted. This page retries."
     fleet.gone, shown.server.fail = False, None
     fleet.served["houses"] = [page_fleet.Status(1, "LOADING")]
     shown.wait("document.getElementById('waiting').textContent.startsWith('Loading version 1.')")
@@ -586,7 +588,7 @@ def test_a_new_version_takes_the_place_of_one_that_is_gone_unless_that_was_chose
     shown.wait(f"document.getElementById('version').value === '{page_fleet.LARGE + 1}'")
     assert shown.one("#text").get_attribute("value") == "typed"
     shown.choose("texts", page_fleet.LARGE)
-    assert shown.one("#waiting").text == "This version is not served any more."
+    assert shown.one("#waiting").text == "This version is no longer served."
     shown.one("#choice button").click()
     shown.wait("document.getElementById('said').textContent.includes('up to date')")
     assert shown.one("#version").get_attribute("value") == str(page_fleet.LARGE)

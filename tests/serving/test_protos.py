@@ -256,7 +256,7 @@ def test_a_route_is_read_without_the_rest():
 
 def test_a_misspelt_field_of_the_table_is_refused(monkeypatch):
     monkeypatch.setitem(protos._MESSAGES, "tensorflow.serving.Class", "label=string 1")
-    with pytest.raises(ValueError, match="tensorflow.serving.Class: 'label=string' is no field"):
+    with pytest.raises(ValueError, match="tensorflow.serving.Class: 'label=string' is not a field"):
         protos._build_pool()
 
 

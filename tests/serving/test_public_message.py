@@ -15,8 +15,9 @@ BASE = Path("/srv/my models/photos")
         ("there is no saved_model.pb in /srv/my models/photos/3", "there is no saved_model.pb in 3"),
         ("there is no version 7 in /srv/my models/photos", "there is no version 7 in the base path"),
         (
-            "/srv/my models/photos/2 is a link that leaves the base path /srv/my models/photos; it is not followed",
-            "2 is a link that leaves the base path; it is not followed",
+            "/srv/my models/photos/2 is a link to a path outside of the base path /srv/my "
+            "models/photos; it is not followed",
+            "2 is a link to a path outside of the base path; it is not followed",
         ),
         ("/srv/my models/photos/3 has an asset '/etc/passwd'", "3 has an asset 'passwd'"),
         (

@@ -74,7 +74,7 @@ def test_what_cannot_be_served_changes_nothing(tmp_path: Path):
                 (custom, Code.INVALID_ARGUMENT, "Only ModelConfigList is currently supported"),
                 (twice, Code.INVALID_ARGUMENT, "two models have the name 'a'"),
                 (config(b={"base_path": "b"}), Code.INVALID_ARGUMENT, "Expected model b to have an absolute path"),
-                (config(b={"base_path": "gs://x/b"}), Code.INVALID_ARGUMENT, "only local folders are served"),
+                (config(b={"base_path": "gs://x/b"}), Code.INVALID_ARGUMENT, "only local folders can be served"),
                 (config(b={"base_path": "/b", "model_platform": "x"}), Code.INVALID_ARGUMENT, "model_platform"),
                 (config(a=label), Code.FAILED_PRECONDITION, "assign label to version 7 of model a, which is not"),
             ):

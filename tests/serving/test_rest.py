@@ -341,7 +341,7 @@ def test_too_many_at_a_time_are_refused(server):
             client.sendall(b"POST /v1/models/default:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsleep 20")
             assert wait_for(lambda: server.fleet.in_flight == 1)
             status, answer, headers = server.request("POST", "/v1/models/default:predict", b"{}")
-            assert (status, answer, headers["retry-after"]) == (429, {"error": "no more at a time"}, "1")
+            assert (status, answer, headers["retry-after"]) == (429, {"error": "concurrent requests"}, "1")
         assert wait_for(lambda: server.fleet.in_flight == 0)  # the client is gone, so is its call
         assert server.alive()
     finally:
@@ -375,7 +375,7 @@ def test_a_server_that_stops_refuses_what_is_new_and_keeps_no_connection():
 def test_a_request_has_a_deadline():
     with Doors(timeout=0.1) as server:
         status, answer = call(server, "POST", "/v1/models/default:predict", b"sleep 60")
-        assert (status, answer) == (504, {"error": "the request was not answered in 0.1 seconds"})
+        assert (status, answer) == (504, {"error": "the request timed out after 0.1 seconds"})
         assert server.fleet.cancelled == 1
         assert server.alive()
 

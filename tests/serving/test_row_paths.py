@@ -147,9 +147,9 @@ def test_predict_and_score_answer_as_keras_does_and_set_aside_what_cannot_be_rea
     scored = list(Scorer(export).score(items))
     assert_same([one.answer["predicted_price"] for one in scored if not one.reason], expected)
     reasons = [one.reason for one in scored if one.reason]
-    assert len(reasons) == len(UNREADABLE) == errors.count("is not what it was in training")
+    assert len(reasons) == len(UNREADABLE) == errors.count("has another type than in training")
     for number, (reason, (name, (value, _))) in enumerate(zip(reasons, UNREADABLE.items(), strict=True), 6):
-        assert f"rows.csv row {number}, column {name!r} is not what it was" in reason
+        assert f"rows.csv row {number}, column {name!r} has another type than in training" in reason
         assert value in reason
         assert f"row {number}, column" in errors
 

@@ -119,7 +119,7 @@ def test_a_refused_operation_is_found_inside_nested_functions():
     meta.graph_def.node.add(name="out", op="Identity", input=["call:0"])
     op_check.refuse(proto.meta_graphs, "here")  # nothing is answered from it
     meta.signature_def["serving_default"].outputs["y"].name = "out:0"
-    with pytest.raises(ExportError, match=r"here holds the operation SaveV2.*--trust"):
+    with pytest.raises(ExportError, match=r"here contains the operation SaveV2.*--trust"):
         op_check.refuse(proto.meta_graphs, "here")
     second = proto.meta_graphs.add()
     second.graph_def.node.add(name="read", op="TFRecordDatasetV2")

@@ -77,7 +77,7 @@ def test_a_ready_spare_takes_the_place_and_loads(tmp_path: Path, caplog: pytest.
 
     with caplog.at_level(logging.WARNING, "tlkit.serving"):
         drive(work)
-    assert "signal 9); a spare one takes its place" in caplog.text
+    assert "signal 9); switching to the spare worker" in caplog.text
 
 
 def test_a_loaded_spare_answers_without_loading_again(tmp_path: Path):
@@ -158,7 +158,7 @@ def test_a_spare_that_ends_is_replaced_and_not_given_what_ended_it(
 
     with caplog.at_level(logging.WARNING, "tlkit.serving"):
         drive(work)
-    assert "the spare process has ended; another one is started in 0.02 s" in caplog.text
+    assert "the spare worker process exited; starting another one in 0.02 s" in caplog.text
 
 
 def test_a_request_that_kills_is_found_with_a_spare_too(tmp_path: Path):
@@ -172,7 +172,7 @@ def test_a_request_that_kills_is_found_with_a_spare_too(tmp_path: Path):
                     await ask(fleet, "crash")
                 assert caught.value.code == Code.UNAVAILABLE
                 await until(lambda: states(fleet)[1] == "AVAILABLE")
-            with pytest.raises(ServingError, match="ended the model's process twice and is refused"):
+            with pytest.raises(ServingError, match="this request crashed the worker process twice and"):
                 await ask(fleet, "crash")
             assert (await ask(fleet))["version"] == 1
 

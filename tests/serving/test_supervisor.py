@@ -129,7 +129,7 @@ def test_a_request_that_kills_twice_is_refused_and_its_neighbours_are_not(tmp_pa
             refused = await failure(supervisor.call(request("crash"), 5))
             assert (refused.code, refused.message) == (
                 Code.INVALID_ARGUMENT,
-                "this request ended the model's process twice and is refused",
+                "this request crashed the worker process twice and is rejected",
             )
             assert supervisor.restarts == 2
             assert (await supervisor.call(request("crash", version=2), 5))[0]["code"] == Code.NOT_FOUND  # another one
@@ -281,7 +281,7 @@ def test_a_first_worker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPat
     with caplog.at_level(logging.WARNING, "tlkit.serving"):
         logging.getLogger("tlkit").propagate = True
         drive(work)
-    assert "starting it again in 0.01 s" in caplog.text
+    assert "restarting it in 0.01 s" in caplog.text
 
 
 def test_a_failed_check_is_the_reason_and_its_stack_is_not_shown(
@@ -291,7 +291,7 @@ def test_a_failed_check_is_the_reason_and_its_stack_is_not_shown(
         async with supervised(tmp_path) as supervisor:
             error = await failure(supervisor.call(request("check index >= 0"), 20))
             assert error.message == (
-                "the model's process ended (signal 6): Check failed: index >= 0; it is started again, try later"
+                "the worker process ended (signal 6): Check failed: index >= 0; it is being restarted, try again later"
             )
             await supervisor.loaded.wait()
             assert (await supervisor.call(request("x"), 20))[0]["code"] == 0
@@ -303,7 +303,7 @@ def test_a_failed_check_is_the_reason_and_its_stack_is_not_shown(
     # Other tests may have set up the log's own lines.
     printed = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
     assert printed == ["a warning", "the last words, without an end"]
-    assert "ended (signal 6): Check failed: index >= 0; starting it again" in caplog.text
+    assert "ended (signal 6): Check failed: index >= 0; restarting it" in caplog.text
 
 
 def test_the_last_kill_starts_nothing_again(tmp_path: Path):

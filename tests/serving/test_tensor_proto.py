@@ -126,13 +126,13 @@ def broken(dtype, shape, **fields):
 @pytest.mark.parametrize(
     ("proto", "message"),
     [
-        (broken("DT_FLOAT", [2], tensor_content=b"12345"), r"5 bytes are no float32 tensor of shape \[2\]"),
+        (broken("DT_FLOAT", [2], tensor_content=b"12345"), r"5 bytes are not a float32 tensor of shape \[2\]"),
         (broken("DT_FLOAT", [1], float_val=[1, 2]), "2 values are too many"),
         (broken("DT_FLOAT", [-1], float_val=[1]), "shape of a tensor is not known"),
-        (broken("DT_RESOURCE", [1]), "DT_RESOURCE is no array"),
+        (broken("DT_RESOURCE", [1]), "DT_RESOURCE is not an array"),
         (broken("DT_COMPLEX64", [1], scomplex_val=[1]), "half of a complex number"),
         (protos.TensorProto(dtype=1, tensor_shape=protos.TensorShapeProto(unknown_rank=True)), "not known"),
-        (protos.TensorProto(dtype=999), "DT_999 is no array"),
+        (protos.TensorProto(dtype=999), "DT_999 is not an array"),
     ],
 )
 def test_a_tensor_that_does_not_fit_together_is_refused(proto, message):
@@ -141,7 +141,7 @@ def test_a_tensor_that_does_not_fit_together_is_refused(proto, message):
 
 
 def test_a_type_that_no_tensor_has_is_refused():
-    with pytest.raises(TensorError, match="no tensors of datetime64"):
+    with pytest.raises(TensorError, match="tensors of type datetime64"):
         to_proto(np.array(["2020-01-01"], "M8[D]"))
 
 

@@ -159,12 +159,16 @@ def test_a_survival_target_is_plain_data_and_stands_alone():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: SurvivalColumns("days", "days"), ConfigError, "columns of their own"),
+        (lambda: SurvivalColumns("days", "days"), ConfigError, "time and event must be different columns"),
         (lambda: SurvivalColumns("days", "died", "weibull"), ConfigError, "method of a survival target"),
         (lambda: SurvivalColumns("days", "died", times=(30, 10)), ConfigError, "rising"),
         (lambda: SurvivalColumns("days", "died", times=(0,)), ConfigError, "above 0"),
-        (lambda: SurvivalColumns("days", "died", "cox", (3,)), ConfigError, "no survival at stated times"),
-        (lambda: Survival("risk"), ConfigError, "ends of its intervals"),
+        (
+            lambda: SurvivalColumns("days", "died", "cox", (3,)),
+            ConfigError,
+            "the Cox method predicts a risk, but no survival",
+        ),
+        (lambda: Survival("risk"), ConfigError, "the hazard model needs the end of each interval"),
         (lambda: fit_survival(DAYS, np.array([[3.0, 0.0], [5.0, 0.0]])), DataError, "no training row has an event"),
         (
             lambda: fit_survival(SurvivalColumns("days", "died", times=(10, 900, 1000)), made()[1]),
@@ -205,7 +209,7 @@ def test_times_that_differ_have_names_that_differ():
 
 def test_what_cannot_be_measured_is_said(caplog):
     target = fit_survival(SurvivalColumns("days", "died", times=(30, 5000)), made()[1])
-    assert "no training row was seen for longer" in caplog.text
+    assert "survival at %g is requested, but no training row" in caplog.text
     target.check_split(np.array([[3.0, 0.0]]), "val")
     assert "no val row has an event" in caplog.text
 

@@ -127,7 +127,7 @@ def test_predict_answers_a_table_of_paths(trained: Path, photos: Path, tmp_path:
     capfd.readouterr()
     table.write_text("path\nnowhere.jpg\n")
     assert run(["predict", "--file", str(table), "--out", str(tmp_path / "other.csv"), "--strict"]) == 2
-    assert f"in.csv row 2: there is no photo {tmp_path / 'nowhere.jpg'}" in capfd.readouterr().err
+    assert f"in.csv row 2: the photo {tmp_path / 'nowhere.jpg'}" in capfd.readouterr().err
 
 
 def test_predict_names_a_file_that_is_no_photo(trained: Path, tmp_path: Path, capfd):

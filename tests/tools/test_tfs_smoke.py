@@ -154,7 +154,7 @@ def test_what_is_missing_is_said(smoke: Smoke):
     assert (done.returncode, done.stdout) == (2, "")
     assert "the real server was NOT tried" in done.stderr
     assert "usage: tools/tfs_smoke.sh CONFORMANCE [EXPORT]" in smoke.run().stderr
-    assert "is no version folder" in smoke.run(smoke.vectors, smoke.export.parent).stderr
+    assert "is not a version folder" in smoke.run(smoke.vectors, smoke.export.parent).stderr
     assert "has no make_models.py" in smoke.run(smoke.export).stderr
     (smoke.export / "manifest.json").rename(smoke.export / "aside.json")
     assert "no golden inputs" in smoke.run(smoke.vectors, smoke.export).stderr

@@ -319,11 +319,11 @@ def test_the_validation_loss_is_the_mean_over_all_hidden_tokens(encoder, tmp_pat
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([], "there are no texts to adapt to"),
+        ([], "no texts given"),
         (["", " \n", "\x00"], "all 3 texts are empty"),
-        (["good film", None], r"text number 2 is no string"),
-        (["good film", b"bytes"], r"text number 2 is no string; received: b'bytes'"),
-        ([3.5], r"text number 1 is no string; received: 3.5"),
+        (["good film", None], r"text number 2 is not a string"),
+        (["good film", b"bytes"], r"text number 2 is not a string; received: b'bytes'"),
+        ([3.5], r"text number 1 is not a string; received: 3.5"),
         (["good film", "good  film"], "at least two different texts"),
         ("good film", r"must be a list of strings; received: 'str'"),
         (Path("texts.txt"), "must be a list of strings"),
@@ -341,11 +341,11 @@ def test_texts_that_cannot_be_used_are_refused(encoder, tmp_path, texts, message
         ({"lr": 0}, "learning rate must be a number above 0"),
         ({"lr": float("nan")}, "learning rate must be a number above 0"),
         ({"head_lr": -1.0}, "head's learning rate must be a number above 0"),
-        ({"epochs": 0}, "epochs must be a whole number from 1"),
-        ({"batch_size": 1.5}, "batch_size must be a whole number from 1"),
-        ({"mask_fraction": 1.0}, "mask_fraction is not usable"),
-        ({"val_fraction": 0}, "val_fraction is not usable"),
-        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"epochs": 0}, "epochs must be a whole number, 1 or more"),
+        ({"batch_size": 1.5}, "batch_size must be a whole number, 1 or more"),
+        ({"mask_fraction": 1.0}, "mask_fraction is invalid"),
+        ({"val_fraction": 0}, "val_fraction is invalid"),
+        ({"seed": -1}, "seed must be a whole number, 0 or more"),
         ({"precision": "float8"}, "unknown precision"),
     ],
 )
@@ -378,7 +378,7 @@ def test_a_folder_is_not_overwritten_unasked(encoder, tmp_path, monkeypatch):
         patch.setattr(adapt, "build_encoder", lambda *_, **__: pytest.fail("the encoder was loaded"))
         with pytest.raises(ConfigError, match=r"the folder exists.*overwrite=True"):
             adapt_encoder(CORPUS, to=there, **QUICK)
-        with pytest.raises(ConfigError, match="only a folder with an encoder is overwritten"):
+        with pytest.raises(ConfigError, match="only a folder with an encoder can be overwritten"):
             adapt_encoder(CORPUS, to=there, overwrite=True, **QUICK)
     assert (there / "notes.txt").read_text() == "dear"
 
@@ -395,7 +395,7 @@ def test_an_encoder_is_replaced_when_asked_even_by_its_own_child(once, tmp_path)
 
 @pytest.mark.real
 def test_a_loss_that_is_lost_is_an_error_and_leaves_nothing(encoder, tmp_path):
-    with pytest.raises(TrainingError, match=r"the loss is not finite any more.*nothing was written"):
+    with pytest.raises(TrainingError, match=r"the loss is no longer finite.*nothing was written"):
         adapt_encoder(CORPUS, encoder, to=tmp_path / "mine", **{**QUICK, "lr": 1e30})
     assert not list(tmp_path.iterdir())
 

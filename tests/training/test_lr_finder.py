@@ -182,20 +182,20 @@ def test_a_model_without_finite_loss_is_an_error():
 
 
 def test_an_empty_data_set_is_an_error():
-    with pytest.raises(DataError, match="got no batches; received: 'an empty data set'"):
+    with pytest.raises(DataError, match="got no batches; received: 'an empty dataset'"):
         find_lr(line(), batches().take(0))
 
 
 @pytest.mark.parametrize("options", [{"start": 0}, {"start": 1, "end": 0.1}, {"end": float("inf")}])
 def test_an_unusable_range_is_an_error(options):
-    with pytest.raises(ConfigError, match="the range of learning rates is not usable"):
+    with pytest.raises(ConfigError, match="the range of learning rates is invalid"):
         find_lr(line(), batches(), **options)
 
 
 def test_other_unusable_arguments_are_errors():
     with pytest.raises(ConfigError, match="too few steps"):
         find_lr(line(), batches(), steps=3)
-    with pytest.raises(ConfigError, match="stop_at is not usable; received: 1"):
+    with pytest.raises(ConfigError, match="stop_at is invalid; received: 1"):
         find_lr(line(), batches(), stop_at=1)
     with pytest.raises(ConfigError, match="the model is not compiled"):
         find_lr(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), batches())
@@ -208,7 +208,7 @@ def test_the_plot_is_a_picture_and_the_text_a_curve(tmp_path):
     found = LRFinderResult(np.geomspace(1e-5, 1, 30), np.ones(30), np.linspace(1, 0, 30))
     path = found.plot(tmp_path / "deep" / "lr.png")
     assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ConfigError, match="unknown kind of picture"):
+    with pytest.raises(ConfigError, match="unknown image format"):
         found.plot(tmp_path / "lr.txt")
     text = str(found)
     assert "recommended: steepest" in text

@@ -109,12 +109,12 @@ def test_in_a_graph_it_is_the_same():
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan"), True, "half"])
 def test_a_fraction_that_hides_nothing_or_all_is_refused(fraction):
-    with pytest.raises(ConfigError, match=r"mask_fraction is not usable.*above 0 and below 1"):
+    with pytest.raises(ConfigError, match=r"mask_fraction is invalid.*above 0 and below 1"):
         rule(fraction=fraction)
 
 
 def test_parts_that_add_up_to_more_than_one_are_refused():
-    with pytest.raises(ConfigError, match="parts of one whole"):
+    with pytest.raises(ConfigError, match="hidden + swapped must not exceed 1"):
         rule(hidden=0.8, swapped=0.3)
     with pytest.raises(ConfigError, match="only special tokens"):
         MaskingRule(mask_id=1, special=(0, 1), vocabulary=2)

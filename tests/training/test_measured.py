@@ -145,7 +145,7 @@ def test_the_probe_on_the_untouched_network_stays_where_fine_tuning_loses(folder
     learn.fine_tune(2, policy="measure", verbose=False)
     for one, other in zip(source, learn.task.features.weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert "log loss higher by 0.5000 +- 0.1000: the probe stays" in caplog.text
+    assert "log loss higher by 0.5000 +- 0.1000: the probe is kept" in caplog.text
     assert len(learn.history) == 3  # one fold was enough; then the probe with all data
     probed = learner(folder, None)
     probed.fit_probe(verbose=False)
@@ -189,7 +189,7 @@ def test_few_errors_leave_the_second_stage_out(tmp_path, caplog):
     place = write_folder(tmp_path / "photos", dict.fromkeys(CLASSES, 12))
     learn = learner(place, tmp_path / "run")
     learn.fine_tune(None, policy="measure", verbose=False)
-    assert "second stage: left out. The probe makes 0 errors out of fold in" in caplog.text
+    assert "second stage: skipped. The probe makes 0 errors out of fold in" in caplog.text
     assert len(learn.history) == 1
     assert learn.finish().evaluate().accuracy == 1.0
 
@@ -235,7 +235,7 @@ def test_a_training_that_diverges_leaves_the_probe(folder, tmp_path, caplog):
     caplog.set_level("INFO", "tlkit")
     learn = learner(folder, tmp_path / "run")
     learn.fine_tune(2, policy="measure", finetune_lr=1e30, verbose=False)
-    assert "given up, since its loss is not finite any more: the probe stays" in caplog.text
+    assert "second stage: stopped, because its loss is no" in caplog.text
     again = learner(folder, tmp_path / "run", resume=True)
     again.fine_tune(2, policy="measure", finetune_lr=1e30, verbose=False)
     probed = learner(folder, None)
@@ -249,7 +249,7 @@ def test_a_network_that_was_trained_is_refused(folder):
     learn = learner(folder, None)
     learn.unfreeze()
     learn.fit(1, 1e-3, verbose=False)
-    with pytest.raises(ConfigError, match="compares with an untouched network"):
+    with pytest.raises(ConfigError, match="the policy measure needs an untrained network,"):
         learn.fine_tune(None, policy="measure")
 
 
@@ -258,14 +258,14 @@ def test_batches_that_make_no_update_are_told(folder, tmp_path, caplog):
     data = tlkit.images_from_folder(folder, size=32, batch_size=8, val_fraction=0.2)
     learn = tlkit.Learner(tiny_task(CLASSES), data, accumulate=9)
     learn.fine_tune(1, policy="measure", verbose=False)
-    assert "make no update with accumulate = 9" in caplog.text
+    assert "give no update with accumulate = 9" in caplog.text
 
 
 def test_the_budget_bounds_the_second_stage(folder, tmp_path, caplog):
     caplog.set_level("INFO", "tlkit")
     learn = learner(folder, tmp_path / "run")
     learn.fine_tune(None, policy="measure", verbose=False, budget_minutes=1e-6)
-    assert "second stage: left out, since the budget leaves 0 s" in caplog.text
+    assert "second stage: skipped, because only 0 s" in caplog.text
     assert len(learn.history) == 1
 
 
@@ -273,10 +273,10 @@ def test_the_budget_bounds_the_second_stage(folder, tmp_path, caplog):
     ("options", "message"),
     [
         ({"budget_minutes": 0.0}, "budget_minutes must be a number above 0; received: 0.0"),
-        ({"head": "epochs"}, "the policy measure begins with a probe"),
-        ({"sizes": [32]}, "the policy measure chooses sizes itself"),
-        ({"cycle_len": 1}, "cycle_len does not go with the policy measure"),
-        ({"epochs": -1}, "epochs must be a whole number from 1"),
+        ({"head": "epochs"}, "the policy measure starts from a linear probe"),
+        ({"sizes": [32]}, "sizes cannot be combined with the policy measure, which chooses the sizef"),
+        ({"cycle_len": 1}, "cycle_len cannot be combined with the policy measure"),
+        ({"epochs": -1}, "epochs must be a whole number, 1 or more"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_trained(folder, options, message):

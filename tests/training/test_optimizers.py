@@ -338,17 +338,17 @@ def test_only_some_optimizers_have_a_momentum_to_schedule():
     assert not group_optimizer(keras.optimizers.SGD(1.0), [[]]).has_momentum
     with pytest.raises(ConfigError, match="momentum of RMSprop cannot be scheduled; allowed: SGD with momentum"):
         group_optimizer(MAKERS["rmsprop"](), [[]]).set_plan([0.1], [0.9])
-    with pytest.raises(ConfigError, match=r"a factor for each layer group; received: \[1.0\]"):
+    with pytest.raises(ConfigError, match=r"one factor per layer group is needed; received: \[1.0\]"):
         group_optimizer(MAKERS["sgd"](), [[], []]).set_plan([0.1], None, [1.0])
 
 
 def test_an_optimizer_that_cannot_be_driven_is_an_error():
     used = keras.optimizers.Adam()
     used.build(fresh_variables())
-    with pytest.raises(ConfigError, match="has been used already; make a fresh one"):
+    with pytest.raises(ConfigError, match="was already used; create a new optimizer"):
         group_optimizer(used, [[]])
     decay = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
-    with pytest.raises(ConfigError, match="brings a learning-rate schedule of its own"):
+    with pytest.raises(ConfigError, match="the optimizer has its own learning-rate schedule"):
         group_optimizer(keras.optimizers.Adam(decay), [[]])
-    with pytest.raises(ConfigError, match="keeps running averages itself; use the Learner's ema"):
+    with pytest.raises(ConfigError, match="has its own EMA; use the Learner's ema"):
         group_optimizer(keras.optimizers.Adam(use_ema=True), [[]])

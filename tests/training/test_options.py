@@ -16,19 +16,19 @@ from tlkit.training.options import TrainingOptions
     [
         ("optimizer", "adamq", "unknown optimizer; received: 'adamq'; allowed: adamw, adam, sgd, lion; did you mean"),
         ("precision", "float16", "unknown precision; received: 'float16'; allowed: as_built, auto, float32"),
-        ("label_smoothing", 1.0, "label_smoothing is not usable; received: 1.0; allowed: 0 up to 1"),
-        ("label_smoothing", -0.1, "label_smoothing is not usable; received: -0.1"),
-        ("label_smoothing", True, "label_smoothing is not usable; received: True"),
-        ("ema", 1.0, "ema is not usable; received: 1.0; allowed: 0 up to 1"),
-        ("ema", float("nan"), "ema is not usable; received: nan"),
-        ("clip_norm", -1, "clip_norm is not usable; received: -1; allowed: 0 .no limit. or more"),
-        ("clip_norm", float("inf"), "clip_norm is not usable; received: inf"),
-        ("clip_norm", "1", "clip_norm is not usable; received: '1'"),
-        ("accumulate", 0, "accumulate is not usable; received: 0; allowed: a whole number from 1"),
-        ("accumulate", 2.0, "accumulate is not usable; received: 2.0"),
-        ("accumulate", True, "accumulate is not usable; received: True"),
-        ("patience", -1, "patience is not usable; received: -1; allowed: a whole number from 0"),
-        ("patience", 1.5, "patience is not usable; received: 1.5"),
+        ("label_smoothing", 1.0, "label_smoothing is invalid; received: 1.0; allowed: 0 up to 1"),
+        ("label_smoothing", -0.1, "label_smoothing is invalid; received: -0.1"),
+        ("label_smoothing", True, "label_smoothing is invalid; received: True"),
+        ("ema", 1.0, "ema is invalid; received: 1.0; allowed: 0 up to 1"),
+        ("ema", float("nan"), "ema is invalid; received: nan"),
+        ("clip_norm", -1, "clip_norm is invalid; received: -1; allowed: 0 .no limit. or more"),
+        ("clip_norm", float("inf"), "clip_norm is invalid; received: inf"),
+        ("clip_norm", "1", "clip_norm is invalid; received: '1'"),
+        ("accumulate", 0, "accumulate is invalid; received: 0; allowed: a whole number, 1 or more"),
+        ("accumulate", 2.0, "accumulate is invalid; received: 2.0"),
+        ("accumulate", True, "accumulate is invalid; received: True"),
+        ("patience", -1, "patience is invalid; received: -1; allowed: a whole number, 0 or more"),
+        ("patience", 1.5, "patience is invalid; received: 1.5"),
     ],
 )
 def test_an_unusable_value_is_named(name, value, message):
@@ -103,7 +103,9 @@ def test_setting_the_same_thing_twice_is_an_error(options, own, message):
 
 
 def test_an_optimizer_in_place_of_a_function_is_an_error():
-    with pytest.raises(ConfigError, match="a name or a function that makes one from a learning rate; received: 'SGD'"):
+    with pytest.raises(
+        ConfigError, match="a name, or a function from a learning rate to an optimizer; received: 'SGD'"
+    ):
         TrainingOptions().maker(keras.optimizers.SGD(0.1))
 
 

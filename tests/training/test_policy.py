@@ -22,11 +22,17 @@ FALLING, EVEN = (1 / 9, 1 / 9, 1 / 3, 1.0), (1.0, 1.0, 1.0, 1.0)
     ("rarest", "likeness", "first", "ratios", "reason"),
     [
         (49, 0.75, 3, FALLING, "few examples (49 of the rarest class; few is below 50, many above 1000), like the"),
-        (49, 0.74, 2, EVEN, "unlike the source (frozen features tell 74% apart; the line is 75%): the early, general"),
+        (
+            49,
+            0.74,
+            2,
+            EVEN,
+            "unlike the pretraining data (accuracy on frozen features 74%, threshold 75%): the early layer groups",
+        ),
         (50, 0.9, 2, FALLING, "some examples (50 of the rarest class"),
-        (1000, 0.2, 1, EVEN, "only the first, most general group is kept"),
+        (1000, 0.2, 1, EVEN, "only the first layer group is frozen"),
         (1001, 0.9, 0, FALLING, "many examples (1001 of the rarest class"),
-        (1001, 0.0, 0, EVEN, "everything is retrained"),
+        (1001, 0.0, 0, EVEN, "all layer groups are trained"),
     ],
 )
 def test_the_amount_of_data_and_its_likeness_decide(rarest, likeness, first, ratios, reason):

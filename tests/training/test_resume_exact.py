@@ -186,15 +186,15 @@ def killed(folder, tmp_path_factory):
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        ({}, {"optimizer": "adam"}, "had another optimizer; received: .*Adam.*allowed: .*AdamW"),
-        ({}, {"optimizer": lambda rate: keras.optimizers.AdamW(rate)}, "had another optimizer"),
+        ({}, {"optimizer": "adam"}, "used another optimizer; received: .*Adam.*allowed: .*AdamW"),
+        ({}, {"optimizer": lambda rate: keras.optimizers.AdamW(rate)}, "the run to resume used another optimizer"),
         ({"augment": "side_on"}, {}, "had another augmentation"),
         ({"seed": 7}, {}, "had another (data|seed)"),
         *(
             pytest.param(*case, marks=pytest.mark.real)  # the same rule for other options
             for case in (
                 ({}, {"label_smoothing": 0.1}, "had another options; .*'label_smoothing': 0.1.*'label_smoothing': 0.0"),
-                ({}, {"clip_norm": 1.0}, "had another optimizer; .*'global_clipnorm': 1.0"),
+                ({}, {"clip_norm": 1.0}, "used another optimizer; .*'global_clipnorm': 1.0"),
                 ({"batch_size": 4}, {}, "had another batch_size; received: 4; allowed: 8"),
                 ({"val_fraction": 0.5}, {}, "had another data"),
             )
@@ -256,7 +256,7 @@ def test_a_measured_precision_is_not_measured_again_and_its_place_does_not_matte
 
 def test_a_momentum_that_cannot_be_scheduled_is_an_error_before_anything_is_written(folder, tmp_path):
     learn = tlkit.Learner(three_groups(), load(folder), directory=tmp_path, optimizer=keras.optimizers.RMSprop)
-    with pytest.raises(ConfigError, match="moves a momentum that the optimizer does not have"):
+    with pytest.raises(ConfigError, match="the schedule changes the momentum, but the"):
         learn.fit(1, tlkit.schedules.OneCycle(0.1, STEPS))
     assert not (tmp_path / "run.json").exists()
 

@@ -54,7 +54,7 @@ def test_a_snapshot_is_a_copy():
 
 def test_loading_what_is_not_there_is_an_error(tmp_path):
     kept = Snapshots(tmp_path)
-    with pytest.raises(ConfigError, match="there are no snapshots; fit.*snapshots=True"):
+    with pytest.raises(ConfigError, match="no snapshots found; fit.*snapshots=True"):
         kept.load()
     kept.take("0-1", line(1.0))
     for last in (0, 2, -1):
@@ -107,7 +107,7 @@ def test_snapshots_that_make_no_sense_are_errors(folder):
     with pytest.raises(ConfigError, match="snapshots need cycles that end with an epoch; received: .Cyclical"):
         learn.fit(2, tlkit.schedules.Cyclical(0.01, 0.1, 5), snapshots=True)
     learn = tlkit.Learner(tiny_task(CLASSES), data_of(folder), ema=0.9)
-    with pytest.raises(ConfigError, match="snapshots and running averages do not go together"):
+    with pytest.raises(ConfigError, match="snapshots and running averages cannot be combined"):
         learn.fit(1, 0.1, cycle_len=1, snapshots=True)
 
 

@@ -14,7 +14,7 @@ from tlkit.callbacks.dial import MomentumDial, inner_optimizer
 from tlkit.errors import ConfigError
 from tlkit.schedules import Schedule
 
-_UNKNOWN_STEPS = "{} needs to know how many steps an epoch has"
+_UNKNOWN_STEPS = "{} needs the number of steps per epoch"
 
 
 class RateCallback(keras.callbacks.Callback):
@@ -82,7 +82,7 @@ class RateCallback(keras.callbacks.Callback):
         steps = round(epochs * steps_per_epoch)
         if steps < 1:
             raise ConfigError(
-                f"{name} gives less than one step",
+                f"{name} is less than one step",
                 received=epochs,
                 allowed=f"1/{steps_per_epoch} or more, as an epoch has {steps_per_epoch} steps",
             )
@@ -94,14 +94,15 @@ class RateCallback(keras.callbacks.Callback):
         self._optimizer = _settable(self.model.optimizer, type(self).__name__)
         if self.model.steps_per_execution > 1:
             raise ConfigError(
-                f"{type(self).__name__} sets the rate before each step, but the model runs several at once",
+                f"{type(self).__name__} sets the learning rate before each step, but the model runs several "
+                "steps per call",
                 received=f"steps_per_execution={self.model.steps_per_execution}",
                 allowed="steps_per_execution=1",
                 fix="or give the optimizer a tlkit.LRSchedule, which works inside the graph",
             )
         steps = self.params.get("steps")
         if steps is None and self.needs_steps:
-            raise ConfigError(_UNKNOWN_STEPS.format(type(self).__name__), fix="give steps_per_epoch to fit")
+            raise ConfigError(_UNKNOWN_STEPS.format(type(self).__name__), fix="pass steps_per_epoch to fit")
         self._schedule = self.schedule(steps, self.params["epochs"])
         self._epoch_start = None
         self._rate = keras.ops.convert_to_numpy(self._optimizer.learning_rate)
@@ -122,7 +123,7 @@ class RateCallback(keras.callbacks.Callback):
             self._epoch_start = 0
         else:
             raise ConfigError(
-                "where in the schedule to go on is unknown", received=epoch, fix="give steps_per_epoch to fit"
+                "the position in the schedule is unknown", received=epoch, fix="pass steps_per_epoch to fit"
             )
         self._done.clear()
 
@@ -139,10 +140,10 @@ class RateCallback(keras.callbacks.Callback):
         if not (math.isfinite(rate) and rate >= 0):
             self._release()
             raise ConfigError(
-                "the schedule gives an unusable rate",
+                "the schedule returned an invalid learning rate",
                 received=rate,
                 allowed="a finite number, 0 or above",
-                fix=f"look at what it does at step {step}",
+                fix=f"check its value at step {step}",
             )
         self._optimizer.learning_rate = rate
         self._rate = rate
@@ -163,10 +164,10 @@ class RateCallback(keras.callbacks.Callback):
         if now != np.asarray(self._rate).astype(now.dtype):
             self._release()
             raise ConfigError(
-                f"something else changed the learning rate that {type(self).__name__} had set",
+                f"another callback changed the learning rate set by {type(self).__name__}",
                 received=float(now),
                 allowed=f"{float(self._rate):g}",
-                fix="use only one of ReduceLROnPlateau, LearningRateScheduler and a cyclical rate",
+                fix="use only one of ReduceLROnPlateau, LearningRateScheduler and a cyclical learning rate",
             )
 
     def _take_hold(self) -> MomentumDial:
@@ -211,16 +212,16 @@ def _settable(optimizer: Any, who: str) -> Any:
     optimizer = inner_optimizer(optimizer)
     if hasattr(optimizer, "optimizers"):
         raise ConfigError(
-            "an optimizer made of several has no rate of its own to set",
+            "an optimizer that combines several optimizers has no learning rate of its own",
             received=type(optimizer).__name__,
             allowed="one optimizer with a number as its learning rate",
         )
     held = getattr(optimizer, "_learning_rate", None)
     if not isinstance(held, keras.Variable):
         raise ConfigError(
-            f"the optimizer already follows a schedule, and {who} would set the rate as well",
+            f"the optimizer already has a learning-rate schedule, and {who} sets the learning rate as well",
             received=type(held).__name__,
             allowed="a number as the optimizer's learning rate",
-            fix="take one of the two away",
+            fix="remove one of the two",
         )
     return optimizer

@@ -13,7 +13,7 @@ from tlkit.schedules import Cyclical, Mode
 
 
 class CyclicalLR(RateCallback):
-    """Moves the rate up and down between two bounds, for any Keras model.
+    """Cycle the learning rate between two bounds. Works with any Keras model.
 
     Follows Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186, which finds a
     `step_size` of 2 to 10 epochs good.
@@ -22,17 +22,17 @@ class CyclicalLR(RateCallback):
         >>> model.fit(dataset, epochs=2, callbacks=[CyclicalLR(1e-4, 1e-2, step_size=100, mode="triangular2")])
 
     Args:
-        base_lr: the lowest rate.
-        max_lr: the highest rate of the first cycle.
+        base_lr: the lowest learning rate.
+        max_lr: the highest learning rate of the first cycle.
         step_size: steps of half a cycle.
-        step_size_epochs: epochs of half a cycle, in place of `step_size`; parts of epochs are rounded to steps.
-        mode: `"triangular"` keeps the height; `"triangular2"` halves it after each cycle; `"exp_range"` multiplies it
-            by `gamma` at every step.
+        step_size_epochs: epochs of half a cycle, instead of `step_size`; fractions are rounded to steps.
+        mode: `"triangular"` keeps the amplitude; `"triangular2"` halves it after each cycle; `"exp_range"` multiplies
+            it by `gamma` at every step.
         gamma: factor of each step in mode `"exp_range"`, above 0 and at most 1.
-        scale_fn: replaces the mode: the number of the cycle, from 1, -> factor on the height.
+        scale_fn: replaces the mode: a function from the cycle number (from 1) to a factor of the amplitude.
 
     Raises:
-        ConfigError: an argument is not usable, or on the start of training, the model's optimizer.
+        ConfigError: an argument is invalid, or, at the start of training, the model's optimizer is not supported.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CyclicalLR(RateCallback):
         super().__init__()
         if (step_size is None) == (step_size_epochs is None):
             raise ConfigError(
-                "half a cycle has one length",
+                "step_size and step_size_epochs cannot be combined",
                 received=f"step_size={step_size}, step_size_epochs={step_size_epochs}",
                 allowed="either step_size (in steps) or step_size_epochs",
             )

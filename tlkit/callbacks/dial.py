@@ -154,7 +154,7 @@ class MomentumDial:
             ConfigError: the dial has a reader of its own.
         """
         if self._level is None:
-            raise ConfigError("this dial is read from a function, so it cannot be set")
+            raise ConfigError("this value is computed by a function and cannot be set")
         self._level.assign(value)
 
     def release(self) -> None:
@@ -219,23 +219,26 @@ def momentum_now(optimizer: keras.optimizers.Optimizer) -> float:
 
 def _drivable_name(optimizer: keras.optimizers.Optimizer) -> str:
     allowed = ", ".join(kind.__name__ for kind in DRIVABLE)
-    fix = "take one of them, or leave the momentum alone with momentums=None"
+    fix = "use one of them, or turn momentum cycling off with momentums=None"
     name = momentum_name(optimizer)
     if name is None or not isinstance(optimizer, DRIVABLE):
         raise ConfigError(
-            "this optimizer has no momentum that can be driven",
+            "the momentum of this optimizer cannot be changed",
             received=type(optimizer).__name__,
             allowed=allowed,
             fix=fix,
         )
     value = getattr(optimizer, name)
     if isinstance(value, DrivenFloat):
-        raise ConfigError("the optimizer's momentum is already driven", fix="use one callback that moves the momentum")
+        raise ConfigError(
+            "another callback already changes the optimizer's momentum",
+            fix="use only one callback that changes the momentum",
+        )
     if isinstance(optimizer, keras.optimizers.SGD) and value == 0:
         raise ConfigError(
-            "SGD without momentum has no momentum to drive",
+            "SGD has no momentum",
             received=float(value),
             allowed="SGD(momentum=...) above 0",
-            fix="compile with SGD(momentum=0.9), or leave the momentum alone with momentums=None",
+            fix="compile with SGD(momentum=0.9), or turn momentum cycling off with momentums=None",
         )
     return name

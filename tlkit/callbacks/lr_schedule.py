@@ -17,10 +17,12 @@ _KINDS = {
 
 @keras.saving.register_keras_serializable("tlkit")
 class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Gives an optimizer one of the kit's schedules; it is computed inside the graph and saved with the optimizer.
+    """Use a schedule of `tlkit.schedules` inside a Keras optimizer.
 
-    It follows the optimizer's own count of steps, so a further `fit` goes on where the last one stopped, and a loaded
-    model too.
+    It is computed in the graph and saved with the optimizer.
+
+    It uses the optimizer's step count, so a further `fit` and a loaded model continue where the last `fit`
+    stopped.
 
     Example:
         >>> rates = LRSchedule(schedules.Cyclical(1e-4, 1e-2, step_size=100))
@@ -33,7 +35,7 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         schedule: as given.
 
     Raises:
-        ConfigError: it is no such schedule, or it would move the momentum, which a learning-rate schedule cannot do.
+        ConfigError: the schedule is invalid, or it changes the momentum, which a learning-rate schedule cannot do.
     """
 
     def __init__(self, schedule: Any):
@@ -42,9 +44,9 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
             raise ConfigError("not a schedule of tlkit.schedules", received=schedule, allowed=sorted(_KINDS))
         if schedule.momentum(0) is not None:
             raise ConfigError(
-                "a learning-rate schedule cannot move the momentum",
+                "a learning-rate schedule cannot change the momentum",
                 received=schedule,
-                fix="give OneCycle momentums=None, or train with the callback tlkit.OneCycle",
+                fix="pass momentums=None to OneCycle, or use the callback tlkit.OneCycle",
             )
         self.schedule = schedule
 
@@ -60,7 +62,7 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return self.schedule.rate(step, xp=keras.ops)
 
     def get_config(self) -> dict[str, Any]:
-        """Describe the schedule in plain data.
+        """Return the schedule as plain values.
 
         Returns:
             `{"schedule": kind, "arguments": {...}}`.
@@ -84,7 +86,7 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LRSchedule:
-        """Make the schedule that `get_config` described.
+        """Create the schedule from the result of `get_config`.
 
         Args:
             config: what `get_config` gave.
@@ -102,6 +104,6 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
             arguments["scale_fn"] = keras.saving.get_registered_object(name)
             if arguments["scale_fn"] is None:
                 raise ConfigError(
-                    "the saved scale_fn is unknown here", received=name, fix="import the module that registers it"
+                    "the saved scale_fn is not registered", received=name, fix="import the module that registers it"
                 )
         return cls(_KINDS[config["schedule"]](**arguments))

@@ -9,10 +9,10 @@ from tlkit.callbacks.base import RateCallback
 
 
 class OneCycle(RateCallback):
-    """One climb and one long fall of the rate over the whole `fit`, momentum the other way, for any Keras model.
+    """Use the one-cycle schedule for the learning rate, and its inverse for momentum. Works with any Keras model.
 
-    Follows Smith 2018, "A disciplined approach to neural network hyper-parameters", arXiv 1803.09820, with cosines in
-    place of straight lines. The momentum is SGD's `momentum`, or `beta_1` of Adam, AdamW, Adamax, Lamb and Lion.
+    Follows Smith 2018, "A disciplined approach to neural network hyper-parameters", arXiv 1803.09820, with cosine
+    segments. The momentum is SGD's `momentum`, or `beta_1` of Adam, AdamW, Adamax, Lamb and Lion.
 
     Example:
         >>> model.compile(keras.optimizers.AdamW(1e-3), "mse")
@@ -20,13 +20,13 @@ class OneCycle(RateCallback):
 
     Args:
         max_lr: the peak.
-        pct_start: part of the steps that climb, between 0 and 1.
-        div: the climb starts at `max_lr / div`.
+        pct_start: fraction of the steps with a rising learning rate, between 0 and 1.
+        div: the learning rate starts at `max_lr / div`.
         final_div: the last step has `max_lr / final_div`.
-        momentums: momentum at both ends and at the peak, or None to leave it alone.
+        momentums: momentum at both ends and at the peak, or None to keep it unchanged.
 
     Raises:
-        ConfigError: an argument is not usable, or on the start of training, the model's optimizer.
+        ConfigError: an argument is invalid, or, at the start of training, the model's optimizer is not supported.
     """
 
     needs_steps = True

@@ -18,7 +18,7 @@ from tlkit.separated import separated_writer
 
 
 class Recorder(keras.callbacks.Callback):
-    """Records a training, step by step and epoch by epoch.
+    """Record the learning rate, momentum and loss of each step, and the logs of each epoch.
 
     A step's own loss is worked out from Keras' running mean, by the difference of its float32 sums. Its error is about
     1e-7 of the loss times the number of steps in the epoch so far: 1e-4 after a thousand steps. (A model without
@@ -32,8 +32,8 @@ class Recorder(keras.callbacks.Callback):
         >>> recorder.to_csv("steps.csv")
 
     Args:
-        per_step: record the steps of plain `fit`, anew with each `fit`. Without it only epochs are recorded, and
-            whoever runs the training hands in the steps with `add_steps` and empties the recorder with `clear`.
+        per_step: record the steps of `fit`, with a new record for each `fit`. Otherwise only epochs are recorded, and
+            the caller adds steps with `add_steps` and deletes them with `clear`.
 
     Attributes:
         rates: learning rate of each step.
@@ -57,12 +57,12 @@ class Recorder(keras.callbacks.Callback):
         self._started = 0.0
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all records."""
         for kept in (self.rates, self.momentums, self.losses, self.epochs):
             kept.clear()
 
     def add_steps(self, rates: Iterable[float], momentums: Iterable[float], losses: Iterable[float]) -> None:
-        """Add steps that were recorded elsewhere, such as inside the graph.
+        """Add steps that were recorded elsewhere, for example in the graph.
 
         Args:
             rates: learning rate of each step, [n].
@@ -75,35 +75,35 @@ class Recorder(keras.callbacks.Callback):
         columns = [[float(value) for value in column] for column in (rates, momentums, losses)]
         if len({len(column) for column in columns}) > 1:
             raise ConfigError(
-                "each step has a rate, a momentum and a loss",
+                "rates, momentums and losses differ in length",
                 received=[len(column) for column in columns],
-                allowed="equally many of each",
+                allowed="one of each per step",
             )
         for kept, column in zip((self.rates, self.momentums, self.losses), columns, strict=True):
             kept.extend(column)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start anew and look for Keras' running mean of the loss."""
+        """Start a new record, and find Keras' running mean of the loss."""
         if not self._per_step:
             return
         if self.model.steps_per_execution > 1:
             raise ConfigError(
-                "the recorder cannot see single steps while the model runs several at once",
+                "the recorder cannot record single steps if the model runs several steps per call",
                 received=f"steps_per_execution={self.model.steps_per_execution}",
                 allowed="steps_per_execution=1",
-                fix="or make it Recorder(per_step=False), which records the epochs",
+                fix="or use Recorder(per_step=False) to record epochs",
             )
         if hasattr(inner_optimizer(self.model.optimizer), "optimizers"):
             raise ConfigError(
-                "an optimizer made of several has no single rate to record",
+                "an optimizer that combines several optimizers has no single learning rate to record",
                 received=type(inner_optimizer(self.model.optimizer)).__name__,
-                fix="make it Recorder(per_step=False), which records the epochs",
+                fix="use Recorder(per_step=False) to record epochs",
             )
         self.clear()
         self._mean = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the clock; Keras sets its running mean to zero here."""
+        """Start the timer. Keras resets its running mean here."""
         self._sums = (0.0, 0.0)
         self._started = time.perf_counter()
 
@@ -122,7 +122,7 @@ class Recorder(keras.callbacks.Callback):
         self.epochs.append({"epoch": epoch, **values, "seconds": seconds})
 
     def plot_lr(self, path: str | Path) -> Path:
-        """Draw the rates and momentums.
+        """Plot learning rates and momentums.
 
         Args:
             path: where the picture goes: .png, .svg or .pdf.
@@ -137,7 +137,7 @@ class Recorder(keras.callbacks.Callback):
         return plots.plot_rates(self.rates, self.momentums, Path(path))
 
     def plot_losses(self, path: str | Path) -> Path:
-        """Draw the losses.
+        """Plot the losses.
 
         Args:
             path: where the picture goes: .png, .svg or .pdf.
@@ -171,7 +171,7 @@ class Recorder(keras.callbacks.Callback):
             file = path.open("w" if overwrite else "x", newline="", encoding="utf-8")
         except FileExistsError:
             raise ConfigError(
-                "the file exists", received=str(path), fix="take another name, or overwrite=True"
+                "the file exists", received=str(path), fix="choose another name, or pass overwrite=True"
             ) from None
         with file:
             write = separated_writer(file)
@@ -210,7 +210,7 @@ class Recorder(keras.callbacks.Callback):
         return Path(folder)
 
     def report(self, folder: str | Path, extra: str = "none") -> None:
-        """Draw rates and losses into a folder, and write the steps as well if asked; earlier ones are replaced.
+        """Plot learning rates and losses into a folder, and optionally write the steps. Existing files are overwritten.
 
         A run that had nothing left to do has recorded nothing and leaves the folder as it is.
 
@@ -234,7 +234,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _need_steps(self) -> None:
         if not self.rates:
-            raise ConfigError("nothing was recorded yet", fix="train first, with this recorder among the callbacks")
+            raise ConfigError("nothing is recorded yet", fix="pass this recorder to fit as a callback first")
 
     def _loss(self, reported: float) -> float:
         if self._mean is None:

@@ -10,23 +10,23 @@ from tlkit.schedules import Restarts
 
 
 class WarmRestarts(RateCallback):
-    """Lets the rate fall along half a cosine and jump back up, for any Keras model.
+    """Decrease the learning rate along a cosine with warm restarts. Works with any Keras model.
 
     Follows Loshchilov & Hutter 2016, "SGDR: Stochastic Gradient Descent with Warm Restarts", arXiv 1608.03983, with
-    the rate set anew before every step.
+    the learning rate set before every step.
 
     Example:
         >>> model.fit(dataset, epochs=1 + 2 + 4, callbacks=[WarmRestarts(1e-2, cycle_len=1, cycle_mult=2)])
 
     Args:
-        max_lr: rate at the start of the first cycle.
-        cycle_len: epochs of the first cycle; parts of epochs are rounded to steps.
+        max_lr: learning rate at the start of the first cycle.
+        cycle_len: epochs of the first cycle; fractions are rounded to steps.
         cycle_mult: each cycle is this many times as long as the one before; a whole number.
-        min_lr: rate towards which each cycle falls.
-        cycle_decay: each cycle starts at this part of the height (above `min_lr`) of the one before.
+        min_lr: learning rate at the end of each cycle.
+        cycle_decay: factor of the peak (above `min_lr`) from cycle to cycle.
 
     Raises:
-        ConfigError: an argument is not usable, or on the start of training, the model's optimizer.
+        ConfigError: an argument is invalid, or, at the start of training, the model's optimizer is not supported.
     """
 
     needs_steps = True

@@ -88,7 +88,7 @@ def build_backbone(
         ConfigError: there is no group to cut after of that name.
     """
     if cut is not None:
-        check_choice("layer group to cut after", cut, GROUP_NAMES)
+        check_choice("layer group for cut", cut, GROUP_NAMES)
     row = image.get(backbone) if isinstance(backbone, str) else backbone
     size = _checked_size(row, size)
     path, source = _find_weights(row, size, weights, cache_dir)
@@ -222,7 +222,7 @@ def _find_weights(
             log.warning(message)
         return None, "none"
     if not weights:
-        raise WeightsError("no source of weights was given", fix=Advice("for the usual ones, {}", "weights", "auto"))
+        raise WeightsError("no weight source given", fix=Advice("for the default sources, {}", "weights", "auto"))
     sources = None if weights == "auto" else [str(weights)] if isinstance(weights, str | Path) else list(weights)
     found = resolve(row, sources, cache_dir, size=size)
     return found.path, found.source
@@ -300,5 +300,5 @@ def _end_tensor(network: keras.Model, end: str) -> Any:
     else:
         found = [layer for layer in network.layers if re.fullmatch(pattern, layer.name)]
     if not found:
-        raise ModelError(f"{network.name} has no layer {end!r} where the catalogue splits it")
+        raise ModelError(f"{network.name} has no layer {end!r}, where the catalogue ends a layer group")
     return found[-1].input if position == "into" else found[-1].output

@@ -46,7 +46,7 @@ def locked(folder: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
     except filelock.Timeout as error:
         raise WeightsError(
             f"another process has been writing to {folder} for more than {seconds:g} seconds",
-            fix="stop it, or wait for it and try again",
+            fix="stop it, or wait and try again",
         ) from error
 
 

@@ -113,7 +113,7 @@ class EncoderFolder:
         if different:
             raise WeightsError(
                 f"{self.path} holds another encoder than {row.name}: {', '.join(different)}",
-                fix="name the encoder that it is, or give the folder itself as the name of the encoder",
+                fix="pass the name of this encoder, or pass the folder as the encoder",
             )
 
 
@@ -139,7 +139,7 @@ def read(path: Path) -> EncoderFolder:
         WeightsError: a file is missing or damaged, or the encoder is of a kind that cannot be loaded faithfully.
     """
     if not is_encoder_folder(path):
-        raise WeightsError(f"{path} is no folder with an encoder: it has no config.json")
+        raise WeightsError(f"{path} is not a folder with an encoder: it has no config.json")
     config = read_json(path / "config.json")
     if "registered_name" in config:
         return _read_keras_hub(path, config)
@@ -199,7 +199,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise WeightsError(f"{path} holds no JSON object")
+        raise WeightsError(f"{path} contains no JSON object")
     return value
 
 
@@ -208,11 +208,11 @@ def _read_hugging_face(path: Path, config: Mapping[str, Any]) -> EncoderFolder:
     if kind in _NO_CONVERTER:
         raise WeightsError(
             f"KerasHub cannot convert Hugging Face's {_NO_CONVERTER[kind]}",
-            fix="give a folder in KerasHub's own layout, or take the source 'keras'",
+            fix="use a folder in KerasHub's own layout, or the source 'keras'",
         )
     family = _HUGGING_FACE.get(kind)
     if family is None:
-        raise WeightsError(f"{path} holds no known text encoder", received=kind, allowed=_HUGGING_FACE)
+        raise WeightsError(f"{path} contains no known text encoder", received=kind, allowed=_HUGGING_FACE)
     names = _DISTIL_NAMES if family == "distil_bert" else _HF_NAMES
     sizes = _sizes(path, config, names)
     if family in ("roberta", "xlm_roberta"):
@@ -237,14 +237,16 @@ def _check_faithful(path: Path, family: str, config: Mapping[str, Any]) -> None:
     wrong = [
         text
         for text, bad in (
-            (f"hidden_act {activation!r} (it builds {activations[0]!r})", activation not in activations),
-            (f"layer_norm_eps {given!r} (it builds {epsilon!r})", given != epsilon),
-            (f"position_embedding_type {places!r} (it builds 'absolute')", places not in ("absolute", None)),
+            (f"hidden_act {activation!r} (supported: {activations[0]!r})", activation not in activations),
+            (f"layer_norm_eps {given!r} (supported: {epsilon!r})", given != epsilon),
+            (f"position_embedding_type {places!r} (supported: 'absolute')", places not in ("absolute", None)),
         )
         if bad
     ]
     if wrong:
-        raise WeightsError(f"{path / 'config.json'} asks for what KerasHub's {family} cannot do: {', '.join(wrong)}")
+        raise WeightsError(
+            f"{path / 'config.json'} has settings that KerasHub's {family} does not support: {', '.join(wrong)}"
+        )
 
 
 def _hugging_face_tokenizer(path: Path, family: str) -> tuple[str, Path]:
@@ -266,18 +268,18 @@ def _read_keras_hub(path: Path, config: Mapping[str, Any]) -> EncoderFolder:
     class_name = str(config["registered_name"]).rpartition(">")[2]
     family, inner = _KERAS_HUB.get(class_name), config.get("config")
     if family is None or not isinstance(inner, dict):
-        raise WeightsError(f"{path} holds no known text encoder", received=class_name, allowed=_KERAS_HUB)
+        raise WeightsError(f"{path} contains no known text encoder", received=class_name, allowed=_KERAS_HUB)
     names = ("vocab_size", *_KERAS_NAMES[1:]) if family == "electra" else _KERAS_NAMES
     sizes = _sizes(path, inner, names)
     if family in ("electra", "albert"):
         sizes["embedding_width"] = _number(path, inner, "embedding_dim")
     _first(path, ["model.weights.h5", "model.weights.json"])
     if not (path / "tokenizer.json").is_file():
-        raise WeightsError(f"{path} has no tokenizer.json", fix="save the tokenizer to it as well")
+        raise WeightsError(f"{path} has no tokenizer.json", fix="save the tokenizer to this folder too")
     name = str(read_json(path / "tokenizer.json").get("registered_name")).rpartition(">")[2]
     found = {f"{cls.removesuffix('Backbone')}Tokenizer": _TOKENIZER_OF[own] for cls, own in _KERAS_HUB.items()}
     if name not in found:
-        raise WeightsError(f"{path / 'tokenizer.json'} holds no known tokenizer", received=name, allowed=found)
+        raise WeightsError(f"{path / 'tokenizer.json'} contains no known tokenizer", received=name, allowed=found)
     asset = {"wordpiece": "vocabulary.txt", "bpe": "vocabulary.json", "sentencepiece": "vocabulary.spm"}[found[name]]
     file = _first(path, [f"assets/tokenizer/{asset}"])
     frozen, normalize = MappingProxyType(sizes), _normalizes(path)
@@ -300,7 +302,7 @@ def _normalizes(path: Path) -> bool:
         modules = json.loads(file.read_text(encoding="utf-8"))
         return any(str(module["type"]).endswith(".Normalize") for module in modules)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"{file} is no list of modules as sentence-transformers writes it: {error!r}") from error
+        raise WeightsError(f"{file} is not a module list of sentence-transformers: {error!r}") from error
 
 
 def _sizes(path: Path, config: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, int]:

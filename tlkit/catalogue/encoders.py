@@ -240,7 +240,7 @@ def _find(
     if weights == "none":
         return None
     if not weights:
-        raise WeightsError("no source of weights was given", fix=Advice("for the usual ones, {}", "weights", "auto"))
+        raise WeightsError("no weight source given", fix=Advice("for the default sources, {}", "weights", "auto"))
     sources = None if weights == "auto" else [str(weights)] if isinstance(weights, str | Path) else list(weights)
     return text_weights.resolve(row, sources, cache_dir)
 
@@ -297,7 +297,7 @@ def _wordpiece(family: str, tokens: list[str], settings: WordPieceSettings) -> A
 def _load(folder: EncoderFolder) -> Any:
     if folder.layout == "huggingface" and importlib.util.find_spec("safetensors") is None:
         raise WeightsError(
-            f"{folder.path} holds model.safetensors, and the package safetensors that reads it is not installed",
+            f"{folder.path} contains model.safetensors, but the package safetensors is not installed",
             fix="pip install safetensors",
         )
     import keras_hub

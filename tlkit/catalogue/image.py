@@ -45,7 +45,7 @@ def get(name: str) -> ImageBackbone:
         ModelError: the name or the width is unknown; the message lists the nearest names.
     """
     if not isinstance(name, str):
-        raise ModelError("a backbone is given by its name", received=name, fix="for example 'efficientnet-lite0'")
+        raise ModelError("a backbone must be a name", received=name, fix="for example 'efficientnet-lite0'")
     wanted = _squash(name)
     for row in TABLE.values():
         if wanted == _squash(row.name):
@@ -57,7 +57,7 @@ def get(name: str) -> ImageBackbone:
                 return _variant(row, match[2])
     choices = names()
     near = did_you_mean(name.strip().lower(), choices) or did_you_mean(wanted, choices)
-    raise ModelError(f"there is no backbone {name!r}", allowed=None if near else choices, fix=near or None)
+    raise ModelError(f"unknown backbone {name!r}", allowed=None if near else choices, fix=near or None)
 
 
 def _squash(name: str) -> str:
@@ -78,6 +78,6 @@ def _variant(row: ImageBackbone, width: str) -> ImageBackbone:
         params=None,
         top1=None,
         top5=None,
-        accuracy_source="the published figures are those of width 1.0",
+        accuracy_source="the published accuracies are for width 1.0",
         weights_hash=VARIANT_HASHES.get(name),
     )

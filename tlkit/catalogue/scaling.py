@@ -43,7 +43,7 @@ class PixelScaling(keras.layers.Layer):
 
     def __init__(self, kind: str, **kwargs: Any):
         if kind not in SCALINGS:
-            raise ConfigError("there is no such pixel scaling", received=kind, allowed=SCALINGS)
+            raise ConfigError("unknown pixel scaling", received=kind, allowed=SCALINGS)
         kwargs.setdefault("dtype", "float32")
         kwargs.setdefault("trainable", False)
         super().__init__(**kwargs)

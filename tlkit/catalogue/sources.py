@@ -15,7 +15,7 @@ from tlkit.errors import Advice, WeightsError
 log = logging.getLogger(__name__)
 
 SOURCES_VARIABLE = "TLKIT_WEIGHTS_SOURCES"
-_NOT_YET = "not pulled yet"
+_NOT_YET = "not downloaded yet"
 
 
 class Row(Protocol):
@@ -88,7 +88,7 @@ def ask(
     tried = "; ".join(f"{source}: {reason}" for source, reason in reasons.items())
     raise WeightsError(
         f"no weights for {row.name}; tried {tried}",
-        fix=Advice(f"set {SOURCES_VARIABLE} or give {hint}; to start from random numbers, {{}}", "weights", "none"),
+        fix=Advice(f"set {SOURCES_VARIABLE} or pass {hint}; to start from random weights, {{}}", "weights", "none"),
     )
 
 
@@ -117,5 +117,5 @@ def through_cache(
         if path.exists():
             if is_whole(path):  # another process pulled it meanwhile
                 return
-            log.warning("%s is damaged (its sha256 differs); pulling it again", path)
+            log.warning("%s is damaged (its sha256 differs); downloading it again", path)
         write(path, make)

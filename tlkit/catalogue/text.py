@@ -48,7 +48,7 @@ def get(name: str) -> TextEncoder:
     if row is not None:
         return row
     near = did_you_mean(name.strip().lower().replace("_", "-"), TABLE)
-    raise ModelError(f"there is no text encoder {name!r}", allowed=None if near else names(), fix=near or None)
+    raise ModelError(f"unknown text encoder {name!r}", allowed=None if near else names(), fix=near or None)
 
 
 def find(name: str) -> TextEncoder | None:
@@ -61,7 +61,7 @@ def find(name: str) -> TextEncoder | None:
         ModelError: `name` is not a string.
     """
     if not isinstance(name, str):
-        raise ModelError("an encoder is given by its name", received=name, fix="for example 'all-minilm-l6-v2'")
+        raise ModelError("an encoder must be a name", received=name, fix="for example 'all-minilm-l6-v2'")
     wanted = _squash(name)
     return next((row for row in ROWS if wanted and wanted in (_squash(row.name), _squash(row.preset))), None)
 

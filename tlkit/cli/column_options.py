@@ -10,28 +10,28 @@ import typer
 from tlkit.errors import ConfigError
 
 Text = Annotated[
-    str | None, typer.Option("--text", help="For a table of texts: the column that holds them.", metavar="COLUMN")
+    str | None, typer.Option("--text", help="Column with the texts, for a table of texts.", metavar="COLUMN")
 ]
 Label = Annotated[
     str | None,
-    typer.Option("--label", help="For a table of photos or texts: the column of classes.", metavar="COLUMN"),
+    typer.Option("--label", help="Column with the labels, for a table of photos or texts.", metavar="COLUMN"),
 ]
 Target = Annotated[
-    str | None, typer.Option("--target", help="For a table of rows or photos: the column to predict.", metavar="COLUMN")
+    str | None, typer.Option("--target", help="Column to predict, for a table of rows or photos.", metavar="COLUMN")
 ]
 PathColumn = Annotated[
     str | None,
-    typer.Option("--path-column", help="For a table of photos: the column of their paths.", metavar="COLUMN"),
+    typer.Option("--path-column", help="Column with the file paths, for a table of photos.", metavar="COLUMN"),
 ]
 Separator = Annotated[
     str | None,
     typer.Option(
-        "--separator", help="Between the fields of a CSV or TSV; by the suffix when left out.", metavar="CHARACTER"
+        "--separator", help="Field separator of a CSV or TSV file. Default: by file suffix.", metavar="CHARACTER"
     ),
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option("--encoding", help="Of a text file, such as latin-1; UTF-8 when left out.", metavar="CODEC"),
+    typer.Option("--encoding", help="Encoding of a text file, such as latin-1. Default: UTF-8.", metavar="CODEC"),
 ]
 
 # Option -> key of [data]. A template asks for the same names, but for the targets.
@@ -52,7 +52,7 @@ def check_separator(separator: str | None) -> None:
         ConfigError: with what was given.
     """
     if separator and len(separator) != 1:
-        raise ConfigError("--separator is one character", received=separator)
+        raise ConfigError("--separator must be one character", received=separator)
 
 
 def answers_of(options: dict[str, str | None], questions: Any, template: str) -> dict[str, str]:
@@ -71,7 +71,7 @@ def answers_of(options: dict[str, str | None], questions: Any, template: str) ->
     for option in given:
         if names[option] not in questions:
             fitting = [other for other, name in names.items() if name in questions]
-            raise ConfigError(f"{option} is not for the template {template}", allowed=fitting)
+            raise ConfigError(f"{option} is not an option of the template {template}", allowed=fitting)
     return {names[option]: value for option, value in given.items()}
 
 
@@ -90,5 +90,5 @@ def overrides_of(options: dict[str, str | None], data: Any, items: str) -> list[
     for option in given:
         if not hasattr(data, _KEYS[option]):
             fitting = [other for other in options if hasattr(data, _KEYS[other])]
-            raise ConfigError(f"{option} is not for a project of {items}", allowed=fitting)
+            raise ConfigError(f"{option} is not an option of a project on {items}", allowed=fitting)
     return [f"data.{_KEYS[option]}={json.dumps(value)}" for option, value in given.items()]

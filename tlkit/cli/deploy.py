@@ -19,52 +19,54 @@ if TYPE_CHECKING:
 def deploy(
     export: Annotated[
         Path | None,
-        typer.Argument(help="The version to serve as `stable`, or a model's folder; the project's newest by default."),
+        typer.Argument(help="Version folder to serve as `stable`, or a model's folder. Default: the project's newest."),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder that receives the files; serving/ by default.", metavar="DIR")
+        Path | None, typer.Option("--to", help="Folder to write the files to. Default: serving/.", metavar="DIR")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Model name in the URL; the folder's name by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Model name in the URL. Default: the folder's name.")] = None,
     image: Annotated[
         str | None,
         typer.Option(
-            help="The server's image, pinned by a tag, a digest or both.",
+            help="Container image of the server, pinned by tag, digest or both.",
             metavar="NAME[:TAG][@sha256:DIGEST]",
             show_default=False,
         ),
     ] = None,
     canary: Annotated[
         int | None,
-        typer.Option("--canary", min=1, help="Also serve this version, as `canary`; the stable one stays what it is."),
+        typer.Option(
+            "--canary", min=1, help="Also serve this version as `canary`. The stable version does not change."
+        ),
     ] = None,
     cores: Annotated[
-        int | None, typer.Option("--cores", min=1, help="Processor cores of one server.", show_default=False)
+        int | None, typer.Option("--cores", min=1, help="CPU cores per server.", show_default=False)
     ] = None,
     monitoring: Annotated[
         bool | None,
         typer.Option(
             "--monitoring/--no-monitoring",
-            help="With alert rules, and a ServiceMonitor for the Prometheus operator.",
+            help="Add alert rules, and a ServiceMonitor for the Prometheus operator.",
             show_default=False,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that you changed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that you edited.")] = False,
 ) -> None:
-    """Render Compose, Kubernetes and KServe files, and the server's configurations.
+    """Write Compose, Kubernetes and KServe files and the server's configuration.
 
-    Files that you changed stay; a new rendering is put beside them as NAME.new. What is not given (image, name,
-    cores, monitoring) stays what it was.
+    Files that you edited are kept; the new version is written to NAME.new. Options that you leave out (--image, --name,
+    --cores, --monitoring) keep their previous values.
 
     Example:  tlkit deploy                                  # the newest export
-              tlkit deploy --canary 4                       # version 4 beside the stable one
-              tlkit deploy saved_models/bees/4              # version 4 is the stable one now
-              tlkit deploy --monitoring                     # alert rules too
+              tlkit deploy --canary 4                       # serve version 4 beside the stable version
+              tlkit deploy saved_models/bees/4              # make version 4 the stable version
+              tlkit deploy --monitoring                     # add alert rules
     """
     from tlkit.serving.deploy_folder import DeployFolder
 
     project = _project_or_none()
     if export is None and project is None:
-        raise ProjectError("there is no project here, so say which export", fix="tlkit deploy EXPORT")
+        raise ProjectError("no tlkit project in this folder", fix="name an export: tlkit deploy EXPORT")
     target = to if to is not None else (project.root if project is not None else Path()) / "serving"
     folder = DeployFolder(target)
     base, given = _base_and_version(export if export is not None else project.export_dir)  # type: ignore[union-attr]
@@ -92,7 +94,7 @@ def refresh(project: Project, version: Path) -> None:
     try:
         _refresh(project, base, int(version.name))
     except (TlkitError, OSError) as error:  # the export is done and good, whatever became of these files
-        note(f"warning: serving/ was not rendered again: {error}; `tlkit deploy` tries again")
+        note(f"warning: serving/ was not updated: {error}; run `tlkit deploy` to try again")
 
 
 def _refresh(project: Project, base: Path, newest: int) -> None:
@@ -110,8 +112,9 @@ def _refresh(project: Project, base: Path, newest: int) -> None:
     _render(folder, base, stable, canary, {}, project, newest=newest)
     if newest not in (stable, canary):
         note(
-            f"serving/ still serves version {stable}: `tlkit deploy --canary {newest}` puts version {newest} beside it,"
-            " `tlkit deploy` makes it the stable one"
+            f"serving/ still serves version {stable}: run `tlkit deploy --canary {newest}` to serve "
+            f"version {newest} beside it,"
+            " or `tlkit deploy` to make it the stable version"
         )
 
 
@@ -139,8 +142,8 @@ def _render(
     refused = label_moves(before, list(before.values()), deployment)
     for label in refused:
         note(
-            f"servers that are running refuse to move the label {label} to a version that they have not loaded:"
-            " restart them, or serve both versions first (README.md in the folder says how)"
+            f"running servers refuse to move the label {label} to a version that is not loaded:"
+            " restart them, or serve both versions first (see README.md in the folder)"
         )
 
 
@@ -152,15 +155,15 @@ def _tell(folder: Path, deployment: Deployment, outcome: Mapping[str, str]) -> N
         served += f", version {deployment.canary} as canary"
     written = sum(what == "written" for what in outcome.values())
     note(
-        f"{folder}: {deployment.name}, {served}; {deployment.memory_mib} MiB a server;"
+        f"{folder}: {deployment.name}, {served}; {deployment.memory_mib} MiB per server;"
         f" {written} of {len(outcome)} files written"
     )
     for name, what in outcome.items():
         if what == "beside":
-            note(f"{folder / name} was changed by you and stays; the new rendering is {name}.new")
+            note(f"{folder / name} was edited and is kept; the new version is {name}.new")
     kept = [name for name, what in outcome.items() if what == "kept"]
     if kept:
-        note(f"left as you made them: {', '.join(kept)}")
+        note(f"edited files, kept: {', '.join(kept)}")
 
 
 def _versions(base: Path, given: int | None, canary: int | None, recorded: int | None) -> tuple[int, int | None]:
@@ -171,13 +174,13 @@ def _versions(base: Path, given: int | None, canary: int | None, recorded: int |
         return given, canary
     there = [number for number, folder in version_folders(base).items() if (folder / "saved_model.pb").is_file()]
     if not there:
-        raise ExportError(f"{base} holds no version to serve", fix="make one with `tlkit export`")
+        raise ExportError(f"{base} has no version to serve", fix="run `tlkit export`")
     if canary is None:
         return there[-1], None
     others = [number for number in there if number != canary]
     if not others:
         raise ExportError(
-            "a canary needs a stable version beside it", received=f"only version {canary}", fix="export a new version"
+            "a canary needs a second, stable version", received=f"only version {canary}", fix="export a new version"
         )
     return (recorded if recorded is not None and recorded in others else others[-1]), canary
 
@@ -193,7 +196,7 @@ def _base_and_version(path: Path) -> tuple[Path, int | None]:
     number = version_number(full.name)
     if number is None:
         raise ExportError(
-            f"{path} is not called like a version, and TensorFlow Serving looks for versions",
+            f"the name of {path} is not a version number, which TensorFlow Serving requires",
             allowed="FOLDER/NUMBER, such as bees/1",
             fix=f"move it to {full.name}/1",
         )

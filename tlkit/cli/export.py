@@ -11,21 +11,21 @@ from tlkit.errors import ExportError
 
 
 def export(
-    to: Annotated[Path | None, typer.Option("--to", help="Folder that receives the version.", metavar="DIR")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Folder to write the version to.", metavar="DIR")] = None,
     version: Annotated[
-        int | None, typer.Option("--version", help="Version number; the next free one when left out.", min=1)
+        int | None, typer.Option("--version", help="Version number. Default: the next free number.", min=1)
     ] = None,
     tta: Annotated[
         int | None,
         typer.Option(
             "--tta",
-            help="Also answer with test-time augmentation: signature `tta`, the mean over N changed views of a photo.",
+            help="Add the signature `tta`: test-time augmentation, the mean over N augmented views of a photo.",
             metavar="N",
             min=1,
         ),
     ] = None,
 ) -> None:
-    """Export the trained network; it is published only if it passes every check in a fresh process.
+    """Export the trained model. It is published only if it passes every check in a fresh process.
 
     Example:  tlkit export --to /srv/models/bees --tta 4
     """
@@ -42,11 +42,11 @@ def export(
     check_model_name(base.resolve().name)
     require_trained(project)
     if version is not None and (base / str(version)).exists():
-        raise ExportError(f"{base / str(version)} already exists", fix="leave --version out for the next free one")
+        raise ExportError(f"{base / str(version)} already exists", fix="remove --version to use the next free number")
     import_tensorflow()
     with native_noise_filtered(), project.code() as code:
         learn = load_learner(project, code)
         path = learn.export(base, version=version, tta=tta or 0)
-    note("every check passed in a fresh process; `tlkit verify` shows them, `tlkit serve` answers requests")
+    note("all checks passed in a fresh process; next: `tlkit verify` shows them, `tlkit serve` starts a server")
     refresh(project, path)
     print(path)

@@ -12,11 +12,11 @@ import typer
 def find_lr(
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a value of config.toml for this run.", metavar="SECTION.KEY=VALUE"),
+        typer.Option("--set", help="Override a value of config.toml for this run.", metavar="SECTION.KEY=VALUE"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find a learning rate for the head and draw how the loss falls and rises.
+    """Run the learning-rate finder for the head and plot loss against learning rate.
 
     Example:  tlkit find-lr
     """

@@ -54,14 +54,14 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
             places = lambda own, rows=rows: source.place(rows[own])  # noqa: E731
             read_targets(source.frame.iloc[rows], [name], places, target_kinds={name: kind})
         unit = source.forms[name].unit if name in source.forms else ""
-        question = f" ({guess.why} `kind` in [target] of config.toml says it)" if guess.is_question else ""
+        question = f" ({guess.why} Set `kind` in [target] of config.toml)" if guess.is_question else ""
         note(f"target {name!r}: {describe_target(source.frame[name], kind, unit)}{question}")
     folder = data.parent
     paths = source.frame[path_column].dropna()
     gone = [str(path) for path in paths if not (folder / str(path)).is_file()]
     if gone:
         note(
-            f"training will refuse this table as it is: {len(gone)} of {len(paths)} photos do not exist, "
+            f"training will stop with an error: {len(gone)} of {len(paths)} photos in this table do not exist, "
             f"such as {gone[0]}"
         )
     else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tlkit.models.task import Task
     from tlkit.training.learner import Learner
 
-ACCEPTED = "JPEG, PNG, BMP, GIF and WebP, whatever the files are called"
+ACCEPTED = "JPEG, PNG, BMP, GIF and WebP, with any file name"
 
 
 class ImageKind(Kind):
@@ -54,9 +54,9 @@ class ImageKind(Kind):
         """Refuse an unknown backbone, one that cannot see so small a picture, or labels that a folder cannot hold."""
         if config.data.multi_label and config.data_path.resolve().is_dir():  # before the project is there, too
             raise ConfigError(
-                "a photo in a folder of its class has one label: several need a table",
+                "multi-label classification needs a table: a photo in a class folder has one label",
                 received=config.data.path,
-                allowed=f"a table ({', '.join(self.suffixes)}) for label_separator and label_columns",
+                allowed=f"a table ({', '.join(self.suffixes)}) with label_separator or label_columns",
             )
         self._check_backbone(config)
 
@@ -68,7 +68,7 @@ class ImageKind(Kind):
             raise ConfigError(
                 f"model.image_size is too small for {row.name}",
                 received=config.model.image_size,
-                allowed=f"{row.min_size} pixels and more",
+                allowed=f"at least {row.min_size} pixels",
             )
 
     def check_training(self, config: Any) -> None:
@@ -95,7 +95,7 @@ class ImageKind(Kind):
         for word in map(Path, words):
             if not word.is_dir():
                 if len(words) == 1 and not os.path.lexists(word):
-                    raise DataError(f"there is no {word}")
+                    raise DataError(f"{word} does not exist")
                 entry = look_at(word)
                 tally.add(entry)
                 if entry.use == "image":
@@ -112,7 +112,7 @@ class ImageKind(Kind):
                     failed.append((str(word / entry.name), entry.problem))
             if had == len(items) + len(failed):
                 if len(words) == 1:
-                    raise DataError(f"there is no photo in {word}", received=str(tally), allowed=ACCEPTED)
+                    raise DataError(f"no photo found in {word}", received=str(tally), allowed=ACCEPTED)
                 failed.append((str(word), "is a folder without photos"))
         return Gathered(items, failed, tally, any(Path(word).is_dir() for word in words))
 
@@ -146,7 +146,7 @@ class ImageKind(Kind):
             raise DataError(f"{place} has no path in column {column!r}", received=value)
         path = folder / Path(value).expanduser()
         if not path.is_file():
-            raise DataError(f"{place}: there is no photo {path}")
+            raise DataError(f"{place}: the photo {path} does not exist")
         return path
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
@@ -192,7 +192,7 @@ class ImageValuesKind(ImageKind):
         if data is None:
             return
         if data.is_dir():
-            raise DataError("values of photos come in a table", received=str(data), allowed=self.data_forms)
+            raise DataError("image regression needs a table", received=str(data), allowed=self.data_forms)
         from tlkit.cli.image_findings import look_at
 
         look_at(answers, data, asked)
@@ -251,7 +251,7 @@ def _training_photos_of_values(config: Any) -> list[Path]:
     try:
         return training_photos(config.data_path, config.targets, **config.table_options)
     except DataError as error:
-        _log.info("not compared with the training photos, which cannot be listed: %s", error)
+        _log.info("not checked for duplicates of training photos, which cannot be listed: %s", error)
         return []
 
 
@@ -262,7 +262,7 @@ def _say_what_is_in(data: Path) -> None:
     try:
         listing = list_folder(data)
     except DataError as error:
-        _log.warning("training will refuse this folder as it is: %s", error)
+        _log.warning("training will stop with an error on this folder: %s", error)
         return
     for remark in listing.remarks:
         _log.warning("%s", remark)
@@ -272,7 +272,7 @@ def _say_what_is_in(data: Path) -> None:
     if listing.unusable:
         first = next(iter(listing.unusable.items()))
         _log.warning(
-            'cannot be used: %d photos, such as %s, which %s; on_error = "skip" in config.toml leaves them out',
+            'cannot be used: %d photos, such as %s, which %s; set on_error = "skip" in config.toml to skip them',
             len(listing.unusable), listing.paths[first[0]], first[1].problem,
         )  # fmt: skip
     _log.info("%s", listing.tally)
@@ -295,6 +295,6 @@ def _training_photos(config: Any) -> list[Path]:
         copies = copy_numbers(listing.paths, listing.sizes)
         rows = assign_splits(listing, copies, data.val_fraction, data.seed, usable)
     except DataError as error:
-        _log.info("not compared with the training photos, which cannot be listed: %s", error)
+        _log.info("not checked for duplicates of training photos, which cannot be listed: %s", error)
         return []
     return [listing.paths[row] for row in rows.get("train", [])]

@@ -73,7 +73,7 @@ class Asked(NamedTuple):
         for key in ("target.time", "target.event"):
             if not self.settings.get(key):
                 raise ConfigError(
-                    "a survival target needs the columns of times and events",
+                    "a survival target needs a column of times and a column of events",
                     fix=f"add --set {key}=COLUMN",
                 )
         return SurvivalColumns(self.settings["target.time"], self.settings["target.event"])
@@ -134,14 +134,14 @@ class Kind(ABC):
     def check_views(self) -> None:
         """Refuse test-time augmentation where there is none."""
         if not self.has_views:
-            raise ConfigError(f"test-time augmentation is not for {self.items}", fix="leave out --tta")
+            raise ConfigError(f"test-time augmentation is not available for {self.items}", fix="remove --tta")
 
     def check_report(self) -> None:
         """Refuse `tlkit report` where there is none."""
         if not self.has_report:
             raise ConfigError(
-                f"there is no report on {self.items}",
-                fix="`tlkit evaluate` measures, and `tlkit train` leaves its pictures in reports/",
+                f"`tlkit report` is not available for {self.items}",
+                fix="run `tlkit evaluate`; `tlkit train` writes its plots to reports/",
             )
 
     # A network from the project's model.py

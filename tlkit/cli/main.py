@@ -56,11 +56,11 @@ def _version(show: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """From photos, texts or tables to a model that TensorFlow Serving answers with.
+    """Train models on photos, texts or tables, and export them for TensorFlow Serving.
 
     Start with:  tlkit new image-classification bees --data PHOTOS
     or with:     tlkit new text-sentiment reviews --data reviews.csv
@@ -100,7 +100,9 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _report(error, 2, debug)
     except Exception as error:  # noqa: BLE001 - the last line of defence still owes the user one clear line
-        return _report(error, 1, debug, kind=f"{type(error).__name__}: ", hint="; --debug shows the traceback")
+        return _report(
+            error, 1, debug, kind=f"{type(error).__name__}: ", hint="; run with --debug to see the traceback"
+        )
 
 
 def main() -> None:

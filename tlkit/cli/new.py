@@ -25,11 +25,11 @@ from tlkit.errors import DataError, ProjectError
 
 
 def new(
-    template: Annotated[str, typer.Argument(help="A name from `tlkit templates`.")],
-    directory: Annotated[Path, typer.Argument(help="The new project's folder.", metavar="DIR")],
+    template: Annotated[str, typer.Argument(help="Template name, see `tlkit templates`.")],
+    directory: Annotated[Path, typer.Argument(help="Folder of the new project.", metavar="DIR")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder of photos or texts, or a table.", metavar="PATH"),
+        typer.Option("--data", help="Folder of photos or texts, or a table file.", metavar="PATH"),
     ] = None,
     text: Text = None,
     label: Label = None,
@@ -41,18 +41,21 @@ def new(
         bool,
         typer.Option(
             "--force-columns",
-            help="For a table: make the project although columns cannot be used; they are written as ignored, with the "
-            "reason.",
+            help="For a table: create the project even if columns cannot be used. They are set to `ignore` "
+            "in config.toml, "
+            "with the reason.",
         ),
     ] = False,
     answers: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="An answer to the template, or SECTION.KEY=VALUE of its config.toml.", metavar="KEY=VALUE"
+            "--set",
+            help="Value for a template question, or SECTION.KEY=VALUE for its config.toml.",
+            metavar="KEY=VALUE",
         ),
     ] = None,
 ) -> None:
-    """Make a project from a template.
+    """Create a project from a template.
 
     Example:  tlkit new text-sentiment reviews --data train.csv --text review --label stars
               tlkit new image-classification bees --data photos.csv --path-column file --label species
@@ -83,7 +86,7 @@ def new(
     if target is not None and "target.columns" in settings:
         repeated.append("target.columns")
     if repeated:
-        raise ProjectError(f"{repeated[0]} is given twice", fix="leave out one of the two")
+        raise ProjectError(f"{repeated[0]} is given twice", fix="remove one of the two")
     given |= answered
     chosen.check(given)
     check_target(directory)
@@ -91,10 +94,10 @@ def new(
         given["data_path"] = data_path_for(directory, data, kind)
         data = data.expanduser()
     if force_columns and (data is None or not kind.has_rows):
-        raise ProjectError("--force-columns is for the columns of a table", fix="name it with --data, or leave it out")
+        raise ProjectError("--force-columns needs a table", fix="pass a table with --data, or remove --force-columns")
     asked = Asked(force_columns, {f"{section}.{key}": value for section, key, value in changes})
     if asked.survival is not None and target is not None:
-        raise ProjectError("--target and a survival target exclude each other", fix="leave out --target")
+        raise ProjectError("--target cannot be combined with a survival target", fix="remove --target")
     changes = [*kind.further(asked), *changes]
     complete = kind.complete(given, data, asked)
 
@@ -109,7 +112,7 @@ def new(
     if Path.cwd() != project:
         print(f"  cd {shlex.quote(os.path.relpath(project))}")
     if "data_path" not in given:
-        print(f"  put {kind.put_data} into data/")
+        print(f"  copy {kind.put_data} into data/")
     print(f"  tlkit train\n  tlkit evaluate\n  tlkit export\n  tlkit predict {kind.example_input}")
 
 
@@ -148,16 +151,16 @@ def data_path_for(project: Path, data: Path, kind: Kind) -> str:
 
     real, root = data.expanduser().resolve(), project.resolve()
     if not real.exists():
-        raise DataError(f"there is no {data}", fix=f"--data takes {kind.data_forms}")
+        raise DataError(f"{data} does not exist", fix=f"--data takes {kind.data_forms}")
     if real.is_dir():
         if not any(real.iterdir()):
-            raise DataError(f"the data folder {data} is empty", fix=f"put {kind.put_data} into it")
+            raise DataError(f"the data folder {data} is empty", fix=f"copy {kind.put_data} into it")
         if root.is_relative_to(real):
             raise ProjectError(
-                f"the project {project} would lie inside its own {kind.items} {data}", fix="choose another folder"
+                f"the project folder {project} is inside its own data folder {data}", fix="choose another folder"
             )
     elif real.suffix.lower() not in kind.suffixes:
-        raise DataError(f"{data} is neither a folder nor a table", allowed=kind.suffixes)
+        raise DataError(f"{data} is not a folder or a table", allowed=kind.suffixes)
     if data.expanduser().is_absolute() and not is_beside(root, real):
         return str(real)
     return Path(os.path.relpath(real, root)).as_posix()

@@ -31,17 +31,17 @@ def predict(
         bool,
         typer.Option(
             "--json",
-            help="Print JSON: a list of objects, one for each input or row; for folders of photos, and where an input "
-            "fails, an object with predictions and failed.",
+            help="Print JSON: a list with one object per input or row. For folders of photos, and if an input "
+            "fails: an object with predictions and failed.",
         ),
     ] = False,
-    top: Annotated[int | None, typer.Option("--top", help="How many classes to show.", min=1)] = None,
+    top: Annotated[int | None, typer.Option("--top", help="Number of classes to show.", min=1)] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", help="A table of texts, or of paths of photos.", metavar="TABLE")
+        Path | None, typer.Option("--file", help="Table of texts, or of paths of photos.", metavar="TABLE")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where to write it with the answers: .csv, .tsv or .jsonl.", metavar="TABLE"),
+        typer.Option("--out", help="Output table with predictions: .csv, .tsv or .jsonl.", metavar="TABLE"),
     ] = None,
     text: Annotated[
         str | None,
@@ -49,7 +49,7 @@ def predict(
             "--text",
             "--text-column",
             "--column",
-            help="For a table of texts: the column that holds them; the training data's when left out.",
+            help="Column with the texts, for a table of texts. Default: the training data's column.",
             metavar="COLUMN",
         ),
     ] = None,
@@ -58,24 +58,26 @@ def predict(
     path_column: PathColumn = None,
     separator: Separator = None,
     encoding: Encoding = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the table that --out names.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the --out table.")] = False,
     server: Annotated[
         str | None,
-        typer.Option("--server", help="Ask this server instead: http://HOST:PORT or grpc://HOST:PORT.", metavar="URL"),
+        typer.Option(
+            "--server", help="Send the inputs to this server: http://HOST:PORT or grpc://HOST:PORT.", metavar="URL"
+        ),
     ] = None,
     name: ServedName = None,
     ca_file: CaFile = None,
     strict: Strict = False,
     escape_formulas: EscapeFormulas = False,
 ) -> None:
-    """Answer with the newest export, or with the trained checkpoint when there is no export.
+    """Predict with the newest export, or with the trained checkpoint if there is no export.
 
-    With --file, every row of a table: --out gets its columns, the class, and a score for each class. Columns of classes
-    and targets are copied, never read: --label and --target only make sure that they are there.
+    With --file, predict every row of a table. The --out table has its columns, the predicted class, and a score per
+    class. Label and target columns are copied and not used: --label and --target only check that they exist.
 
-    An input that cannot be used does not stop the others: it is listed with its reason on stderr, of a table also in
-    OUT.errors.*, and the exit code is 1. With --json such inputs stand in `failed`, beside `predictions`. With --strict
-    nothing is printed or written then, and the exit code is 2.
+    If an input cannot be used, the others are still predicted. The failed input is listed on stderr with the reason
+    (for a table also in OUT.errors.*), and the exit code is 1. With --json, failed inputs are in `failed`, next to
+    `predictions`. With --strict, nothing is printed or written, and the exit code is 2.
 
     Example:  tlkit predict photo.jpg --top 2
               tlkit predict "what a film" --json
@@ -83,7 +85,7 @@ def predict(
               tlkit predict rows.csv --out scored.csv
               tlkit predict photo.jpg --server http://127.0.0.1:8501
 
-    With --server and --name no project is needed for photos and texts.
+    With --server and --name, photos and texts need no project.
     """
     from tlkit.cli.answers import Server, anywhere, outputs, predictor
     from tlkit.cli.output import native_noise_filtered, print_json, stdout_to_stderr
@@ -102,19 +104,24 @@ def predict(
         return
     if file is not None:
         if project is None:
-            raise ConfigError("--file needs the project, which says how the table is read", fix="go into it")
+            raise ConfigError(
+                "--file needs a project, whose config.toml describes the table",
+                fix="run the command in the project's folder",
+            )
         _refuse_together("--file", {"inputs": inputs, "--top": top})
         if target is not None:
             raise ConfigError(
-                "--target is for rows of tables", fix=f"name the classes of {project.kind.items} with --label"
+                "--target is an option for tables of rows", fix=f"use --label for the labels of {project.kind.items}"
             )
         if out is None:
-            raise ConfigError("--file needs --out, the table to write", fix="for example --out out.csv")
+            raise ConfigError("--file needs --out, the output table", fix="for example --out out.csv")
         is_text = hasattr(project.config.data, "text_column")
         if path_column is not None and is_text:
-            raise ConfigError("--path-column is for tables of photos", fix="name the column of texts with --text")
+            raise ConfigError(
+                "--path-column is an option for tables of photos", fix="use --text for the column of texts"
+            )
         if text is not None and path_column is not None:
-            raise ConfigError("--text and --path-column do not go together", fix="leave out one of them")
+            raise ConfigError("--text and --path-column cannot be combined", fix="remove one of them")
         summary, failures = predict_table(
             project,
             file,
@@ -134,7 +141,7 @@ def predict(
     for_tables |= {"--label": label, "--target": target, "--path-column": path_column}
     for_tables |= {"--separator": separator, "--encoding": encoding}
     if given := [option for option, value in for_tables.items() if value]:
-        raise ConfigError(f"{given[0]} is for a table", fix="name it with --file")
+        raise ConfigError(f"{given[0]} needs a table", fix="pass the table with --file")
     if not inputs:
         example = "INPUT..." if project is None else f"{project.kind.example_input}, or --file TABLE --out TABLE"
         raise ConfigError("there is nothing to predict", fix=f"tlkit predict {example}")
@@ -147,7 +154,9 @@ def predict(
             found.check(strict)
             about = outputs(project) if asked is None else ()
             if top is not None and about and not any(one.class_names for one in about):
-                raise ConfigError("--top is for classes, and this project predicts values", fix="leave it out")
+                raise ConfigError(
+                    "--top is an option for classifiers, and this project predicts values", fix="remove --top"
+                )
             model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
             kind, model = stack.enter_context(anywhere(asked))
@@ -163,7 +172,7 @@ def predict(
         print_json({"predictions": _cut(answers, top, as_json), "failed": failures.listed})
     else:
         _print_answers(answers, top, as_json)
-    _fail(failures, len(answers) + failures.count, kind.items, "--json shows all")
+    _fail(failures, len(answers) + failures.count, kind.items, "use --json to list all")
 
 
 def _print_photos(answered: Answered, found: Gathered, top: int | None, as_json: bool) -> None:
@@ -265,7 +274,7 @@ def _end(summary: dict[str, Any], failures: Failures, as_json: bool) -> None:
         print_json(summary)
     elif failures.count:
         print(f"{summary['out']}: {summary['scored']:,} of {summary['rows']:,} rows, {summary['failed']:,} failed")
-        print(f"{summary['errors']}: what failed, and why")
+        print(f"{summary['errors']}: failed rows with the reasons")
     else:
         print(f"{summary['out']}: {summary['rows']:,} rows")
     _fail(failures, summary["rows"], "rows", str(summary["errors"]))
@@ -288,11 +297,11 @@ def _predict_rows(
     from tlkit.cli.predict_rows import predict_rows, shown
 
     if len(tables) != 1:
-        what = "there is nothing to predict" if not tables else "rows come as one table"
+        what = "there is nothing to predict" if not tables else "rows are read from one table"
         raise ConfigError(what, fix=f"tlkit predict {project.kind.example_input}")
     for option, given in (("--force", force), ("--escape-formulas", escape_formulas)):
         if given and out is None:
-            raise ConfigError(f"{option} is for --out", fix="leave it out")
+            raise ConfigError(f"{option} needs --out", fix=f"add --out, or remove {option}")
     answers, failures, total = predict_rows(
         project,
         tables[0],
@@ -313,7 +322,7 @@ def _predict_rows(
     else:
         for line in shown(answers):
             print(line)
-    _fail(failures, total, "rows", "--json shows all")
+    _fail(failures, total, "rows", "use --json to list all")
 
 
 def _project(server: Server | None) -> Project | None:
@@ -330,4 +339,4 @@ def _project(server: Server | None) -> Project | None:
 def _refuse_together(option: str, others: dict[str, object]) -> None:
     for name, value in others.items():
         if value:
-            raise ConfigError(f"{option} and {name} do not go together", fix="leave out one of them")
+            raise ConfigError(f"{option} and {name} cannot be combined", fix="remove one of them")

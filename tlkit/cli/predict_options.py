@@ -10,6 +10,6 @@ EscapeFormulas = Annotated[
     bool,
     typer.Option(
         "--escape-formulas",
-        help="In a .csv or .tsv, put an apostrophe before text that a spreadsheet would run as a formula.",
+        help="In .csv and .tsv output, put an apostrophe before text that a spreadsheet would run as a formula.",
     ),
 ]

@@ -65,7 +65,7 @@ def predict_photos(model: Predictor | None, found: Gathered, *, decoder: bool) -
             for item, result in zip(part, results, strict=True)
             if isinstance(result, Refusal)
         ]
-    line = f"{tally}; {len(rows):,} answered, {len(failed):,} failed"
+    line = f"{tally}; {len(rows):,} predicted, {len(failed):,} failed"
     return Answered(rows, failed, {**tally.to_dict(), "answered": len(rows)}, line)
 
 

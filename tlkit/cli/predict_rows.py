@@ -100,7 +100,7 @@ def predict_rows(
     if target is not None and target not in columns:
         raise missing_column(target, columns, str(file))
     if server is not None and project.newest_export() is None:
-        raise ExportError("--server needs the export, which says what the columns are", fix="run `tlkit export`")
+        raise ExportError("--server needs an export, which lists the columns", fix="run `tlkit export`")
     outputs(project)
     summary = Summary()
     told: list[dict[str, Any]] = []
@@ -108,7 +108,9 @@ def predict_rows(
         own = answer_columns(model.outputs)
         twice = [name for name in own if name in columns]
         if twice and out is not None:
-            raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
+            raise DataError(
+                f"{file} already has a column {twice[0]!r}", fix="rename it: the output has a column with this name"
+            )
         frame_of = _encoder(project, model.preprocessing, columns, rows)
         with _files(out, [*columns, *own], lambda: _types(rows, columns, model.outputs), rules) as files:
             failures = Failures(strict, None if files is None else files.fail, keep=files is None)
@@ -187,7 +189,7 @@ def shown(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 parts.append(f"({name.removeprefix('survival_')}: {value:.3f})")
         yield f"row {answer['row']}: {' '.join(parts)}"
     if len(answers) > _SHOWN:
-        yield f"and {len(answers) - _SHOWN:,} more; --out writes them all"
+        yield f"and {len(answers) - _SHOWN:,} more; use --out to write them all"
 
 
 def _encoder(project: Project, preprocessing: Any, names: Sequence[str], rows: RowFile) -> Callable[..., Any]:
@@ -238,13 +240,13 @@ def lacks_columns(rows: RowFile, names: Sequence[str], missing: Sequence[str]) -
 
     fix: str | Advice | None = None
     if len(missing) > 1:
-        fix = f"{len(missing)} columns are lacking: {', '.join(missing)}"
+        fix = f"{len(missing)} columns are missing: {', '.join(missing)}"
         header = (rows.separator or ",").join(names)
         others = [mark for mark in SEPARATORS if len({*missing} & {*header.split(mark)}) > 1]
         if others:
-            fix = Advice("its columns are separated otherwise: {}", "separator", others[0])
+            fix = Advice("check the separator: {}", "separator", others[0])
     return DataError(
-        f"{rows.path} lacks column {missing[0]!r}, which the network reads",
+        f"{rows.path} has no column {missing[0]!r}, which the model needs",
         received=f"columns {', '.join(names)}",
         fix=fix,
     )
@@ -266,7 +268,7 @@ def _event_keys(config: Any, preprocessing: Any) -> list[str]:
 
     dates = [column.name for column in preprocessing.columns if isinstance(column, Date)]
     if not config.data.time_column and len(dates) != 1:
-        raise ConfigError("events need to know the column of their days", received=dates, fix="set data.time_column")
+        raise ConfigError("event columns need a date column", received=dates, fix="set data.time_column")
     group = [config.data.event_group] if config.data.event_group else []
     return [config.data.time_column or dates[0], *config.data.events, *group]
 
@@ -294,9 +296,9 @@ def _events(
     reading, date = config.reading, keys[0]
     if not config.data_path.exists():
         raise DataError(
-            f"{rows.path} lacks the columns about events, which look back into the training data",
-            received=f"no {config.data_path}",
-            fix="put it back, or add the columns to the table with tlkit.event_features",
+            f"{rows.path} has no event columns, and the training data needed to compute them is missing",
+            received=f"{config.data_path} does not exist",
+            fix="restore the training data, or add the columns to the table with tlkit.event_features",
         )
     fields = _reading(config, preprocessing)
     options: dict[str, Any] = {"separator": reading["separator"], "encoding": reading["encoding"], "reading": fields}
@@ -316,7 +318,7 @@ def _events(
         part = joined(part, chunk, tables, further, fields, problems)
         part[date] = as_moments(part[date])
         for number in part[date].isna().to_numpy().nonzero()[0].tolist():
-            reason = f"{chunk.places[number]} has no {date!r}, which the columns about events need"
+            reason = f"{chunk.places[number]} has no {date!r}, which the event columns need"
             if problems is None:
                 raise DataError(reason)
             problems.setdefault(number, reason)
@@ -384,11 +386,11 @@ class _Served(_Columns):
         served = client.metadata().signatures.get(self._answers)
         if served is None or served.inputs.keys() != ours.inputs.keys():
             raise ServerError(
-                f"{client.target}: the model {client.model!r} does not take the rows of the export here",
+                f"{client.target}: the model {client.model!r} has other input columns than the local export",
                 code="FAILED_PRECONDITION",
                 received=None if served is None else sorted(served.inputs),
                 allowed=sorted(ours.inputs),
-                fix="--name says another model of the server; `tlkit verify --server` compares the two",
+                fix="choose another model with --name, or run `tlkit verify --server` to compare the two",
             )
 
     def answer(self, frame: pd.DataFrame) -> np.ndarray:
@@ -398,7 +400,7 @@ class _Served(_Columns):
         width = sum(one.width for one in self.outputs)
         if answers.shape != (len(frame), width):
             raise ServerError(
-                f"{self._client.target}: the model {self._client.model!r} answers about other targets than the export",
+                f"{self._client.target}: the model {self._client.model!r} has other targets than the local export",
                 code="FAILED_PRECONDITION", received=answers.shape, allowed=f"{(len(frame), width)}",
             )  # fmt: skip
         return answers
@@ -430,7 +432,7 @@ def _model(project: Project, server: Server | None) -> Iterator[Model]:
 
     export = project.newest_export()
     if export is None:
-        note("there is no export yet: using the trained checkpoint")
+        note("no export found: using the trained checkpoint")
     import_tensorflow()
     if server is not None:
         with server.client(project, batch_size=chunks.ROWS) as client:

@@ -89,7 +89,9 @@ def predict_table(
     own = columns.names
     twice = [name for name in own if name in stream.columns]
     if twice:
-        raise DataError(f"{file} already has a column {twice[0]!r}", fix="rename it: the answers need the name")
+        raise DataError(
+            f"{file} already has a column {twice[0]!r}", fix="rename it: the output has a column with this name"
+        )
     summary = Summary()
     counts = dict.fromkeys(columns.labels, 0)
     # A TSV is written as the project reads it: without quotes, unless config.toml says otherwise.
@@ -158,21 +160,23 @@ def finite(record: Any) -> Any:
 def check_out(file: Path, out: Path, force: bool, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Refuse an `--out` that is no table, is the input, exists already, or has no folder to lie in."""
     if out.suffix.lower() not in suffixes:
-        raise ConfigError("--out is a table", received=str(out), allowed=suffixes)
+        raise ConfigError("--out must be a table", received=str(out), allowed=suffixes)
     if out.is_dir():
-        raise ConfigError(f"{out} is a folder", fix="name a table")
+        raise ConfigError(f"{out} is a folder", fix="pass the path of a table")
     if out.exists() and file.exists() and out.samefile(file):
-        raise ConfigError("--out is the table of --file", received=str(out), fix="write another one")
+        raise ConfigError("--out is the same file as --file", received=str(out), fix="choose another name for --out")
     errors = errors_path(out)
     if errors.exists() and file.exists() and errors.samefile(file):
-        raise ConfigError(f"{errors} is where failures of {out} are listed", fix="choose another name for --out")
+        raise ConfigError(f"{errors} is the file for the failed rows of {out}", fix="choose another name for --out")
     if errors.is_dir():
-        raise ConfigError(f"{errors} is a folder, and failures are listed there", fix="choose another name for --out")
+        raise ConfigError(
+            f"failed rows are written to {errors}, which is a folder", fix="choose another name for --out"
+        )
     there = next((path for path in (out, errors) if path.exists()), None)
     if there is not None and not force:
-        raise ConfigError(f"{there} already exists", fix="choose another name, or replace it with --force")
+        raise ConfigError(f"{there} already exists", fix="choose another name, or overwrite it with --force")
     if not out.absolute().parent.is_dir():
-        raise ConfigError(f"there is no folder {out.parent} to write {out.name} to")
+        raise ConfigError(f"the folder {out.parent} for {out.name} does not exist")
 
 
 def _chunks(rows: Iterable[StreamedRow], column: str) -> Iterator[list[StreamedRow]]:

@@ -114,7 +114,9 @@ class Project:
             raise
         except BaseException as error:  # it is the user's file: anything may happen in it
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise ProjectError(f"{name}.py cannot be imported: {reason}", fix="--debug shows where") from error
+            raise ProjectError(
+                f"{name}.py cannot be imported: {reason}", fix="run with --debug to see the traceback"
+            ) from error
         for function in functions:
             if not callable(getattr(module, function, None)):
                 raise ProjectError(f"{name}.py has no function {function}()", fix=f"the commands call it: {file}")
@@ -141,6 +143,7 @@ def find_project(start: str | Path | None = None, overrides: Sequence[str] = ())
     if (here / "config.toml").is_file():
         raise ProjectError(f"{here} has a config.toml but no .tlkit.toml, so it is not a tlkit project")
     raise ProjectError(
-        f"no tlkit project in {here} or above it",
-        fix="go into one, or make one with `tlkit new TEMPLATE DIR`; `tlkit templates` lists them",
+        f"no tlkit project in {here} or its parent folders",
+        fix="change to a project folder, or create one with `tlkit new TEMPLATE DIR`; `tlkit templates` "
+        "lists the templates",
     )

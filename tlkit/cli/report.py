@@ -13,10 +13,10 @@ from tlkit.errors import DataError
 def report(
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Report on other labelled data of the same kind.", metavar="PATH"),
+        typer.Option("--data", help="Report on other labelled data with the same columns or classes.", metavar="PATH"),
     ] = None,
 ) -> None:
-    """Write reports/report.html: metrics, the worst mistakes, what answers depend on, and the data.
+    """Write reports/report.html: metrics, largest errors, feature importance or attributions, and the data.
 
     Example:  tlkit report --data test.csv
     """
@@ -27,7 +27,7 @@ def report(
     project = find_project()
     project.kind.check_report()
     if data is not None and not data.exists():
-        raise DataError(f"there is no {data}", fix=f"--data takes {project.kind.data_forms}")
+        raise DataError(f"{data} does not exist", fix=f"--data takes {project.kind.data_forms}")
     require_trained(project)
     with stdout_to_stderr():
         import_tensorflow()

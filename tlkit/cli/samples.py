@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Sample data to try things with.")
+app = typer.Typer(no_args_is_help=True, help="List and download sample data.")
 
 
 @app.command("list")
 def list_samples(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the samples.
+    """List the available samples.
 
     Example:  tlkit samples list
     """
@@ -32,7 +32,7 @@ def list_samples(
 @app.command("get")
 def get_sample(
     name: Annotated[str, typer.Argument(help="A name from `tlkit samples list`.")],
-    directory: Annotated[Path, typer.Argument(help="The folder to write it to.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="Folder to write the sample to.", metavar="DIR")],
 ) -> None:
     """Write a sample to a folder.
 

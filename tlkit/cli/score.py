@@ -17,66 +17,68 @@ def score(
     input_: Annotated[
         Path,
         typer.Argument(
-            help="A folder of photos, or a table (.csv, .tsv, .jsonl, .parquet; .txt of texts).", metavar="INPUT"
+            help="Folder of photos, or a table (.csv, .tsv, .jsonl, .parquet; .txt with one text per line).",
+            metavar="INPUT",
         ),
     ],
     output: Annotated[
-        Path, typer.Argument(help="A .csv, .tsv, .jsonl or .parquet file, or a folder of shards.", metavar="OUTPUT")
+        Path,
+        typer.Argument(help="Output: a .csv, .tsv, .jsonl or .parquet file, or a folder of shards.", metavar="OUTPUT"),
     ],
     flags: Annotated[
         list[str] | None, typer.Argument(help="Flags of Beam and its runner, after --.", metavar="[-- BEAM_FLAGS]...")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", help="An export, or its folder of versions; the project's by default.")
+        Path | None, typer.Option("--model", help="Export, or its folder of versions. Default: the project's export.")
     ] = None,
     text: Text = None,
     label: Label = None,
     path_column: PathColumn = None,
     top: Annotated[
-        int | None, typer.Option("--top", help="Write the best N classes instead of a score for each.", min=1)
+        int | None, typer.Option("--top", help="Write the top N classes instead of a score per class.", min=1)
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
             "--target",
-            help="For a table of rows: a target of the export, or its name where the export has none.",
+            help="For a table of rows: a target of the export, or a name for it if the export has none.",
             metavar="NAME",
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Items run together; 32 photos or texts, 4096 rows.", min=1)
+        int | None, typer.Option("--batch-size", help="Batch size. Default: 32 photos or texts, 4096 rows.", min=1)
     ] = None,
-    shards: Annotated[int | None, typer.Option("--shards", help="How many shards to make.", min=1)] = None,
-    shard_size: Annotated[int | None, typer.Option("--shard-size", help="Items of a shard.", min=1)] = None,
+    shards: Annotated[int | None, typer.Option("--shards", help="Number of shards.", min=1)] = None,
+    shard_size: Annotated[int | None, typer.Option("--shard-size", help="Items per shard.", min=1)] = None,
     form: Annotated[
-        str, typer.Option("--format", help="Of the shards of a folder: parquet, csv or jsonl.")
+        str, typer.Option("--format", help="File format of the shards: parquet, csv or jsonl.")
     ] = "parquet",
     separator: Separator = None,
     encoding: Encoding = None,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume/--restart", help="Keep the finished shards of an unfinished run, or score everything again."
+            "--resume/--restart", help="Keep the finished shards of an interrupted run, or score everything again."
         ),
     ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Replace an output that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
     escape_formulas: EscapeFormulas = False,
     max_bad_share: Annotated[
-        float, typer.Option("--max-bad-share", help="Exit with 1 when a larger share of items failed.", min=0, max=1)
+        float, typer.Option("--max-bad-share", help="Exit with 1 if a larger share of items failed.", min=0, max=1)
     ] = 0.5,
     runner: Annotated[
         str,
         typer.Option("--runner", help="DirectRunner, FlinkRunner, SparkRunner, DataflowRunner, PortableRunner, ..."),
     ] = "DirectRunner",
-    workers: Annotated[int, typer.Option("--workers", help="Processes of the DirectRunner.", min=1)] = 1,
+    workers: Annotated[int, typer.Option("--workers", help="Number of processes of the DirectRunner.", min=1)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Score the photos of a folder or table, or the texts or rows of a table, with an export.
+    """Predict all photos of a folder or table, or all texts or rows of a table, with an export.
 
-    The work is done in shards: what is interrupted goes on where it was when the same line is run again. An item that
-    cannot be answered goes to OUTPUT.errors.* with its reason, and the others are scored. Exits with 1 when more than
-    --max-bad-share of the items failed; the output is written all the same. The column that --label names must be there
-    and is copied like every other; it is never read.
+    The output is written in shards. Run the same command again to continue an interrupted run. Items that fail are
+    written to OUTPUT.errors.* with the reason; the others are scored. Exits with 1 if more than --max-bad-share of the
+    items failed; the output is still written. The --label column must exist. It is copied like other columns and not
+    used.
 
     Example:  tlkit score photos/ scores.parquet --model saved_models/photos
               tlkit score photos.csv scored.csv --model saved_models/photos --path-column file
@@ -89,7 +91,7 @@ def score(
 
     if str(output) == "-":
         raise ConfigError(
-            "scoring writes files, nothing to stdout", received="-", fix="name one, such as scored.csv, or a folder"
+            "`tlkit score` cannot write to stdout", received="-", fix="pass a file, such as scored.csv, or a folder"
         )
     check_choice("--format", form, ("parquet", "csv", "jsonl"))
     check_separator(separator)
@@ -119,7 +121,7 @@ def score(
         try:
             summary = run_scoring(options, begun=_progress)
         except KeyboardInterrupt:
-            note("stopped; finished shards are kept: the same line goes on with the others")
+            note("stopped; finished shards are kept: run the same command again to continue")
             raise
     share = summary["failed"] / summary["items"]
     too_bad = share > max_bad_share
@@ -137,7 +139,7 @@ def _progress(todo: int, reused: int) -> Iterator[Callable[[int], None]]:
     from tlkit.cli.output import counting, import_tensorflow, note
 
     if reused:
-        note(f"{reused:,} items are in finished shards; {todo:,} are left")
+        note(f"{reused:,} items are in finished shards; {todo:,} remain")
     import_tensorflow()  # here, where its greeting can be kept back
     with counting(todo, "items") as advance:
         yield advance
@@ -159,11 +161,11 @@ def _told(summary: dict[str, Any]) -> Iterator[str]:
     yield f"{summary['output']}: {counts}"
     if summary["damaged"]:
         names = "; ".join(summary["damaged_items"])
-        yield f"{summary['damaged']:,} of them decode, but are damaged: {names}"
+        yield f"{summary['damaged']:,} of them can be decoded but are damaged: {names}"
     if summary["entries"]:
         yield counts_line(summary["entries"])
     if summary["errors"]:
-        yield f"{summary['errors']}: what failed, and why"
+        yield f"{summary['errors']}: failed items with the reasons"
     reused = f" ({summary['reused']:,} items were scored before)" if summary["reused"] else ""
     shards = f"{len(summary['shards']):,} shard{'s' if len(summary['shards']) > 1 else ''}"
     yield f"{shards}, {summary['seconds']:.1f} s{speed}{reused}"

@@ -34,106 +34,109 @@ class SpareMode(StrEnum):
 def serve(
     export: Annotated[
         Path | None,
-        typer.Argument(help="A version folder or a model's folder of versions; the project's own by default."),
+        typer.Argument(help="Version folder, or a model's folder of versions. Default: the project's export."),
     ] = None,
-    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8501,
+    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port for REST; 0 for a free port.")] = 8501,
     grpc_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="TCP port, 0 for a free one; 8500 by default, or a free one with --rest-port 0."
+            min=0,
+            max=65535,
+            help="TCP port for gRPC; 0 for a free port. Default: 8500, or a free port with --rest-port 0.",
         ),
     ] = None,
-    no_grpc: Annotated[bool, typer.Option("--no-grpc", help="Answer REST only.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
+    no_grpc: Annotated[bool, typer.Option("--no-grpc", help="Serve REST only.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all network interfaces.")] = "127.0.0.1",
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A further name in the Host header of requests, * for any; may be repeated. On a loopback address"
-            " only loopback names are taken without it.",
+            help="Additional host name to accept in the Host header, * for any; repeatable. On a loopback address"
+            " the default is loopback names only.",
         ),
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ORIGIN",
-            help="An origin whose web pages may use the API, such as https://app.example.org, * for any; may be"
-            " repeated.",
+            help="Origin whose web pages may call the API (CORS), such as https://app.example.org, * for any;"
+            " repeatable.",
         ),
     ] = None,
     allow_reload_config: Annotated[
         bool,
         typer.Option(
             "--allow-reload-config",
-            help="Let gRPC requests (HandleReloadConfigRequest) change which folders are served. On a loopback address"
-            " they may without it, unless --trust is given.",
+            help="Allow gRPC requests (HandleReloadConfigRequest) to change the served folders. On a loopback address"
+            " this is the default, unless --trust is given.",
         ),
     ] = False,
     engine: Annotated[
         str,
-        typer.Option(help="What serves: local, or TensorFlow Serving itself: binary (on PATH) or docker."),
+        typer.Option(help="Server to run: local, or TensorFlow Serving as binary (on PATH) or docker."),
     ] = "local",
-    name: Annotated[str | None, typer.Option(help="Model name in the URL; the folder's name by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Model name in the URL. Default: the folder's name.")] = None,
     model_config: Annotated[
         Path | None,
-        typer.Option(help="A models.config as TensorFlow Serving reads it, for several models, versions and labels."),
+        typer.Option(help="TensorFlow Serving models.config file, for several models, versions and labels."),
     ] = None,
     models_root: Annotated[
-        Path | None, typer.Option(help="The folder that stands for /models in --model-config.")
+        Path | None, typer.Option(help="Local folder for the path /models in --model-config.")
     ] = None,
     config_poll: Annotated[
-        float, typer.Option(min=0, help="Seconds between looks at --model-config; 0 reads it once.")
+        float, typer.Option(min=0, help="Poll interval of --model-config in seconds; 0 reads it once.")
     ] = 1.0,
-    poll_seconds: Annotated[float, typer.Option(min=0.05, help="Seconds between looks for new versions.")] = 1.0,
+    poll_seconds: Annotated[float, typer.Option(min=0.05, help="Poll interval for new versions in seconds.")] = 1.0,
     batching: Annotated[
-        Batching, typer.Option(help="Merge waiting requests: auto does for exports that tlkit verified.")
+        Batching, typer.Option(help="Batch waiting requests. auto: for exports that tlkit verified.")
     ] = Batching.AUTO,
-    batching_config: Annotated[
-        Path | None, typer.Option(help="A batching.config as TensorFlow Serving reads it.")
-    ] = None,
-    monitoring_config: Annotated[
-        Path | None, typer.Option(help="A monitoring.config as TensorFlow Serving reads it.")
-    ] = None,
+    batching_config: Annotated[Path | None, typer.Option(help="TensorFlow Serving batching.config file.")] = None,
+    monitoring_config: Annotated[Path | None, typer.Option(help="TensorFlow Serving monitoring.config file.")] = None,
     max_batch: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Rows of one run: a request with more is run in slices. By default what an export was verified with;"
-            " 0 runs every request as it is.",
+            help="Maximum batch size. Larger requests are run in slices. Default: the size the export was "
+            "verified with;"
+            " 0 never slices.",
         ),
     ] = None,
     max_rows: Annotated[
-        int, typer.Option(min=0, help="Requests with more rows are answered 400; 0 takes any.")
+        int, typer.Option(min=0, help="Reject requests with more rows with status 400; 0 for no limit.")
     ] = 10_000,
     spare_worker: Annotated[
         SpareMode,
         typer.Option(
-            help="Keep a second process that takes the place of one that ends: ready has imported TensorFlow, loaded"
-            " holds the models, too, and as much memory."
+            help="Keep a spare worker process to replace one that exits. ready: TensorFlow is imported. loaded: the"
+            " models are loaded too, which doubles memory use."
         ),
     ] = SpareMode.NONE,
-    max_in_flight: Annotated[int, typer.Option(min=1, help="More requests at a time are answered 429.")] = 512,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request, then 504.")] = 60.0,
-    grace: Annotated[
-        float, typer.Option(min=0, help="Seconds that requests in flight have when the server is told to stop.")
-    ] = 3.0,
+    max_in_flight: Annotated[
+        int, typer.Option(min=1, help="Maximum concurrent requests; more are rejected with status 429.")
+    ] = 512,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Timeout of a request in seconds, then status 504.")] = 60.0,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds to wait for requests in flight at shutdown.")] = 3.0,
     max_body_mb: Annotated[
-        float, typer.Option(min=0.001, max=1024, help="MiB of one request over REST (else 413) and gRPC.")
+        float,
+        typer.Option(
+            min=0.001, max=1024, help="Maximum request size in MiB; larger REST requests are rejected with status 413."
+        ),
     ] = 64.0,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate (chain), for both ports.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate (chain) for both ports.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of the certificate.")] = None,
     tls_client_ca: Annotated[
-        Path | None, typer.Option(help="PEM authority; clients without a certificate of it are turned away.")
+        Path | None,
+        typer.Option(help="PEM certificate authority. Clients without a certificate signed by it are rejected."),
     ] = None,
-    access_log: Annotated[str | None, typer.Option(help="A file for a line per request; - for stdout.")] = None,
+    access_log: Annotated[str | None, typer.Option(help="Access log file, one line per request; - for stdout.")] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Load SavedModels that run Python or read files, too.")
+        bool, typer.Option("--trust", help="Also load SavedModels that run Python or read files.")
     ] = False,
-    ui: Annotated[bool, typer.Option("--ui", help="Serve a page to try the models at /.")] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Serve a web page at / to try the models.")] = False,
 ) -> None:
-    """Serve exports over TensorFlow Serving's REST and gRPC interfaces, until Ctrl-C.
+    """Serve exports over TensorFlow Serving's REST and gRPC API until Ctrl-C.
 
-    A server for this machine, not TensorFlow Serving; --engine binary and docker start that one.
+    The default is a local server, not TensorFlow Serving. Use --engine binary or docker to run TensorFlow Serving.
 
     Example: tlkit serve saved_models/photos --rest-port 8501
     """
@@ -142,16 +145,16 @@ def serve(
     check_choice("engine", engine, ("local", "binary", "docker"))
     _check_together(locals())
     if model_config is not None and (export is not None or name is not None):
-        raise ConfigError("--model-config names its models: EXPORT and --name do not go with it")
+        raise ConfigError("--model-config cannot be combined with EXPORT or --name")
     if export is None and model_config is None:
         from tlkit.cli.project import find_project
 
         export = find_project().export_dir
     if no_grpc and grpc_port is not None:
-        raise ConfigError("--no-grpc and --grpc-port do not go together")
+        raise ConfigError("--no-grpc and --grpc-port cannot be combined")
     port: int | None = None if no_grpc else (8500 if rest_port else 0) if grpc_port is None else grpc_port
     if port and port == rest_port:
-        raise ConfigError("REST and gRPC need a port each", received=rest_port)
+        raise ConfigError("REST and gRPC need different ports", received=rest_port)
     if engine != "local":
         _run_engine(
             engine,
@@ -227,25 +230,25 @@ def _check_together(given: dict[str, Any]) -> None:
     from tlkit.errors import ConfigError
 
     if (given["tls_cert"] is None) != (given["tls_key"] is None):
-        raise ConfigError("--tls-cert and --tls-key go together")
+        raise ConfigError("--tls-cert and --tls-key must be used together")
     if given["tls_client_ca"] is not None and given["tls_cert"] is None:
         raise ConfigError("--tls-client-ca needs --tls-cert and --tls-key")
     if given["models_root"] is not None and given["model_config"] is None:
         raise ConfigError("--models-root needs --model-config")
     if given["batching_config"] is not None and given["batching"] == "off":
-        raise ConfigError("--batching off and --batching-config do not go together")
+        raise ConfigError("--batching off and --batching-config cannot be combined")
     if given["batching_config"] is not None and given["max_batch"] is not None:
         raise ConfigError(
-            "--max-batch and --batching-config do not go together",
-            fix="max_batch_size and enable_large_batch_splitting say it in the file",
+            "--max-batch and --batching-config cannot be combined",
+            fix="set max_batch_size and enable_large_batch_splitting in the file",
         )
     local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin", "allow_reload_config", "max_batch")
     if given["engine"] != "local":
         if given["spare_worker"] is not SpareMode.NONE:
-            raise ConfigError("--spare-worker is for --engine local only")
+            raise ConfigError("--spare-worker needs --engine local")
         for option in local:
             if given[option]:
-                raise ConfigError(f"--{option.replace('_', '-')} is for --engine local only")
+                raise ConfigError(f"--{option.replace('_', '-')} needs --engine local")
 
 
 def _run_engine(engine: str, what: Path | None, name: str | None, **options: Any) -> None:
@@ -276,8 +279,8 @@ def _serve_local(options: dict[str, Any], access_log: str | None) -> None:
         try:
             if host not in _LOCAL_HOSTS:
                 note(
-                    f"warning: listening on {host}: there is no authentication, so anyone who can reach the port can"
-                    f" use the models{'' if options['tls'] else ' and read along'}"
+                    f"warning: listening on {host} without authentication: anyone who can reach the port can"
+                    f" use the models{'' if options['tls'] else ' and read the traffic'}"
                 )
             server = ServerOptions(**options, access_log=log)
             run_server(server, listening, worker, lambda running: print(_banner(server, running), flush=True))
@@ -320,4 +323,4 @@ def _versions(fleet: Fleet, name: str) -> str:
         own = sorted(label for label, version in labels.items() if version == status.version)
         if status.state == "AVAILABLE":
             words.append(f"{status.version} ({', '.join(own)})" if own else str(status.version))
-    return ", ".join(words) or "nothing is available"
+    return ", ".join(words) or "no version is available"

@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-ServedName = Annotated[
-    str | None, typer.Option("--name", help="The model's name on the server; the export's when left out.")
-]
+ServedName = Annotated[str | None, typer.Option("--name", help="Model name on the server. Default: the export's name.")]
 CaFile = Annotated[
     Path | None,
     typer.Option(
         "--ca-file",
-        help="PEM certificates to trust at https:// and grpcs:// instead of the system's.",
+        help="PEM certificates to trust for https:// and grpcs:// instead of the system's.",
         metavar="FILE",
     ),
 ]

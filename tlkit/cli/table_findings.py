@@ -117,9 +117,7 @@ def look_at(
             check_varies(source.frame[target], target)
     found = infer_kinds(source.frame, targets, place=source.place, problems=problems)
     if not force_columns:
-        problems.raise_all(
-            "or make the project all the same with --force-columns, and correct the columns in its config.toml"
-        )
+        problems.raise_all("or create the project with --force-columns, and correct the columns in its config.toml")
     kinds: dict[str, str] = {**found.kinds}
     dates = _choose_dates(found.dates, asks)
     open_kinds = [finding for finding in found.questions if not _is_of_form(finding, found.dates)]
@@ -134,10 +132,10 @@ def look_at(
     _say_forms(forms, chosen, decimal, asks)
     for column, finding in notes.items():
         if not (finding.is_question and asks):
-            note(f"column {column!r}: {finding.why}; taken as {kinds[column]}")
+            note(f"column {column!r}: {finding.why}; used as {kinds[column]}")
     _say_marks(source, target, kinds)
     if notes:
-        note("correct what columns are under [columns] of config.toml before you train")
+        note("check the column types under [columns] in config.toml before you train")
     lines = "".join(_line(column, kind, notes.get(column)) for column, kind in kinds.items())
     formats = "".join(_format_line(form, decimal, forms[column]) for column, form in chosen.items())
     used = [column for column in dates if kinds[column] == "date" or column == answers.get("time_column")]
@@ -175,7 +173,7 @@ def read_answered(
         if options["separator"]:
             raise
         answers["separator"] = options["separator"] = error.separator
-        note(f"fields are separated by {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
+        note(f"detected separator {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
     return read_source(data, **options, reading=reading), options
 
 
@@ -204,7 +202,7 @@ def _choose_dates(dates: Mapping[str, DateGuess], asks: bool) -> dict[str, str]:
         chosen[column] = guess.form
         if guess.other and asks:
             days = guess.readings()
-            if _ask(f"{column}: {guess.sample} is the day {_either(days)}", days[0], days) == days[1]:
+            if _ask(f"{column}: which day is {guess.sample}: {_either(days)}", days[0], days) == days[1]:
                 chosen[column] = guess.other
     return chosen
 
@@ -228,7 +226,7 @@ def _choose_forms(
         readings = found.readings()
         if found.other is not None and readings is not None:
             words = [f"{value:.12g}" for value in readings]
-            if _ask(f"{column}: is {found.sample} the number {_either(words)}", words[0], words) == words[1]:
+            if _ask(f"{column}: which number is {found.sample}: {_either(words)}", words[0], words) == words[1]:
                 other[column] = found.other
     if other:
         chosen |= other
@@ -269,7 +267,7 @@ def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], 
         many = f"columns {_listed(columns)}" if len(columns) > 1 else f"column {columns[0]!r}"
         note(f"{many}: {'; '.join(filter(None, parts))}; written into {into} of config.toml")
     if decimal != "." and not any("[data]" in into for _, into, *_ in groups):
-        note(f"decimal = {decimal!r} under [data] of config.toml is for all columns")
+        note(f"decimal = {decimal!r} under [data] in config.toml applies to all columns")
 
 
 def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> None:
@@ -282,8 +280,9 @@ def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> No
     if shown:
         more = f" and {len(shown) - _AT_ONCE} more" if len(shown) > _AT_ONCE else ""
         note(
-            f"these values of text columns are categories, not missing: {', '.join(shown[:_AT_ONCE])}{more}; "
-            "missing = [...] under [data] of config.toml lists what is missing"
+            "these values of text columns are treated as categories, not as missing: "
+            f"{', '.join(shown[:_AT_ONCE])}{more}; "
+            "list missing values in missing = [...] under [data] in config.toml"
         )
 
 
@@ -316,7 +315,7 @@ def _target(source: FrameSource, name: str, asks: bool) -> tuple[str, str]:
         kind = "single_label" if said == "classes" else said
     unit = source.forms[name].unit if name in source.forms else ""
     described = describe_target(column, kind, unit)  # type: ignore[arg-type]
-    question = f" ({guess.why} `kinds` in [target] of config.toml says it)" if guess.is_question and not asks else ""
+    question = f" ({guess.why} Set `kinds` in [target] of config.toml)" if guess.is_question and not asks else ""
     if not guess.why.endswith("?"):
         question = f" ({guess.why})" if guess.is_question else ""
     note(f"target {name!r}: {described}{question}")

@@ -57,9 +57,9 @@ class TableKind(Kind):
         """Refuse embeddings to start from that are not there; once trained, the network needs them no more."""
         if config.start_from is not None and not config.start_from.is_dir():
             raise ConfigError(
-                "model.start_from names no embeddings",
+                "no embeddings found at model.start_from",
                 received=config.model.start_from,
-                allowed="a folder that `tlkit embeddings export` wrote, or a project in which it was called",
+                allowed="a folder written by `tlkit embeddings export`, or a project in which it was run",
             )
 
     def build_task(self, code: Code, config: Any, data: Any) -> Task:
@@ -101,15 +101,15 @@ class TableKind(Kind):
         names = dict.fromkeys([*columns[0], *columns[1]])
         other = [name for name in names if columns[0].get(name) != columns[1].get(name)]
         raise TrainingError(
-            "the network was trained on a table that was encoded in another way",
-            received=f"column {other[0]!r} differs" if other else "numbers or missing values are read in another way",
-            fix="restore data and config.toml, or run `tlkit train` again; --data measures on other rows",
+            "the model was trained on a table with a different encoding",
+            received=f"column {other[0]!r} differs" if other else "numbers or missing values are read differently",
+            fix="restore data and config.toml, or run `tlkit train` again; use --data to evaluate on other rows",
         )
 
     def inputs(self, words: Sequence[str]) -> NoReturn:
         """Rows come as a table."""
         raise ConfigError(
-            "rows to predict come as one table", received=list(words), fix=f"tlkit predict {self.example_input}"
+            "rows are read from one table", received=list(words), fix=f"tlkit predict {self.example_input}"
         )
 
     def prepared(self, task: Task, items: Sequence[Any]) -> Any:
@@ -121,7 +121,7 @@ class TableKind(Kind):
 
     def column(self, config: Any) -> NoReturn:
         """A row is all its columns."""
-        raise ConfigError("--text-column is not for tables")
+        raise ConfigError("--text-column is not an option for tables")
 
     def table_options(self, config: Any) -> dict[str, Any]:
         """Read tables as the training data."""
@@ -129,7 +129,7 @@ class TableKind(Kind):
 
     def item(self, value: object, place: str, column: str, folder: Path) -> NoReturn:
         """A row is all its columns."""
-        raise ConfigError("a row is no single field", received=place)
+        raise ConfigError("a row is not a single field", received=place)
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other rows with their targets, and encode them as the training did."""

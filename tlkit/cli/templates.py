@@ -10,7 +10,7 @@ import typer
 def templates(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the templates and what each one asks.
+    """List the templates and their questions.
 
     Example:  tlkit templates
     """

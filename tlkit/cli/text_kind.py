@@ -52,10 +52,10 @@ class TextKind(Kind):
         row = find_row(config.encoder)
         if config.model.max_tokens > row.positions:
             raise ConfigError(
-                f"model.max_tokens is more than {row.name} takes",
+                f"model.max_tokens is too large for {row.name}",
                 received=config.model.max_tokens,
                 allowed=f"4 to {row.positions}",
-                fix='long_texts = "windows" reads longer texts in pieces',
+                fix='set long_texts = "windows" to read longer texts in windows',
             )
 
     def check_training(self, config: Any) -> None:
@@ -66,7 +66,7 @@ class TextKind(Kind):
         if not row.serves:
             raise ModelError(
                 f"{row.name} cannot be exported: {row.why_not}",
-                fix="choose another: `tlkit weights list --json` says which serve",
+                fix="choose another encoder: `tlkit weights list --json` lists those that can be served",
             )
 
     def inputs(self, words: Sequence[str]) -> list[str]:

@@ -12,11 +12,11 @@ import typer
 def train(
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a value of config.toml for this run.", metavar="SECTION.KEY=VALUE"),
+        typer.Option("--set", help="Override a value of config.toml for this run.", metavar="SECTION.KEY=VALUE"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run was.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run from its last checkpoint.")] = False,
 ) -> None:
-    """Train the project's network: calls main() of its train.py.
+    """Train the project's model: call main() in its train.py.
 
     Example:  tlkit train --set train.finetune_epochs=0
     """
@@ -37,11 +37,11 @@ def train(
         except KeyboardInterrupt:
             now = _record(project.checkpoints)
             if now is not None and (resume or now != before):
-                note("stopped; `tlkit train --resume` goes on from the last checkpoint")
+                note("stopped; run `tlkit train --resume` to continue from the last checkpoint")
             else:
-                note("stopped before the first checkpoint: nothing of this run is kept; `tlkit train` begins anew")
+                note("stopped before the first checkpoint: nothing was saved; run `tlkit train` to start again")
             raise
-    print(f"pictures of this run: {project.reports}\nnext: tlkit export")
+    print(f"plots: {project.reports}\nnext: tlkit export")
 
 
 def _record(checkpoints: Path) -> bytes | None:

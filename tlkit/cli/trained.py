@@ -25,7 +25,7 @@ def require_trained(project: Project) -> None:
     if not (project.checkpoints / BEST_FILE).is_file():
         unfinished = project.checkpoints.is_dir() and any(project.checkpoints.iterdir())
         fix = "run `tlkit train --resume` to finish the stopped run" if unfinished else "run `tlkit train` first"
-        raise TrainingError("this project has no trained network", fix=fix)
+        raise TrainingError("this project has no trained model", fix=fix)
 
 
 def load_learner(project: Project, code: Code, other_data: Path | None = None) -> Learner:
@@ -48,7 +48,7 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     run = last_run(project)
     trained = run["identity"]
     if not run.get("finished"):
-        note("warning: the last run was stopped: these are the weights of the one before it")
+        note("warning: the last run was stopped: using the weights of the run before it")
     if other_data is None:
         data = code.train.load_data(config)
         _compare("classes", trained, list(data.class_names))
@@ -85,7 +85,7 @@ def last_run(project: Project) -> dict[str, Any]:
         return known | {name: run.get(name, default) for name, default in defaults.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            f"the record of the training cannot be read: {project.checkpoints / RUN_FILE}",
+            f"the training record cannot be read: {project.checkpoints / RUN_FILE}",
             fix="run `tlkit train` again",
         ) from error
 
@@ -93,7 +93,7 @@ def last_run(project: Project) -> dict[str, Any]:
 def _compare(name: str, trained: dict[str, Any], now: object) -> None:
     if trained.get(name) != now:
         raise TrainingError(
-            f"the network was trained with other {name}",
+            f"the model was trained with other {name}",
             received=now,
             allowed=str(trained.get(name)),
             fix="restore it, or run `tlkit train` again",

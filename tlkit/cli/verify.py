@@ -13,14 +13,14 @@ from tlkit.cli.server_options import CaFile, ServedName
 def verify(
     export: Annotated[
         Path | None,
-        typer.Argument(help="A version folder or a model's folder of versions; the project's newest by default."),
+        typer.Argument(help="Version folder, or a model's folder of versions. Default: the project's newest export."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     server: Annotated[
         str | None,
         typer.Option(
             "--server",
-            help="Check this running server against the export: http://HOST:PORT or grpc://HOST:PORT.",
+            help="Compare this running server with the export: http://HOST:PORT or grpc://HOST:PORT.",
             metavar="URL",
         ),
     ] = None,
@@ -28,13 +28,13 @@ def verify(
     ca_file: CaFile = None,
     wait: Annotated[
         float | None,
-        typer.Option("--wait", help="Seconds that the server has to become ready; 10 when left out.", min=0),
+        typer.Option("--wait", help="Seconds to wait until the server is ready. Default: 10.", min=0),
     ] = None,
 ) -> None:
-    """Check an export as TensorFlow Serving would meet it, in a fresh process without Keras and tlkit.
+    """Check an export the way TensorFlow Serving loads it, in a fresh process without Keras and tlkit.
 
-    With --server, hold a running server, TensorFlow Serving or the local one, to what the export's manifest records.
-    Exits with 1 when a check fails.
+    With --server, compare a running server (TensorFlow Serving or the local one) with the predictions in the export's
+    manifest. Exits with 1 if a check fails.
 
     Example:  tlkit verify saved_models/photos/3
               tlkit verify --server http://127.0.0.1:8501 saved_models/photos
@@ -47,14 +47,14 @@ def verify(
 
     asked = Server.asked(server, name, ca_file)
     if wait is not None and server is None:
-        raise ConfigError("--wait is for a server", fix="say which one with --server")
+        raise ConfigError("--wait needs --server", fix="add --server URL")
     path = resolve_export(export if export is not None else _project_export_dir())
     if asked is not None:
         from tlkit.serving.canary import CANNOT_CATCH, verify_server
 
         waiting = {} if wait is None else {"wait": wait}
         results = verify_server(asked.url, path, name=asked.name, ca_file=asked.ca_file, **waiting)
-        subject = f"{server}, which should serve {path}"
+        subject = f"{server}, compared with {path}"
     else:
         from tlkit.export.verify import CANNOT_CATCH, verify_export
 
@@ -86,7 +86,7 @@ def _print_table(subject: str, results: list, cannot_catch: tuple[str, ...]) -> 
     from rich.table import Table
 
     console = Console()
-    table = Table("check", "", "what was seen", "s", box=None, pad_edge=False)
+    table = Table("check", "", "result", "s", box=None, pad_edge=False)
     skipped = [check for check in results if not check.ok and check.reason.startswith("not run: ")]
     for check in results:
         mark = "[green]ok[/]" if check.ok else "-" if check in skipped else "[bold red]FAILED[/]"
@@ -100,6 +100,6 @@ def _print_table(subject: str, results: list, cannot_catch: tuple[str, ...]) -> 
     else:
         said = f"[green]all {len(results)} checks passed[/] on {escape(subject)}"
     console.print(said, soft_wrap=True)
-    console.print("What this cannot catch:")
+    console.print("Not checked:")
     for line in cannot_catch:
         console.print(f"- {escape(line)}", soft_wrap=True)

@@ -10,18 +10,19 @@ if TYPE_CHECKING:
     from tlkit.catalogue.records import ImageBackbone
     from tlkit.catalogue.text_records import TextEncoder
 
-app = typer.Typer(no_args_is_help=True, help="Pretrained weights: list, pull, path.")
+app = typer.Typer(no_args_is_help=True, help="List and download pretrained weights.")
 
 _Name = Annotated[str, typer.Argument(help="A name from `tlkit weights list`.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 _Size = Annotated[int | None, typer.Option("--size", help="Image size in pixels, for MobileNet and MobileNetV2.")]
 
 
 @app.command("list")
 def list_weights(as_json: _Json = False) -> None:
-    """List image backbones and text encoders, with the sources of their weights and whether these are here.
+    """List image backbones and text encoders with their weight sources, and whether the weights are cached.
 
-    "top-1" is the accuracy on ImageNet; "frozen" that of logistic regression on a text encoder's vectors, on SST-2.
+    "top-1" is the accuracy on ImageNet. "frozen" is the accuracy of logistic regression on a text encoder's vectors on
+    SST-2.
 
     Example:  tlkit weights list
     """
@@ -50,12 +51,12 @@ def pull_weights(
     name: _Name,
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", help="Where to look, instead of the configured sources; may be repeated."),
+        typer.Option("--source", help="Source to use instead of the configured ones; repeatable."),
     ] = None,
     size: _Size = None,
     as_json: _Json = False,
 ) -> None:
-    """Fetch the weights of a backbone or an encoder, so that they work offline from then on.
+    """Download the weights of a backbone or encoder into the cache, for offline use.
 
     Example:  tlkit weights pull efficientnet-lite0
     """
@@ -64,7 +65,7 @@ def pull_weights(
 
 @app.command("path")
 def show_path(name: _Name, size: _Size = None, as_json: _Json = False) -> None:
-    """Print where the weights of a backbone or an encoder lie; fails if they have not been pulled.
+    """Print the path of the cached weights of a backbone or encoder. Fails if they are not downloaded.
 
     Example:  tlkit weights path efficientnet-lite0
     """
@@ -131,7 +132,9 @@ def _show(name: str, source: list[str] | None, size: int | None, as_json: bool, 
 
     encoder, backbone = _find(name)
     if encoder is not None and size is not None:
-        raise ConfigError(f"--size is for images, and {encoder.name} is a text encoder", received=size)
+        raise ConfigError(
+            f"--size is an option for image backbones, and {encoder.name} is a text encoder", received=size
+        )
     with stdout_to_stderr():  # Keras draws its progress bar on stdout
         if encoder is not None:
             found, full_name = text_weights.resolve(encoder, source, download=download), encoder.name
@@ -158,4 +161,4 @@ def _find(name: str) -> tuple[TextEncoder | None, ImageBackbone | None]:
         near = did_you_mean(name.strip().lower().replace("_", "-"), text.TABLE)
         if not near or did_you_mean(name.strip().lower(), image.TABLE):
             raise
-        raise ModelError(f"there is no backbone and no text encoder {name!r}", fix=near) from None
+        raise ModelError(f"no backbone or text encoder is called {name!r}", fix=near) from None

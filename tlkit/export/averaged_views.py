@@ -40,12 +40,12 @@ class AveragedViews:
     def __post_init__(self) -> None:
         if isinstance(self.n, bool) or not isinstance(self.n, int) or not 1 <= self.n <= MAX_VIEWS:
             raise ConfigError(
-                "the number of views for test-time augmentation is not usable",
+                "invalid number of views for test-time augmentation",
                 received=self.n,
                 allowed=f"whole numbers from 1 to {MAX_VIEWS}",
             )
         if isinstance(self.beta, bool) or not isinstance(self.beta, int | float) or not 0 <= self.beta <= 1:
-            raise ConfigError("beta of the test-time augmentation is not usable", received=self.beta, allowed="0 to 1")
+            raise ConfigError("invalid beta for test-time augmentation", received=self.beta, allowed="0 to 1")
         self.augmentation.check_view(1)
 
     def __call__(self, probabilities: Callable[[tf.Tensor], tf.Tensor], pixels: tf.Tensor) -> tf.Tensor:

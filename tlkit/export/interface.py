@@ -151,7 +151,7 @@ def input_of(task: Task) -> InputSpec:
         ExportError: no export is known for this kind of task.
     """
     if task.kind not in TASKS:
-        raise ExportError("tasks of this kind cannot be exported", received=task.kind, allowed=sorted(TASKS))
+        raise ExportError("tasks of this type cannot be exported", received=task.kind, allowed=sorted(TASKS))
     return input_spec(spec_of(task.kind).input)
 
 

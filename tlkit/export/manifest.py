@@ -145,7 +145,7 @@ class Manifest(BaseModel):
             raw = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ExportError(
-                f"{export} has no {MANIFEST_NAME}", fix="point at a version folder that tlkit exported"
+                f"{export} has no {MANIFEST_NAME}", fix="pass a version folder exported by tlkit"
             ) from None
         except (OSError, ValueError) as error:
             raise ExportError(f"{path} cannot be read: {error}", fix="export the model again") from error
@@ -252,14 +252,14 @@ def resolve_export(path: str | Path) -> Path:
     if (path / "saved_model.pb").is_file():
         return path
     if not path.is_dir():
-        raise ExportError(f"there is no export at {path}", fix="make one with `tlkit export`")
+        raise ExportError(f"there is no export at {path}", fix="run `tlkit export`")
     for folder in reversed(version_folders(path).values()):
         if (folder / "saved_model.pb").is_file():
             return folder
     raise ExportError(
-        f"{path} holds no SavedModel",
+        f"{path} contains no SavedModel",
         allowed="a version folder with a saved_model.pb, or a folder of such versions (1, 2, ...)",
-        fix="make one with `tlkit export`",
+        fix="run `tlkit export`",
     )
 
 

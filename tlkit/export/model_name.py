@@ -22,8 +22,8 @@ def check_model_name(name: str) -> None:
     """
     if ".." in name or "." in name.split("/"):
         raise ConfigError(
-            "a model's name cannot hold '..' or be '.', because clients resolve these in a URL",
+            "a model name cannot contain '..' or be '.', because clients resolve these in a URL",
             received=name,
             allowed="a name such as photos",
-            fix="choose another name for the folder, --name or `name` in models.config",
+            fix="rename the folder, or choose another name with --name or `name` in models.config",
         )

@@ -50,7 +50,7 @@ class SavedModelPredictor:
         self.batch_size = batch_size
         if self.manifest.interface.content not in INPUTS:
             raise ExportError(
-                f"{self.export} takes contents that this tlkit does not know",
+                f"{self.export} has an input type that this version of tlkit does not support",
                 received=self.manifest.interface.content,
                 allowed=list(INPUTS),
                 fix="upgrade tlkit",
@@ -67,7 +67,7 @@ class SavedModelPredictor:
         except Exception as error:  # a damaged protobuf has an error of its own
             raise ExportError(
                 f"{self.export} cannot be loaded: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-                fix="run `tlkit verify` on it, or export the model again",
+                fix="run `tlkit verify`, or export the model again",
             ) from error
 
     def predict(
@@ -92,7 +92,7 @@ class SavedModelPredictor:
                 it decodes; the message names the file or the position.
         """
         if isinstance(inputs, str | bytes | Path | Mapping):
-            raise DataError("predict takes a list of inputs", received=type(inputs).__name__, fix="put it into a list")
+            raise DataError("predict needs a list of inputs", received=type(inputs).__name__, fix="pass a list")
         items: list[Any] = list(inputs)
         if self.manifest.interface.columns:
             return self._predict_rows(items, top)
@@ -128,7 +128,7 @@ class SavedModelPredictor:
         """
         interface = self.manifest.interface
         if not interface.columns:
-            raise DataError("this export takes no tables", received=interface.content, fix="use predict")
+            raise DataError("this export has no table input", received=interface.content, fix="use predict")
         if rows_at_once < 1:
             raise DataError("rows_at_once must be positive", received=rows_at_once)
         signature = self._model.signatures[interface.answers]

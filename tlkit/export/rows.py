@@ -75,7 +75,7 @@ def check_row(row: object, number: int, names: Sequence[str]) -> None:
     """
     if not isinstance(row, Mapping):
         raise DataError(
-            f"row {number} is no mapping from column to value", received=type(row).__name__, allowed="dictionaries"
+            f"row {number} is not a mapping from column to value", received=type(row).__name__, allowed="dictionaries"
         )
     if row and not any(name in row for name in names):
         near = did_you_mean(str(next(iter(row))), names)

@@ -101,7 +101,7 @@ def export_task(
     _check_arguments(task, base, name, version, max_batch)
     views = _averaged_views(tta, tta_beta, augmentation)
     if views is not None and not input_of(task).views:
-        raise ConfigError("test-time augmentation changes photos; this model reads none", fix="leave tta out")
+        raise ConfigError("test-time augmentation needs an image model", fix="remove tta")
     with _new_folders_undone(base):
         _remove_stale(base)
         with _working_folder(base, version) as tmp:
@@ -115,7 +115,7 @@ def _check_arguments(task: Task, base: Path, name: str, version: int | None, max
     interface_of(task)
     check_model_name(name)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
-        raise ExportError("a version is a positive integer", received=version, allowed="1, 2, 3, ...")
+        raise ExportError("a version must be a positive integer", received=version, allowed="1, 2, 3, ...")
     if not isinstance(max_batch, int) or not 1 <= max_batch <= 4096:
         raise ExportError("max_batch is out of range", received=max_batch, allowed="1 to 4096")
     if base.exists() and not base.is_dir():
@@ -134,8 +134,8 @@ def _averaged_views(tta: int, beta: float, augmentation: Augmentation | None) ->
         return None
     if augmentation is None:
         raise ConfigError(
-            "test-time augmentation must know how a photo may be changed",
-            fix='pass augmentation=Augmentation("side_on"), or leave tta out',
+            "test-time augmentation needs an augmentation",
+            fix='pass augmentation=Augmentation("side_on"), or remove tta',
         )
     return AveragedViews(tta, beta, augmentation)
 
@@ -149,8 +149,8 @@ def _occupant(base: Path, version: int) -> Path | None:
 def _exists(path: Path, version: int) -> ExportError:
     called = "" if path.name == str(version) else f" as {path.name}"
     return ExportError(
-        f"version {version} exists already in {path.parent}{called}",
-        fix="leave the version out to get the next free number; published versions are never overwritten",
+        f"version {version} already exists in {path.parent}{called}",
+        fix="remove the version to use the next free number; published versions are never overwritten",
     )
 
 
@@ -317,7 +317,7 @@ def _publish(tmp: Path, base: Path, version: int | None) -> Path:
         if version is not None:
             raise _exists(occupant or target, version)
         if version_number(str(number + 1)) is None:
-            raise ExportError(f"there is no version number left in {base}")
+            raise ExportError(f"no version number left in {base}")
         if target.exists() and not target.is_dir():
             raise ExportError(f"{target} is a file and blocks the next version", fix="move it away")
 

@@ -159,14 +159,14 @@ def _token_checks(raw: tf.Tensor, interface: Interface) -> list[tf.Operation]:
     check = tf.debugging
     checks = [
         # On an accelerator, looking up an id that is not there gives zeros without a word.
-        check.assert_non_negative(raw, message="token ids are not negative"),
+        check.assert_non_negative(raw, message="token ids must not be negative"),
         check.assert_less(raw, interface.vocabulary, message=f"the vocabulary has {interface.vocabulary} tokens"),
         check.assert_positive(length, message="the texts have no tokens"),
         check.assert_less_equal(length, longest, message=f"a text has at most {longest} tokens"),
     ]
     if interface.max_windows > 1:
         rest = tf.where(length > interface.max_tokens, length % interface.max_tokens, 0)
-        said = f"longer texts come in windows of {interface.max_tokens} tokens"
+        said = f"longer texts must be split into windows of {interface.max_tokens} tokens"
         checks.append(check.assert_equal(rest, 0, message=said))
     return checks
 
@@ -196,7 +196,7 @@ def read_signatures(saved_model: Path) -> dict[str, SignatureInfo]:
         proto = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
         found = proto.meta_graphs[0].signature_def
     except Exception as error:
-        raise ExportError(f"{saved_model} holds no readable saved_model.pb: {error}") from error
+        raise ExportError(f"{saved_model} contains no readable saved_model.pb: {error}") from error
     return {
         name: SignatureInfo(
             method=signature.method_name,

@@ -22,21 +22,21 @@ CHECKS = {
     "fresh_process": "neither keras nor tlkit can be imported where the checks run",
     "manifest_complete": "every file is listed in manifest.json with the right sha256",
     "op_allow_list": "only TensorFlow (Text) operations with a CPU kernel; no Python, files or XLA",
-    "labels_asset": "assets/labels.txt holds the labels, one a line",
+    "labels_asset": "assets/labels.txt lists the labels, one per line",
     "loads_v2": "tf.saved_model.load",
     "signature_lint": "names, dtypes, ranks and a free batch dimension of every signature",
-    "loads_v1_session": "TensorFlow Serving's session loader gives the same answers",
-    "golden_parity": "the answers of the Keras model at export, for the recorded examples",
-    "batch_sizes": "batches of 1, 3 and the largest one",
-    "rows_independent": "an answer does not depend on the other rows of its batch",
-    "bad_inputs": "wrong and hostile inputs give errors, strange ones answers, and the process lives",
+    "loads_v1_session": "TensorFlow Serving's session loader returns the same outputs",
+    "golden_parity": "the outputs for the golden examples equal those of the Keras model at export",
+    "batch_sizes": "batches of 1, 3 and the largest size",
+    "rows_independent": "an output does not depend on the other rows of the batch",
+    "bad_inputs": "invalid inputs raise errors, unusual inputs get predictions, and the process does not crash",
     "warmup_replay": "every warm-up request succeeds through its signature",
 }
 
 CANNOT_CATCH = (
-    "Answers came from this machine's TensorFlow, not from a tensorflow_model_server of another version.",
-    "Speed, memory under load, batching settings and GPUs were not tried.",
-    "Whether the model is right about new data: that is what the evaluation is for.",
+    "Outputs were computed by this machine's TensorFlow, not by a tensorflow_model_server of another version.",
+    "Speed, memory under load, batching settings and GPUs were not tested.",
+    "The accuracy on new data: use `tlkit evaluate`.",
 )
 
 
@@ -104,8 +104,8 @@ def verify_export(path: str | Path, *, timeout: float = 600.0) -> list[CheckResu
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
-        end = f"no answer within {timeout:g} s" if expired.is_set() else _end_of(process.returncode, log)
-        end += f" (while trying {doing})" if running and doing else ""
+        end = f"timed out after {timeout:g} s" if expired.is_set() else _end_of(process.returncode, log)
+        end += f" (during {doing})" if running and doing else ""
     return [results.get(name) or _unfinished(name, running, end) for name in CHECKS]
 
 

@@ -122,9 +122,9 @@ class Facts:
                 raise ValueError(f"an output of kind {output['kind']!r}")
             has_value = output["kind"] in ("regression", "survival")
             if bool(output["value"]) != has_value or not (output["value"] or output["scores"]):
-                raise ValueError(f"the output of {output['target']!r} has no fitting names")
+                raise ValueError(f"the output of {output['target']!r} has no matching names")
         if self.interface["outputs"] and sum(map(width_of, self.interface["outputs"])) != len(self.labels):
-            raise ValueError(f"the outputs do not make up the {len(self.labels)} labels")
+            raise ValueError(f"the outputs do not match the {len(self.labels)} labels")
 
 
 def width_of(output: dict[str, Any]) -> int:
@@ -205,7 +205,7 @@ class Answers:
             difference = apart(answers, expected, *self.scale_of(key, expected))
             if not difference <= limit:
                 what = "answers" if key == self.main else key
-                raise CheckError(f"{name}: not the Keras model's {what}, {difference:.2g} apart (limit {limit:g})")
+                raise CheckError(f"{name}: differs from the Keras model's {what} by {difference:.2g} (limit {limit:g})")
             worst = max(worst, difference)
         return worst
 
@@ -230,7 +230,7 @@ class Answers:
                         continue
                     difference = apart(answer[output[key]].reshape(part.shape), part, *scale)
                     if not difference <= self.facts.tolerance:
-                        raise CheckError(f"{what}: {output[key]} is {difference:.2g} from what is expected")
+                        raise CheckError(f"{what}: {output[key]} differs from the expected value by {difference:.2g}")
             else:
                 self.check_ranking(what, output, answer, expected[:, place])
 
@@ -269,7 +269,7 @@ class Answers:
             if key == self.main:
                 self.check_scores(what, answer[key], rows)
             elif len(answer[key]) != rows or not np.all(np.isfinite(answer[key])):
-                raise CheckError(f"{what} gave a {key} of {len(answer[key])} rows, or that is not finite")
+                raise CheckError(f"{what} returned a {key} of {len(answer[key])} rows, or one that is not finite")
 
     def numbers_of(self, name: str, answer: dict[str, np.ndarray]) -> np.ndarray:
         """Put the values and scores of a signature side by side: float32 [B, K]."""
@@ -284,20 +284,22 @@ class Answers:
     def check_scores(self, what: str, scores: np.ndarray, rows: int) -> None:
         """Answers are finite; scores are probabilities, which add up to 1 where one label alone is true."""
         if scores.shape != (rows, len(self.facts.labels)):
-            raise CheckError(f"{what} gave scores of shape {scores.shape}")
+            raise CheckError(f"{what} returned scores of shape {scores.shape}")
         if not np.all(np.isfinite(scores)):
-            raise CheckError(f"{what} gave scores that are not finite")
+            raise CheckError(f"{what} returned scores that are not finite")
         for output, place in self.facts.parts():
             part = scores[:, place]
             if output["kind"] == "multi_label":
                 if np.any(part < 0) or np.any(part > 1):
-                    raise CheckError(f"{what} gave scores that are not between 0 and 1")
+                    raise CheckError(f"{what} returned scores that are not between 0 and 1")
             elif output.get("curve"):
                 curve = part[:, 1:]
                 if np.any(curve < 0) or np.any(curve > 1) or np.any(np.diff(curve, axis=1) > 1e-6):
-                    raise CheckError(f"{what} gave a survival that is not between 0 and 1, or rises with time")
+                    raise CheckError(
+                        f"{what} returned a survival probability that is not between 0 and 1, or rises with time"
+                    )
             elif output["kind"] == "single_label" and np.max(np.abs(part.sum(axis=1) - 1)) > 1e-3:
-                raise CheckError(f"{what} gave scores that do not add up to 1")
+                raise CheckError(f"{what} returned scores that do not add up to 1")
 
     def rows_independent(self) -> str:
         """An example gets the same answer alone and in a batch."""
@@ -337,12 +339,12 @@ class Answers:
         kilobytes = 1024 if sys.platform == "darwin" else 1
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) / kilobytes / 1024
         if grown > MEMORY_LIMIT_MB:
-            raise CheckError(f"they took {grown:.0f} MB of memory (limit {MEMORY_LIMIT_MB} MB)")
+            raise CheckError(f"they used {grown:.0f} MB of memory (limit {MEMORY_LIMIT_MB} MB)")
         after = [self.run(name, self.feed(name, good))[self.keys_of(name)[0]] for name in self.plain]
         if not all(map(np.array_equal, before, after)):
-            raise CheckError("a good input is answered differently after the bad ones")
-        strange = f", {odd} strange ones answered" if odd else ""
-        return f"{len(values)} bad inputs refused{strange}, then a good one answered as before"
+            raise CheckError("a valid input gets another output after the invalid ones")
+        strange = f", {odd} unusual ones predicted" if odd else ""
+        return f"{len(values)} invalid inputs rejected{strange}; the output for a valid input is unchanged"
 
     def answer_odd_contents(self, good: bytes, expected: np.ndarray) -> int:
         """Strange but allowed contents get finite scores and leave a good neighbour alone; return how many."""
@@ -353,11 +355,13 @@ class Answers:
                 scores = self.run(self.main, self.feed(self.main, [content, good]))[self.main]
                 ranked = self.run(self.named[-1], self.feed(self.named[-1], [content]))
             except Exception as error:
-                raise CheckError(f"{what}: refused: {(message_of(error).splitlines() or [''])[0][:200]}") from error
+                raise CheckError(f"{what}: rejected: {(message_of(error).splitlines() or [''])[0][:200]}") from error
             self.check_scores(what, scores, 2)
             self.check_scores(what, self.numbers_of(self.named[-1], ranked), 1)
             if not apart(scores[1:], expected[None], *self.facts.scale()) <= self.facts.tolerance:
-                raise CheckError(f"{what}: a good {self.facts.interface['content']} beside it is answered differently")
+                raise CheckError(
+                    f"{what}: a valid {self.facts.interface['content']} in the same batch gets another output"
+                )
             if self.facts.interface["columns"]:  # named columns and tf.Examples are two ways in
                 self.check_named(self.named[-1], ranked, scores[:1], f"{what}: ")
         return len(odd)
@@ -376,7 +380,7 @@ class Answers:
             kind = log.WhichOneof("log_type")
             count += 1
             if count > 1000:
-                raise CheckError("more than 1000 records; TensorFlow Serving refuses to load them")
+                raise CheckError("more than 1000 records; TensorFlow Serving does not load them")
             value: Fed
             if kind in ("classify_log", "regress_log"):
                 request = getattr(log, kind).request

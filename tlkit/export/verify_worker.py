@@ -149,7 +149,7 @@ class Checks:
     def fresh_process(self) -> str:
         """Blocked modules cannot be imported and nothing has loaded them."""
         if not sys.flags.isolated:
-            raise CheckError("the process does not run in Python's isolated mode (-I)")
+            raise CheckError("the process is not in Python's isolated mode (-I)")
         import tensorflow as tf
 
         for name in BLOCKED:
@@ -186,7 +186,7 @@ class Checks:
             if name not in present:
                 raise CheckError(f"{name} is missing")
             if hashlib.sha256(present[name].read_bytes()).hexdigest() != digest:
-                raise CheckError(f"{name} was changed after the export: its sha256 differs")
+                raise CheckError(f"{name} changed after the export: its sha256 differs")
         extra = sorted(set(present) - set(listed))
         if extra:
             raise CheckError(f"{extra[0]} is not listed in manifest.json")
@@ -209,7 +209,7 @@ class Checks:
         compiled = [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
         compiled += [node.name for node in nodes if "_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b]
         if compiled:
-            raise CheckError(f"{compiled[0]} must be compiled by XLA, which TensorFlow Serving's image lacks")
+            raise CheckError(f"{compiled[0]} needs XLA, which TensorFlow Serving's image does not have")
         unknown = _text_ops.provide(ops)
         if unknown:
             raise CheckError(f"operation {', '.join(unknown)} is neither in TensorFlow nor in TF Text")
@@ -254,7 +254,7 @@ class Checks:
         self.signatures = signatures_of(self.facts)
         unknown = sorted(name for name in self.signature_defs if name not in self.signatures and name[:2] != "__")
         if unknown:
-            raise CheckError(f"signature {unknown[0]} is there, but manifest.json does not record it")
+            raise CheckError(f"signature {unknown[0]} is not recorded in manifest.json")
         for name, (inputs, outputs) in self.signatures.items():
             if name not in self.signature_defs:
                 raise CheckError(f"signature {name} is missing; there are {', '.join(sorted(self.signature_defs))}")
@@ -295,7 +295,7 @@ class Checks:
         content = self.facts.interface["content"]
         hostile = _HERE.parent / "inputs" / Path(str(content)).name / "hostile.py"
         if not hostile.is_file():
-            raise CheckError(f"manifest.json speaks of contents that are not known here: {content!r}")
+            raise CheckError(f"manifest.json has an unknown content type: {content!r}")
         self.answers = answers = _answers.Answers(
             self.facts,
             callables,
@@ -316,7 +316,7 @@ class Checks:
             tensors = {key: tf.constant(value) for key, value in inputs.items()}
             v2 = {k: v.numpy() for k, v in self.model.signatures[name](**tensors).items()}
             answers.compare(f"{name}: session and function differ:", v1, v2)
-        return "same answers as the functions for every signature"
+        return "same outputs as the functions for every signature"
 
 
 def _base_name(op: str) -> str:

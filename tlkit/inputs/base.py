@@ -130,7 +130,7 @@ def input_spec(name: str) -> InputSpec:
         ExportError: there is no such input.
     """
     if name not in INPUTS:
-        raise ExportError("there is no such input", received=name, allowed=list(INPUTS), fix="upgrade tlkit")
+        raise ExportError("unknown input type", received=name, allowed=list(INPUTS), fix="upgrade tlkit")
     found: InputSpec = loaded(INPUTS[name])
     return found
 

@@ -48,4 +48,4 @@ def log_near_names(labels: Iterable[str] | Mapping[str, int]) -> None:
     if found:
         named = "; ".join(", ".join(f"{name!r} ({count:,})" for name, count in names) for names in found[:_NAMED])
         more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        _log.warning("class names differ only by case or spaces, and stay classes of their own: %s%s", named, more)
+        _log.warning("class names that differ only by case or spaces are kept as separate classes: %s%s", named, more)

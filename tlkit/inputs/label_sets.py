@@ -61,7 +61,7 @@ class ListedLabels:
         if self.multi_label != multi_label:
             ours, theirs = ("several labels", "one class") if multi_label else ("one class", "a set of labels")
             raise DataError(
-                f"the model gives {item} {ours}, the data has {theirs} for each",
+                f"the model predicts {ours} for {item}, but the data has {theirs}",
                 received=origin,
                 fix=advice if multi_label else None,
             )
@@ -174,15 +174,15 @@ def check_several(label_separator: str | None, label_columns: Sequence[str] | No
         ConfigError: naming the argument.
     """
     if label_columns is not None and label_separator is not None:
-        raise ConfigError("label_columns and label_separator exclude each other", received=label_separator)
+        raise ConfigError("label_columns and label_separator cannot be combined", received=label_separator)
     if label_separator is not None and (not isinstance(label_separator, str) or not label_separator):
-        raise ConfigError("label_separator is not usable", received=label_separator, allowed="a text such as |")
+        raise ConfigError("label_separator is invalid", received=label_separator, allowed="a text such as |")
     if label_columns is None:
         return
     usable = not isinstance(label_columns, str) and all(isinstance(name, str) for name in label_columns)
     if not usable or len(set(map(composed, label_columns))) < max(2, len(label_columns)):
         raise ConfigError(
-            "label_columns is not usable", received=label_columns, allowed="a list of at least two different names"
+            "label_columns is invalid", received=label_columns, allowed="a list of at least two different names"
         )
 
 
@@ -194,9 +194,9 @@ def check_balance(class_weight: str, sampling: str, multi_label: bool, item: str
     """
     if multi_label and "balanced" in (class_weight, sampling):
         raise ConfigError(
-            f"classes can be balanced only where {item} has one of them",
+            f"classes can be balanced only for single-label data: {item} has several labels",
             received={"sampling": sampling, "class_weight": class_weight},
-            allowed='"shuffle" and "none" where there can be several labels',
+            allowed='"shuffle" and "none" for multi-label data',
         )
 
 

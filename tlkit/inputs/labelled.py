@@ -210,10 +210,10 @@ def check_options(batch_size: int, seed: int, class_weight: str, sampling: str) 
     check_choice("sampling", sampling, get_args(Sampling))
     if class_weight == sampling == "balanced":
         raise ConfigError(
-            "classes would be balanced twice: by how often they are drawn and by their weight in the loss",
+            "sampling and class_weight cannot both balance the classes",
             received={"sampling": sampling, "class_weight": class_weight},
-            fix='leave one of the two at its default ("shuffle", "none")',
+            fix='use the default of one of the two ("shuffle", "none")',
         )
     for name, number in (("batch_size", batch_size), ("seed", seed)):
         if isinstance(number, bool) or not isinstance(number, int) or number < (name == "batch_size"):
-            raise ConfigError(f"{name} is not usable", received=number, allowed="a whole number from 1 (seed: 0)")
+            raise ConfigError(f"{name} is invalid", received=number, allowed="a whole number from 1 (seed: 0)")

@@ -82,17 +82,17 @@ def epoch_reader(number: int | tf.Variable) -> Callable[[], tf.Tensor]:
     if isinstance(number, tf.Variable):
         if number.dtype != tf.int64 or number.shape.rank != 0:
             raise ConfigError(
-                "the variable with the number of the epoch is not usable",
+                "invalid epoch variable",
                 received=f"{number.dtype.name} {list(number.shape)}",
                 allowed="int64 []",
             )
         if number.device and "CPU" not in number.device:
             raise ConfigError(
-                "the variable with the number of the epoch must be where batches are made",
+                "the epoch variable must be on the device that makes the batches",
                 received=number.device,
                 fix='create it under tf.device("CPU")',
             )
         return number.read_value
     if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
-        raise ConfigError("there is no such epoch", received=number, allowed="a whole number from 0, or a tf.Variable")
+        raise ConfigError("invalid epoch", received=number, allowed="a whole number, 0 or more, or a tf.Variable")
     return lambda: tf.constant(number, tf.int64)

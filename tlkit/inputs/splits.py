@@ -30,9 +30,7 @@ class ClassWords:
 
     names: Sequence[str] | None = None
     item: str = "item"
-    on_numbers: str = (
-        "all classes are numbers, and each is taken as a class of its own: numbers are predicted from tables only"
-    )
+    on_numbers: str = "all classes are numbers, and each number is one class; for regression use a table"
 
     def name(self, label: object) -> str:
         """Return the name of a class."""
@@ -114,7 +112,7 @@ def train_val_split(
         if len(absent):
             own = labels == absent[0]
             raise DataError(
-                f"no split by group puts every class into {name}: class {words.name(absent[0])!r} has "
+                f"no split by group has every class in {name}: class {words.name(absent[0])!r} has "
                 f"{words.count(int(own.sum()))} in {len(np.unique(groups[own]))} groups",
                 fix=words.advice(classes, "use more groups for each class, another seed or another val_fraction"),
             )
@@ -226,7 +224,7 @@ def time_split(
     _check_fraction(val_fraction)
     moments, numbers = np.unique(_as_moments(times, places), return_inverse=True)
     if len(moments) < 2:
-        raise DataError("all times are the same: there is no newest part", received=str(times[0]))
+        raise DataError("all times are equal: a split by time is not possible", received=str(times[0]))
     older = np.cumsum(np.bincount(numbers))[:-1]  # rows before each border
     border = int(np.abs(older - len(numbers) * (1 - val_fraction)).argmin())
     return np.flatnonzero(numbers <= border), np.flatnonzero(numbers > border)
@@ -264,7 +262,7 @@ def multi_label_split(
     _, unit_of_row = np.unique(np.arange(len(targets)) if groups is None else np.asarray(groups), return_inverse=True)
     units = int(unit_of_row.max(initial=-1)) + 1
     if units < 2:
-        raise DataError("there are too few items or groups to split", received=units, allowed="2 or more")
+        raise DataError("too few items or groups to split", received=units, allowed="2 or more")
     sizes = np.bincount(unit_of_row)
     counts = np.zeros((units, targets.shape[1]), np.int64)
     np.add.at(counts, unit_of_row, targets)
@@ -292,7 +290,7 @@ def multi_label_split(
         deal(unit, room)
     _give_every_label_a_place(counts, sizes, side)
     if not (side == 1).any():
-        raise DataError("every item is the only one of some label: none can be spared for validation", received=units)
+        raise DataError("every item is the only one of some label: no item can be used for validation", received=units)
     return np.flatnonzero(side[unit_of_row] == 0), np.flatnonzero(side[unit_of_row] == 1)
 
 
@@ -332,7 +330,7 @@ def _as_moments(times: Sequence[object], places: Sequence[str] | None) -> np.nda
         raise DataError(
             f"{where} has a time that cannot be read ({len(bad)} such rows)",
             received=str(times[bad[0]]),
-            allowed="numbers, or dates such as 2024-01-31, all in one form",
+            allowed="numbers, or dates such as 2024-01-31, all in one format",
         )
     return read.to_numpy()
 
@@ -345,7 +343,7 @@ def _any_dates(values: Sequence[object]) -> bool:
 
 def _check_fraction(val_fraction: float) -> None:
     if not isinstance(val_fraction, int | float) or not 0 < val_fraction < 1:
-        raise ConfigError("val_fraction is not usable", received=val_fraction, allowed="a number between 0 and 1")
+        raise ConfigError("val_fraction is invalid", received=val_fraction, allowed="a number between 0 and 1")
 
 
 def _check_counts(
@@ -359,14 +357,14 @@ def _check_counts(
         own = few[0]
         what = f"class {words.name(classes[own])!r} has {words.count(1)}"
         if with_copies is not None and with_copies[own] > 1:
-            what += f" that is no copy of another ({words.count(int(with_copies[own]))} with copies)"
+            what += f" that is not a copy of another ({words.count(int(with_copies[own]))} with copies)"
     else:
         named = ", ".join(repr(words.name(classes[own])) for own in few[:_NAMED])
         what = f"{len(few):,} of {len(classes):,} classes have a single {words.item}: {named}"
         what += ", ..." if len(few) > _NAMED else ""
     raise DataError(
         f"{what}; a split into training and validation needs 2 of each class",
-        fix=words.advice(classes, f"add {words.item}s, remove the class, or bring a validation set of your own"),
+        fix=words.advice(classes, f"add {words.item}s, remove the class, or provide your own validation set"),
     )
 
 
@@ -379,7 +377,7 @@ def _check_groups(labels: np.ndarray, groups: np.ndarray, words: ClassWords) -> 
                 f"class {words.name(value)!r} has all of its {words.count(int(own.sum()))} in one group, so that it "
                 "cannot be both in training and in validation",
                 received=str(groups[own][0]),
-                fix=words.advice(classes, f"split without groups, or bring {words.item}s of another group"),
+                fix=words.advice(classes, f"split without groups, or add {words.item}s of another group"),
             )
 
 

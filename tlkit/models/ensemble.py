@@ -103,7 +103,7 @@ def _checked_members(variables: Sequence[Any], weights: Sequence[Sequence[np.nda
                 f"member {number} of the ensemble is not a list of the model's weights",
                 received=f"{len(member)} arrays" if isinstance(member, Sequence) else type(member).__name__,
                 allowed=f"{len(variables)} arrays",
-                fix="take [variable.numpy() for variable in task.model.variables]",
+                fix="use [variable.numpy() for variable in task.model.variables]",
             )
         arrays = []
         for variable, value in zip(variables, member, strict=True):
@@ -146,13 +146,13 @@ def _copy(part: keras.Model, name: str, values: dict[int, np.ndarray]) -> keras.
     except Exception as error:  # whatever a user's layer raises in get_config or from_config
         raise ModelError(
             f"{part.name} cannot be copied: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-            fix="give its own layers get_config() and from_config()",
+            fix="implement get_config() and from_config() in its custom layers",
         ) from error
     copy.name = name  # the copies stand side by side in one model
     _twins(part, copy)
     if [(v.name, v.shape) for v in copy.variables] != [(v.name, v.shape) for v in part.variables]:
         raise ModelError(
-            f"a copy of {part.name} has other variables", fix="let get_config() hold all arguments of its layers"
+            f"a copy of {part.name} has other variables", fix="return all arguments of its layers from get_config()"
         )
     for variable, original in zip(copy.variables, part.variables, strict=True):
         variable.assign(values[id(original)])
@@ -176,11 +176,11 @@ def _twins(part: keras.Model, copy: keras.Model) -> dict[int, keras.layers.Layer
     """Map the id of each layer of a network to the layer in its place in the copy."""
     originals, layers = list(part._flatten_layers()), list(copy._flatten_layers())
     if [type(layer) for layer in originals] != [type(layer) for layer in layers]:
-        raise ModelError(f"a copy of {part.name} has other layers", fix="let get_config() hold all of its layers")
+        raise ModelError(f"a copy of {part.name} has other layers", fix="return all of its layers from get_config()")
     return {id(original): layer for original, layer in zip(originals, layers, strict=True)}
 
 
 def _twin(twins: dict[int, keras.layers.Layer], layer: keras.layers.Layer) -> keras.layers.Layer:
     if id(layer) not in twins:
-        raise ModelError("a layer of the task's groups is not in its features", received=layer.name)
+        raise ModelError("a layer of the task's groups is not in its feature network", received=layer.name)
     return twins[id(layer)]

@@ -19,7 +19,7 @@ def check_dropout(name: str, value: object) -> None:
         ConfigError: with the argument's name.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ConfigError(f"{name} is not usable", received=value, allowed="a number from 0 up to 1")
+        raise ConfigError(f"{name} is invalid", received=value, allowed="a number from 0 up to 1")
 
 
 def build_head(own: HeadBuilder | None, dropout: float, seed: int) -> HeadBuilder:
@@ -42,7 +42,7 @@ def build_head(own: HeadBuilder | None, dropout: float, seed: int) -> HeadBuilde
         logits = make(embedding, num_classes)
         if tuple(getattr(logits, "shape", ())) != (None, num_classes):
             raise ConfigError(
-                "the head must give one logit for each class",
+                "the head must return one logit per class",
                 received=getattr(logits, "shape", type(logits)),
                 allowed=f"shape (None, {num_classes})",
             )

@@ -51,23 +51,23 @@ def image_classifier(
     Args:
         backbone: a name of the catalogue, such as `"efficientnet-lite0"`, `"resnet50"` or `"mobilenet-v2-0.35"`.
         class_names: the labels, in the order of the outputs.
-        size: side of the square input in pixels; the backbone's own default when left out.
+        size: side of the square input in pixels; the backbone's own default by default.
         resize: how photos become square: `"crop"`, `"pad"` or `"squash"`.
-        weights: `"auto"` tries the configured sources, `"none"` starts from random weights and says so, a path or
+        weights: `"auto"` tries the configured sources, `"none"` starts from random weights and logs it, a path or
             a list of sources names them; see `tlkit.catalogue.weights`.
-        pooling: `"avg"`, `"max"`, or `"avgmax"`: both side by side, twice as wide, as fast.ai pools.
-        dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
+        pooling: `"avg"`, `"max"`, or `"avgmax"` (both, concatenated, as in fast.ai).
+        dropout: dropout rate of the embedding, in [0, 1). Unused with `head`.
         head: builds logits from the embedding: `head(embedding [B, F], num_classes) -> logits [B, num_classes]`.
-        batch_norm: `"frozen"` keeps the statistics of the pretraining in the backbone, frozen or not, which is what
-            small data sets need; `"train"` lets an unfrozen backbone update them.
-        cut: layer group to stop at, `"stem"` or `"body"`: the head sits on what that group gives, for photos unlike
-            those of the pretraining, whose later layers know the wrong things (Yosinski et al. 2014, arXiv 1411.1792).
+        batch_norm: `"frozen"` keeps the statistics of the pretraining in the backbone, frozen or not, which is best for
+            small datasets; `"train"` lets an unfrozen backbone update them.
+        cut: layer group to stop at, `"stem"` or `"body"`: the head uses the output of this group. Use it for images
+            unlike the pretraining data (Yosinski et al. 2014, arXiv 1411.1792).
             `"last_block"` or nothing takes the whole backbone.
-        multi_label: any number of labels can be true at once; otherwise exactly one is.
-        precision: what the backbone computes in: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; see
+        multi_label: whether an example can have several labels, or none.
+        precision: dtype policy of the backbone: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; see
             `Task.set_precision`.
-        seed: of random weights, dropouts and whatever `head` draws. The default head's weights start at zero (as in
-            Big Transfer, Kolesnikov et al. 2019, arXiv 1912.11370), so that the first step is taken from even odds.
+        seed: random seed of initial weights, dropout and the random numbers of `head`. The default head is zero (as in
+            Big Transfer, Kolesnikov et al. 2019, arXiv 1912.11370), so that the initial predictions are uniform.
         max_pixels: the largest width x height of an image that is decoded, also by the export.
 
     Returns:
@@ -75,7 +75,7 @@ def image_classifier(
 
     Raises:
         ModelError: the backbone is unknown or cannot take this size.
-        ConfigError: another argument is not usable.
+        ConfigError: another argument is invalid.
         WeightsError: no source has the weights.
     """
     names = check_class_names(class_names, least=1 if multi_label else 2)
@@ -103,7 +103,7 @@ def image_regressor(
     seed: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> Task:
-    """Put a head for values, risks or several targets on a pretrained image network.
+    """Put a head for regression, survival or several targets on a pretrained image network.
 
     Example:
         >>> data = images_with_targets("angles.csv", "angle")
@@ -114,7 +114,7 @@ def image_regressor(
     Args:
         backbone: as for `image_classifier`.
         targets: `data.targets`.
-        dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
+        dropout: dropout rate of the embedding, in [0, 1). Unused with `head`.
         head: builds the outputs from the embedding: `head(embedding [B, F], K) -> [B, K]`.
         size, resize, weights, pooling, batch_norm, cut, precision, seed, max_pixels: as for `image_classifier`.
 
@@ -123,7 +123,7 @@ def image_regressor(
 
     Raises:
         ModelError: the backbone is unknown or cannot take this size.
-        ConfigError: another argument is not usable.
+        ConfigError: another argument is invalid.
         WeightsError: no source has the weights.
     """
     return _image_task(

@@ -31,7 +31,7 @@ def features_at_size(features: keras.Model, backbone: keras.Model, size: int) ->
     """
     places = [layer for layer in features.layers if layer is backbone or getattr(layer, "network", None) is backbone]
     if not places:
-        raise ConfigError(f"the feature network does not hold {backbone.name}", received=features.name)
+        raise ConfigError(f"the feature network does not contain {backbone.name}", received=features.name)
     try:
         inner = _on_new_input(backbone, size, {})
         replaced: dict[int, keras.layers.Layer] = {
@@ -45,7 +45,7 @@ def features_at_size(features: keras.Model, backbone: keras.Model, size: int) ->
         raise ConfigError(
             f"{backbone.name} cannot work at this image size",
             received=size,
-            fix="choose a size nearer to the backbone's own",
+            fix="choose a size closer to the backbone's default",
         ) from error
 
 

@@ -71,7 +71,7 @@ class LayerGroup:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What is learned, as plain Keras models that users can get at.
+    """A model to train, with its backbone, head, preprocessing and layer groups as Keras objects.
 
     Attributes:
         kind: a key of `tlkit.tasks.base.TASKS`.
@@ -81,13 +81,13 @@ class Task:
         head: embedding [B, F] -> outputs [B, k]; `model(x) == head(features(x))`.
         backbone: the pretrained network inside `features`.
         preprocessing: image bytes, strings or columns -> inputs; training and the exported graph call this same object.
-        class_names: the name of each number of an answer: a class, or what is predicted.
+        class_names: the name of each number of an answer: a class, or the targets.
         groups: layer groups from the input to the output; the last one is the head.
         backbone_name: name in the catalogue.
         weights_source: where the weights came from; `"none"` for random ones.
         cut: the layer group that the backbone ends after; empty when it is whole.
         min_size: the smallest side of an image that the backbone takes, in pixels; unused for texts.
-        objective: what the outputs mean; one class out of `class_names` when left out.
+        objective: what the outputs mean; one class out of `class_names` by default.
         embedding: output of `features` -> the embedding [B, E] that the export gives; None where they are the same.
     """
 
@@ -126,7 +126,7 @@ class Task:
         count = len(self.groups)
         if isinstance(first_trainable, bool) or not -count <= first_trainable < count:
             names = ", ".join(f"{number} {group.name}" for number, group in enumerate(self.groups))
-            raise ConfigError("there is no such layer group", received=first_trainable, allowed=names)
+            raise ConfigError("unknown layer group", received=first_trainable, allowed=names)
         first = first_trainable % count
         # A layer that holds frozen layers must itself be trainable, or Keras freezes all that is inside it.
         self.features.trainable = True
@@ -135,11 +135,11 @@ class Task:
 
     @property
     def backbone_is_frozen(self) -> bool:
-        """Whether no weight below the head will change in training."""
+        """Whether all weights below the head are frozen."""
         return not any(group.trainable for group in self.groups[:-1])
 
     def at_size(self, size: int) -> Task:
-        """Give the task for images of another size, for progressive resizing: train small, go on large.
+        """Return the task for another image size, for progressive resizing.
 
         Layers, weights, groups and head are the same objects, so that what one learns the other knows, and frozen
         stays frozen; only the input size of the networks and the preprocessing differ.
@@ -156,7 +156,7 @@ class Task:
             ConfigError: the backbone cannot take this size, or the task is not one of images.
         """
         if not isinstance(self.preprocessing, ImagePreprocessing):
-            raise ConfigError("only images have a size that can change", received=self.kind)
+            raise ConfigError("only image models can change their size", received=self.kind)
         preprocessing = dataclasses.replace(self.preprocessing, size=size)
         if size < self.min_size:
             raise ConfigError(
@@ -174,12 +174,12 @@ class Task:
 
     @property
     def precision(self) -> str:
-        """The dtype policy that the backbone computes in; names joined with "+" where its layers differ."""
+        """The dtype policy of the backbone; names are joined with "+" if its layers differ."""
         layers = [layer for layer in self.backbone._flatten_layers() if not isinstance(layer, _ALWAYS_FLOAT32)]
         return "+".join(sorted({layer.dtype_policy.name for layer in layers}))
 
     def set_precision(self, precision: str) -> None:
-        """Let the backbone compute in another precision; weights stay float32, and going back is exact.
+        """Set the precision of the backbone. Weights stay float32, and the change can be reverted exactly.
 
         Scaling of pixels, pooling and head stay float32. A model that was compiled before has to be compiled again;
         with `"mixed_float16"`, train with a `keras.optimizers.LossScaleOptimizer`, since small gradients vanish.
@@ -229,5 +229,5 @@ def check_class_names(class_names: object, least: int = 2) -> tuple[str, ...]:
             raise ConfigError("a class name must be valid UTF-8", received=name) from None
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError("class names must differ", received=twice)
+        raise ConfigError("class names must be unique", received=twice)
     return names

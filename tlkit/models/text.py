@@ -49,24 +49,24 @@ def text_classifier(
         encoder: a name of the catalogue, such as `"all-minilm-l6-v2"` or `"bert-base-en-uncased"`, or a folder with an
             encoder in Hugging Face's or KerasHub's form.
         class_names: the labels, in the order of the outputs.
-        preprocessing: that of the data, `data.preprocessing`; made from the next three arguments when left out.
+        preprocessing: `data.preprocessing`; by default created from the next three arguments.
         max_tokens, long_texts, strip_html: see `TextPreprocessing`.
-        weights: `"auto"` tries the configured sources, `"none"` starts from random weights and says so, a path or a
+        weights: `"auto"` tries the configured sources, `"none"` starts from random weights and logs it, a path or a
             list of sources names them; see `tlkit.catalogue.encoders`.
         pooling: how the vectors of the tokens become one for the text: `"mean"`, `"cls"` (that of the start token),
-            `"max"`, or `"meanmax"` (both side by side); what suits the encoder when left out.
+            `"max"`, or `"meanmax"` (both, concatenated). Default: the pooling of the encoder.
         normalize: scale what is pooled of each block to length 1 (L2), in training, prediction and export alike; what
-            the encoder's model card says when left out.
+            the encoder's model card says by default.
         layers: pool the last so many blocks and put them side by side. What a frozen encoder knows is spread over its
             last blocks: four suit a head alone (Devlin et al. 2018, arXiv 1810.04805, section 5.3). Encoders whose
             blocks are one and the same layer (ALBERT) have one.
-        dropout: part of the embedding that is dropped in training, 0 up to (not including) 1. Unused with `head`.
+        dropout: dropout rate of the embedding, in [0, 1). Unused with `head`.
         encoder_dropout: likewise inside the encoder, once it is unfrozen.
         head: builds logits from the embedding: `head(embedding [B, F], num_classes) -> logits [B, num_classes]`.
-        multi_label: any number of labels can be true at once; otherwise exactly one is.
-        precision: what the encoder computes in; see `Task.set_precision`.
-        must_serve: refuse an encoder that cannot be exported now, rather than after the training.
-        seed: of random weights, dropouts and whatever `head` draws.
+        multi_label: whether an example can have several labels, or none.
+        precision: dtype policy of the encoder; see `Task.set_precision`.
+        must_serve: raise an error for an encoder that cannot be exported.
+        seed: random seed of initial weights, dropout and the random numbers of `head`.
 
     Returns:
         A `Task` whose encoder is frozen. Its layer groups are embeddings, lower, middle and upper third of the blocks,
@@ -74,7 +74,7 @@ def text_classifier(
 
     Raises:
         ModelError: the encoder is unknown, cannot take so many tokens, or cannot be exported.
-        ConfigError: another argument is not usable, or the preprocessing is another encoder's.
+        ConfigError: another argument is invalid, or the preprocessing is another encoder's.
         WeightsError: no source has the weights.
     """
     names = check_class_names(class_names, least=1 if multi_label else 2)
@@ -94,7 +94,7 @@ def text_classifier(
         raise ConfigError(
             "the preprocessing has the tokenizer of another encoder",
             received=preprocessing.tokenizer_sha256[:12],
-            fix=f"make the data with encoder={encoder!r}",
+            fix=f"create the data with encoder={encoder!r}",
         )
     why_not = built.row.why_not or preprocessing.why_not
     if must_serve and why_not:
@@ -190,7 +190,7 @@ def _outputs(
     blocks = [layer for _, members in groups[1:] for layer in members if len(layer._inbound_nodes) == 1]
     most = max(1, len(blocks))
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
-        raise ConfigError("layers is not usable", received=layers, allowed=f"a whole number from 1 to {most}")
+        raise ConfigError("layers is invalid", received=layers, allowed=f"a whole number from 1 to {most}")
     return [*(block.output for block in blocks[most - layers : -1]), token_vectors(network)]
 
 

@@ -52,16 +52,16 @@ class AnswerColumns:
         rows = bool(interface.columns)
         outputs = interface.outputs_or(manifest.labels, manifest.objective)
         if top is not None and rows:
-            raise ConfigError("--top is for photos and texts; rows get all probabilities", received=top)
+            raise ConfigError("--top is an option for photos and texts; rows get all probabilities", received=top)
         if target is not None and not rows:
-            raise ConfigError("--target is for exports that take rows", received=target, fix="leave it out")
+            raise ConfigError("--target is an option for exports that take rows", received=target, fix="remove it")
         own = [output.target for output in outputs if output.target]
         if target is not None and own and target not in own:
-            raise ConfigError("the export has no such target", received=target, allowed=own)
+            raise ConfigError("unknown target", received=target, allowed=own)
         named = [output.model_copy(update={"target": output.target or target or ""}) for output in outputs]
         found = cls(named, rows=rows, top=top)
         if top is not None and found.by_target:
-            raise ConfigError("--top is for classes, and this export answers something else", received=top)
+            raise ConfigError("--top is an option for classifiers, and this export is not a classifier", received=top)
         return found
 
     @property

@@ -154,7 +154,7 @@ class RowFile:
             errors = "surrogateescape" if self.lenient else "strict"
             names, spaced = frame_files.csv_header(path, origin, separator, self.encoding, errors)
             if broken := no_character("".join(names), self.encoding):
-                raise DataError(f"the header of {origin} holds {broken}")
+                raise DataError(f"the header of {origin} contains {broken}")
             with frame_files.csv_text(path, self.encoding, errors) as stream:
                 rows = frame_files.csv_records(stream, separator, spaced)
                 next(row for row in rows if row)  # the header
@@ -176,7 +176,7 @@ class RowFile:
         except UnicodeDecodeError as error:
             raise frame_files.undecodable(path, origin, self.encoding) from error
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"the table cannot be unpacked: {error}", received=origin) from error
+            raise DataError(f"the table cannot be decompressed: {error}", received=origin) from error
 
 
 def typed(
@@ -268,7 +268,7 @@ def _note(problems: dict[int, str] | None, number: int, error: DataError) -> Non
 
 
 def _other_type(place: str, name: str, value: Any, allowed: str) -> DataError:
-    return DataError(f"{place}, column {name!r} is not what it was in training", received=value, allowed=allowed)
+    return DataError(f"{place}, column {name!r} has another type than in training", received=value, allowed=allowed)
 
 
 def _check_dates(

@@ -38,9 +38,9 @@ class CellRules:
         """
         if self.escape_formulas and suffix not in _SEPARATORS:
             raise ConfigError(
-                "--escape-formulas is for .csv and .tsv, whose cells spreadsheets run",
+                "--escape-formulas is an option for .csv and .tsv",
                 received=suffix,
-                fix="leave it out",
+                fix="remove it",
             )
 
 
@@ -151,7 +151,7 @@ class TableWriter:
         try:
             yield
         except UnicodeEncodeError as error:
-            raise DataError(f"{place} holds half of a surrogate pair, which is no character") from error
+            raise DataError(f"{place} holds half of a surrogate pair, which is not a character") from error
         except ValueError as error:
             other = ".jsonl or .parquet" if self._suffix == ".csv" else ".csv, .jsonl or .parquet"
             raise DataError(

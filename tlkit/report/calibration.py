@@ -82,18 +82,18 @@ def calibration_curve(
         DataError: there are no rows, the shapes do not fit, or a number is no probability.
     """
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-        raise ConfigError("a calibration curve needs bins", received=bins, allowed="a whole number from 1")
+        raise ConfigError("a calibration curve needs bins", received=bins, allowed="a whole number, 1 or more")
     chances, truth = np.asarray(probabilities, np.float64), np.asarray(labels)
     shape = (len(chances), len(class_names))
     if chances.shape != shape or truth.shape not in {shape, shape[:1]} or not len(chances):
         raise DataError(
-            "probabilities, labels and class names do not fit",
+            "the shapes of probabilities, labels and class names do not match",
             received=(chances.shape, truth.shape, len(class_names)),
             allowed=f"[n, {shape[1]}] and [n] or [n, {shape[1]}], n from 1",
         )
     if not ((chances >= 0) & (chances <= 1 + 1e-6)).all():
         bad = chances[~((chances >= 0) & (chances <= 1 + 1e-6))]
-        raise DataError("a probability is between 0 and 1", received=float(bad[0]))
+        raise DataError("probabilities must be between 0 and 1", received=float(bad[0]))
     of, asked, true = _answers(np.minimum(chances, 1.0), truth, class_names)
     numbers = _bins(asked, bins)
     counts = np.bincount(numbers)

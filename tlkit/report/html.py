@@ -52,7 +52,7 @@ def write_page(path: str | Path, page: str) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise ConfigError("a report is an HTML file", received=str(path), allowed=(".html", ".htm"))
+        raise ConfigError("the report must be an HTML file", received=str(path), allowed=(".html", ".htm"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(page)

@@ -130,12 +130,12 @@ def multi_label_metrics(
     scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or scores.shape != truth.shape or scores.shape[1] != len(class_names) or not len(scores):
         raise DataError(
-            "logits and labels do not fit",
+            "the shapes of logits and labels do not match",
             received=(scores.shape, truth.shape),
             allowed=f"[n, {len(class_names)}] for both, n from 1",
         )
     if not np.isin(truth, (0, 1)).all():
-        raise DataError("labels are 0 or 1", received=np.setdiff1d(truth, (0, 1))[:3].tolist())
+        raise DataError("labels must be 0 or 1", received=np.setdiff1d(truth, (0, 1))[:3].tolist())
     truth, predicted = truth.astype(bool), expit(scores) > np.asarray(limits)
     true_yes, false_yes = (truth & predicted).sum(axis=0), (~truth & predicted).sum(axis=0)
     false_no, true_no = (truth & ~predicted).sum(axis=0), (~truth & ~predicted).sum(axis=0)
@@ -217,7 +217,7 @@ def _checked(threshold: Any, count: int) -> float | tuple[float, ...]:
     usable = [not isinstance(one, bool | str) and isinstance(one, int | float) and 0 < one < 1 for one in items]
     if not all(usable) or (items != [threshold] and len(items) != count):
         raise ConfigError(
-            "the threshold is a probability",
+            "the threshold must be a probability",
             received=threshold,
             allowed=f"0 < threshold < 1: one number, or {count} of them",
         )

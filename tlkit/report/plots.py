@@ -69,7 +69,7 @@ def plot_rates(rates: Any, momentums: Any, path: Path) -> Path:
     rows[0].plot(rates, color="#1f5f99", linewidth=2)
     rows[0].ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
     rows[0].set_ylabel("learning rate")
-    rows[0].set_title("Learning rate of each step" if not has_momentum else "Learning rate and momentum of each step")
+    rows[0].set_title("Learning rate per step" if not has_momentum else "Learning rate and momentum per step")
     if has_momentum:
         rows[1].plot(momentums, color="#c8502b", linewidth=2)
         rows[1].set_ylabel("momentum")
@@ -97,7 +97,7 @@ def plot_losses(losses: Any, path: Path) -> Path:
     axes.plot(steps, _moving_mean(losses[steps]), color="#1f5f99", linewidth=2, label="smoothed")
     axes.set_xlabel("step")
     axes.set_ylabel("training loss")
-    axes.set_title("Training loss of each step")
+    axes.set_title("Training loss per step")
     axes.legend(frameon=False)
     return write_figure(figure, path)
 
@@ -132,7 +132,7 @@ def plot_confusion(matrix: Any, class_names: tuple[str, ...], path: Path) -> Pat
         for row, column in np.ndindex(*matrix.shape):
             color = "white" if parts[row, column] > 0.5 else "#222222"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color)
-    figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04, label="part of the true class")
+    figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04, label="fraction of the true class")
     return write_figure(figure, path)
 
 
@@ -197,7 +197,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, *, 
 def write_figure(figure: Any, path: Path) -> Path:
     """Write a figure as the kind of picture that the path\'s suffix names, and give the path."""
     if path.suffix.lower() not in _SUFFIXES:
-        raise ConfigError("unknown kind of picture", received=str(path), allowed=_SUFFIXES)
+        raise ConfigError("unknown image format", received=str(path), allowed=_SUFFIXES)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     return path

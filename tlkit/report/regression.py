@@ -81,7 +81,7 @@ class RegressionMetrics:
         for key, heading in HEADINGS.items():
             table.add_row(heading, figure(getattr(self, key)))
         if self.zeros:
-            table.caption = f"RMSPE leaves out {self.zeros} rows whose true value is 0"
+            table.caption = f"RMSPE excludes {self.zeros} rows with a true value of 0"
         return table
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ def regression_metrics(predictions: npt.ArrayLike, values: npt.ArrayLike, name: 
     guessed, true = _column(predictions), _column(values)
     if guessed.ndim != 1 or guessed.shape != true.shape or not len(true):
         raise DataError(
-            f"predictions and values of {name!r} do not fit",
+            f"the shapes of predictions and values of {name!r} do not match",
             received=(np.shape(predictions), np.shape(values)),
             allowed="[n] for both, n from 1",
         )

@@ -26,7 +26,7 @@ FIGURE_HEADINGS = {
     "average_precision": "average precision",
     "log_loss": "log-loss",
     "loss": "loss",
-    "subset_accuracy": "all labels right",
+    "subset_accuracy": "exact match",
     "micro_f1": "micro F1",
     "mean_average_precision": "mean average precision",
 }

@@ -127,11 +127,17 @@ def survival_metrics(
     risk, time, event = (np.asarray(one, np.float64).ravel() for one in (risks, times, seen))
     if not len(risk) or risk.shape != time.shape or risk.shape != event.shape:
         raise DataError(
-            f"risks and times of {name!r} do not fit", received=(risk.shape, time.shape, event.shape), allowed="[n]"
+            f"the shapes of risks and times of {name!r} do not match",
+            received=(risk.shape, time.shape, event.shape),
+            allowed="[n]",
         )
     curves = None if survival is None or not len(at) else np.asarray(survival, np.float64)
     if curves is not None and curves.shape != (len(risk), len(at)):
-        raise DataError(f"the curves of {name!r} do not fit", received=curves.shape, allowed=f"{(len(risk), len(at))}")
+        raise DataError(
+            f"the shapes of the curves of {name!r} do not match",
+            received=curves.shape,
+            allowed=f"{(len(risk), len(at))}",
+        )
     if not np.isin(event, (0.0, 1.0)).all():
         bad_event = event[~np.isin(event, (0.0, 1.0))][0]
         raise DataError(f"events of {name!r} are 1, or 0 where the time is censored", received=float(bad_event))

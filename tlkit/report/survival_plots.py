@@ -34,7 +34,7 @@ def plot_tertiles(curves: Mapping[str, tuple[Any, Any, int]], title: str, path: 
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
     axes.set_xlabel("time")
-    axes.set_ylabel("part without event")
+    axes.set_ylabel("fraction without event")
     axes.set_title(title)
     axes.legend(frameon=False)
     return write_figure(figure, path)

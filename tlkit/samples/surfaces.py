@@ -23,7 +23,7 @@ _SURFACES = {
 def describe() -> str:
     """Say in one line what the sample holds."""
     crops = sum(_COUNTS.values()) * len(_SURFACES)
-    return f"{crops} crops of scikit-image's photographs: {', '.join(_SURFACES)}; needs tlkit[samples]"
+    return f"{crops} crops of scikit-image's sample images: {', '.join(_SURFACES)}; needs tlkit[samples]"
 
 
 def write(folder: Path) -> None:

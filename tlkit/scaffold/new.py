@@ -48,12 +48,12 @@ class Template:
         """
         for name, value in answers.items():
             if name not in self.questions:
-                near = did_you_mean(name, self.questions) or f"known answers: {', '.join(self.questions)}"
+                near = did_you_mean(name, self.questions) or f"known questions: {', '.join(self.questions)}"
                 raise ProjectError(f"the template {self.name} does not ask for {name!r}", fix=near)
             choices = self.questions[name]
             if isinstance(choices, list) and value not in choices:
                 raise ProjectError(
-                    f"{name} is one of a few",
+                    f"invalid {name}",
                     received=value,
                     allowed=choices,
                     fix=did_you_mean(value, choices),
@@ -62,7 +62,7 @@ class Template:
             if not re.fullmatch(pattern, value):
                 raise ProjectError(f"{name} must be {meaning}", received=value, fix=f"use --set {name}=...")
             if any(mark in value for mark in ("{{", "{%", "{#")):
-                raise ProjectError(f"{name} must not hold template marks such as {{{{", received=value)
+                raise ProjectError(f"{name} must not contain template syntax such as {{{{", received=value)
 
 
 def templates() -> dict[str, Template]:
@@ -78,7 +78,7 @@ def templates() -> dict[str, Template]:
         found = [_read(path.parent) for path in sorted(folder.glob("*/cookiecutter.json"))]
         if found:
             return {template.name: template for template in found}
-    raise ProjectError("this installation of tlkit carries no templates", fix="reinstall it from a wheel")
+    raise ProjectError("this installation of tlkit has no templates", fix="reinstall it from a wheel")
 
 
 def get_template(name: str) -> Template:
@@ -142,7 +142,7 @@ def new_project(
     except OSError as error:
         raise ProjectError(
             f"the project {given} cannot be written: {place}: {error.strerror or error}",
-            fix="choose a folder that you may write to and that has room",
+            fix="choose a writable folder with free space",
         ) from error
     return target
 
@@ -204,7 +204,7 @@ def _bake(template: Template, workshop: Path, answers: Mapping[str, str]) -> Pat
         )
     except (CookiecutterException, TemplateError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ProjectError(f"the template {template.name} could not be baked: {reason}") from error
+        raise ProjectError(f"the template {template.name} could not be rendered: {reason}") from error
     return Path(baked)
 
 

@@ -69,7 +69,7 @@ class LineTable:
         """
         check_encoding(encoding)
         if codecs.lookup(encoding).name not in _CODECS:
-            raise DataError("scoring reads no such encoding", received=encoding, allowed=sorted(_CODECS))
+            raise DataError("unsupported encoding", received=encoding, allowed=sorted(_CODECS))
         suffixes = path.name.lower()
         is_packed = suffixes.endswith(".gz")
         if not is_packed:
@@ -147,7 +147,7 @@ class LineTable:
             if self.column and not problem:
                 content = fields.get(self.column)
                 if not isinstance(content, str):
-                    problem = f"column {self.column!r} holds no text"
+                    problem = f"column {self.column!r} contains no text"
             if problem:
                 fields, content = {}, record if isinstance(record, str) else self.delimiter.join(record)
             yield Item(at, place, content, fields, problem)
@@ -186,7 +186,8 @@ class LineTable:
                     return
                 except csv.Error as error:
                     raise DataError(
-                        f"{self.path} row {records + 1} cannot be read: {error}", fix="is every quote closed?"
+                        f"{self.path} row {records + 1} cannot be read: {error}",
+                        fix="check for a quote that is never closed",
                     ) from error
                 if fields:  # an empty line is no row
                     yield start, records, fields
@@ -214,7 +215,7 @@ class LineTable:
                 except csv.Error as error:
                     raise DataError(f"the header of {self.path} cannot be read: {error}") from error
             if broken := no_character("".join(fields), self.encoding):
-                raise DataError(f"the header of {self.path} holds {broken}", fix=OTHER_ENCODING)
+                raise DataError(f"the header of {self.path} contains {broken}", fix=OTHER_ENCODING)
             if self.column:
                 names = fields
             check_header(names, str(self.path))
@@ -233,7 +234,7 @@ class LineTable:
         try:
             yield
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"the table cannot be unpacked: {error}", received=str(self.path)) from error
+            raise DataError(f"the table cannot be decompressed: {error}", received=str(self.path)) from error
 
 
 class _Lines:

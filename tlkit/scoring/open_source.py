@@ -49,7 +49,7 @@ def open_source(
     path = path.expanduser()
     if not path.exists():
         near = did_you_mean(path.name, [item.name for item in path.parent.glob("*")] if path.parent.is_dir() else [])
-        raise DataError("there is no such input", received=str(path), fix=near or None)
+        raise DataError("the input does not exist", received=str(path), fix=near or None)
     named = {"--text": text, "--path-column": path_column}
     for option, given, takes in (
         *((option, given, lambda one, option=option: one.option == option) for option, given in named.items()),
@@ -57,24 +57,26 @@ def open_source(
     ):
         if given is not None and not takes(files):
             takers = " or ".join(f"{name}s" for name in INPUTS if takes(input_spec(name).files))
-            said = f"{option} is for exports that take {takers}; this one takes {spec.name}s"
+            said = f"{option} is an option for exports that take {takers}; this export takes {spec.name}s"
             raise ConfigError(said, received=given)
     if files.folder and path.is_dir():
         for option, given in (*named.items(), ("--label", label)):
             if given is not None:
-                raise ConfigError(f"{option} is for a table", received=given, fix="leave it out for a folder")
+                raise ConfigError(f"{option} needs a table", received=given, fix=f"remove {option} for a folder")
         folder: Source = loaded(files.folder)(path)
         return folder
     suffixes = (*_LINES, ".parquet", *((".txt", ".txt.gz") if files.lines else ()))
     if path.is_dir() or not path.name.lower().endswith(suffixes):
-        whole = "name a folder of them or a table of their paths" if files.folder else "name a table of them"
+        whole = "pass a folder of them, or a table with their paths" if files.folder else "pass a table of them"
         raise DataError(f"the export takes {spec.name}s: {whole}", received=str(path), allowed=suffixes)
     is_plain = path.name.lower().endswith((".txt", ".txt.gz"))
     own = named.get(files.option)
     column = own or files.column
     for option, given in ((files.option, own), ("--label", label)):
         if given is not None and is_plain:
-            raise ConfigError("a .txt has no columns: every line is a text", received=given, fix=f"leave out {option}")
+            raise ConfigError(
+                "a .txt file has no columns: every line is a text", received=given, fix=f"remove {option}"
+            )
     table: Source
     if path.suffix.lower() == ".parquet":
         table = ParquetTable.of(path, column=column)
@@ -86,7 +88,7 @@ def open_source(
         error = missing_column(column, table.columns, str(path))
         if own is not None or error.advice is not None:
             raise error
-        advice = Advice(f"or, to name the column of the {files.items}, {{}}", files.key, "COLUMN")
+        advice = Advice(f"or, to choose the column of the {files.items}, {{}}", files.key, "COLUMN")
         raise DataError(str(error), fix=advice)
     if label is not None and label not in table.columns:
         raise missing_column(label, table.columns, str(path))
@@ -96,9 +98,9 @@ def open_source(
     lacking = [one.name for one in manifest.interface.columns if one.name not in table.columns]
     if lacking:
         raise DataError(
-            f"{path} lacks column {lacking[0]!r}, which the network reads",
+            f"{path} has no column {lacking[0]!r}, which the model needs",
             received=f"columns {', '.join(table.columns)}",
-            fix=f"{len(lacking)} columns are lacking: {', '.join(lacking)}; columns of joined tables and about events "
-            "are not looked up here: write them with `tlkit predict --out`, or join them first",
+            fix=f"{len(lacking)} columns are missing: {', '.join(lacking)}; joined columns and event columns "
+            "are not computed by `tlkit score`: use `tlkit predict --out`, or join them first",
         )
     return table

@@ -98,7 +98,7 @@ class ParquetTable:
         if self.column and not problem:
             content = fields[self.column]
             if not isinstance(content, str):
-                problem = f"column {self.column!r} holds no text"
+                problem = f"column {self.column!r} contains no text"
         return Item(number, place, None if problem else content, fields, problem)
 
 

@@ -56,7 +56,7 @@ class PhotoFolder:
             shown = ", ".join(readable(name) for name in tally.examples[LINKED])
             more = tally.left_out[LINKED] - len(tally.examples[LINKED])
             _log.warning(
-                "folders that are links are not followed: %s%s; score them on their own",
+                "linked folders are not followed: %s%s; score them separately",
                 shown, f" and {more:,} more" if more else "",
             )  # fmt: skip
         return PhotoFolder(self.folder.absolute(), listing.absolute(), str(self.folder), counts=tally.to_dict())
@@ -102,5 +102,5 @@ class PhotoFolder:
 
     def _listed(self) -> Path:
         if self.listing is None:
-            raise DataError("the folder has not been listed yet", fix="use placed(folder)")
+            raise DataError("the folder is not listed yet", fix="call placed(folder) first")
         return self.listing

@@ -58,8 +58,8 @@ class PhotoTable:
             if item.problem:
                 yield item
             elif not item.content:
-                yield item._replace(problem=f"column {self.column!r} holds no path")
+                yield item._replace(problem=f"column {self.column!r} contains no path")
             else:
                 path = self.folder / Path(item.content).expanduser()
                 is_file = "\0" not in item.content and path.is_file()
-                yield item._replace(content=str(path), problem="" if is_file else f"there is no photo {path}")
+                yield item._replace(content=str(path), problem="" if is_file else f"the photo {path} does not exist")

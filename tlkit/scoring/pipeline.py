@@ -26,7 +26,7 @@ def check_beam() -> None:
     import importlib.util
 
     if importlib.util.find_spec("apache_beam") is None:
-        raise ConfigError("scoring runs on Apache Beam, which is not installed", fix=FIX)
+        raise ConfigError("`tlkit score` needs Apache Beam, which is not installed", fix=FIX)
     _quiet()
 
 
@@ -46,12 +46,12 @@ def beam_flags(runner: str, workers: int, flags: Sequence[str]) -> list[str]:
         ConfigError: the flags name a runner, are no flags, or `workers` does not go with the runner.
     """
     if flags and not flags[0].startswith("-"):
-        raise ConfigError("flags of Beam begin with --", received=flags[0], fix="is there one path too many?")
+        raise ConfigError("Beam flags must start with --", received=flags[0], fix="check for an extra path")
     if any(flag.split("=")[0] == "--runner" for flag in flags):
-        raise ConfigError("the runner is named before the --", fix="--runner NAME")
+        raise ConfigError("the runner must be given before the --", fix="--runner NAME")
     if runner != DIRECT:
         if workers > 1:
-            raise ConfigError(f"--workers is for the {DIRECT}; pass the flag of {runner} for it after --")
+            raise ConfigError(f"--workers is an option for the {DIRECT}; for {runner}, pass its own flag after --")
         return [f"--runner={runner}", *flags]
     several = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
     return [f"--runner={_IN_PROCESS}", *(several if workers > 1 else []), *flags]
@@ -84,7 +84,7 @@ def run_shards(job: Any, shards: Sequence[Shard], flags: Sequence[str]) -> dict[
         options = PipelineOptions([*flags])
         pipeline = beam.Pipeline(options=options)
     except (ValueError, SystemExit, ImportError, AttributeError) as error:
-        raise ConfigError(f"Beam refuses to begin: {error}", received=" ".join(flags)) from error
+        raise ConfigError(f"Beam cannot start: {error}", received=" ".join(flags)) from error
     try:
         score_shards(pipeline, job, shards)
         result = pipeline.run()
@@ -95,9 +95,7 @@ def run_shards(job: Any, shards: Sequence[Shard], flags: Sequence[str]) -> dict[
     except Exception as error:  # whatever the code of a DoFn, a runner or a remote service raises
         raise _failed(error) from error
     if state != PipelineState.DONE:
-        raise ScoringError(
-            "the pipeline did not end well", received=state, fix="finished shards are kept: run it again"
-        )
+        raise ScoringError("the pipeline failed", received=state, fix="finished shards are kept: run the command again")
     try:
         found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     except (NotImplementedError, AttributeError):
@@ -142,13 +140,13 @@ def with_threads(job: Any, workers: int) -> Any:
 
 def _failed(error: Exception) -> TlkitError:
     if isinstance(error, TlkitError):
-        return ScoringError(f"the pipeline failed: {error}", fix="finished shards are kept: run it again")
+        return ScoringError(f"the pipeline failed: {error}", fix="finished shards are kept: run the command again")
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     # A remote traceback ends with what happened.
     told = next((line for line in reversed(lines) if "Error" in line), lines[0])
     return ScoringError(
         f"the pipeline failed: {type(error).__name__}: {told.strip()[:500]}",
-        fix="finished shards are kept: run it again; --debug shows the traceback",
+        fix="finished shards are kept: run the command again; use --debug to see the traceback",
     )
 
 

@@ -88,7 +88,7 @@ class Plan(NamedTuple):
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{folder / PLAN_NAME} is damaged: {type(error).__name__}", fix="begin again with --restart"
+                f"{folder / PLAN_NAME} is damaged: {type(error).__name__}", fix="start again with --restart"
             ) from error
 
     def check_same(self, other: Plan, folder: Path) -> None:
@@ -113,6 +113,6 @@ class Plan(NamedTuple):
             changed.append(f"{', '.join(names)}")
         changed = changed or ["the shards"]
         raise ConfigError(
-            f"{folder} holds an unfinished run, and {' and '.join(changed)} changed since",
-            fix="put it back as it was to go on, or begin again with --restart",
+            f"{folder} has an unfinished run, and {' and '.join(changed)} changed since",
+            fix="restore it to continue, or start again with --restart",
         )

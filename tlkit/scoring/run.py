@@ -138,7 +138,8 @@ def run_scoring(
     for name in answers.names:
         if name in source.columns:
             raise DataError(
-                f"{options.input} already has a column {name!r}", fix="rename it: the answers need the name"
+                f"{options.input} already has a column {name!r}",
+                fix="rename it: the output has a column with this name",
             )
     _check_output(options)
     pipeline.check_beam()
@@ -147,7 +148,7 @@ def run_scoring(
         options.folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"{options.folder} cannot be made: {error.strerror}", fix="write the output to another folder"
+            f"{options.folder} cannot be created: {error.strerror}", fix="write the output to another folder"
         ) from error
     with _alone(options.folder), _tidied(store):
         source, plan = _plan(options, store, source, manifest, export)
@@ -217,28 +218,30 @@ def _check_output(options: Options) -> None:
     """Refuse an output that would be overwritten unasked, or cannot be written."""
     out = options.output
     if not out.absolute().parent.is_dir():
-        raise ConfigError(f"there is no folder {out.parent} to write {out.name} to")
+        raise ConfigError(f"the folder {out.parent} for {out.name} does not exist")
     if options.shards is not None and options.shard_size is not None:
-        raise ConfigError("--shards and --shard-size do not go together", fix="leave out one of them")
+        raise ConfigError("--shards and --shard-size cannot be combined", fix="remove one of them")
     if options.input.exists() and out.exists() and out.samefile(options.input):
-        raise ConfigError("the output is the input", received=str(out), fix="write another one")
+        raise ConfigError("the output is the same file as the input", received=str(out), fix="choose another output")
     if options.input.exists() and options.errors.exists() and options.errors.samefile(options.input):
-        raise ConfigError(f"{options.errors} is where failures of {out} are listed", fix="name another output")
+        raise ConfigError(f"{options.errors} is the file for the failed items of {out}", fix="choose another output")
     if options.is_folder:
         if out.is_file():
             raise ConfigError(f"{out} is a file", allowed=f"a folder, or a file with {', '.join(SUFFIXES)}")
         if out.suffix:
-            raise ConfigError("unknown kind of table", received=str(out), allowed=[*SUFFIXES, "a folder (no suffix)"])
+            raise ConfigError("unknown table format", received=str(out), allowed=[*SUFFIXES, "a folder (no suffix)"])
         done = (out / SUMMARY_NAME).exists()
     else:
         if out.is_dir():
-            raise ConfigError(f"{out} is a folder", fix="name a file")
+            raise ConfigError(f"{out} is a folder", fix="pass the path of a file")
         done = out.exists() or options.errors.exists()
     if done and not options.force:
         there = out if out.exists() else options.errors
-        raise ConfigError(f"{there} already exists", fix="choose another name, or replace it with --force")
+        raise ConfigError(f"{there} already exists", fix="choose another name, or overwrite it with --force")
     if options.folder.is_dir() and not ShardStore(options.folder, options.suffix).is_ours():
-        raise ConfigError(f"{options.folder} holds other files", fix="name a new folder: nothing of it is removed")
+        raise ConfigError(
+            f"{options.folder} contains other files", fix="choose a new folder: existing files are not removed"
+        )
 
 
 def _plan(options: Options, store: ShardStore, source: Source, manifest: Manifest, export: Path) -> tuple[Source, Plan]:
@@ -292,8 +295,8 @@ def _checked(store: ShardStore, plan: Plan, fresh: Sequence[int], beam: dict[str
         report = store.report(shard.number, plan.id)
         if report is None:
             raise ScoringError(
-                f"shard {shard.number} was not written, though the pipeline says that it ended well",
-                fix=f"can every worker write to {store.folder.absolute()}?",
+                f"shard {shard.number} is missing although the pipeline reported success",
+                fix=f"check that every worker can write to {store.folder.absolute()}",
             )
         if report.read != shard.items or report.scored + report.failed != report.read:
             raise ScoringError(
@@ -311,7 +314,7 @@ def _checked(store: ShardStore, plan: Plan, fresh: Sequence[int], beam: dict[str
         told = ", ".join(
             f"{name}: {theirs:,} by Beam, {own:,} in the shards" for name, (theirs, own) in different.items()
         )
-        raise ScoringError("the counts do not add up", received=told, fix="run it with --restart")
+        raise ScoringError("the counts do not add up", received=told, fix="run the command with --restart")
     return reports
 
 
@@ -351,7 +354,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise ConfigError(f"another run is writing {folder}", fix="wait for it") from None
+        raise ConfigError(f"another run is writing to {folder}", fix="wait until it has finished") from None
     try:
         yield
     finally:

@@ -125,7 +125,7 @@ class ShardWriter:
         if read != self._shard.items:
             raise DataError(
                 f"shard {self._shard.number} has {read:,} items where the plan has {self._shard.items:,}",
-                fix="the input has changed: begin again with --restart",
+                fix="the input has changed: start again with --restart",
             )
         self._stack.close()
         report = ShardReport(

@@ -93,7 +93,7 @@ class AccessLog:
                     batch.append(self._lines.get_nowait())
             lines = [f"{_utc(item[0])} {item[1]}\n" for item in batch if item is not None]
             if self._lost:
-                lines.append(f"{_utc(time.time())} - - - - 0 0.0 {self._lost} lines were left out\n")
+                lines.append(f"{_utc(time.time())} - - - - 0 0.0 {self._lost} lines were dropped\n")
                 self._lost = 0
             try:
                 self._follow_rename()

@@ -148,7 +148,7 @@ class Batcher:
         if most is not None and rows > most and counts_rows:
             raise ServingError(
                 Code.INVALID_ARGUMENT,
-                f"the request has {rows} rows and the server takes at most {most} at a time: send them in parts, or "
+                f"the request has {rows} rows and the server accepts at most {most} per request: split the request, or "
                 "start the server with a larger --max-rows",
             )
 
@@ -298,5 +298,5 @@ def as_serving_error(error: Exception) -> ServingError:
     if isinstance(error, tf.errors.OpError):
         return ServingError(Code(error.error_code), plain_message(error.message or str(error)))
     if isinstance(error, MemoryError):
-        return ServingError(Code.RESOURCE_EXHAUSTED, "the request needs more memory than there is")
+        return ServingError(Code.RESOURCE_EXHAUSTED, "the request needs more memory than is available")
     return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")

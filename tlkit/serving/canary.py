@@ -20,22 +20,22 @@ from tlkit.serving.transport import TransportError, with_retries
 
 #: The checks in the order in which they run, and what each shows.
 CHECKS = {
-    "ready": "the server can be reached and answers for the model",
-    "version": "the version of the export is loaded and answers",
-    "signatures": "names, methods, dtypes and shapes are those of manifest.json",
-    "golden_answers": "the answers of the Keras model at export, for the recorded examples",
-    "golden_default": "serving_default gives the same, sorted and named",
-    "golden_embedding": "the embedding is that of the Keras model",
-    "golden_examples": "classify or regress gives the same for tf.Examples",
-    "rows_independent": "an answer does not depend on the other rows of its request",
-    "bad_requests": "wrong requests are refused as such, and a good one is answered as before",
+    "ready": "the server is reachable and serves the model",
+    "version": "the version of the export is loaded and available",
+    "signatures": "names, methods, dtypes and shapes equal those in manifest.json",
+    "golden_answers": "the outputs for the golden examples equal those of the Keras model at export",
+    "golden_default": "serving_default returns the same scores, sorted and with class names",
+    "golden_embedding": "the embedding equals that of the Keras model",
+    "golden_examples": "classify or regress returns the same for tf.Examples",
+    "rows_independent": "an output does not depend on the other rows of the request",
+    "bad_requests": "invalid requests are rejected, and the output for a valid request does not change",
 }
 _NEEDS = dict.fromkeys(CHECKS, ("ready", "version")) | {"ready": (), "version": ("ready",)}
 
 CANNOT_CATCH = (
-    "Speed, memory and what the server does under load were not tried.",
-    "Only this address was asked: other replicas behind a load balancer may serve something else.",
-    "Whether the model is right about new data: that is what the evaluation is for.",
+    "Speed, memory and behaviour under load were not tested.",
+    "Only this address was checked: other replicas behind a load balancer may serve another model.",
+    "The accuracy on new data: use `tlkit evaluate`.",
 )
 
 _LISTS = {"string": "bytes_list", "float32": "float_list", "float64": "bytes_list", "int64": "int64_list"}
@@ -119,18 +119,18 @@ class _Canary:
         """The model answers, in whatever version."""
         found = self.any_version.wait_until_ready(self.wait)
         if found.name != self.client.model:
-            raise CheckError(f"asked for the model {self.client.model!r}, the server speaks of {found.name!r}")
-        return f"{self.client.target} answers for {found.name!r}"
+            raise CheckError(f"requested the model {self.client.model!r}, but the server returned {found.name!r}")
+        return f"{self.client.target} serves {found.name!r}"
 
     def version(self) -> str:
         """The version of the export is available."""
         served = self.any_version.metadata().version
         if self.wanted is None:
-            return f"version {served} answers; the folder of the export has no number to compare it with"
+            return f"version {served} is served; the export's folder has no version number to compare with"
         end = time.monotonic() + self.wait
         while True:
             states = {one.version: one for one in self.any_version.status()}
-            state = states[self.wanted].state if self.wanted in states else "not there"
+            state = states[self.wanted].state if self.wanted in states else "missing"
             if state not in ("START", "LOADING") or time.monotonic() >= end:
                 break
             _sleep(_POLL)
@@ -140,8 +140,8 @@ class _Canary:
             raise CheckError(f"version {self.wanted} is {state}{f': {why}' if why else ''}; the server has {listed}")
         found = self.client.metadata()
         if found.version != self.wanted:
-            raise CheckError(f"asked for version {self.wanted}, version {found.version} answers")
-        others = "" if served == self.wanted else f"; requests that name no version go to {served}"
+            raise CheckError(f"requested version {self.wanted}, but version {found.version} responded")
+        others = "" if served == self.wanted else f"; requests without a version go to {served}"
         return f"version {self.wanted} is AVAILABLE{others}"
 
     def signatures(self) -> str:
@@ -198,8 +198,8 @@ class _Canary:
             if code not in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
                 raise CheckError(f"{what}: {code} instead of INVALID_ARGUMENT")
         if not apart(self._main(good), before) <= self.manifest.tolerance:
-            raise CheckError("a good input is answered differently after the wrong ones")
-        return f"{', '.join(what for what, *_ in tried)}: refused, and then a good one answered as before"
+            raise CheckError("the output for a valid input changed after the invalid ones")
+        return f"{', '.join(what for what, *_ in tried)}: rejected; the output for a valid input is unchanged"
 
     def _main(self, contents: list[bytes]) -> np.ndarray:
         return self.answers.run(self.answers.main, self.answers.feed(self.answers.main, contents))[self.answers.main]
@@ -238,7 +238,7 @@ class _Canary:
 
         def call(left: float) -> str:
             client._transport.predict(name, schema, inputs, [], left)
-            return "it was answered"
+            return "accepted"
 
         try:
             return with_retries(call, timeout=client.timeout, retries=client.retries)

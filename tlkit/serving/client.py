@@ -30,11 +30,11 @@ T = TypeVar("T")
 
 
 class ServingClient:
-    """One model on a server, TensorFlow Serving or any other that speaks its REST or gRPC.
+    """Send requests to a model on TensorFlow Serving, or on a server with its REST or gRPC API.
 
-    What the model takes and gives is learned from the server. Connections are kept and used again; a client may be used
-    by several threads at once. What was not run (the server is gone, restarts, or is full) is tried again after a while
-    as long as the time lasts, everything else is not.
+    Inputs and outputs of the model are read from the server. Connections are reused, and several threads can share a
+    client. Requests that were not run (the server is unreachable, restarting, or at its limit) are retried until the
+    timeout. Other errors are not retried.
 
     Example:
         >>> client = ServingClient("http://127.0.0.1:8501", "photos")
@@ -47,20 +47,20 @@ class ServingClient:
     Args:
         url_or_target: http:// or https:// for REST (a path is kept, for servers behind one), grpc:// or grpcs:// (TLS)
             for gRPC.
-        model: its name on the server; "default", which is TensorFlow Serving's own, when left out.
-        version: ask this version; the server's choice, its newest, when left out.
-        label: ask the version that bears this label.
-        timeout: seconds for each request, further tries included.
-        retries: how often a request is tried again.
-        batch_size: rows that are sent together; more are cut into several requests where the signature allows it.
-        manifest: of the export that is served, or its version folder: then records name the table's own columns and
+        model: its name on the server; "default", which is TensorFlow Serving's own, by default.
+        version: version to use; by default the server's choice, the newest.
+        label: label of the version to use.
+        timeout: seconds per request, including retries.
+        retries: number of retries.
+        batch_size: maximum rows per request; more rows are split into several requests if the signature allows it.
+        manifest: manifest of the served export, or its version folder. Records then use the table's columns and
             targets.
         headers: sent with every request, such as {"Authorization": "Bearer …"}.
         ca_file: PEM certificates to trust instead of the system's.
-        client_cert, client_key: PEM files with which to identify oneself.
+        client_cert, client_key: PEM files of the client certificate.
 
     Raises:
-        ConfigError: an argument is not usable, or gRPC is wanted and not installed.
+        ConfigError: an argument is invalid, or gRPC is needed and not installed.
         ExportError: there is no manifest.
     """
 
@@ -81,12 +81,12 @@ class ServingClient:
         client_key: str | Path | None = None,
     ):
         if version is not None and label is not None:
-            raise ConfigError("version and label do not go together", fix="leave out one of them")
+            raise ConfigError("version and label cannot be combined", fix="remove one of them")
         for name, value, least in (("retries", retries, 0), ("batch_size", batch_size, 1), ("version", version, 0)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ConfigError(f"{name} must be a whole number of at least {least}", received=value)
         if not timeout > 0:
-            raise ConfigError("timeout must be positive seconds", received=timeout)
+            raise ConfigError("timeout must be a positive number of seconds", received=timeout)
         self.model = model or "default"
         self.target = url_or_target.rstrip("/")
         self.timeout, self.retries, self.batch_size = float(timeout), retries, batch_size
@@ -104,13 +104,13 @@ class ServingClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._transport.close()
 
     # About the model
 
     def metadata(self) -> ModelMetadata:
-        """Ask for name, version and signatures.
+        """Return name, version and signatures of the model.
 
         Raises:
             ServerError: there is no answer, or an error.
@@ -119,7 +119,7 @@ class ServingClient:
         return self._metadata
 
     def status(self) -> list[ModelVersion]:
-        """Ask for the states of the versions.
+        """Return the states of the versions.
 
         Raises:
             ServerError: there is no answer, or an error, as for a model that the server does not know.
@@ -127,7 +127,7 @@ class ServingClient:
         return self._ask(self._transport.status)
 
     def wait_until_ready(self, timeout: float = 60.0) -> ModelMetadata:
-        """Wait until the model answers.
+        """Wait until the model is available.
 
         Args:
             timeout: seconds.
@@ -166,7 +166,7 @@ class ServingClient:
             inputs: a mapping from input to values; or the values alone where the signature has one input. Values are
                 arrays or nested lists; strings may be str or bytes.
             signature_name: the signature.
-            output_filter: the outputs to give; all when left out.
+            output_filter: the outputs to give; all by default.
 
         Returns:
             Arrays by output as the server gives them: floats bit for bit, strings as objects of bytes, bfloat16 as
@@ -195,9 +195,9 @@ class ServingClient:
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         except ValueError as error:
             raise ServerError(
-                f"{self.target}: the answers to some rows have another shape than those to others: {error}",
+                f"{self.target}: the outputs of the rows have different shapes: {error}",
                 code="INTERNAL",
-                fix=f"send them together, with a batch_size of {rows}",
+                fix=f"send them in one request with batch_size={rows}",
             ) from None
 
     def classify(
@@ -207,7 +207,7 @@ class ServingClient:
 
         Args:
             examples: mappings from feature to value or values, or serialized tf.Examples.
-            signature_name: the signature; when left out, the only one that classifies.
+            signature_name: the signature; by default, the only one that classifies.
             context: a further one, whose features each of the examples gets.
 
         Returns:
@@ -227,7 +227,7 @@ class ServingClient:
         return answers
 
     def regress(self, examples: Iterable[Any], signature_name: str | None = None, *, context: Any = None) -> np.ndarray:
-        """Give a value for each tf.Example: float32 [n]. Arguments and errors are those of `classify`."""
+        """Return a value per tf.Example, float32 [n]. Arguments and errors are those of `classify`."""
         name, messages, shared = self._examples("regress", examples, signature_name, context)
         answers = [np.zeros([0], np.float32)]
         for part in self._parts(messages):
@@ -239,7 +239,7 @@ class ServingClient:
     # Records
 
     def predict_files(self, paths: Iterable[str | Path], *, top: int | None = None) -> list[dict[str, Any]]:
-        """Answer about files, such as photos, whose bytes serving_default takes.
+        """Predict files, such as images, from their bytes.
 
         Args:
             paths: the files.
@@ -256,14 +256,14 @@ class ServingClient:
         return self._asker().files(_listed(paths), top)
 
     def predict_texts(self, texts: Iterable[str], *, top: int | None = None) -> list[dict[str, Any]]:
-        """Answer about texts, which serving_default takes in UTF-8; see `predict_files`.
+        """Predict texts; see `predict_files`.
 
         Texts of similar length are sent together, because a batch costs what its longest text costs.
         """
         return self._asker().texts(_listed(texts), top)
 
     def predict_rows(self, rows: Iterable[Mapping[str, Any]], *, top: int | None = None) -> list[dict[str, Any]]:
-        """Answer about rows of a table.
+        """Predict rows of a table.
 
         Args:
             rows: mappings from column to value; what is left out or None is missing, other keys are left aside. Columns
@@ -316,9 +316,9 @@ class ServingClient:
             found = self._known().signatures
             fitting = [key for key, one in found.items() if one.method == f"tensorflow/serving/{method}"]
             if len(fitting) > 1:
-                raise ConfigError(f"several signatures {method}", allowed=fitting, fix="name one")
+                raise ConfigError(f"several signatures support {method}", allowed=fitting, fix="pass the name of one")
             if not fitting:
-                raise ConfigError(f"no signature of the model {self.model!r} can {method}", received=sorted(found))
+                raise ConfigError(f"no signature of the model {self.model!r} supports {method}", received=sorted(found))
             name = fitting[0]
         return name, messages, shared
 
@@ -332,8 +332,8 @@ class ServingClient:
             elif len(answer) == rows:
                 continue
             else:
-                got = f"{len(answer)} answers"
-            raise ServerError(f"{self.target}: {got} to {rows} rows", code="INTERNAL")
+                got = f"{len(answer)} outputs"
+            raise ServerError(f"{self.target}: {got} for {rows} rows", code="INTERNAL")
 
     def _ask(self, call: Callable[[float], T]) -> T:
         try:
@@ -351,16 +351,18 @@ class ServingClient:
         if error.code in (Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.NOT_FOUND):
             self._metadata = None  # another version may be served by now, which takes other things
         if error.answered:
-            return ServerError(f"{self.target} answered {plain_message(error.message)}", code=error.code.name)
+            return ServerError(f"{self.target} returned an error: {plain_message(error.message)}", code=error.code.name)
         if error.code == Code.INVALID_ARGUMENT:
             return ServerError(plain_message(error.message), code=error.code.name)
         fix = (
-            None if error.code == Code.DEADLINE_EXCEEDED else "see that the server runs there and speaks this protocol"
+            None
+            if error.code == Code.DEADLINE_EXCEEDED
+            else "check that a server with this protocol runs at this address"
         )
-        return ServerError(f"{self.target} does not answer: {error.message}", code=error.code.name, fix=fix)
+        return ServerError(f"{self.target} does not respond: {error.message}", code=error.code.name, fix=fix)
 
 
 def _listed(items: Any) -> list[Any]:
     if isinstance(items, str | bytes | Path | Mapping):
-        raise DataError("a list of inputs is expected", received=type(items).__name__, fix="put it into a list")
+        raise DataError("a list of inputs is expected", received=type(items).__name__, fix="pass a list")
     return list(items)

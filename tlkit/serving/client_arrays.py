@@ -36,13 +36,13 @@ def arrays_of(inputs: Any, name: str, signature: SignatureInfo) -> dict[str, np.
     if not isinstance(inputs, Mapping):
         if len(signature.inputs) != 1:
             raise DataError(
-                f"signature {name!r} takes several inputs, which have to be named", allowed=sorted(signature.inputs)
+                f"signature {name!r} has several inputs, which must be passed by name", allowed=sorted(signature.inputs)
             )
         inputs = {next(iter(signature.inputs)): inputs}
     unknown = [key for key in inputs if key not in signature.inputs]
     if unknown:
         raise DataError(
-            f"signature {name!r} has no such input",
+            f"signature {name!r} has no input with this name",
             received=unknown[0],
             allowed=sorted(signature.inputs),
             fix=did_you_mean(str(unknown[0]), signature.inputs) or None,
@@ -58,17 +58,17 @@ def array_of(value: Any, name: str, info: TensorInfo) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise DataError(f"input {name!r} is no array: {error}") from None
+        raise DataError(f"input {name!r} is not an array: {error}") from None
     if array.dtype == wanted:
         return array
     allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "c": "cfiu"}[wanted.kind]
     if array.size and array.dtype.kind not in allowed:
-        raise DataError(f"input {name!r} holds values of another type", received=array.dtype.name, allowed=info.dtype)
+        raise DataError(f"input {name!r} has values of another type", received=array.dtype.name, allowed=info.dtype)
     with np.errstate(over="ignore"):
         cast = array.astype(wanted)
     lost = not np.array_equal(cast, array) if wanted.kind in "iu" else bool(np.any(np.isinf(cast) & np.isfinite(array)))
     if lost:
-        raise DataError(f"input {name!r} holds a value that is beyond {info.dtype}")
+        raise DataError(f"input {name!r} has a value out of the range of {info.dtype}")
     return cast
 
 
@@ -104,9 +104,9 @@ def example_of(example: Any, what: str) -> Any:
         try:
             return protos.Example.FromString(example)
         except DecodeError as error:
-            raise DataError(f"{what} is no tf.Example: {error}") from None
+            raise DataError(f"{what} is not a tf.Example: {error}") from None
     if not isinstance(example, Mapping):
-        raise DataError(f"{what} is no tf.Example", received=type(example).__name__, allowed="a mapping, or bytes")
+        raise DataError(f"{what} is not a tf.Example", received=type(example).__name__, allowed="a mapping, or bytes")
     message = protos.Example()
     message.features.SetInParent()
     for name, value in example.items():
@@ -124,7 +124,7 @@ def _fill(feature: Any, value: Any, what: str) -> None:
         try:
             feature.int64_list.value.extend(map(int, values))
         except ValueError:
-            raise DataError(f"{what} holds a whole number beyond int64") from None
+            raise DataError(f"{what} has a whole number beyond int64") from None
     elif all(isinstance(item, int | float) and not isinstance(item, bool) for item in values):
         feature.float_list.value.extend(map(float, values))
     else:
@@ -149,4 +149,4 @@ def _bytes(item: Any, what: str) -> bytes:
             raise DataError(f"{what} is not valid Unicode: {error.reason}") from None
     if isinstance(item, list | tuple):
         raise DataError(f"{what} is ragged: its lists differ in length")
-    raise DataError(f"{what} holds no string", received=item)
+    raise DataError(f"{what} contains no string", received=item)

@@ -39,9 +39,9 @@ def loads(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise AnswerError(f"the answer is not JSON: {type(error).__name__}: {error}") from None
+        raise AnswerError(f"the response is not JSON: {type(error).__name__}: {error}") from None
     if not isinstance(document, dict):
-        raise AnswerError(f"the answer is not a JSON object but {_shown(document)}")
+        raise AnswerError(f"the response is not a JSON object but {_shown(document)}")
     return document
 
 
@@ -57,7 +57,7 @@ def to_json(array: np.ndarray) -> Any:
     if array.dtype.kind not in "fiubO":
         raise TensorError(f"JSON has no values of type {array.dtype}")
     if 0 in array.shape[:-1]:
-        raise TensorError(f"JSON cannot tell an array of shape {list(array.shape)} from other empty ones")
+        raise TensorError(f"JSON cannot represent an empty array of shape {list(array.shape)}")
     if array.dtype.kind != "O":
         return array.tolist()
     flat = np.empty(array.size, object)
@@ -96,10 +96,10 @@ def from_json(value: Any, info: TensorInfo) -> np.ndarray:
         if array.dtype == object and all(type(item) in (int, float) for item in array.flat):
             array = array.astype(np.float64)  # whole numbers beyond int64
     except (ValueError, TypeError, OverflowError) as error:
-        raise AnswerError(f"an output of {info.dtype} holds {_shown(value)}: {error}") from None
+        raise AnswerError(f"an output of type {info.dtype} contains {_shown(value)}: {error}") from None
     allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(dtype.kind, "")
     if array.size and array.dtype.kind not in allowed:
-        raise AnswerError(f"an output of {info.dtype} holds {_shown(value)}")
+        raise AnswerError(f"an output of type {info.dtype} contains {_shown(value)}")
     with np.errstate(over="ignore"):
         return array.astype(dtype)
 
@@ -111,7 +111,7 @@ def outputs_from_json(content: Any, outputs: Mapping[str, TensorInfo]) -> dict[s
         return {name: from_json(content, info)}
     if not isinstance(content, dict) or set(content) != set(outputs):
         named = sorted(content) if isinstance(content, dict) else _shown(content)
-        raise AnswerError(f"the answer has outputs {named}, the metadata {sorted(outputs)}")
+        raise AnswerError(f"the response has outputs {named}, the metadata {sorted(outputs)}")
     return {name: from_json(content[name], info) for name, info in outputs.items()}
 
 
@@ -134,14 +134,14 @@ def classes_from_json(results: Any) -> list[list[ClassScore]]:
     try:
         return [[_class_score(*pair) for pair in pairs] for pairs in results]
     except (TypeError, ValueError) as error:
-        raise AnswerError(f"results are no lists of labels and scores: {error}") from None
+        raise AnswerError(f"results are not lists of labels and scores: {error}") from None
 
 
 def values_from_json(results: Any) -> np.ndarray:
     """Read the results of a regression: float32 [n]."""
     array = from_json(results, TensorInfo(dtype=dtype_name(1), shape=None))
     if array.ndim != 1:
-        raise AnswerError(f"results are no list of numbers but {_shown(results)}")
+        raise AnswerError(f"results are not a list of numbers but {_shown(results)}")
     return array
 
 
@@ -172,7 +172,7 @@ def _to_bytes(item: Any) -> bytes:
             return base64.b64decode(item["b64"], validate=True)
         except binascii.Error:
             pass
-    raise AnswerError(f"an output of strings holds {_shown(item)}")
+    raise AnswerError(f"an output of strings contains {_shown(item)}")
 
 
 def _shown(value: Any) -> str:

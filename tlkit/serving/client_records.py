@@ -69,7 +69,7 @@ class RecordAsker:
         order = sorted(range(len(items)), key=lambda at: len(checked[at])) if spec.by_length else range(len(items))
         if [info.dtype for info in self._signature.inputs.values()] != ["string"]:
             raise DataError(
-                f"{self._about} does not take {spec.name}s alone",
+                f"{self._about} does not have a single {spec.name} input",
                 received={name: info.dtype for name, info in self._signature.inputs.items()},
                 allowed="one input of strings",
                 fix="use predict or predict_rows",
@@ -96,7 +96,7 @@ class RecordAsker:
         lacking = {name for one in self._answers for name in one.names} - outputs.keys()
         if lacking:
             raise ServerError(
-                f"{self._about} does not answer as the manifest says",
+                f"the outputs of {self._about} do not match the manifest",
                 code="FAILED_PRECONDITION", received=sorted(outputs), allowed=sorted(lacking),
             )  # fmt: skip
         return records_of(given, outputs, self._answers, top)

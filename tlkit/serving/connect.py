@@ -26,7 +26,7 @@ def connect(target: str, model: str, **options: Any) -> Transport:
     parts = urllib.parse.urlsplit(target)
     if "://" not in target and parts.scheme not in _SCHEMES:
         raise ConfigError(
-            "a server's address begins with its protocol", received=target,
+            "a server's address must start with its protocol", received=target,
             fix=f"http://{target} or, for gRPC's port, grpc://{target}",
         )  # fmt: skip
     check_choice("scheme of a server's address", parts.scheme, _SCHEMES)
@@ -35,23 +35,25 @@ def connect(target: str, model: str, **options: Any) -> Transport:
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment or parts.username:
-        raise ConfigError("a server's address is SCHEME://HOST:PORT", received=target)
+        raise ConfigError("a server's address must be SCHEME://HOST:PORT", received=target)
     tls = parts.scheme in ("https", "grpcs")
     if not tls and any(options[name] for name in ("ca_file", "client_cert", "client_key")):
-        raise ConfigError("certificates are for https:// and grpcs://", received=target)
+        raise ConfigError("certificates need https:// or grpcs://", received=target)
     for name in ("ca_file", "client_cert", "client_key"):
         if options[name] is not None and not Path(options[name]).is_file():
-            raise ConfigError(f"{name} is no file", received=str(options[name]))
+            raise ConfigError(f"{name} is not a file", received=str(options[name]))
     if parts.scheme in ("http", "https"):
         if "/v1/" in f"{parts.path}/":
-            raise ConfigError("the address of a server ends before /v1", received=target, fix="name the model apart")
+            raise ConfigError(
+                "the address of a server must not include /v1", received=target, fix="pass the model's name separately"
+            )
         from tlkit.serving.rest_transport import RestTransport
 
         return RestTransport(target, model, **options)
     if parts.path:
-        raise ConfigError("a gRPC address has no path", received=target)
+        raise ConfigError("a gRPC address must not have a path", received=target)
     if parts.port is None:
-        raise ConfigError("a gRPC address needs a port", received=target, fix="TensorFlow Serving's is 8500")
+        raise ConfigError("a gRPC address needs a port", received=target, fix="TensorFlow Serving's default is 8500")
     try:
         from tlkit.serving.grpc_transport import GrpcTransport
     except ImportError as error:

@@ -98,14 +98,20 @@ class Deployment:
         check_model_name(self.name)
         check_image(self.image)
         if not self.folder.isprintable():  # it stands in comments, which end with their line
-            raise ConfigError("the folder's name cannot be printed", received=self.folder, fix="choose another --to")
+            raise ConfigError(
+                "the folder's name has characters that cannot be printed",
+                received=self.folder,
+                fix="choose another --to",
+            )
         if self.cores < 1:
-            raise ConfigError("a server needs a core", received=self.cores, allowed="a whole number above 0")
+            raise ConfigError(
+                "a server needs at least one CPU core", received=self.cores, allowed="a whole number above 0"
+            )
         if self.canary == self.stable:
             raise ConfigError(
                 "the canary must be another version than the stable one",
                 received=self.canary,
-                fix="export a new version, or leave --canary out",
+                fix="export a new version, or remove --canary",
             )
         object.__setattr__(self, "models_path", self.models_path or f"../saved_models/{self.name}")
         object.__setattr__(self, "export_path", self.export_path or f"saved_models/{self.name}")
@@ -145,14 +151,14 @@ class Deployment:
     @property
     def memory_formula(self) -> str:
         """How `memory_mib` comes about, in words."""
-        size = "size on disk" if self.measured else "assumed until there is an export"
+        size = "size on disk" if self.measured else "assumed, since there is no export"
         models = f"2 x {self.model_mib} MiB ({size}; two versions live at once)"
         if self.memory is None:
-            old = "; its need was not measured: export it again with this tlkit" if self.measured else ""
+            old = "; memory was not measured: export it again with this version of tlkit" if self.measured else ""
             return f"{models} + {BASE_MIB} MiB (the server), rounded up to 128{old}"
         return (
             f"{self.memory.base_mib} MiB (the server) + {models} + {self.cores} x {self.run_mib} MiB (a run of"
-            f" {self.max_batch} rows, as measured when the export was verified; one a core), rounded up to 128"
+            f" {self.max_batch} rows, measured when the export was verified; one per core), rounded up to 128"
         )
 
     @property
@@ -170,7 +176,9 @@ def check_model_name(name: str) -> None:
     model_name.check_model_name(name)
     if not name.isprintable() or not name.strip() or "/" in name or len(name) > 200:
         raise ConfigError(
-            "a model's name must be a folder's", received=name, allowed="1 to 200 printable characters without /"
+            "a model's name must be a valid folder name",
+            received=name,
+            allowed="1 to 200 printable characters without /",
         )
 
 
@@ -188,7 +196,7 @@ def check_image(image: str) -> str:
         raise ConfigError(
             "the image must be pinned by a tag or a digest",
             received=image,
-            allowed=f"such as {IMAGE}, never latest, or NAME[:TAG]@sha256: and the 64 digits of its digest",
+            allowed=f"such as {IMAGE}, not latest, or NAME[:TAG]@sha256: and the 64 digits of its digest",
         )
     return tag["tag"] or ""
 
@@ -249,8 +257,8 @@ def facts(
     for version in (stable, *(() if canary is None else (canary,))):
         if version not in there or not (there[version] / "saved_model.pb").is_file():
             raise ExportError(
-                f"there is no version {version} in {base}",
-                allowed=f"the versions there: {', '.join(map(str, there)) or 'none'}",
+                f"{base} has no version {version}",
+                allowed=f"existing versions: {', '.join(map(str, there)) or 'none'}",
             )
     wanted = {stable, *(number for number in (canary, newest) if number is not None)}
     folders = [there.get(version, base / str(version)) for version in sorted(wanted)]

@@ -112,17 +112,19 @@ class DeployFolder:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != _FORMAT:
-                raise ValueError(f"its format is {record['format']!r}, this tlkit knows {_FORMAT}")
+                raise ValueError(f"its format is {record['format']!r}, and this version of tlkit supports {_FORMAT}")
             files, settings = record["files"], record["settings"]
             if not isinstance(files, dict) or not isinstance(settings, dict):
                 raise TypeError("files and settings must be objects")
         except FileNotFoundError:
             return {}, {}
         except NotADirectoryError:
-            raise ConfigError(f"{self.path} is a file", allowed="a folder, which is made where there is none") from None
+            raise ConfigError(
+                f"{self.path} is a file", allowed="a folder, which is created if it does not exist"
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{path} cannot be read: {error}", fix="remove it; then every file counts as yours, and none is lost"
+                f"{path} cannot be read: {error}", fix="remove it; all files are then kept as edited files"
             ) from error
         return files, settings
 

@@ -64,16 +64,16 @@ def engine_models(
     else:
         found = [_of_folder(name, Path(folder)) for name, folder in models]
     if not found:
-        raise ConfigError(f"{models} names no model", fix="see docs/serving.md for an example")
+        raise ConfigError(f"{models} has no model", fix="see docs/serving.md for an example")
     names = [model.name for model in found]
     for model in found:
         check_model_name(model.name)
         if names.count(model.name) > 1:
-            raise ConfigError(f"the model {model.name!r} is named twice")
+            raise ConfigError(f"the model {model.name!r} is listed twice")
         if not model.base.is_dir():
             raise ConfigError(
                 f"the model {model.name!r} has no folder {model.base}",
-                fix="--models-root says which folder stands for /models" if isinstance(models, Path) else None,
+                fix="set the local folder for /models with --models-root" if isinstance(models, Path) else None,
             )
     return tuple(found)
 
@@ -138,7 +138,9 @@ def read_text_proto(path: Path, message: Any) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except text_format.ParseError as error:
-        raise ConfigError(f"{path} is no {kind} of TensorFlow Serving: {error}", fix="it is a text proto") from error
+        raise ConfigError(
+            f"{path} is not a {kind} of TensorFlow Serving: {error}", fix="write it as a text proto"
+        ) from error
 
 
 def _checked(path: Path, message: Any) -> str:

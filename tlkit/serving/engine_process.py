@@ -86,11 +86,7 @@ class EngineProcess:
         if not ready:
             for line in self._lines:
                 note(f"  {line}")
-        what = (
-            "did not answer in time"
-            if not ready and self._stopped_by_us
-            else f"ended on its own with code {self._code}"
-        )
+        what = "did not respond in time" if not ready and self._stopped_by_us else f"exited with code {self._code}"
         note(f"error: the server {what}; its last lines are above")
         return 1
 

@@ -72,7 +72,7 @@ def run_engine(
     rest_port = rest_port or _free_port()
     grpc_port = _free_port() if grpc_port == 0 else grpc_port
     if rest_port == grpc_port:
-        raise ConfigError("REST and gRPC need a port each", received=rest_port)
+        raise ConfigError("REST and gRPC need different ports", received=rest_port)
     for port in (rest_port, *(() if grpc_port is None else (grpc_port,))):
         _check_port("" if engine == "binary" else host, port)
     with tempfile.TemporaryDirectory(prefix="tlkit-serving-") as scratch:
@@ -85,8 +85,8 @@ def run_engine(
             ports, stop = (rest_port, grpc_port), None
             command = [program, *_flags(folder / "config", files, ports, poll_seconds)]
             note(
-                f"{BINARY} cannot be told an address: its ports are open on every address of this machine, to whoever"
-                " reaches it; --engine docker publishes them on 127.0.0.1 only"
+                f"{BINARY} has no option for an address: its ports are open on every address of this machine;"
+                " --engine docker publishes them on 127.0.0.1 only"
             )
         else:
             name = f"tlkit-serving-{secrets.token_hex(4)}"
@@ -105,7 +105,7 @@ def _binary() -> str:
     program = shutil.which(BINARY)
     if program is None:
         raise ConfigError(
-            f"there is no {BINARY} on PATH",
+            f"{BINARY} is not on PATH",
             fix="install TensorFlow Serving, or use --engine docker or --engine local",
         )
     return program
@@ -125,7 +125,7 @@ def _docker() -> str:
             timeout=30,
         )
     except subprocess.TimeoutExpired:
-        raise ConfigError("docker's daemon does not answer", fix="start it again, or use --engine local") from None
+        raise ConfigError("docker's daemon does not respond", fix="start it again, or use --engine local") from None
     if asked.returncode != 0:
         lines = asked.stderr.strip().splitlines()
         raise ConfigError(
@@ -216,7 +216,7 @@ def _check_port(host: str, port: int) -> None:
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host or 'any address'}:{port}: {error.strerror or error}",
-                fix="choose another port (0 takes a free one) or another --host",
+                fix="choose another port (0 for a free port) or another --host",
             ) from error
 
 

@@ -233,7 +233,7 @@ class Fleet:
         if available:
             return max(available)
         if model is not None and model.coming:
-            raise ServingError(Code.UNAVAILABLE, f"the model {name} is being loaded; try later")
+            raise ServingError(Code.UNAVAILABLE, f"the model {name} is being loaded; try again later")
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
 
     def statuses(self, name: str, version: int | None = None) -> list[VersionStatus]:
@@ -304,7 +304,7 @@ class Fleet:
         one = self._available(self._models.get(name), name, version, leaving=True)
         if self.in_flight >= self.max_in_flight:
             raise ServingError(
-                Code.RESOURCE_EXHAUSTED, f"the server is answering {self.max_in_flight} requests, no more at a time"
+                Code.RESOURCE_EXHAUSTED, f"the server has reached its limit of {self.max_in_flight} concurrent requests"
             )
         self.in_flight += 1
         one.calls += 1
@@ -360,7 +360,7 @@ class Fleet:
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("a part of the server has failed", exc_info=task.exception())
+            log.error("a component of the server has failed", exc_info=task.exception())
 
     async def _poll(self) -> None:
         while True:
@@ -488,7 +488,7 @@ class Fleet:
         """Try once more, alone, so that no call can be what ended the process; then give up."""
         one.deaths += error.begun
         if one.deaths >= 2 and one.state != "END":  # else it is not wanted any more
-            self._fail(model, one, Code.INTERNAL, f"loading it ended the model's process twice: {error}")
+            self._fail(model, one, Code.INTERNAL, f"loading it crashed the worker process twice: {error}")
 
     def _fail(self, model: ModelState, one: VersionState, code: Code, message: str) -> None:
         one.end(code, message)

@@ -65,7 +65,7 @@ def prepare(servable: Servable, method: str, body: bytes) -> Call:
     try:
         request = kind.FromString(body)
     except DecodeError:
-        raise _invalid(f"the body is no tensorflow.serving.{kind.__name__}") from None
+        raise _invalid(f"the body is not a tensorflow.serving.{kind.__name__}") from None
     if method != "multi_inference" and not request.HasField("model_spec"):
         raise _invalid("Missing ModelSpec")
     return make(servable, request)

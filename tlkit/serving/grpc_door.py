@@ -208,7 +208,7 @@ class _Door:
                             spec.name, version, api="grpc", method=method, body=body, timeout=timeout
                         )
             except TimeoutError:
-                message = f"the request was not answered in {timeout:g} seconds"
+                message = f"the request timed out after {timeout:g} seconds"
                 raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
             if self.metrics is not None and method in names.API:
                 self.metrics.observe_runtime(spec.name, method, got.runtime_us)
@@ -231,7 +231,7 @@ class _Door:
 
     async def _reload(self, body: bytes, context: Any, seen: _Seen) -> bytes:
         if self.reload is None:
-            raise ServingError(Code.UNIMPLEMENTED, "this server is not reconfigured by request")
+            raise ServingError(Code.UNIMPLEMENTED, "reconfiguration by request is disabled")
         self.draining.check()
         request = _parsed(protos.ReloadConfigRequest, body)
         before = self._counts(request.metric_names)
@@ -240,7 +240,7 @@ class _Door:
             async with asyncio.timeout(left):
                 await self.reload(request.config)
         except TimeoutError:
-            message = "the configuration is in force, but not every new model answers yet"
+            message = "the configuration is applied, but not every new model is available yet"
             raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
         response = protos.ReloadConfigResponse()
         response.status.SetInParent()
@@ -317,4 +317,4 @@ def _parsed(kind: Any, body: bytes) -> Any:
     try:
         return kind.FromString(body)
     except DecodeError:
-        raise ServingError(Code.INVALID_ARGUMENT, "the request is not a message of its kind") from None
+        raise ServingError(Code.INVALID_ARGUMENT, "the request is not a valid message of its type") from None

@@ -96,7 +96,7 @@ class GrpcTransport:
         response = self._ask("GetModelMetadata", request, timeout)
         found = protos.SignatureDefMap()
         if not response.metadata["signature_def"].Unpack(found):
-            raise TransportError(Code.INTERNAL, "the metadata hold no signatures")
+            raise TransportError(Code.INTERNAL, "the metadata has no signatures")
         signatures = {
             name: SignatureInfo(
                 method=signature.method_name,

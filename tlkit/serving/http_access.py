@@ -81,14 +81,15 @@ class HttpAccess:
             if not self._answers_to(name):
                 allowed = ", ".join(self.hosts or ())
                 return (
-                    f"the Host header names {name[:100]!r}, and this server answers to {allowed}: start it with "
-                    "--allowed-host NAME for another name"
+                    f"the Host header is {name[:100]!r}, and this server accepts {allowed}: start it with "
+                    "--allowed-host NAME to accept another name"
                 )
         origins = [value.decode("latin-1") for header, value in headers if header == b"origin"]
         for origin in () if preflight else origins:
             if not self._allows(origin, host):
                 return (
-                    f"pages of {origin[:100]!r} may not use this server: start it with --cors-origin ORIGIN for pages "
+                    f"pages of {origin[:100]!r} may not use this server: start it with --cors-origin ORIGIN to "
+                    "allow pages "
                     "of another origin"
                 )
         return ""
@@ -121,7 +122,7 @@ def _checked_host(name: str) -> str:
     if name == ANY or _address(plain) is not None or _NAME.fullmatch(plain):
         return plain
     raise ConfigError(
-        "--allowed-host is no host", received=name, allowed="a name or an address without scheme and port, or *"
+        "--allowed-host is not a host", received=name, allowed="a name or an address without scheme and port, or *"
     )
 
 
@@ -135,7 +136,7 @@ def _checked_origin(origin: str) -> str:
     if origin == ANY or whole:
         return origin.lower()
     raise ConfigError(
-        "--cors-origin is no origin", received=origin, allowed="scheme://host or scheme://host:port, or * for any"
+        "--cors-origin is not an origin", received=origin, allowed="scheme://host or scheme://host:port, or * for any"
     )
 
 

@@ -78,7 +78,7 @@ class _GuardedProtocol(H11Protocol):
         full = len(self.connections) >= self.limits.connections and not self._make_room()
         super().connection_made(cast("asyncio.Transport", _OneWrite(transport, self)))
         if full:
-            self._refuse(503, "the server has no more connections; try later")
+            self._refuse(503, "too many connections; try again later")
         else:
             self._enter("idle")
 
@@ -122,7 +122,7 @@ class _GuardedProtocol(H11Protocol):
         hint = getattr(error, "error_status_hint", 400)
         running = self.cycle is not None and not self.cycle.response_complete
         if hint == 431 and not running:  # h11 says the same of the line before a chunk
-            self._refuse(431, f"the request's head is larger than {self.limits.head_bytes} bytes")
+            self._refuse(431, f"the request headers are larger than {self.limits.head_bytes} bytes")
         else:
             self._refuse(501 if hint == 501 else 400, msg)
 
@@ -293,14 +293,14 @@ class GuardedApp:
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         headers = scope["headers"]
         if not scope["http_version"].startswith("1."):
-            await _refuse_head(send, "HTTP/1.1 and HTTP/1.0 are spoken here", 505)
+            await _refuse_head(send, "only HTTP/1.1 and HTTP/1.0 are supported", 505)
         elif {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}:
             # A proxy before this server may believe the other one, and take a part of this body for a request.
-            await _refuse_head(send, "a request has Content-Length or Transfer-Encoding, not both", 400)
+            await _refuse_head(send, "a request must not have both Content-Length and Transfer-Encoding", 400)
         elif len(headers) > self.limits.headers:
             await _refuse_head(send, f"the request has more than {self.limits.headers} headers")
         elif _head_bytes(scope) > self.limits.head_bytes:
-            await _refuse_head(send, f"the request's head is larger than {self.limits.head_bytes} bytes")
+            await _refuse_head(send, f"the request headers are larger than {self.limits.head_bytes} bytes")
         else:
             await self._admit(scope, receive, send)
 

@@ -224,7 +224,7 @@ def _columns(content: Any, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
             arrays[name] = _array(values[name], dtype)
         except _UnevenError:
             _count(values[name], dtype)
-            raise BadRequestError(f"the value of {name} is no tensor") from None
+            raise BadRequestError(f"the value of {name} is not a tensor") from None
     return arrays
 
 

@@ -15,15 +15,15 @@ BUCKETS = tuple(10 * 1.8**i for i in range(33))
 #: The methods by the names that TensorFlow Serving's runtime and gRPC interface give them.
 API = {"predict": "Predict", "classify": "Classify", "regress": "Regress", "multi_inference": "MultiInference"}
 #: How the supervisor's refusal of a request that killed the worker twice begins.
-REFUSED = "this request ended the model's process twice"
+REFUSED = "this request crashed the worker process twice"
 
 #: What our own metrics count. TensorFlow Serving writes no HELP lines, so its names have none here either.
 HELP = {
-    "tlkit_refused_poison_total": "Requests refused because they had ended the model's process twice.",
-    "tlkit_worker_restarts_total": "Restarts of the process that holds the models.",
-    "tlkit_calls_in_flight": "Calls that the models are running or that wait for them.",
-    "tlkit_requests_in_flight": "Requests that have arrived and have no response yet, by entry point.",
-    "tlkit_versions": "Versions of models by state.",
+    "tlkit_refused_poison_total": "Requests rejected because they crashed the worker process twice.",
+    "tlkit_worker_restarts_total": "Restarts of the worker process.",
+    "tlkit_calls_in_flight": "Model calls that are running or queued.",
+    "tlkit_requests_in_flight": "Requests in flight, by entry point.",
+    "tlkit_versions": "Model versions by state.",
 }
 
 Labels = tuple[tuple[str, str], ...]

@@ -128,7 +128,7 @@ class ModelState:
         if self.error:
             lines.append(f"{name}: {self.error}")
         elif self.looked and not self.versions:
-            lines.append(f"{name} is not served: there is no version in {served.base_path}")
+            lines.append(f"{name} is not served: {served.base_path} has no version")
         available = set(self.available())
         return lines + [
             f"{name}: the label {label!r} waits for version {version}, which is not available"
@@ -200,7 +200,8 @@ class ModelState:
         }
         fresh, self._told_labels = sorted(stuck - self._told_labels), stuck
         return [
-            f"{self.served.name}: the label {label!r} stays on version {self.labels[label]}: {number} is not available"
+            f"{self.served.name}: the label {label!r} is kept on version {self.labels[label]}: {number} "
+            "is not available"
             for label, number in fresh
         ]
 

@@ -63,7 +63,7 @@ def parse_models_config(text: str, path: Path, root: Path | None = None) -> list
     entries = config.model_config_list.config
     if not entries:
         raise ConfigError(
-            f"{path} names no model",
+            f"{path} has no model",
             allowed='model_config_list { config { name: "..." base_path: "..." model_platform: "tensorflow" } }',
         )
     return served_models(entries, path, root)
@@ -84,7 +84,7 @@ def served_models(entries: Iterable[Any], path: Path, root: Path | None = None) 
     for number, entry in enumerate(entries, 1):
         model = _model(entry, f"{path}: config {number}", path, root)
         if model.name in models:
-            raise ConfigError(f"{path}: two models have the name {model.name!r}", fix="give each its own name")
+            raise ConfigError(f"{path}: two models have the name {model.name!r}", fix="use different names")
         models[model.name] = model
     return list(models.values())
 
@@ -106,7 +106,7 @@ def check_labels(model: ServedModel, versions: list[int], path: Path) -> None:
             raise ConfigError(
                 f"{path}: model {model.name!r}: the label {label!r} is on a version that is not served",
                 received=version,
-                allowed=served or "none: there is no version",
+                allowed=served or "none: no version exists",
                 fix="add the version to model_version_policy { specific { versions: ... } }",
             )
 
@@ -148,7 +148,7 @@ def read_batching_config(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: allowed_batch_sizes", received=sizes, allowed="positive numbers, each larger")
     if sizes and sizes[-1] != settings["max_batch_size"]:
         raise ConfigError(
-            f"{path}: the last of allowed_batch_sizes has to be max_batch_size",
+            f"{path}: the last value of allowed_batch_sizes must be max_batch_size",
             received=sizes[-1],
             allowed=str(settings["max_batch_size"]),
         )
@@ -176,7 +176,7 @@ def read_monitoring_config(path: Path) -> str | None:
         return None
     where = config.path or "/monitoring/prometheus/metrics"
     if not where.startswith("/"):
-        raise ConfigError(f"{path}: the path of prometheus_config", received=where, allowed="a path that begins with /")
+        raise ConfigError(f"{path}: the path of prometheus_config", received=where, allowed="a path that starts with /")
     return str(where)
 
 
@@ -198,7 +198,7 @@ def read_ssl_config(path: Path) -> SslConfig:
     for name in ("server_key", "server_cert"):
         if "-----BEGIN " not in getattr(config, name):
             raise ConfigError(
-                f"{path}: {name} holds no PEM text", fix="paste the file's content, with \\n for newlines"
+                f"{path}: {name} contains no PEM text", fix="paste the file's content, with \\n for newlines"
             )
     if config.client_verify and not config.custom_ca:
         raise ConfigError(f"{path}: client_verify needs custom_ca, the authority that signs the clients' certificates")
@@ -218,7 +218,7 @@ def _model(entry: Any, where: str, path: Path, root: Path | None) -> ServedModel
         raise ConfigError(f"{where} has no base_path", allowed="the folder of its versions")
     if _REMOTE.match(entry.base_path):
         raise ConfigError(
-            f"{where}: only local folders are served", received=entry.base_path, fix="copy the model to this machine"
+            f"{where}: only local folders can be served", received=entry.base_path, fix="copy the model to this machine"
         )
     if entry.model_platform != "tensorflow":
         raise ConfigError(f"{where}: model_platform", received=entry.model_platform, allowed=('"tensorflow"',))
@@ -232,9 +232,9 @@ def _model(entry: Any, where: str, path: Path, root: Path | None) -> ServedModel
     elif choice == "specific":
         specific = tuple(policy.specific.versions)
         if not specific:
-            raise ConfigError(f"{where}: specific names no versions", allowed="specific { versions: 1 versions: 2 }")
+            raise ConfigError(f"{where}: specific has no versions", allowed="specific { versions: 1 versions: 2 }")
         if len(set(specific)) < len(specific) or min(specific) < 0:
-            raise ConfigError(f"{where}: versions", received=list(specific), allowed="different numbers from 0 on")
+            raise ConfigError(f"{where}: versions", received=list(specific), allowed="different numbers, 0 or more")
     labels = dict(entry.version_labels)
     for label, version in sorted(labels.items()):
         if not label or not 0 <= version <= _LARGEST:
@@ -270,4 +270,4 @@ def _parse(text: str, message: Any, path: Path) -> Any:
     try:
         return text_format.Parse(text, message, descriptor_pool=protos.POOL)
     except text_format.ParseError as error:
-        raise ConfigError(f"{path} is no {type(message).__name__}: {error}") from error
+        raise ConfigError(f"{path} is not a {type(message).__name__}: {error}") from error

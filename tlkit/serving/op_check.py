@@ -59,9 +59,10 @@ def refuse(meta_graphs: Iterable[Any], where: str) -> None:
         found = next(_refused(meta), None)
         if found:
             raise ExportError(
-                f"{where} holds the operation {found}, which runs code or opens files outside of the graph or ends the "
+                f"{where} contains the operation {found}, which runs code or opens files outside of the "
+                "graph or ends the "
                 "process",
-                fix="serve it with --trust if you know where it comes from",
+                fix="use --trust if you trust its source",
             )
 
 
@@ -82,7 +83,7 @@ def refuse_files(meta_graphs: Iterable[Any], export: Path) -> None:
         for path in (Path(root, name) for name in (*folders, *files)):
             real = path.resolve()
             if not any(real.is_relative_to(home) for home in homes):
-                raise _foreign(f"{path} is a link that leaves the base path")
+                raise _foreign(f"{path} is a link to a path outside of the base path")
             if not real.is_file() and not real.is_dir():
                 raise _foreign(f"{path} is neither a file nor a folder")
     for meta in meta_graphs:
@@ -93,7 +94,7 @@ def refuse_files(meta_graphs: Iterable[Any], export: Path) -> None:
 
 
 def _foreign(what: str) -> ExportError:
-    return ExportError(what, fix="serve it with --trust if you know where it comes from")
+    return ExportError(what, fix="use --trust if you trust its source")
 
 
 def _refused(meta: Any) -> Iterator[str]:
@@ -133,7 +134,7 @@ def _misplaced(meta: Any, paths: GraphPaths) -> Iterator[str]:
         if node.op in _CHECKPOINTS:
             yield node.op
         elif node.op in _TABLES and not paths.comes_from(body, node.input[1], assets):
-            yield f"{node.op} with a file that is none of its assets"
+            yield f"{node.op} with a file that is not an asset of the export"
 
 
 def asset_files(meta: Any) -> list[Any]:

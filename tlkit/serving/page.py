@@ -148,7 +148,7 @@ def _described(fleet: _Fleet, name: str, status: _Version) -> dict[str, Any]:
             try:
                 return {**found, "task": _task(manifest)}
             except ValueError as error:  # pydantic's ValidationError is one too
-                found["problem"] = f"manifest.json cannot be used ({_reason(error)}), so only raw JSON is offered"
+                found["problem"] = f"manifest.json cannot be used ({_reason(error)}): only raw JSON is available"
         found["signatures"] = _signatures(fleet.metadata(name, status.version))
     except ServingError as error:  # unloaded or crashed since its state was read
         found["problem"] = error.message

@@ -244,7 +244,7 @@ def _add_message(file: descriptor_pb2.FileDescriptorProto, name: str) -> None:
     for item in _MESSAGES[name].split():
         parts = _FIELD.fullmatch(item)
         if parts is None:
-            raise ValueError(f"{name}: {item!r} is no field of the table")
+            raise ValueError(f"{name}: {item!r} is not a field of the table")
         repeated = parts["many"] or parts["key"]
         field = message.field.add(name=parts["name"], number=int(parts["number"]))
         field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL

@@ -77,7 +77,7 @@ class Rows:
         self._columns = None
         if manifest is not None:
             if not manifest.interface.columns:
-                raise DataError("this export takes no rows", received=manifest.interface.content)
+                raise DataError("this export has no table input", received=manifest.interface.content)
             self._columns = [column_from_dict(column) for column in manifest.preprocessing["columns"]]
         embedding = signatures.get("embedding")
         self._is_own = "encoded" in signatures and embedding is not None and set(embedding.inputs) == set(self._inputs)
@@ -125,7 +125,7 @@ class Rows:
                 return None
             raise DataError(
                 f"row {number} has no {name!r}",
-                fix="a server does not say what it takes for a missing value; give the export's manifest",
+                fix="the server does not publish its missing values; pass the export's manifest",
             )
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         kind = "string" if info.dtype == "string" else np.dtype(info.dtype.replace("bfloat16", "float32")).kind

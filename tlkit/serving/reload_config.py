@@ -48,8 +48,8 @@ class ConfigReloader:
         if not self._allowed:
             raise ServingError(
                 Code.PERMISSION_DENIED,
-                "this server is not reconfigured by request: start it with --allow-reload-config, or change its "
-                "models.config, which it reads again",
+                "reconfiguration by request is disabled: start the server with --allow-reload-config, or edit its "
+                "models.config, which it polls",
             )
         models = self._models_of(config)
         before = set(self._fleet.configured())

@@ -67,7 +67,7 @@ class RequestBodies:
                 if total > self.max_bytes:
                     raise self._too_large("")
                 if self._left < 0:
-                    raise ServingError(Code.RESOURCE_EXHAUSTED, "the server holds too many bytes of requests")
+                    raise ServingError(Code.RESOURCE_EXHAUSTED, "the requests in flight use too much memory")
                 parts.append(part)
                 if not message.get("more_body"):
                     break

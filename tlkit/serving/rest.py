@@ -174,7 +174,7 @@ class _Endpoint:
             if metrics is not None:
                 metrics.observe_error(error)
         except Exception as error:  # a mistake of ours must not end the connection, nor go unseen
-            log.exception("%s %s could not be answered", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.path)
             status, code = 500, Code.INTERNAL
             content = json.dumps({"error": f"{type(error).__name__}: {error}"[:MAX_MESSAGE]}).encode("ascii")
             headers += request.headers_of_error(status)
@@ -243,7 +243,7 @@ class _Endpoint:
                 answer = await _while_connected(call, receive)
         except TimeoutError:
             raise ServingError(
-                Code.DEADLINE_EXCEEDED, f"the request was not answered in {self.timeout:g} seconds"
+                Code.DEADLINE_EXCEEDED, f"the request timed out after {self.timeout:g} seconds"
             ) from None
         finally:
             self.bodies.release(body)

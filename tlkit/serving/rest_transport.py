@@ -105,9 +105,7 @@ class RestTransport:
             }
             return ModelMetadata(spec["name"], int(spec["version"]), signatures)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TransportError(
-                Code.INTERNAL, f"the metadata are not TensorFlow Serving's: {type(error).__name__}: {error}"
-            ) from None
+            raise TransportError(Code.INTERNAL, f"invalid metadata: {type(error).__name__}: {error}") from None
 
     def status(self, timeout: float) -> list[ModelVersion]:
         """Ask for the states of the versions."""
@@ -119,9 +117,7 @@ class RestTransport:
                 for one in document["model_version_status"]
             ]  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
-            raise TransportError(
-                Code.INTERNAL, f"the status is not TensorFlow Serving's: {type(error).__name__}: {error}"
-            ) from None
+            raise TransportError(Code.INTERNAL, f"invalid status: {type(error).__name__}: {error}") from None
 
     def predict(
         self,
@@ -136,7 +132,7 @@ class RestTransport:
             columns = {key: client_json.to_json(value) for key, value in inputs.items()}
         except TensorError as error:
             raise TransportError(
-                Code.INVALID_ARGUMENT, f"{error}; use grpc:// for it", answered=False, final=True
+                Code.INVALID_ARGUMENT, f"{error}; use grpc:// instead", answered=False, final=True
             ) from None
         document = self._post("predict", {"signature_name": name, "inputs": columns}, timeout)
         with _form():
@@ -176,7 +172,7 @@ class RestTransport:
             )  # fmt: skip
             content = _read(answer, end)
         except (exceptions.ReadTimeoutError, TimeoutError):
-            raise TransportError(Code.DEADLINE_EXCEEDED, f"no answer within {timeout:.3g} s", answered=False) from None
+            raise TransportError(Code.DEADLINE_EXCEEDED, f"timed out after {timeout:.3g} s", answered=False) from None
         except exceptions.ConnectTimeoutError as error:  # which a refused connection is a kind of, in urllib3's tree
             refused = isinstance(error, exceptions.NewConnectionError)
             code = Code.UNAVAILABLE if refused else Code.DEADLINE_EXCEEDED
@@ -221,7 +217,7 @@ def _read(answer: urllib3.BaseHTTPResponse, end: float) -> bytes:
 
 def _field(document: dict[str, Any], name: str) -> Any:
     if name not in document:
-        raise AnswerError(f"the answer has no {name!r} but {sorted(document)}")
+        raise AnswerError(f"the response has no {name!r} but {sorted(document)}")
     return document[name]
 
 

@@ -67,7 +67,7 @@ def model_at(path: Path, name: str | None = None) -> ServedModel:
         ExportError: there is no SavedModel.
     """
     if not path.is_dir():
-        raise ExportError(f"there is no export at {path}", fix="make one with `tlkit export`")
+        raise ExportError(f"there is no export at {path}", fix="run `tlkit export`")
     full = _named(path)
     if holds_graph(path):
         for folder in (full, path.resolve()):  # a link may lead to a version
@@ -77,9 +77,9 @@ def model_at(path: Path, name: str | None = None) -> ServedModel:
         return ServedModel(name or full.name, full.parent, specific=(1,), folder=path)
     if not any(version_number(child.name) is not None and holds_graph(child) for child in path.iterdir()):
         raise ExportError(
-            f"{path} holds no SavedModel",
+            f"{path} contains no SavedModel",
             allowed="a version folder with a saved_model.pb, or a folder of such versions (1, 2, ...)",
-            fix="make one with `tlkit export`",
+            fix="run `tlkit export`",
         )
     return ServedModel(name or full.name, path)
 

@@ -127,9 +127,9 @@ def listen(host: str, port: int, option: str) -> socket.socket:
 
 def cannot_listen(host: str, port: int, error: OSError, option: str) -> ConfigError:
     """Say that an address cannot be had, and what to do."""
-    reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror or error
+    reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or error
     return ConfigError(
-        f"cannot listen on {host}:{port}: {reason}", fix=f"choose another {option} (0 takes a free one) or --host"
+        f"cannot listen on {host}:{port}: {reason}", fix=f"choose another {option} (0 for a free port) or --host"
     )
 
 
@@ -318,7 +318,7 @@ class Server:
                 return False
             settled.result()
         except ServingError as error:
-            raise TlkitError(error.message, fix="is TensorFlow installed and whole? `tlkit doctor` looks") from error
+            raise TlkitError(error.message, fix="run `tlkit doctor` to check the TensorFlow installation") from error
         finally:
             for task in (settled, stop):
                 task.cancel()
@@ -384,12 +384,12 @@ class Server:
             except (ConfigError, OSError, UnicodeDecodeError) as error:
                 why = f"{path} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
                 if why != told:
-                    log.warning("the last good configuration is kept: %s", why)
+                    log.warning("keeping the last valid configuration: %s", why)
                 told = why
                 continue
             self._fleet.configure(models)
             served, told = text, ""
-            log.info("%s was read again: %s", path, ", ".join(model.name for model in models))
+            log.info("reloaded %s: %s", path, ", ".join(model.name for model in models))
 
 
 def address_of(host: str, port: int) -> str:

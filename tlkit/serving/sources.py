@@ -115,7 +115,7 @@ class Source:
             if version in found:
                 continue
             if version in outside:
-                reason = f"{outside[version]} is a link that leaves the base path {model.base_path}; it is not followed"
+                reason = f"{outside[version]} links to a path outside of {model.base_path}; it is not followed"
                 sighting.refused[version] = (Code.PERMISSION_DENIED, reason)
             else:
                 sighting.refused[version] = (Code.NOT_FOUND, f"there is no saved_model.pb in {graphless[version]}")

@@ -100,6 +100,6 @@ class SpareKeeper:
         self._deaths += 1
         wait = min(2.0**self._deaths, _LONGEST_WAIT)
         self._not_before = asyncio.get_running_loop().time() + wait
-        log.warning("the spare process has ended; another one is started in %g s", wait)
+        log.warning("the spare worker process exited; starting another one in %g s", wait)
         spare.link.close()
         self._spare = None

@@ -189,9 +189,9 @@ class Supervisor:
                     await self._open.wait()
                 return await self._run(request, deadline)
         except TimeoutError:
-            raise ServingError(Code.DEADLINE_EXCEEDED, f"no answer within {timeout:g} s") from None
+            raise ServingError(Code.DEADLINE_EXCEEDED, f"timed out after {timeout:g} s") from None
         except WorkerDiedError as error:
-            again = "" if self._stopping else "; it is started again, try later"
+            again = "" if self._stopping else "; it is being restarted, try again later"
             raise ServingError(Code.UNAVAILABLE, f"{error}{again}") from None
 
     async def load(self, header: dict[str, Any], *, alone: bool = False) -> dict[str, Any]:
@@ -285,7 +285,7 @@ class Supervisor:
                         await self._changed.wait()
             except TimeoutError:
                 raise ServingError(
-                    Code.UNAVAILABLE, "this has to run alone and the model's process is busy; try later"
+                    Code.UNAVAILABLE, "the request must run alone and the worker process is busy; try again later"
                 ) from None
             yield
         finally:
@@ -312,7 +312,7 @@ class Supervisor:
         alone: bool = False,
     ) -> tuple[dict[str, Any], bytes]:
         if not self.up or self._link is None:
-            raise WorkerDiedError("the model's process is not running", begun=False)
+            raise WorkerDiedError("the worker process is not running", begun=False)
         self._next_id += 1
         number = self._next_id
         pending = self._pending[number] = _Pending(request, deadline, alone)
@@ -341,7 +341,7 @@ class Supervisor:
                     self._worker = await asyncio.to_thread(self._spawn)
                 reason = await self._follow(self._worker)
             except OSError as error:
-                reason = f"the model's process cannot be started: {error.strerror or error}"
+                reason = f"the worker process cannot be started: {error.strerror or error}"
             if self._worker is not None:
                 self._lose(self._worker, _STOPPING if self._stopping else reason)
             if self._stopping:
@@ -350,7 +350,7 @@ class Supervisor:
                 self.ready.set_exception(ServingError(Code.UNAVAILABLE, reason))
             row = 1 if loop.time() - began >= STEADY_SECONDS else row + 1
             pause = self._back_off[min(row, len(self._back_off)) - 1]
-            again = "a spare one takes its place" if self.spare.has_one else "starting it again"
+            again = "switching to the spare worker" if self.spare.has_one else "restarting it"
             log.warning("%s; %s%s", reason, again, f" in {pause:g} s" if pause else "")
             await asyncio.sleep(pause)
             self.restarts += 1
@@ -426,10 +426,10 @@ class Supervisor:
                     del self._pending[number]
                     self._changed.set()
                 elif self._last_reply < one.sent and not self._hung:
-                    log.warning("the model's process has answered nothing for %.3g s and is ended", now - one.sent)
+                    log.warning("the worker process has not responded for %.3g s and is killed", now - one.sent)
                     self._hung = True
                     self.kill()
 
 
 def _refusal() -> ServingError:
-    return ServingError(Code.INVALID_ARGUMENT, "this request ended the model's process twice and is refused")
+    return ServingError(Code.INVALID_ARGUMENT, "this request crashed the worker process twice and is rejected")

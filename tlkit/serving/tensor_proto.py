@@ -72,7 +72,7 @@ def to_proto(array: np.ndarray, dtype: str | None = None) -> Any:
     """
     name = dtype or ("string" if array.dtype == object else array.dtype.name)
     if name not in _DTYPES:
-        raise TensorError(f"there are no tensors of {name}; there are {', '.join(_DTYPES)}")
+        raise TensorError(f"tensors of type {name} are not supported; supported: {', '.join(_DTYPES)}")
     tensor = protos.TensorProto(dtype=_DTYPES[name][0])
     tensor.tensor_shape.SetInParent()
     for size in array.shape:
@@ -102,7 +102,7 @@ def from_proto(tensor: Any) -> np.ndarray:
     """
     name = dtype_name(tensor.dtype)
     if name not in _DTYPES:
-        raise TensorError(f"a tensor of type {name} is no array")
+        raise TensorError(f"a tensor of type {name} is not an array")
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise TensorError("the shape of a tensor is not known")
@@ -110,7 +110,7 @@ def from_proto(tensor: Any) -> np.ndarray:
     kind = np.dtype(np.uint16 if name == "bfloat16" else object if name == "string" else name)
     if tensor.tensor_content and kind.kind != "O":
         if len(tensor.tensor_content) != size * kind.itemsize:
-            raise TensorError(f"{len(tensor.tensor_content)} bytes are no {name} tensor of shape {shape}")
+            raise TensorError(f"{len(tensor.tensor_content)} bytes are not a {name} tensor of shape {shape}")
         flat = np.frombuffer(tensor.tensor_content, kind.newbyteorder("<")).astype(kind)
     else:
         flat = _values(tensor, name, kind)

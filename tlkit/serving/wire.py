@@ -53,7 +53,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes] | None:
     header_size, payload_size = _checked(sizes)
     body = memoryview(_read(connection, header_size + payload_size))
     if len(body) < header_size + payload_size:
-        raise WireError("the connection ended inside a frame")
+        raise WireError("the connection closed inside a frame")
     return _header(bytes(body[:header_size])), bytes(body[header_size:])
 
 
@@ -63,14 +63,14 @@ async def receive_async(reader: asyncio.StreamReader) -> tuple[dict[str, Any], b
         sizes = await reader.readexactly(_SIZES.size)
     except asyncio.IncompleteReadError as error:
         if error.partial:
-            raise WireError("the connection ended inside a frame") from None
+            raise WireError("the connection closed inside a frame") from None
         return None
     header_size, payload_size = _checked(sizes)
     try:
         text = await reader.readexactly(header_size)
         payload = await reader.readexactly(payload_size)
     except asyncio.IncompleteReadError:
-        raise WireError("the connection ended inside a frame") from None
+        raise WireError("the connection closed inside a frame") from None
     return _header(text), payload
 
 
@@ -84,7 +84,7 @@ def _read(connection: socket.socket, size: int) -> bytearray:
             break
         done += count
     if 0 < done < size:
-        raise WireError("the connection ended inside a frame")
+        raise WireError("the connection closed inside a frame")
     return buffer if done else bytearray()
 
 

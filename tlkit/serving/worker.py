@@ -322,7 +322,7 @@ class _Request:
     def check(self) -> None:
         """Raise if nobody waits for the request any more."""
         if self.cancelled:
-            raise ServingError(Code.CANCELLED, "the client has gone")
+            raise ServingError(Code.CANCELLED, "the client closed the connection")
         if self._is_late():
             raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded: the request took longer than its timeout")
 

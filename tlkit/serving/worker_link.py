@@ -61,7 +61,7 @@ class WorkerLink:
         code = await asyncio.to_thread(_last_breath, self.worker)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         said = self.stderr.last_words()
-        return f"the model's process {what} ({how})" + (f": {said[:300]}" if said else "")
+        return f"the worker process {what} ({how})" + (f": {said[:300]}" if said else "")
 
     def close(self) -> None:
         """End the process and let go of the connection."""

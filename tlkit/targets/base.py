@@ -54,7 +54,7 @@ class Target(ABC):
 
     def __post_init__(self) -> None:
         if not (isinstance(self.weight, int | float) and 0 < self.weight < math.inf):
-            raise ConfigError(f"the loss weight of {self.name} is not usable", received=self.weight, allowed="above 0")
+            raise ConfigError(f"the loss weight of {self.name} is invalid", received=self.weight, allowed="above 0")
 
     # Labels
 

@@ -40,12 +40,12 @@ class Objective:
     def __init__(self, targets: Sequence[Target]):
         self.targets = tuple(targets)
         if isinstance(targets, str) or not all(isinstance(target, Target) for target in self.targets):
-            raise ConfigError("targets are objects of tlkit.targets", received=targets, fix="pass data.targets")
+            raise ConfigError("targets must be objects of tlkit.targets", received=targets, fix="pass data.targets")
         if not self.targets:
             raise ConfigError("there is nothing to predict", received=[])
         alone = [target for target in self.targets if target.is_alone]
         if alone and len(self.targets) > 1:
-            advice = "make each label a target of its own" if alone[0].class_names else "make a model for it alone"
+            advice = "use a separate target for each label" if alone[0].class_names else "train a separate model for it"
             raise ConfigError(
                 f"the target {alone[0].name} ({alone[0].kind}) must be the only one",
                 received=[target.name for target in self.targets],
@@ -53,9 +53,9 @@ class Objective:
             )
         if len(self.targets) == 1 and self.targets[0].weight != 1:
             raise ConfigError(
-                f"the loss weight of {self.targets[0].name} has nothing to be weighed against",
+                f"the loss weight of {self.targets[0].name} needs several targets",
                 received=self.targets[0].weight,
-                allowed="1 where there is one target",
+                allowed="1 for a single target",
             )
         self.name: str = self.targets[0].kind if len(self.targets) == 1 else "several"
 
@@ -137,7 +137,7 @@ class Objective:
         """
         if label_smoothing and not any(target.class_names for target in self.targets):
             raise ConfigError(
-                "label_smoothing is for classes, and no target has them", received=label_smoothing, fix="leave it at 0"
+                "label_smoothing needs a classification target", received=label_smoothing, fix="set it to 0"
             )
         if self.classes is not None:
             return self.classes.loss(label_smoothing)
@@ -257,7 +257,7 @@ def _misfit(said: np.ndarray, true: np.ndarray, width: int, wanted: int) -> Exce
     from tlkit.errors import DataError
 
     return DataError(
-        "answers and labels do not fit the targets",
+        "the shapes of outputs and labels do not match the targets",
         received=(said.shape, true.shape),
         allowed=f"[n, {width}] and [n, {wanted}], n from 1",
     )

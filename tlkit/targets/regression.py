@@ -59,7 +59,7 @@ class Regression(Target):
         super().__post_init__()
         if (self.low is None) != (self.high is None) or (self.low is not None and not self.low < self.high):  # type: ignore[operator]
             raise ConfigError(
-                f"the range of {self.name} is not usable", received=(self.low, self.high), allowed="a lower, a higher"
+                f"the range of {self.name} is invalid", received=(self.low, self.high), allowed="a lower, a higher"
             )
         if self.transform == "log" and self.low is not None and self.low <= 0:
             raise ConfigError(f"a logarithm needs a range above 0 for {self.name}", received=(self.low, self.high))
@@ -191,7 +191,8 @@ def fit_target(
     center, scale = float(transformed.mean()), float(transformed.std())
     if not np.isfinite([center, scale]).all() or scale <= _LEAST_SPREAD * abs(center):
         raise DataError(
-            f"the values of {name} cannot be told apart" + (f" after {transform}" if transform != "none" else ""),
+            f"the values of {name} are too close to each other "
+            "for float32" + (f" after {transform}" if transform != "none" else ""),
             received=f"{values.min():.17g} to {values.max():.17g}",
             fix='use transform = "none"' if transform != "none" else "subtract a constant from them first",
         )

@@ -58,7 +58,7 @@ class Survival(Target):
         super().__post_init__()
         if self.method == "hazard" and not (self.times and len(self.times) == len(self.base)):
             raise ConfigError(
-                "the hazard model needs the ends of its intervals and a hazard for each",
+                "the hazard model needs the end of each interval and a hazard per interval",
                 received=(list(self.times), list(self.base)),
             )
 
@@ -152,7 +152,7 @@ class Survival(Target):
         said, true = np.asarray(answers, np.float64), np.asarray(labels, np.float64)
         if said.ndim != 2 or said.shape[1] != len(self.output_names) or true.shape != (len(said), 2):
             raise DataError(
-                f"answers and labels do not fit the target {self.name!r}",
+                f"the shapes of outputs and labels do not match the target {self.name!r}",
                 received=(said.shape, true.shape),
                 allowed=f"[n, {len(self.output_names)}] and [n, 2]",
             )
@@ -182,7 +182,7 @@ def fit_survival(columns: SurvivalColumns, values: np.ndarray) -> Survival:
         raise DataError(
             f"no training row has an event in {columns.event!r}: there is nothing to learn",
             received=f"{len(event)} censored rows",
-            fix="split in another way, or check which value stands for the event",
+            fix="change the split, or check which value means event",
         )
     own: dict[str, Any] = {"time": columns.time, "event": columns.event, "method": columns.method}
     if columns.method == "cox":
@@ -192,13 +192,13 @@ def fit_survival(columns: SurvivalColumns, values: np.ndarray) -> Survival:
     at_risk = np.array([(time > begin).sum() for begin in begins])
     if not at_risk.all():
         raise DataError(
-            "no training row is at risk in an interval of the times at which survival is to be answered",
+            "no training row is at risk in an interval of `times`",
             received=f"{begins[at_risk == 0][0]:g} to {ends[at_risk == 0][0]:g}",
-            allowed=f"times whose last interval begins before {time.max():g}",
+            allowed=f"times with a last interval that starts before {time.max():g}",
         )
     if ends[-1] > time.max():
         _log.warning(
-            "survival at %g is asked for, and no training row was seen for longer than %g", ends[-1], time.max()
+            "survival at %g is requested, but no training row was observed for longer than %g", ends[-1], time.max()
         )
     died = np.array([(event & (time > a) & (time <= b)).sum() for a, b in zip(begins, ends, strict=True)])
     hazard = (died + 0.5) / (at_risk + 1.0)

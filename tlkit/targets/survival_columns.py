@@ -13,19 +13,19 @@ SurvivalMethod = Literal["hazard", "cox"]
 
 @dataclasses.dataclass(frozen=True)
 class SurvivalColumns:
-    """The columns of a survival target, and how it is learned; given in place of the columns to predict.
+    """Describe a survival target: its columns and its method. Pass it instead of the target columns.
 
     Example:
         >>> tlkit.table_from_file("patients.csv", tlkit.SurvivalColumns("days", "died"))
 
     Args:
         time: the column of times, above 0: of the event, or of the last observation.
-        event: the column that says whether the event was seen: 1 (or true), or 0 where the time is censored.
+        event: the column of 1 or true (event observed) and 0 or false (censored).
         method: `"hazard"` or `"cox"`; see `tlkit.targets.survival.Survival`.
-        times: at which survival is answered; chosen from the training rows when left out.
+        times: times to predict survival at; by default chosen from the training rows.
 
     Raises:
-        ConfigError: an argument is not usable.
+        ConfigError: an argument is invalid.
     """
 
     time: str
@@ -40,30 +40,30 @@ class SurvivalColumns:
         )
         if not plain:
             raise ConfigError(
-                "the times at which survival is answered are not usable",
+                "invalid times of a survival target",
                 received=self.times,
                 allowed="a list of numbers",
             )
         object.__setattr__(self, "times", tuple(float(time) for time in self.times))
         if self.time == self.event:
-            raise ConfigError("time and event are columns of their own", received=self.time)
+            raise ConfigError("time and event must be different columns", received=self.time)
         rising = all(a < b for a, b in zip((0.0, *self.times), self.times, strict=False))
         if not rising or not all(map(math.isfinite, self.times)):
             raise ConfigError(
-                "the times at which survival is answered are not usable",
+                "invalid times of a survival target",
                 received=list(self.times),
-                allowed="numbers above 0, rising",
+                allowed="numbers above 0 in increasing order",
             )
         if self.times and self.method == "cox":
             raise ConfigError(
-                "Cox's model gives a risk and no survival at stated times",
+                "the Cox method predicts a risk, but no survival at given times",
                 received=list(self.times),
-                fix='leave out times, or use method = "hazard"',
+                fix='remove times, or use method = "hazard"',
             )
 
     @property
     def names(self) -> list[str]:
-        """Time and event."""
+        """Names of the time column and the event column."""
         return [self.time, self.event]
 
 

@@ -49,7 +49,7 @@ class TaskSpec:
         """
         if not self.page:
             allowed = [name for name in TASKS if spec_of(name).page]
-            raise ConfigError("there is no report for this kind of task", received=self.name, allowed=allowed)
+            raise ConfigError("this type of task has no report", received=self.name, allowed=allowed)
         written: Path = load(self.page)(learn, path, title=title, split=split)
         return written
 
@@ -66,9 +66,7 @@ def spec_of(name: str) -> TaskSpec:
         ConfigError: there is no such task.
     """
     if name not in TASKS:
-        raise ConfigError(
-            "there is no such task", received=name, allowed=list(TASKS), fix=did_you_mean(name, TASKS) or None
-        )
+        raise ConfigError("unknown task", received=name, allowed=list(TASKS), fix=did_you_mean(name, TASKS) or None)
     found: TaskSpec = load(TASKS[name])
     return found
 

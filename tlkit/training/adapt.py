@@ -109,10 +109,10 @@ def adapt_encoder(
     overwrite: bool = False,
     verbose: bool = True,
 ) -> AdaptationResult:
-    """Go on training an encoder as a masked language model, on texts without labels, and save it.
+    """Continue pretraining an encoder as a masked language model on unlabelled texts, and save it.
 
     Follows Gururangan et al. 2020, "Don't Stop Pretraining", arXiv 2004.10964, with the training of Devlin et al. 2018,
-    arXiv 1810.04805: part of the tokens are hidden and guessed from the others. The head that guesses is no part of
+    arXiv 1810.04805: some tokens are masked and predicted from the others. The head that guesses is no part of
     what the catalogue's encoders come with, so it starts fresh: it is trained alone for the first fifth of the steps,
     and thrown away in the end. An encoder that was made for sentence similarity, such as all-MiniLM, guesses tokens
     hardly better than their frequencies at first, and needs many texts to learn it; whether that helps the classifier
@@ -133,13 +133,13 @@ def adapt_encoder(
         epochs: passes over the texts.
         lr: the encoder's highest learning rate; it climbs and falls in one cycle.
         head_lr: likewise the head's.
-        batch_size: rows a batch.
+        batch_size: rows per batch.
         max_tokens: longest row, start and end token included.
         strip_html: take out tags and entities; as for the classifier to come.
         mask_fraction: part of the tokens of each text to guess.
         val_fraction: part of the texts to measure on, above 0 and below 1.
         seed: of everything that is random: on the same machine, a run repeats exactly.
-        precision: what the encoder computes in; `"auto"` measures whether a reduced format is faster here.
+        precision: dtype policy of the encoder; `"auto"` measures whether a reduced format is faster here.
         overwrite: replace an encoder that is already in `to`.
         verbose: print a table of the epochs.
 
@@ -147,11 +147,11 @@ def adapt_encoder(
         An `AdaptationResult` with the folder, the losses before and after, and counts.
 
     Raises:
-        ConfigError: an argument is not usable, or the folder exists.
-        DataError: an item is no string, all texts are empty, or fewer than two are different.
+        ConfigError: an argument is invalid, or the folder exists.
+        DataError: an item is not a string, all texts are empty, or fewer than two are different.
         ModelError: the encoder is unknown, or its tokenizer has no mask token.
-        WeightsError: the encoder's weights cannot be had.
-        TrainingError: the loss is not finite any more, or the folder cannot be written.
+        WeightsError: the encoder's weights cannot be loaded.
+        TrainingError: the loss is no longer finite, or the folder cannot be written.
     """
     began = time.monotonic()
     folder = Path(to)
@@ -193,7 +193,7 @@ def adapt_encoder(
         )
         if result.loss_after >= result.loss_before:
             _log.warning(
-                "the encoder guesses no better than before (%.3f, before %.3f): it needs more texts or epochs",
+                "the loss did not improve (%.3f, before %.3f): use more texts or epochs",
                 result.loss_after,
                 result.loss_before,
             )
@@ -221,22 +221,24 @@ def _check(
     positive_rate("the head's learning rate", head_lr)
     check_number("val_fraction", val_fraction, "a number above 0 and below 1", lambda part: 0 < part < 1)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError("seed must be a whole number from 0", received=seed)
+        raise ConfigError("seed must be a whole number, 0 or more", received=seed)
     check_choice("precision", precision, get_args(Precision))
     if not folder.exists():
         return
     if not overwrite:
-        raise ConfigError("the folder exists", received=str(folder), fix="take another one, or overwrite=True")
+        raise ConfigError(
+            "the folder exists", received=str(folder), fix="choose another folder, or pass overwrite=True"
+        )
     if not (folder / "config.json").is_file():
-        raise ConfigError("only a folder with an encoder is overwritten", received=str(folder))
+        raise ConfigError("only a folder with an encoder can be overwritten", received=str(folder))
 
 
 def _rule(built: BuiltEncoder, preprocessing: TextPreprocessing, fraction: float) -> MaskingRule:
     special = built.special
     if special.mask is None:
         raise ModelError(
-            f"the tokenizer of {built.row.name} has no mask token, so that no token can be hidden",
-            fix="choose an encoder that has one",
+            f"the tokenizer of {built.row.name} has no mask token",
+            fix="choose an encoder with a mask token",
         )
     ids = {special.start, special.end, special.pad, special.unknown, special.mask}
     return MaskingRule(special.mask, tuple(sorted(ids)), preprocessing.vocabulary_size, fraction)
@@ -316,7 +318,7 @@ def _train(
 def _last(history: dict[str, list[float]], lr: float) -> float:
     if not np.all(np.isfinite([*history["loss"], *history["val_loss"]])):
         raise TrainingError(
-            "the loss is not finite any more",
+            "the loss is no longer finite",
             received=float(lr),
             fix="adapt with a lower learning rate; nothing was written",
         )

@@ -147,7 +147,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         best = self._state.best
         file = self._state.directory / BEST_FILE
         if best is None and not file.is_file():
-            raise TrainingError("there are no trained weights", received=str(self._state.directory), fix="train first")
+            raise TrainingError("no trained weights found", received=str(self._state.directory), fix="train first")
         self._behind = False
         if self._state.kept == "ensemble":
             self._snapshots.adopt(next(c["snapshots"] for c in reversed(self._state.calls) if c.get("snapshots")))
@@ -200,7 +200,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         arrays = self._state.load_arrays(files[0])
         base, rest = arrays[: len(variables)], arrays[len(variables) :]
         if [array.shape for array in base] != [tuple(variable.shape) for variable in variables]:
-            raise TrainingError("the checkpoint is of another model", received=files[0])
+            raise TrainingError("the checkpoint belongs to another model", received=files[0])
         if len(files) > 1:
             delta = self._state.load_arrays(files[1])
             numbers = mask or []

@@ -56,7 +56,7 @@ class Engine:
     def _fresh(self) -> Any:
         optimizer = self._make_optimizer(1.0)
         if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise ConfigError("optimizer must make a Keras optimizer from a learning rate", received=optimizer)
+            raise ConfigError("optimizer must return a Keras optimizer for a learning rate", received=optimizer)
         return group_optimizer(optimizer, [group.variables for group in self.task.groups], ema_decay=self._ema_decay)
 
     # What is trained
@@ -101,10 +101,10 @@ class Engine:
         """
         variables = self._optimizer_variables()
         if len(arrays) != len(variables):
-            raise TrainingError("the run to resume had another optimizer")
+            raise TrainingError("the run to resume used another optimizer")
         for variable, array in zip(variables, arrays, strict=True):
             if variable.shape.rank is not None and variable.shape.is_fully_defined() and variable.shape != array.shape:
-                raise TrainingError("the run to resume had another optimizer", received=array.shape)
+                raise TrainingError("the run to resume used another optimizer", received=array.shape)
             variable.assign(array)
 
     def reset_optimizer(self) -> None:
@@ -182,7 +182,7 @@ class Engine:
             ConfigError: nothing is trainable.
         """
         if not model.trainable_variables:
-            raise ConfigError("nothing is trainable", fix="unfreeze a layer group first")
+            raise ConfigError("all layers are frozen", fix="unfreeze a layer group first")
         self.cover(model.trainable_variables)
         reduced = self.task.precision == "mixed_float16" and model is self.task.model
         present = getattr(model, "optimizer", None)

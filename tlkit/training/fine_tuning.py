@@ -28,10 +28,10 @@ def fit_gradual(learn: Learner, epochs: int, lr: Any, *, first: int, last: int, 
     count = len(learn.task.groups)
     for number in (first, last):
         if isinstance(number, bool) or not isinstance(number, int) or not -count <= number < count:
-            raise ConfigError("there is no such layer group", received=number, allowed=f"{-count} to {count - 1}")
+            raise ConfigError("unknown layer group", received=number, allowed=f"{-count} to {count - 1}")
     stages = range(first % count, last % count - 1, -1)
     if not stages:
-        raise ConfigError("the last stage must train at least the groups of the first", received=(first, last))
+        raise ConfigError("the last stage must train at least the groups of the first stage", received=(first, last))
     if isinstance(lr, int | float):
         lr = [lr / 2.6**below for below in range(count - 1, -1, -1)]
     for number in stages:
@@ -68,7 +68,7 @@ def fine_tune(
     positive_rate("divisor", divisor)
     positive_rate("group_factor", group_factor)
     if group_factor < 1:
-        raise ConfigError("group_factor is not usable", received=group_factor, allowed="1 or more")
+        raise ConfigError("group_factor is invalid", received=group_factor, allowed="1 or more")
     if finetune_lr is not None:
         positive_rate("finetune_lr", finetune_lr)
     positive_rate("budget_minutes", budget_minutes)
@@ -124,16 +124,20 @@ def _fine_tune_measured(
 ) -> None:
     if head != "probe":
         raise ConfigError(
-            "the policy measure begins with a probe", received=head, fix=Advice("set {}", "head", "probe")
+            "the policy measure starts from a linear probe", received=head, fix=Advice("set {}", "head", "probe")
         )
     if sizes:
-        raise ConfigError("the policy measure chooses sizes itself", received=[*sizes], fix="leave out sizes")
+        raise ConfigError(
+            "sizes cannot be combined with the policy measure, which chooses the size",
+            received=[*sizes],
+            fix="remove sizes",
+        )
     others = sorted(set(options) - {"schedule", "verbose"})
     if others:
         raise ConfigError(
-            f"{others[0]} does not go with the policy measure",
+            f"{others[0]} cannot be combined with the policy measure",
             received=options[others[0]],
-            fix=Advice("leave it out, or set {}", "policy", "all"),
+            fix=Advice("remove it, or set {}", "policy", "all"),
         )
     make_plan(1, 1.0, steps=1, groups=1, schedule=options.get("schedule"))  # refuses one that there is not
     fine_tune_measured(
@@ -161,9 +165,9 @@ def _policy(learn: Learner, name: PolicyName, factor: float) -> FreezingPolicy:
 def _fine_tune_by_bit(learn: Learner, options: Mapping[str, Any]) -> None:
     if learn.optimizer_name != "SGD":
         raise ConfigError(
-            "Big Transfer's hyper-rule is one for SGD with momentum",
+            "Big Transfer's hyper-rule needs SGD with momentum",
             received=learn.optimizer_name,
-            fix='make the Learner with optimizer="sgd"',
+            fix='create the Learner with optimizer="sgd"',
         )
     examples = len(learn.data.labels("train"))
     rule = bit_rule(examples, learn.native_size())

@@ -73,7 +73,7 @@ class Journal:
         if stored.get(kind) != call[kind]:
             before = {key: value for key, value in stored.items() if key in (*STAGES, *_WORDS)}
             raise TrainingError(
-                "the run to resume made another call here",
+                "the run to resume made another call at this point",
                 received=call,
                 allowed=str(before),
                 fix="train without resume",

@@ -34,17 +34,17 @@ _log = logging.getLogger("tlkit")
 
 
 class Learner:
-    """Trains a `Task` on data.
+    """Train a `Task` on data.
 
-    While the backbone is frozen, the head trains on features that are computed once, so that ten epochs cost little
-    more than one pass over the photos; augmentation then waits until something is unfrozen, until cycles are asked
-    for, or until `fit(..., precompute=False)`.
+    While the backbone is frozen, the head is trained on precomputed features. Ten epochs then take little more
+    time than one pass over the images. Augmentation is not used until layers are unfrozen, with cycles, or with
+    `fit(..., precompute=False)`.
 
-    One optimizer serves the Learner for life: freezing, unfreezing and new rates leave its moments alone.
+    A Learner has one persistent optimizer: freezing, unfreezing and new learning rates keep its moments.
 
-    Every epoch leaves a checkpoint in `directory`. With `resume=True` a script runs through the same calls again:
-    those already finished are skipped and return what they returned, the one that was interrupted goes on after its
-    last whole epoch, and ends with the weights that an uninterrupted run would have.
+    Each epoch writes a checkpoint to `directory`. To resume, run the same script with `resume=True`. Finished calls are
+    skipped and return their recorded results. The interrupted call continues after its last finished epoch and ends
+    with the weights of an uninterrupted run.
 
     Example:
         >>> learn = Learner(image_classifier("efficientnet-lite0", data.class_names), data)
@@ -56,22 +56,22 @@ class Learner:
         >>> learn.export("saved_models/photos")
 
     Args:
-        task: what to train; a fresh one has a frozen backbone.
+        task: the task to train; a new task has a frozen backbone.
         data: batches; see `tlkit.ImageData`.
-        directory: where checkpoints go; None keeps nothing on disk.
-        resume: go on with the run in `directory`.
+        directory: folder for checkpoints; None writes no files.
+        resume: continue the run in `directory`.
         optimizer: a name, or a function that makes a Keras optimizer from a learning rate; AdamW by default.
-        options: how each step is taken: label smoothing, accumulation, clipping, averages, precision; see
-            `TrainingOptions`, whose fields may also be given here by name.
+        options: options of the training step: label smoothing, accumulation, clipping, EMA, precision; see
+            `TrainingOptions`. You can also pass its fields by name.
 
     Attributes:
-        history: one dict of lists for each `fit`, as Keras' History gives them.
-        recorder: rate, momentum and loss of every step; `plot_lr`, `plot_losses`, `to_csv`.
+        history: one dict of lists per `fit`, as in Keras' History.
+        recorder: learning rate, momentum and loss per step; `plot_lr`, `plot_losses`, `to_csv`.
         snapshots: weights taken at the ends of cycles.
 
     Raises:
-        ConfigError: task and data do not belong together, or an argument is not usable.
-        TrainingError: there is nothing to resume, or it was a run of something else.
+        ConfigError: task and data do not match, or an argument is invalid.
+        TrainingError: there is no run to resume, or it belongs to another task or dataset.
     """
 
     def __init__(
@@ -86,30 +86,33 @@ class Learner:
         **more: Any,
     ):
         if tuple(data.class_names) != task.class_names:
-            raise ConfigError("task and data have other classes", received=data.class_names, allowed=task.class_names)
+            raise ConfigError(
+                "task and data have different classes", received=data.class_names, allowed=task.class_names
+            )
         theirs, ours = ([one.learned() for one in targets] for targets in (data.targets, task.objective.targets))
         if data.targets and theirs != ours:
             raise ConfigError(
-                "task and data learn their targets in another way",
+                "task and data have different targets",
                 received=[target.name for target in data.targets],
                 allowed=[target.name for target in task.objective.targets],
-                fix="make the task with data.targets",
+                fix="create the task with data.targets",
             )
         if data.preprocessing != task.preprocessing:
             raise ConfigError(
-                "task and data prepare their inputs in another way",
+                "task and data have different preprocessing",
                 received=data.preprocessing,
                 allowed=task.preprocessing,
             )
         if data.multi_label != task.objective.is_multi_label:
             raise ConfigError(
-                "task and data disagree on whether several labels can be true at once",
+                "one of task and data is multi-label and the other is not",
                 received=f"data.multi_label={data.multi_label}",
-                fix=f"make the task with multi_label={not task.objective.is_multi_label}; in a project, label_separator"
-                " or label_columns in config.toml says that there are several, also for a column of lists",
+                fix=f"create the task with multi_label={not task.objective.is_multi_label}; in a project, set "
+                "label_separator"
+                " or label_columns in config.toml for multi-label data, also for a column of lists",
             )
         if resume and directory is None:
-            raise ConfigError("resume needs the directory of the run")
+            raise ConfigError("resume needs directory=")
         if isinstance(optimizer, str):
             more, optimizer = {**more, "optimizer": optimizer}, None
         self.options = (options or TrainingOptions()).updated(more)
@@ -117,21 +120,21 @@ class Learner:
 
     @property
     def task(self) -> Task:
-        """What is trained, at its present size."""
+        """The task, at its current image size."""
         return self._run.task
 
     @property
     def data(self) -> Data:
-        """The data, photos at their present size."""
+        """The data, at its current image size."""
         return self._run.data
 
     @property
     def size(self) -> int | None:
-        """Side of the photos in pixels; None for texts."""
+        """Image size in pixels; None for texts."""
         return self._run.size
 
     def native_size(self) -> float:
-        """Median side of the training photos as they are on disk, in pixels.
+        """Median size of the training image files, in pixels.
 
         Raises:
             ConfigError: the data is not photos.
@@ -140,35 +143,35 @@ class Learner:
 
     @property
     def history(self) -> list[dict[str, list[float]]]:
-        """One dict of lists for each `fit`."""
+        """One dict of lists per `fit`."""
         return self._run.history
 
     @property
     def recorder(self) -> Recorder:
-        """Rate, momentum and loss of every step."""
+        """Learning rate, momentum and loss per step."""
         return self._run.recorder
 
     @property
     def snapshots(self) -> Snapshots:
-        """Weights taken at the ends of cycles."""
+        """Snapshots of the weights at the ends of cycles."""
         return self._run.snapshots
 
     # Freezing
 
     def freeze(self) -> None:
-        """Freeze the backbone: only the head trains."""
+        """Freeze the backbone, so that only the head is trained."""
         self.task.freeze_to(-1)
 
     def unfreeze(self) -> None:
-        """Unfreeze everything; batch normalisation keeps its statistics unless the task says otherwise."""
+        """Unfreeze all layer groups. Batch-norm statistics stay frozen unless the task has `batch_norm="train"`."""
         self.task.freeze_to(0)
 
     def freeze_to(self, first_trainable: int) -> None:
-        """Freeze the layer groups before number `first_trainable`; -1 leaves the head alone trainable."""
+        """Freeze the layer groups before number `first_trainable`; -1 freezes all but the head."""
         self.task.freeze_to(first_trainable)
 
     def resize(self, size: int | None) -> None:
-        """Go on with photos of another size (progressive resizing): weights, groups and optimizer stay.
+        """Change the image size (progressive resizing). Weights, layer groups and optimizer are kept.
 
         Args:
             size: side of the square input in pixels; None leaves it.
@@ -179,14 +182,14 @@ class Learner:
         self._run.resize(size)
 
     def mix(self, alpha: float) -> None:
-        """Go on with MixUp of that strength (Beta distribution with twice that parameter); 0 switches it off."""
+        """Set the strength of MixUp (a Beta distribution with this value as both parameters); 0 turns it off."""
         mix: Any = "mixup" if alpha else "none"
         present = self._run.photos("MixUp").augmentation
         self._run.augment(dataclasses.replace(present, mix=mix, mix_alpha=alpha or None))
 
     @property
     def optimizer_name(self) -> str:
-        """Class of the optimizer, such as `"AdamW"`."""
+        """Class name of the optimizer, such as `"AdamW"`."""
         return self._run.engine.optimizer.kind
 
     # Training
@@ -200,13 +203,13 @@ class Learner:
         stop_at: float | None = 4.0,
         ratios: Sequence[float] | None = None,
     ) -> LRFinderResult:
-        """Sweep the learning rate and suggest one; everything is afterwards bit-identical to before.
+        """Run the learning-rate finder. All state is restored bit for bit.
 
         Args:
             start: first learning rate.
             end: last learning rate.
             steps: most updates of the sweep; with `accumulate`, each takes so many batches.
-            stop_at: end the sweep once the smoothed loss is so many times its minimum; None goes on to the end.
+            stop_at: end the sweep if the smoothed loss exceeds this multiple of its minimum; None runs to the end.
             ratios: rates of the layer groups relative to each other, as `fit` takes rates; the sweep is that of the
                 last one.
 
@@ -251,7 +254,7 @@ class Learner:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         verbose: bool = True,
     ) -> dict[str, list[float]]:
-        """Train for some epochs, or for some cycles when `cycle_len` is given.
+        """Train for a number of epochs, or of cycles if `cycle_len` is given.
 
         Args:
             epochs: passes over the training photos; with `cycle_len`, the number of cycles.
@@ -272,7 +275,7 @@ class Learner:
             Loss and accuracy by epoch, training and validation.
 
         Raises:
-            ConfigError: an argument is not usable, two of them claim the learning rate, or `accumulate` is larger than
+            ConfigError: an argument is invalid, two of them claim the learning rate, or `accumulate` is larger than
                 the training or one of its cycles.
             TrainingError: the loss is not finite, or the checkpoint cannot be written.
         """
@@ -287,7 +290,7 @@ class Learner:
         )
         frozen = self.task.backbone_is_frozen
         if precompute and not frozen:
-            raise ConfigError("features can only be computed in advance while the backbone is frozen")
+            raise ConfigError("features can be precomputed only while the backbone is frozen")
         if precompute is None:
             augmented = self.data.augmentation is not None and self.data.augmentation.is_active
             precompute = frozen and (cycle_len is None or not augmented)
@@ -296,7 +299,7 @@ class Learner:
         )
 
     def fit_probe(self, *, verbose: bool = True) -> dict[str, list[float]]:
-        """Put a linear probe into the head: a regression on features of the frozen network, logistic for classes.
+        """Fit a linear probe as the head: a regression on features of the frozen network, logistic for classes.
 
         Features of the training data are computed once. The strength of the regularisation is the one with the lowest
         loss over five folds (fewer where a class has fewer examples), and the regression is solved until it converges.
@@ -322,16 +325,16 @@ class Learner:
         return self._run.stage_of_probe({"size": self.size}, verbose)
 
     def check_probe(self) -> None:
-        """Refuse a task whose head cannot be a linear probe.
+        """Raise an error if the head of the task cannot be a linear probe.
 
         Raises:
             ConfigError: the head is more than dropout and one dense layer.
         """
         if dense_of(self.task.head) is None:
             raise ConfigError(
-                "a linear probe needs a head of dropout and one dense layer",
+                "a linear probe needs a head with dropout and one dense layer",
                 received=[type(layer).__name__ for layer in self.task.head.layers[1:]],
-                fix=Advice("train such a head by epochs: {}", "head", "epochs"),
+                fix=Advice("train this head by epochs: {}", "head", "epochs"),
             )
 
     def check_fit(
@@ -346,7 +349,7 @@ class Learner:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         **others: Any,
     ) -> Plan:
-        """Work out a `fit` without training: rate and momentum of every step.
+        """Return the learning rates and momentums of a `fit` without training.
 
         Args:
             epochs, lr, schedule, cycle_len, cycle_mult, snapshots, callbacks: as in `fit`.
@@ -374,13 +377,13 @@ class Learner:
         if snapshots and not plan.cycle_ends:
             raise ConfigError("snapshots need cycles that end with an epoch", received=plan.name)
         if snapshots and self.options.ema:
-            raise ConfigError("snapshots and running averages do not go together", fix="leave out one of them")
+            raise ConfigError("snapshots and running averages cannot be combined", fix="remove one of them")
         if snapshots:
             self.snapshots.check()
         return plan
 
     def fit_gradual(self, epochs: int, lr: Any, *, first: int = -1, last: int = 0, **options: Any) -> None:
-        """Unfreeze one layer group more for each stage, from the head down (Howard & Ruder 2018, arXiv 1801.06146).
+        """Train in stages, and unfreeze one more layer group per stage (Howard & Ruder 2018, arXiv 1801.06146).
 
         Args:
             epochs: epochs (or cycles) of each stage.
@@ -409,12 +412,12 @@ class Learner:
         budget_minutes: float = fine_tuning.BUDGET_MINUTES,
         **options: Any,
     ) -> None:
-        """Train the head, then as much of the backbone as the policy says: the whole of fine-tuning in one call.
+        """Train the head, then fine-tune the layer groups chosen by the policy.
 
         Args:
             epochs: epochs after unfreezing (or cycles, with `cycle_len`), with lower rates for earlier layer groups;
                 0 leaves that out; None is 3, or with the policy `"measure"` decided by the amount of data.
-            lr: the head's learning rate; the learning-rate finder looks for one when left out.
+            lr: the head's learning rate; the learning-rate finder looks for one by default.
             frozen_epochs: epochs of the head alone.
             divisor: the unfrozen stage's highest rate is the head's divided by this,
             finetune_lr: unless it is given here.
@@ -435,7 +438,7 @@ class Learner:
             options: further options of `fit` for the unfrozen stage, such as `cycle_len` or `snapshots`.
 
         Raises:
-            ConfigError: an argument is not usable.
+            ConfigError: an argument is invalid.
         """
         fine_tuning.fine_tune(
             self,
@@ -453,15 +456,15 @@ class Learner:
         )
 
     def likeness(self) -> float:
-        """Measure how well features of the frozen backbone tell the classes apart: 0 (guessing) to 1.
+        """Return the domain similarity: how well frozen features separate the classes, from 0 (guessing) to 1.
 
         Raises:
             ConfigError: a class has fewer than two training examples, or an example has several labels.
         """
         if self.task.objective.classes is None:
-            raise ConfigError("how alike the data is cannot be measured without classes", received=self.task.kind)
+            raise ConfigError("domain similarity cannot be measured without classes", received=self.task.kind)
         if self.task.objective.is_multi_label:
-            raise ConfigError("how alike the data is cannot be measured where several labels are true at once")
+            raise ConfigError("domain similarity cannot be measured for multi-label data")
         call = {"likeness": self.size}
         stored = self._run.journal.replay(call)
         if stored is None:
@@ -476,7 +479,7 @@ class Learner:
         """Average the predictions of snapshots (Huang et al. 2017, arXiv 1704.00109).
 
         Args:
-            last: how many of the newest; all when left out.
+            last: how many of the newest; all by default.
 
         Returns:
             A Learner on the ensemble, to evaluate and to export as one SavedModel.
@@ -488,12 +491,12 @@ class Learner:
         return Learner(ensemble(self.task, self.snapshots.load(last)), self.data, options=self.options)
 
     def swa(self, last: int | None = None) -> None:
-        """Put the mean of the snapshots' weights into the model (Izmailov et al. 2018, arXiv 1803.05407).
+        """Set the model's weights to the mean of the snapshots (SWA; Izmailov et al. 2018, arXiv 1803.05407).
 
         Batch-normalisation statistics that were trained along are estimated anew on the training photos.
 
         Args:
-            last: how many of the newest; all when left out.
+            last: how many of the newest; all by default.
 
         Raises:
             ConfigError: there are not so many snapshots.
@@ -505,7 +508,7 @@ class Learner:
     # Results
 
     def evaluate(self, split: str = "val") -> Any:
-        """Measure the present weights on a split.
+        """Evaluate the current weights on a split.
 
         Args:
             split: `"val"`, `"test"` or `"train"`.
@@ -518,16 +521,16 @@ class Learner:
         return self.measure(self.logits(split), split)
 
     def logits(self, split: str = "val") -> np.ndarray:
-        """Give what the model says of a split, float32 [n, k], in the order of `data.labels(split)`."""
+        """Return the logits of a split, float32 [n, k], in the order of `data.labels(split)`."""
         self._run.restore_once()
         return self._run.feed.logits(split)
 
     def measure(self, logits: np.ndarray, split: str = "val") -> Any:
-        """Measure outputs that were given for a split: float32 [n, k], in the order of `data.labels(split)`."""
+        """Evaluate given outputs of a split, float32 [n, k], in the order of `data.labels(split)`."""
         return self.task.objective.measure_outputs(logits, self.data.labels(split))
 
     def report(self, path: str | Path, *, title: str = "Report", split: str = "val") -> Path:
-        """Report on the present weights as one HTML page.
+        """Write an HTML report about the current weights.
 
         What is on it depends on the task: see the guides of the templates.
 
@@ -545,7 +548,7 @@ class Learner:
         return spec_of(self.task.kind).report(self, path, title=title, split=split)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
-        """Predict with test-time augmentation: the mean over augmented views, mixed with the plain prediction.
+        """Predict with test-time augmentation: average over augmented views and the plain prediction.
 
         Args:
             n: number of augmented views, 1 to 64.
@@ -556,14 +559,14 @@ class Learner:
             Probabilities float32 [N, k], and the true class numbers int32 [N].
 
         Raises:
-            ConfigError: an argument is not usable, or the data is not augmented in training.
+            ConfigError: an argument is invalid, or the data is not augmented in training.
         """
         views = AveragedViews(n, beta, self._run.photos("test-time augmentation").augmentation)
         self._run.restore_once()
         return self._run.feed.scores_with_views(split, views), self.data.labels(split)
 
     def finish(self, keep: Keep = "best", *, thresholds: Thresholds = "half") -> Learner:
-        """Settle which weights to keep, write them as `best.weights.h5`, and end the run.
+        """Choose the weights to keep, write them to `best.weights.h5`, and end the run.
 
         Args:
             keep: `"best"` is the epoch with the highest validation accuracy (between equals, the lowest validation
@@ -640,7 +643,7 @@ class Learner:
         return self.ensemble() if keep == "ensemble" else self
 
     def load_best(self) -> None:
-        """Put the weights that the run in `directory` kept into the model; they are the best epoch's so far.
+        """Load the weights that the run in `directory` kept: those of the best epoch so far.
 
         Raises:
             ConfigError: the Learner has no directory.
@@ -650,15 +653,15 @@ class Learner:
 
     @property
     def kept(self) -> Keep:
-        """What the finished run in `directory` kept: with `"ensemble"`, `ensemble()` puts its model together."""
+        """Which weights the finished run in `directory` kept. If `"ensemble"`, build the model with `ensemble()`."""
         return "best" if self._run.state is None else self._run.state.kept
 
     def export(self, base_dir: str | Path, *, version: int | None = None, tta: int = 0, tta_beta: float = 0.4) -> Path:
-        """Export the present weights as a SavedModel for TensorFlow Serving, verified in a fresh process.
+        """Export the current weights as a SavedModel for TensorFlow Serving, and verify it in a fresh process.
 
         Args:
             base_dir: the model's folder; the last part is the name that it is served under.
-            version: a positive integer; one more than the newest when left out.
+            version: a positive integer; one more than the newest by default.
             tta: adds a signature with test-time augmentation over so many views; 0 for none.
             tta_beta: weight of the plain prediction in it.
 
@@ -686,5 +689,5 @@ class Learner:
 
     def _need_checkpoint(self) -> EpochCheckpoint:
         if self._run.checkpoint is None:
-            raise ConfigError("this needs a directory", fix="make the Learner with directory=...")
+            raise ConfigError("this call needs a directory", fix="create the Learner with directory=...")
         return self._run.checkpoint

@@ -80,12 +80,12 @@ def find_lr(
     steps: int = 100,
     stop_at: float | None = 4.0,
 ) -> LRFinderResult:
-    """Train a compiled model for some steps with a growing learning rate, then put everything back.
+    """Run the learning-rate finder on a compiled model, then restore all state.
 
-    Afterwards all is bit-identical to before, also after an exception or Ctrl-C: weights, batch-normalisation
+    The state is restored bit for bit, also after an exception or Ctrl-C: weights, batch-normalisation
     statistics, the optimizer with its slots and counter, metrics, and the random states of layers, Keras, NumPy and
-    Python. A dataset that draws from the state of its own (`shuffle` without a seed) is the one thing that cannot be
-    put back; `tlkit.ImageData` has none.
+    Python. A dataset with its own random state (`shuffle` without a seed) cannot be
+    restored; `tlkit.ImageData` has none.
 
     Example:
         >>> found = find_lr(model, dataset)
@@ -98,12 +98,12 @@ def find_lr(
         dataset: `(inputs, targets)` or `(inputs, targets, weights)` batches; repeated as needed.
         start: first learning rate.
         end: last learning rate.
-        steps: most updates of the weights. Where the optimizer accumulates gradients, each takes so many batches, and
+        steps: maximum number of updates. With gradient accumulation, an update takes several batches, and
             its loss is their mean.
-        stop_at: end the sweep once the smoothed loss is so many times its minimum; None goes on to the end.
+        stop_at: end the sweep if the smoothed loss exceeds this multiple of its minimum; None runs to the end.
 
     Raises:
-        ConfigError: the range is not usable, or the model's rate cannot be set.
+        ConfigError: the range is invalid, or the model's learning rate cannot be set.
         DataError: the dataset is empty.
         TrainingError: the loss was not finite from the start.
     """
@@ -135,10 +135,10 @@ def find_lr(
             if execution != 1:
                 model.train_function, model.test_function = functions
     if not sweep.seen:
-        raise DataError("the learning-rate finder got no batches", received="an empty data set")
+        raise DataError("the learning-rate finder got no batches", received="an empty dataset")
     if len(sweep.losses) < min(_FEWEST, steps):
         raise TrainingError(
-            "the loss is not finite at the smallest learning rates", received=sweep.losses, fix="start lower"
+            "the loss is not finite at the smallest learning rates", received=sweep.losses, fix="use a smaller start"
         )
     count = len(sweep.losses)
     return LRFinderResult(sweep.rates[:count], np.array(sweep.losses), np.array(sweep.smoothed))
@@ -151,11 +151,11 @@ def check_range(start: float, end: float, steps: int, stop_at: float | None) -> 
         ConfigError: an argument is not usable.
     """
     if not (0 < start < end < float("inf")):
-        raise ConfigError("the range of learning rates is not usable", received=(start, end), allowed="0 < start < end")
+        raise ConfigError("the range of learning rates is invalid", received=(start, end), allowed="0 < start < end")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 10:
-        raise ConfigError("too few steps for a sweep", received=steps, allowed="a whole number from 10")
+        raise ConfigError("too few steps for a sweep", received=steps, allowed="a whole number, 10 or more")
     if stop_at is not None and not stop_at > 1:
-        raise ConfigError("stop_at is not usable", received=stop_at, allowed="a number above 1, or None")
+        raise ConfigError("stop_at is invalid", received=stop_at, allowed="a number above 1, or None")
 
 
 def suggest(rates: Any, smoothed: Any) -> dict[str, float]:

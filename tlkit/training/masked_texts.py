@@ -170,11 +170,11 @@ def _tokenize(
             rows += [piece.copy() for piece in pieces]
             text_of += [number] * len(pieces)
     if not count:
-        raise DataError("there are no texts to adapt to")
+        raise DataError("no texts given")
     if not rows:
-        raise DataError(f"there is nothing to learn from: all {count} texts are empty, or of unknown tokens only")
+        raise DataError(f"all {count} texts are empty, or have only unknown tokens")
     if len(known) < 2:
-        raise DataError("at least two different texts are needed, one of them to measure on", received=len(known))
+        raise DataError("at least two different texts are needed, one of them for validation", received=len(known))
     counts = {"texts": used, "empty": count - used, "rows": len(rows)}
     return rows, np.array(text_of), {**counts, "tokens": sum(map(len, rows)) - 2 * len(rows)}
 
@@ -183,7 +183,7 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[bytes]]:
     chunk: list[bytes] = []
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            raise DataError(f"text number {number + 1} is no string", received=text)
+            raise DataError(f"text number {number + 1} is not a string", received=text)
         chunk.append(text.encode("utf-8", "surrogatepass"))  # half a character is dropped like any other bad byte
         if len(chunk) == _CHUNK:
             yield chunk

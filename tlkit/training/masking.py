@@ -48,7 +48,7 @@ class MaskingRule:
         for name in ("hidden", "swapped"):
             check_number(name, getattr(self, name), "a number from 0 to 1", lambda part: 0 <= part <= 1)
         if self.hidden + self.swapped > 1:
-            raise ConfigError("hidden and swapped are parts of one whole", received=(self.hidden, self.swapped))
+            raise ConfigError("hidden + swapped must not exceed 1", received=(self.hidden, self.swapped))
         if not self._ordinary:
             raise ConfigError("the vocabulary has only special tokens", received=self.vocabulary)
 

@@ -102,12 +102,12 @@ class _Measured:
                 return
         elif found["folds"]:
             _log.info(
-                "second stage: left out. The probe makes %d errors out of fold in %d examples: with fewer than %d, a "
+                "second stage: skipped. The probe makes %d errors out of fold in %d examples: with fewer than %d, a "
                 "gain could not be distinguished from chance",
                 found["errors"], found["examples"], FEWEST_ERRORS,
             )  # fmt: skip
         else:
-            _log.info("second stage: left out, since there is nothing to measure it on")
+            _log.info("second stage: skipped, because there are no examples to compare on")
         run.resize(best)
         run.task.freeze_to(-1)
         run.stage_of_probe({"size": best, "of": "source"}, self._verbose, restart=self._source)
@@ -121,7 +121,7 @@ class _Measured:
         try:
             self._run.resize(half)
         except (ConfigError, ModelError) as error:
-            _log.info("photos stay at %s px: %s", size, error)
+            _log.info("image size stays at %s px: %s", size, error)
         return self._run.size != size
 
     # The probe
@@ -170,7 +170,7 @@ class _Measured:
         folds = self._folds(plan)
         run.resize(own)
         if not folds:
-            _log.info("second stage: left out, since there is nothing to measure it on")
+            _log.info("second stage: skipped, because there are no examples to compare on")
             return False
         weights = data.example_weights()
         seen: list[tuple[np.ndarray, np.ndarray, dict[float, np.ndarray]]] = []
@@ -233,11 +233,11 @@ class _Measured:
             if more * -(-examples // batch) < accumulate:
                 more = 0
             if trained < (examples - held) // 20 or trained < 1:
-                epochs, words = 0, f"left out, since the budget leaves {max(left, 0):.0f} s"
+                epochs, words = 0, f"skipped, because only {max(left, 0):.0f} s of the budget are left"
             elif trained < max(_FEWEST_TRAINED, 2 * len(run.task.class_names)):
-                epochs, words = 0, f"left out: {trained} examples would be too few"
+                epochs, words = 0, f"skipped: {trained} examples are too few"
             elif epochs * -(-trained // batch) < accumulate:
-                epochs, words = 0, f"left out: {trained} examples make no update with accumulate = {accumulate}"
+                epochs, words = 0, f"skipped: {trained} examples give no update with accumulate = {accumulate}"
             else:
                 words += f"{epochs} epochs on about {trained} examples"
                 words += f" in each of up to {folds} folds" if folds > 1 else ""
@@ -299,7 +299,7 @@ class _Measured:
             with run.trained_on(data):
                 run.stage_of_fit(plan, verbose=self._verbose, validate=False, **more)
         except DivergedError:
-            _log.warning("second stage: given up, since its loss is not finite any more: the probe stays")
+            _log.warning("second stage: stopped, because its loss is no longer finite. The probe is kept")
             run.journal.note(failed, True)
             return False
         return True

@@ -96,7 +96,7 @@ class GroupRates:
             )
         if multipliers is not None:
             if len(multipliers) != self._multipliers.shape[0]:
-                raise ConfigError("there must be a factor for each layer group", received=list(multipliers))
+                raise ConfigError("one factor per layer group is needed", received=list(multipliers))
             self._multipliers.assign(np.asarray(multipliers, np.float32))
         # Tables grow in powers of two, so that XLA (on GPUs) meets few shapes.
         length = max(_SHORTEST_TABLE, 1 << (len(rates) - 1).bit_length())
@@ -352,13 +352,13 @@ def group_optimizer(
         ConfigError: it has been used already, or brings a schedule of its own.
     """
     if optimizer.built:
-        raise ConfigError("the optimizer has been used already", fix="make a fresh one for each Learner")
+        raise ConfigError("the optimizer was already used", fix="create a new optimizer for each Learner")
     if not isinstance(optimizer._learning_rate, keras.Variable):
         raise ConfigError(
-            "the optimizer brings a learning-rate schedule of its own", fix="give it to fit(..., schedule=...) instead"
+            "the optimizer has its own learning-rate schedule", fix="pass it to fit(..., schedule=...) instead"
         )
     if optimizer.use_ema:
-        raise ConfigError("the optimizer keeps running averages itself", fix="use the Learner's ema=... instead")
+        raise ConfigError("the optimizer has its own EMA", fix="use the Learner's ema=... instead")
     kind = type(optimizer)
     # Under the name of the optimizer's own class, so that a saved model names that one and loads without tlkit.
     name = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "_optimizer_class": kind}

@@ -17,7 +17,7 @@ OptimizerName = Literal["adamw", "adam", "sgd", "lion"]
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions:
-    """How each training step is taken.
+    """Options of the training step.
 
     Example:
         >>> TrainingOptions(label_smoothing=0.1, clip_norm=1.0)
@@ -25,15 +25,15 @@ class TrainingOptions:
     Args:
         optimizer: `"adamw"` (weight decay 0.01, not on biases and normalisation), `"adam"`, `"sgd"` (momentum 0.9) or
             `"lion"`; the Learner also takes a function that makes one.
-        label_smoothing: part of the target that is spread over all classes (Szegedy et al. 2015, arXiv 1512.00567),
+        label_smoothing: fraction of the target distributed over all classes (Szegedy et al. 2015, arXiv 1512.00567),
             0 up to 1.
-        accumulate: batches whose gradients are averaged for one update, for a larger batch than memory holds. Batches
+        accumulate: batches per update (gradient accumulation), for batches larger than memory. Batches
             that are left over at the end of an epoch count for the first update of the next one; those at the end of
-            a `fit` are not used. More than a `fit` or one of its cycles has batches is refused.
-        clip_norm: largest norm of all gradients together; 0 for no limit.
-        ema: decay of running averages of the weights (Polyak & Juditsky 1992), for example 0.999; 0 for none. They
+            a `fit` are not used. A number larger than the batches of a `fit` or a cycle is an error.
+        clip_norm: maximum global gradient norm; 0 for no limit.
+        ema: decay of the weights' moving average (Polyak & Juditsky 1992), for example 0.999; 0 for none. The averages
             are what is validated and kept. Short runs forget faster, so that averages of 30 steps make sense.
-        patience: stop a `fit` after so many epochs without a better validation loss; 0 for never.
+        patience: early stopping: epochs of a `fit` without a better validation loss; 0 for off.
         precision: `"auto"` measures whether a reduced format is faster here, once for the frozen and once for the
             unfrozen stage; or a Keras dtype policy; `"as_built"` leaves the task as it is.
         step_tokens: how many tokens of a batch of texts, padding included, go through the encoder at once in training.
@@ -43,7 +43,7 @@ class TrainingOptions:
             steps; callbacks see one step in so many.
 
     Raises:
-        ConfigError: a value is not usable.
+        ConfigError: a value is invalid.
     """
 
     optimizer: OptimizerName = "adamw"
@@ -65,10 +65,10 @@ class TrainingOptions:
         for name, lowest in (("accumulate", 1), ("patience", 0), ("step_tokens", 0), ("steps_per_call", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ConfigError(f"{name} is not usable", received=value, allowed=f"a whole number from {lowest}")
+                raise ConfigError(f"{name} is invalid", received=value, allowed=f"a whole number from {lowest}")
 
     def updated(self, changes: Mapping[str, Any]) -> TrainingOptions:
-        """Give the options with some of them changed.
+        """Return the options with changes.
 
         Raises:
             ConfigError: there is no such option.
@@ -82,23 +82,23 @@ class TrainingOptions:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the options as plain values."""
+        """Return the options as plain values."""
         return dataclasses.asdict(self)
 
     def maker(
         self, make: Callable[[Any], keras.optimizers.Optimizer] | None
     ) -> Callable[[float], keras.optimizers.Optimizer]:
-        """Give a function that makes a fresh optimizer from a learning rate, with these options set on it.
+        """Return a function from a learning rate to a new optimizer with these options.
 
         Args:
-            make: the user's own; the named one when left out.
+            make: the user's own; the named one by default.
 
         Raises:
             ConfigError: `make` is an optimizer, not a function that makes one.
         """
         if make is not None and not callable(make):
             raise ConfigError(
-                "optimizer must be a name or a function that makes one from a learning rate",
+                "optimizer must be a name, or a function from a learning rate to an optimizer",
                 received=type(make).__name__,
                 fix="for example optimizer=lambda rate: keras.optimizers.SGD(rate, momentum=0.9)",
             )
@@ -128,7 +128,7 @@ class TrainingOptions:
 
 def _check(name: str, value: Any, usable: Callable[[Any], bool], allowed: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not usable(value):
-        raise ConfigError(f"{name} is not usable", received=value, allowed=allowed)
+        raise ConfigError(f"{name} is invalid", received=value, allowed=allowed)
 
 
 def _set_once(optimizer: keras.optimizers.Optimizer, name: str, value: Any) -> None:

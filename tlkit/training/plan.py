@@ -109,7 +109,7 @@ def make_plan(
             schedule = schedules.OneCycle(peak, epochs * steps, momentums=momentums)
     if not with_momentum and getattr(schedule, "momentum", lambda _: None)(0) is not None:
         raise ConfigError(
-            "the schedule moves a momentum that the optimizer does not have, or that cannot be scheduled",
+            "the schedule changes the momentum, but the optimizer has none or it cannot be scheduled",
             received=schedule,
             fix="pass it without momentum, such as OneCycle(..., momentums=None)",
         )
@@ -123,7 +123,7 @@ def whole(name: str, value: Any) -> None:
         ConfigError: it is something else.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigError(f"{name} must be a whole number from 1", received=value)
+        raise ConfigError(f"{name} must be a whole number, 1 or more", received=value)
 
 
 def positive_rate(name: str, value: Any) -> None:
@@ -148,13 +148,13 @@ def _peak_and_multipliers(lr: Any, groups: int, needed: bool) -> tuple[float, tu
     several = isinstance(lr, list | tuple | np.ndarray)
     if not several and not needed:
         raise ConfigError(
-            "the schedule brings its own rates",
+            "the schedule has its own learning rates",
             received=lr,
             fix="pass lr=None, or a list to set the ratio of the groups",
         )
     rates = list(lr) if several else [lr]
     if not rates:
-        raise ConfigError("there is no learning rate in the list", received=lr)
+        raise ConfigError("the list of learning rates is empty", received=lr)
     for rate in rates:
         positive_rate("the learning rate", rate)
     if len(rates) > groups:
@@ -178,7 +178,7 @@ def _check_who_sets_the_rate(
     if len(claims) > 1:
         raise ConfigError(
             f"{claims[0]} and {claims[1]} both set the learning rate",
-            fix='keep one of them; ReduceLROnPlateau and LearningRateScheduler go with schedule="constant"',
+            fix='keep one of them; use ReduceLROnPlateau and LearningRateScheduler with schedule="constant"',
         )
 
 
@@ -204,7 +204,7 @@ def _tabulate(
         # A function in it is known by its place in memory, which is another one when the run is resumed.
         name = f"{_ADDRESS.sub('', name)}, rates summing to {rates.sum():.6g}"
     if not np.all(np.isfinite(rates)) or np.any(rates < 0):
-        raise ConfigError("the schedule gives rates that are negative or not finite", received=name)
+        raise ConfigError("the schedule returned learning rates that are negative or not finite", received=name)
     if cycle_ends is None:
         inside = [end for end in ends if end % steps == 0]
         cycle_ends = tuple(end // steps for end in inside) if len(inside) == len(ends) else ()

@@ -56,7 +56,7 @@ def similarity(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> fl
     present, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2 or len(present) < 2:
         raise ConfigError(
-            "how alike the data is cannot be measured", received=counts.tolist(), allowed="two examples of each class"
+            "domain similarity cannot be measured", received=counts.tolist(), allowed="two examples of each class"
         )
     rng = np.random.default_rng(seed)
     # A few thousand examples measure it well enough, and a probe on a million would take hours.
@@ -105,17 +105,17 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str], *,
     even = (1.0,) * count
     choice = {
         ("few", True): (count - 1, falling, "only the head is trained"),
-        ("few", False): (last_block, even, "the early, general groups are kept and the rest is retrained"),
-        ("some", True): (last_block, falling, "the last block is trained along, at a lower rate"),
-        ("some", False): (min(1, last_block), even, "only the first, most general group is kept"),
-        ("many", True): (0, falling, "everything is trained, the earlier the slower"),
-        ("many", False): (0, even, "everything is retrained"),
+        ("few", False): (last_block, even, "the early layer groups are frozen and the rest is trained"),
+        ("some", True): (last_block, falling, "the last block is also trained, at a lower learning rate"),
+        ("some", False): (min(1, last_block), even, "only the first layer group is frozen"),
+        ("many", True): (0, falling, "all layer groups are trained, early groups at lower learning rates"),
+        ("many", False): (0, even, "all layer groups are trained"),
     }
     first, ratios, what = choice[amount, alike]
     looks = "like" if alike else "unlike"
     reason = (
         f"{amount} examples ({rarest} of the rarest class; few is below {FEW}, many above {MANY}), "
-        f"{looks} the source (frozen features tell {likeness:.0%} apart; the line is {ALIKE:.0%}): {what}"
+        f"{looks} the pretraining data (accuracy on frozen features {likeness:.0%}, threshold {ALIKE:.0%}): {what}"
     )
     return FreezingPolicy(first, ratios, reason)
 

@@ -52,7 +52,7 @@ class Probe:
         """Put kernel and bias into the dense layer of a head; see `dense_of`."""
         layer = dense_of(head)
         if layer is None:
-            raise ValueError("the head is more than a dense layer")
+            raise ValueError("the head is not a single dense layer")
         layer.kernel.assign(self.kernel)
         layer.bias.assign(self.bias)
 
@@ -179,7 +179,7 @@ def cross_validated(
             rows, note = kept, ""
         else:
             strength, rows, outputs = WITHOUT_FOLDS, np.zeros(0, np.int64), np.zeros((0, width), np.float32)
-            note = f"too few different {examples} for cross-validation: the regularisation is the usual one"
+            note = f"too few different {examples} for cross-validation: using the default regularisation"
         kernel, bias = solver.solve(np.arange(len(targets)), strength)
     kernel = space.back(kernel) / scale[:, None]
     return Probe(

@@ -107,7 +107,7 @@ class Run:
             ConfigError: it is not; `what` says what was asked for.
         """
         if self.data.augmentation is None:
-            raise ConfigError(f"{what} is for photos", received=self.task.kind)
+            raise ConfigError(f"{what} needs an image model", received=self.task.kind)
         return cast(Photos, self.data)
 
     def resize(self, size: int | None) -> None:
@@ -264,9 +264,11 @@ class Run:
         if not np.all(np.isfinite(merged["loss"])):
             if self.checkpoint is not None:
                 self.checkpoint.go_back()
-            kept = "the weights are those of the last good epoch" if self.checkpoint else "the weights are lost"
+            kept = (
+                "the weights of the last valid epoch are restored" if self.checkpoint else "no valid weights were saved"
+            )
             raise DivergedError(
-                "the loss is not finite any more",
+                "the loss is no longer finite",
                 received=float(plan.rates.max()),
                 fix=f"train with a lower learning rate; {kept}",
             )
@@ -401,8 +403,8 @@ class Run:
         """
         if self._trained_backbone:
             raise ConfigError(
-                "the policy measure compares with an untouched network, and this one has been trained",
-                fix="make a new Learner of a new task",
+                "the policy measure needs an untrained network, and this one was already trained",
+                fix="create a new Learner with a new task",
             )
         return self._built or read_weights(self.task.model)
 
@@ -432,7 +434,8 @@ def _probe_line(found: Probe, history: dict[str, list[float]]) -> str:
         return f"linear probe in the head: {found.note} (C {found.strength:g})"
     accuracy = f"accuracy {history['fold_accuracy'][0]:.4f}, " if "fold_accuracy" in history else ""
     return (
-        f"linear probe in the head: C {found.strength:g}, the best of {found.folds} folds; out of fold {accuracy}"
+        f"linear probe in the head: C {found.strength:g}, chosen by {found.folds}-fold "
+        f"cross-validation; out of fold {accuracy}"
         f"loss {history['fold_loss'][0]:.4f}"
     )
 

@@ -70,7 +70,7 @@ class RunState:
         file = self.directory / RUN_FILE
         if not file.is_file():
             raise TrainingError(
-                "there is no interrupted run to resume", received=str(self.directory), fix="train without resume"
+                "no interrupted run to resume", received=str(self.directory), fix="train without resume"
             )
         try:
             stored = json.loads(file.read_text())
@@ -84,10 +84,10 @@ class RunState:
         for name, value in self.identity.items():
             if before.get(name) != value:
                 raise TrainingError(
-                    f"the run to resume had another {name}",
+                    f"the run to resume used another {name}",
                     received=value,
                     allowed=str(before.get(name)),
-                    fix="restore it, or train anew without resume",
+                    fix="restore it, or start again without resume",
                 )
 
     def drop_open(self) -> None:
@@ -167,4 +167,4 @@ class RunState:
         if (self.directory / "snapshots").is_dir():
             shutil.rmtree(kept / "snapshots", ignore_errors=True)
             (self.directory / "snapshots").replace(kept / "snapshots")
-        _log.warning("the run that was not finished is kept in %s", kept)
+        _log.warning("the unfinished run is kept in %s", kept)

@@ -92,9 +92,9 @@ class Snapshots:
             TrainingError: a file cannot be read.
         """
         if not self._names:
-            raise ConfigError("there are no snapshots", fix="fit(..., cycle_len=..., snapshots=True) takes them")
+            raise ConfigError("no snapshots found", fix="use fit(..., cycle_len=..., snapshots=True)")
         if last is not None and not 1 <= last <= len(self._names):
-            raise ConfigError("there are not so many snapshots", received=last, allowed=f"1 to {len(self._names)}")
+            raise ConfigError("too many snapshots requested", received=last, allowed=f"1 to {len(self._names)}")
         first = 0 if last is None else len(self._names) - last
         return [self._load(place) for place in range(first, len(self._names))]
 

@@ -33,7 +33,7 @@ class Verdict:
 
     def in_words(self, where: str) -> str:
         """Return the verdict as a line; `where` names the size of the probe, such as " at 320 px"."""
-        what = "the second stage is kept" if self.mix else "the probe stays"
+        what = "the fine-tuned weights are kept" if self.mix else "the probe is kept"
         if 0 < self.mix < 1:
             what += f", mixed with {1 - self.mix:.0%} of the probe's weights"
         lower = "lower" if self.gain >= 0 else "higher"

@@ -1,4 +1,4 @@
-"""The network: a pretrained backbone and the head that is trained on top of it."""
+"""The network: a pretrained backbone and a new head."""
 
 import keras
 
@@ -7,18 +7,18 @@ from tlkit.config import ImageConfig
 
 
 def head(features: keras.KerasTensor, num_classes: int, dropout: float, seed: int) -> keras.KerasTensor:
-    """Turn features [B, F] into one raw score (logit) per class [B, num_classes].
+    """Return one logit per class, [B, num_classes], for features [B, F].
 
-    This is the place to change the classifier, for example by a hidden layer:
+    Change the classifier here, for example add a hidden layer:
         features = keras.layers.Dense(256, activation="relu")(features)
     """
     features = keras.layers.Dropout(dropout, seed=seed)(features)
-    # Starting at zero is fine for a single layer, and makes every run start from the same place.
+    # Zeros are safe for a single layer and give every run the same start.
     return keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(features)
 
 
 def build_task(config: ImageConfig, class_names: tuple[str, ...]) -> tlkit.Task:
-    """Put backbone, preprocessing and head together; `task.model` is a plain keras.Model."""
+    """Build the task from backbone, preprocessing and head; `task.model` is a keras.Model."""
     return tlkit.image_classifier(
         config.model.backbone,
         class_names,

@@ -1,4 +1,4 @@
-"""Train the classifier: `tlkit train`, or `python train.py` to train and export in one go."""
+"""Train the classifier with `tlkit train`, or train and export it with `python train.py`."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from tlkit.config import ImageConfig, load_config
 
 
 def load_data(config: ImageConfig) -> tlkit.ImageData:
-    """Read the photos that config.toml names: folders of classes, or a table of paths and labels."""
+    """Load the photos: class folders, or a table of paths and labels."""
     options = {"size": config.model.image_size, "resize": config.model.resize, **config.data.options}
     if config.data_path.suffix.lower() in (".csv", ".parquet"):
         return tlkit.images_from_table(config.data_path, **options, **config.data.columns)
@@ -18,7 +18,7 @@ def load_data(config: ImageConfig) -> tlkit.ImageData:
 
 
 def main(config: ImageConfig, resume: bool = False) -> tlkit.Learner:
-    """Train the head, then more of the network where that pays, and measure what is kept."""
+    """Train the head, fine-tune the network, and evaluate the weights that are kept."""
     data = load_data(config)
     print(data)
     task = build_task(config, data.class_names)
@@ -28,7 +28,7 @@ def main(config: ImageConfig, resume: bool = False) -> tlkit.Learner:
         found = learn.find_lr()
         found.plot(config.reports / "learning_rate.png")
         lr = found.suggestion
-    # First the head, on features that are computed once; then, where that proves better, the backbone joins in.
+    # Train the head on precomputed features, then fine-tune the backbone if that measures better.
     learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
     learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)

@@ -1,4 +1,4 @@
-"""The network: a pretrained backbone and the head that is trained on top of it."""
+"""The network: a pretrained backbone and a new head."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from tlkit.targets.base import Target
 
 
 def head(features: keras.KerasTensor, outputs: int, dropout: float, seed: int) -> keras.KerasTensor:
-    """Turn features [B, F] into what the targets are made of [B, outputs]: one number for a value.
+    """Return the raw outputs of the targets, [B, outputs], for features [B, F].
 
-    This is the place to change the network, for example by a hidden layer:
+    Change the head here, for example add a hidden layer:
         features = keras.layers.Dense(256, activation="relu")(features)
-    Such a head is trained by epochs: set head = "epochs" in config.toml.
+    Set head = "epochs" in config.toml for such a head.
     """
     features = keras.layers.Dropout(dropout, seed=seed)(features)
-    # Starting at zero is fine for a single layer: the first answer is the mean of the training data.
+    # Zeros are safe for a single layer: the first prediction is the mean of the training data.
     return keras.layers.Dense(outputs, kernel_initializer="zeros", dtype="float32", name="outputs")(features)
 
 
 def build_task(config: ImageRegressionConfig, targets: Sequence[Target]) -> tlkit.Task:
-    """Put backbone, preprocessing and head together; `task.model` is a plain keras.Model."""
+    """Build the task from backbone, preprocessing and head; `task.model` is a keras.Model."""
     return tlkit.image_regressor(
         config.model.backbone,
         targets,

@@ -1,4 +1,4 @@
-"""Train the network: `tlkit train`, or `python train.py` to train and export in one go."""
+"""Train the network with `tlkit train`, or train and export it with `python train.py`."""
 
 import logging
 from pathlib import Path
@@ -10,12 +10,12 @@ from tlkit.config import ImageRegressionConfig, load_config
 
 
 def load_data(config: ImageRegressionConfig) -> tlkit.ImageTargetData:
-    """Read the photos and their values that the table in config.toml lists."""
+    """Load the photos and their targets from the table in config.toml."""
     return tlkit.images_with_targets(config.data_path, config.targets, **config.options)
 
 
 def main(config: ImageRegressionConfig, resume: bool = False) -> tlkit.Learner:
-    """Train the head, then more of the network where that pays, and measure what is kept."""
+    """Train the head, fine-tune the network, and evaluate the weights that are kept."""
     data = load_data(config)
     print(data)
     task = build_task(config, data.targets)
@@ -25,7 +25,7 @@ def main(config: ImageRegressionConfig, resume: bool = False) -> tlkit.Learner:
         found = learn.find_lr()
         found.plot(config.reports / "learning_rate.png")
         lr = found.suggestion
-    # First the head, on features that are computed once; then, where that proves better, the backbone joins in.
+    # Train the head on precomputed features, then fine-tune the backbone if that measures better.
     learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
     learn = learn.finish(keep=config.train.keep)

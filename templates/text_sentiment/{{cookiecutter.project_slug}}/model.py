@@ -1,4 +1,4 @@
-"""The network: a pretrained encoder and the head that is trained on top of it."""
+"""The network: a pretrained encoder and a new head."""
 
 import keras
 
@@ -7,18 +7,18 @@ from tlkit.config import TextConfig
 
 
 def head(embedding: keras.KerasTensor, num_classes: int, dropout: float, seed: int) -> keras.KerasTensor:
-    """Turn the vector of a text [B, F] into one raw score (logit) per class [B, num_classes].
+    """Return one logit per class, [B, num_classes], for text embeddings [B, F].
 
-    This is the place to change the classifier, for example by a hidden layer:
+    Change the classifier here, for example add a hidden layer:
         embedding = keras.layers.Dense(256, activation="relu")(embedding)
     """
     embedding = keras.layers.Dropout(dropout, seed=seed)(embedding)
-    # Starting at zero is fine for a single layer, and makes every run start from the same place.
+    # Zeros are safe for a single layer and give every run the same start.
     return keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(embedding)
 
 
 def build_task(config: TextConfig, class_names: tuple[str, ...]) -> tlkit.Task:
-    """Put tokenizer, encoder and head together; `task.model` is a plain keras.Model of token ids."""
+    """Build the task from tokenizer, encoder and head; `task.model` is a keras.Model of token ids."""
     return tlkit.text_classifier(
         config.encoder,
         class_names,

@@ -1,4 +1,4 @@
-"""Train the classifier: `tlkit train`, or `python train.py` to train and export in one go."""
+"""Train the classifier with `tlkit train`, or train and export it with `python train.py`."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from tlkit.config import TextConfig, load_config
 
 
 def load_data(config: TextConfig) -> tlkit.TextData:
-    """Read the texts that config.toml names: a table, a folder with train.csv and the like, or folders of classes."""
+    """Load the texts: a table, a folder with a table for each split, or class folders."""
     options = {
         "encoder": config.encoder,
         "weights": config.weights,
@@ -31,7 +31,7 @@ def load_data(config: TextConfig) -> tlkit.TextData:
 
 
 def main(config: TextConfig, resume: bool = False) -> tlkit.Learner:
-    """Train the head, then more of the network where that pays, and measure what is kept."""
+    """Train the head, fine-tune the network, and evaluate the weights that are kept."""
     data = load_data(config)
     print(data)
     task = build_task(config, data.class_names)
@@ -41,7 +41,7 @@ def main(config: TextConfig, resume: bool = False) -> tlkit.Learner:
         found = learn.find_lr()
         found.plot(config.reports / "learning_rate.png")
         lr = found.suggestion
-    # First the head, on vectors that are computed once; then, where that proves better, the encoder joins in.
+    # Train the head on precomputed embeddings, then fine-tune the encoder if that measures better.
     learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
     learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)

@@ -18,10 +18,10 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive or a spreadsheet (.xlsx)"),
     (b"\xd0\xcf\x11\xe0", "an old Office file (.xls)"),
-    (b"\x1f\x8b", "packed with gzip"),
-    (b"BZh", "packed with bzip2"),
-    (b"\xfd7zXZ", "packed with xz"),
-    (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"BZh", "compressed with bzip2"),
+    (b"\xfd7zXZ", "compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
@@ -101,7 +101,7 @@ def check_table(file: str | Path, encoding: str, quoting: Quoting) -> Path:
         raise DataError(what, received=str(file), fix=near or None)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError("unknown kind of table", received=str(file), allowed=SUFFIXES)
+        raise DataError("unknown table format", received=str(file), allowed=SUFFIXES)
     if suffix != ".parquet":
         check_is_text(path, encoding)
     return path
@@ -125,7 +125,7 @@ def check_is_text(path: Path, encoding: str, *, single_bytes: bool = False) -> N
             raise DataError(f"the file is not text: it is {name}", received=str(path), allowed=SUFFIXES)
     for mark, name in _MARKS:
         if start.startswith(mark) and not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
-            fix = "write it in UTF-8" if single_bytes else Advice("{}", "encoding", name)
+            fix = "save it as UTF-8" if single_bytes else Advice("{}", "encoding", name)
             raise DataError(f"the file is in {name}, not in {encoding}", received=str(path), fix=fix)
 
 

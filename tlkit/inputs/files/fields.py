@@ -60,7 +60,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if isinstance(self.missing, str) or not all(isinstance(text, str) for text in self.missing):
-            raise ConfigError("missing is not usable", received=self.missing, allowed="a list of texts")
+            raise ConfigError("missing is invalid", received=self.missing, allowed="a list of texts")
         object.__setattr__(self, "missing", tuple(self.missing))
         NumberForm(self.decimal, self.thousands)
 
@@ -144,7 +144,7 @@ def reading_of(
                 marks["thousands"] = thousands
             found[column] = NumberForm.from_dict({**marks, **own})
         except (TypeError, ConfigError) as error:
-            raise ConfigError(f"the format of column {column!r} is not usable: {error}") from error
+            raise ConfigError(f"the format of column {column!r} is invalid: {error}") from error
     numbers = frozenset(name for name, kind in (kinds or {}).items() if kind == "continuous")
     marked = frozenset(name for name, kind in (kinds or {}).items() if kind in ("date", "boolean"))
     return Reading(decimal, thousands, tuple(missing), found, number_columns=numbers, marked_columns=marked)
@@ -323,7 +323,7 @@ def _why(found: FoundForm, form: NumberForm) -> str:
     words = dataclasses.replace(form, missing=()).describe()
     parts = [f"{words}, as in {found.sample!r}"] if words else []
     if found.against:
-        parts.append(f"{found.against!r} is no number with {_marks_words(found.other)}")
+        parts.append(f"{found.against!r} is not a number with {_marks_words(found.other)}")
     if found.bare and form.unit:
         parts.append(bare_words(found.bare))
     return "; ".join(parts + ([f"missing: {marks}"] if marks else []))

@@ -97,11 +97,11 @@ def read_frame(
         raise DataError(what, received=str(file), fix=near or None)
     suffix = table_suffix(path)
     if suffix is None:
-        raise DataError("unknown kind of table", received=str(file), allowed=TABLE_SUFFIXES)
+        raise DataError("unknown table format", received=str(file), allowed=TABLE_SUFFIXES)
     if suffix == ".parquet":
         return _read_parquet(path, str(file))
     if separator is not None and (not isinstance(separator, str) or len(separator) != 1):
-        raise ConfigError("separator is not usable", received=separator, allowed='one character, such as ";"')
+        raise ConfigError("separator is invalid", received=separator, allowed='one character, such as ";"')
     check_encoding(encoding)
     separator = separator or ("\t" if ".tsv" in suffix else ",")
     return _read_csv(path, str(file), separator, encoding, reading or Reading(), as_text)
@@ -118,7 +118,7 @@ def _read_csv(
         header, spaced = csv_header(path, origin, separator, encoding)
         numbers = _check_rows(path, origin, separator, encoding, len(header), spaced)
     except (gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"the table cannot be unpacked: {error}", received=origin) from error
+        raise DataError(f"the table cannot be decompressed: {error}", received=origin) from error
     except UnicodeDecodeError as error:
         raise undecodable(path, origin, encoding) from error
     texts = [name for name in header if name in {*as_text, *reading.text_columns, *reading.formats}]
@@ -250,13 +250,13 @@ def csv_header(
         raise DataError("the table is empty", received=origin)
     wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
     if errors == "strict" and b"\0" in start and not wide:
-        raise DataError("the file is not text: it holds NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
+        raise DataError("the file is not text: it contains NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
     with csv_text(path, encoding, errors) as text:
         lines = [line for line in (text.readline() for _ in range(20)) if line.strip()]
     if lines and (found := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0].lstrip("\ufeff"))):
         raise DataError(
-            f"the first line of {origin} is no header: Excel's {lines[0].strip()!r} names the separator",
-            fix=Advice("take the line away, then {}", "separator", found[1]),
+            f"the first line of {origin} is not a header: Excel's {lines[0].strip()!r} names the separator",
+            fix=Advice("remove the line, then {}", "separator", found[1]),
         )
     try:
         with csv_text(path, encoding, errors) as text:
@@ -281,7 +281,7 @@ def _check_separator(lines: list[str], names: list[str], separator: str, origin:
             error = OtherSeparatorError(
                 f"the fields of {origin} are separated by {word}, not by {SEPARATORS.get(separator, repr(separator))}",
                 received=lines[0].strip()[:60],
-                fix=Advice("{}" if other != "\t" else "{}, or call it .tsv", "separator", other),
+                fix=Advice("{}" if other != "\t" else "{}, or rename it to .tsv", "separator", other),
             )
             error.separator = other
             raise error
@@ -332,7 +332,7 @@ def _plainly_even(path: Path, separator: str, width: int) -> bool:
             if b'"' in block:
                 return False
             if b"\0" in block:
-                raise DataError("the file is not text: it holds NUL bytes", received=str(path))
+                raise DataError("the file is not text: it contains NUL bytes", received=str(path))
             lines += block.count(b"\n")
             separators += block.count(separator.encode())
             last = block[-1:]
@@ -349,7 +349,9 @@ def undecodable(path: Path, origin: str, encoding: str) -> DataError:
                 line.decode(text_codec(encoding))
             except UnicodeDecodeError as error:
                 byte = f"0x{line[error.start]:02x}"
-                return DataError(f"{origin} line {number} holds a byte that is not {encoding}", received=byte, fix=fix)
+                return DataError(
+                    f"{origin} line {number} contains a byte that is not {encoding}", received=byte, fix=fix
+                )
     return DataError(f"{origin} is not {encoding}", fix=fix)
 
 

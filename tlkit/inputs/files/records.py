@@ -14,7 +14,7 @@ from typing import IO, Literal, NamedTuple, NoReturn
 from tlkit.errors import Advice, DataError
 
 Quoting = Literal["auto", "minimal", "none"]
-OTHER_ENCODING = Advice('{}, or "cp1252", or what the file was written in', "encoding", "latin-1")
+OTHER_ENCODING = Advice('{}, or "cp1252", or the encoding of the file', "encoding", "latin-1")
 
 
 class Row(NamedTuple):
@@ -123,11 +123,11 @@ class _Lines:
         self.line += 1
         self._held += len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass"))
         if self._held > most:
-            fix = "is the quote that it opens ever closed?" if self.line > self._first else None
+            fix = "check for a quote that is never closed" if self.line > self._first else None
             raise DataError(f"{self.place} is longer than {self._limit:,} bytes", allowed="shorter texts", fix=fix)
         if "\0" in piece and not self._lenient:
             raise DataError(
-                f"{self.place} holds NUL bytes: the file is not text",
+                f"{self.place} contains NUL bytes: the file is not text",
                 fix=Advice("if it is UTF-16, {}", "encoding", "utf-16"),
             )
         return piece
@@ -171,7 +171,7 @@ def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3], lenient: b
             raise DataError(
                 f"{lines.place} cannot be read: {error}",
                 fix=Advice(
-                    'a quote inside a quoted field is written twice (""); to take quotes as they are, {}',
+                    'write a quote inside a quoted field twice (""); to read quotes as plain characters, {}',
                     "quoting",
                     "none",
                 ),
@@ -243,7 +243,7 @@ def _explain_undecodable(rows: Iterator[Row], place: str, encoding: str, error: 
                 if byte is not None:
                     line = f" (ends in line {row.line})" if row.line not in (0, row.number) else ""
                     raise DataError(
-                        f"{place} {max(row.number, 1)}{line} holds a byte that is not {encoding}",
+                        f"{place} {max(row.number, 1)}{line} contains a byte that is not {encoding}",
                         received=f"0x{byte:02x}",
                         fix=fix,
                     ) from error
@@ -266,12 +266,12 @@ def unusable(fields: Mapping[str, object], encoding: str) -> str:
     """
     for name, value in fields.items():
         if isinstance(value, str) and "\0" in value:
-            return f"column {name!r} holds NUL bytes"
+            return f"column {name!r} contains NUL bytes"
         if broken := no_character(name, encoding):
-            return f"the name of a column holds {broken}"
+            return f"the name of a column contains {broken}"
         texts = (value,) if isinstance(value, str) else _texts(value)
         if broken := next(filter(None, (no_character(text, encoding) for text in texts)), ""):
-            return f"column {name!r} holds {broken}"
+            return f"column {name!r} contains {broken}"
     return ""
 
 

@@ -133,7 +133,10 @@ def read_source(
     found = settle(whole, reading, raw, again)
     for column in found.kept_as_text:
         kept.setdefault(column, next(iter(tables.values())))
-    notes += [f"{table}: column {column!r} has zeros at its ends and stays text" for column, table in kept.items()]
+    notes += [
+        f"{table}: column {column!r} has leading or trailing zeros and is kept as text"
+        for column, table in kept.items()
+    ]
     origin = ", ".join("a DataFrame" if isinstance(table, pd.DataFrame) else str(table) for table in tables.values())
     return FrameSource(
         tidy(found.frame), origin, splits, tuple(parts), np.concatenate(numbers), tuple(notes),
@@ -278,7 +281,7 @@ def join_tables(
     """
     for entry in joins:
         if not isinstance(entry, list | tuple) or len(entry) != 2:
-            raise ConfigError("an entry of join is not usable", received=entry, allowed="(table, column)")
+            raise ConfigError("an entry of join is invalid", received=entry, allowed="(table, column)")
         table, on = entry
         keys = [on] if isinstance(on, str) else list(on)
         other = read_source(table, separator=separator, encoding=encoding, reading=reading)
@@ -355,7 +358,7 @@ def rows_where(source: FrameSource, where: Sequence[str]) -> np.ndarray:
         DataError: no row meets them.
     """
     if isinstance(where, str) or not all(isinstance(item, str) for item in where):
-        raise ConfigError("where is not usable", received=where, allowed='a list of conditions such as "Sales > 0"')
+        raise ConfigError("where is invalid", received=where, allowed='a list of conditions such as "Sales > 0"')
     kept = np.ones(len(source.frame), bool)
     for condition in where:
         if "@" in condition or _calls(condition):
@@ -368,7 +371,7 @@ def rows_where(source: FrameSource, where: Sequence[str]) -> np.ndarray:
             raise ConfigError(
                 f"a condition cannot be used: {str(error).strip().splitlines()[0] if str(error).strip() else 'syntax'}",
                 received=condition,
-                fix=near or 'write it like "Sales > 0"; a name with a space stands in backticks',
+                fix=near or 'write it like "Sales > 0"; put a name with a space in backticks',
             ) from error
         if getattr(found, "shape", None) != (len(kept),) or str(found.dtype) not in ("bool", "boolean"):
             raise ConfigError("a condition must be true or false for each row", received=condition)
@@ -410,11 +413,11 @@ def _tables(data: Any) -> dict[str | None, Any]:
         if split is None:
             raise DataError("unknown split", received=name, allowed="train, val, test")
         if split in found:
-            raise DataError(f"there are two tables for the {split} part", received=str(table))
+            raise DataError(f"there are two tables for the {split} split", received=str(table))
         found[split] = table
     if not found:
         raise DataError(
-            "the folder holds no table", received=str(data), allowed=f"train with one of {', '.join(TABLE_SUFFIXES)}"
+            "the folder contains no table", received=str(data), allowed=f"train with one of {', '.join(TABLE_SUFFIXES)}"
         )
     return {name: found[name] for name in ("train", "val", "test") if name in found}
 
@@ -423,4 +426,4 @@ def _check_same_columns(frames: Sequence[pd.DataFrame], names: Sequence[str | No
     for frame, name in zip(frames[1:], names[1:], strict=True):
         for column in frames[0].columns:
             if column not in frame.columns:
-                raise missing_column(column, frame.columns, f"the {name} part")
+                raise missing_column(column, frame.columns, f"the {name} split")

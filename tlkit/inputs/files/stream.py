@@ -158,5 +158,5 @@ def rows_of_batch(batch: Any) -> Iterator[tuple[dict[str, Any], str]]:
             try:
                 fields[name] = column[row].as_py()
             except UnicodeDecodeError as error:
-                problem = f"column {name!r} holds a byte that is not utf-8: 0x{error.object[error.start]:02x}"
+                problem = f"column {name!r} contains a byte that is not utf-8: 0x{error.object[error.start]:02x}"
         yield fields, problem

@@ -65,11 +65,11 @@ class Augmentation:
         check_choice("mix", self.mix, get_args(Mix))
         alpha = self.mix_alpha
         if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 10):
-            raise ConfigError("mix_alpha is not usable", received=alpha, allowed="above 0 and at most 10, or None")
+            raise ConfigError("invalid mix_alpha", received=alpha, allowed="above 0 and at most 10, or None")
         for name, low, high in (("max_zoom", 1.0, 4.0), ("max_rotation", 0.0, 180.0), ("max_lighting", 0.0, 1.0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise ConfigError(f"{name} is not usable", received=value, allowed=f"a number from {low} to {high}")
+                raise ConfigError(f"{name} is invalid", received=value, allowed=f"a number from {low} to {high}")
 
     @property
     def is_active(self) -> bool:
@@ -110,12 +110,12 @@ class Augmentation:
         """
         if self.preset == "none":
             raise ConfigError(
-                'there are no views of a photo with augment="none"',
+                'test-time augmentation needs an augmentation, and augment="none"',
                 allowed=[preset for preset in get_args(Preset) if preset != "none"],
-                fix="choose the augmentation that keeps your labels true",
+                fix="choose an augmentation that keeps the labels valid",
             )
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ConfigError("there is no such view", received=number, allowed="a whole number from 1")
+            raise ConfigError("invalid view number", received=number, allowed="a whole number, 1 or more")
 
     def view(self, images: tf.Tensor, number: int) -> tf.Tensor:
         """Show photos in one fixed way out of those that the preset allows, for test-time augmentation.

@@ -125,7 +125,7 @@ def warn_of_copies(paths: Sequence[Path], trained_on: Sequence[Path]) -> None:
     if copied:
         place, other = next(iter(copied.items()))
         _log.warning(
-            "%d of the %d photos to evaluate are also in the training part, for example %s = %s",
+            "%d of the %d photos to evaluate are also in the training set, for example %s = %s",
             len(copied), len(paths), shown(paths[place]), shown(trained_on[other]),
         )  # fmt: skip
 

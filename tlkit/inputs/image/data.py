@@ -39,7 +39,7 @@ _log = logging.getLogger("tlkit")
 
 
 class ImageData(DivisibleData):
-    """Photos with labels, split into train, val and (where there is one) test.
+    """Labelled images with a train, a val and optionally a test split.
 
     Made by `images_from_folder` and `images_from_table`.
 
@@ -47,7 +47,7 @@ class ImageData(DivisibleData):
         class_names: the labels; number i is output i of the model.
         preprocessing: bytes -> pixels, the same object that the exported graph runs.
         augmentation: what happens to training photos.
-        batch_size: photos a batch.
+        batch_size: images per batch.
         seed: of the order and the augmentation.
         splits: the photos by split name.
         skipped: photos left out because they cannot be used (with `on_error="skip"`).
@@ -55,7 +55,7 @@ class ImageData(DivisibleData):
         report: exact copies that were found.
         tally: how many entries were found, and what was left out by reason.
         class_weights: float32 [k], the weight of each class in the loss, or None.
-        sampling: how an epoch's photos are chosen, `"shuffle"` or `"balanced"`.
+        sampling: sampling of an epoch's images, `"shuffle"` or `"balanced"`.
         dropped: counts of rows that were left out, by reason.
         multi_label: whether a photo may have several labels, or none.
     """
@@ -124,7 +124,7 @@ class ImageData(DivisibleData):
         self._order = self._training_order()
 
     def ordered(self, split: str) -> tf.data.Dataset:
-        """Batches of a split in a fixed order, without augmentation: `(images float32, labels float32 [B, k])`.
+        """Return batches of a split in a fixed order, without augmentation: `(images float32, labels float32 [B, k])`.
 
         Raises:
             ConfigError: there is no such split.
@@ -132,7 +132,7 @@ class ImageData(DivisibleData):
         return ordered_batches(self._get(split), self.num_classes, self.batch_size, self.preprocessing)
 
     def views(self, split: str, number: int) -> tf.data.Dataset:
-        """Batches of a split in a fixed order, every photo in the same view of `Augmentation.view`.
+        """Return batches of a split in a fixed order, with the same view of `Augmentation.view` for every image.
 
         Args:
             split: `"val"`, `"test"` or `"train"`.
@@ -152,7 +152,7 @@ class ImageData(DivisibleData):
         )
 
     def resized(self, size: int) -> ImageData:
-        """Give the same photos at another size: same splits, labels, order and augmentation, decoded from the files.
+        """Return the same data at another image size, with the same splits, labels, order and augmentation.
 
         Example:
             >>> small = data.resized(128)
@@ -177,17 +177,17 @@ class ImageData(DivisibleData):
             else:  # they were all read once, and are read again in each epoch
                 other.splits[name] = dataclasses.replace(split, pixels=None)
         if lost:
-            raise DataError(f"{len(lost)} photos could be read before and cannot any more", received=str(lost[0].path))
+            raise DataError(f"{len(lost)} photos can no longer be read", received=str(lost[0].path))
         return other
 
     def augmented_by(self, augmentation: Augmentation) -> ImageData:
-        """Give the same photos with another augmentation; nothing is decoded anew."""
+        """Return the same data with another augmentation. Images are not decoded again."""
         other = copy.copy(self)
         other.augmentation = augmentation
         return other
 
     def native_size(self, sample: int = 64) -> float:
-        """Measure how large the training photos are: the median square root of their areas, in pixels.
+        """Return the median square root of the areas of the training images, in pixels.
 
         Args:
             sample: how many photos are looked at, evenly spread.
@@ -197,22 +197,22 @@ class ImageData(DivisibleData):
         return float(np.median([math.sqrt(int(header.height) * int(header.width)) for header in headers]))
 
     def labels(self, split: str) -> np.ndarray:
-        """Class numbers of a split, int32 [n], or 0/1 labels float32 [n, k], in the order of `ordered(split)`."""
+        """Return class numbers of a split, int32 [n], or labels float32 [n, k], in the order of `ordered(split)`."""
         return self._get(split).labels
 
     def paths(self, split: str) -> list[Path]:
-        """Files of a split, in the order of `ordered(split)`."""
+        """Return the files of a split, in the order of `ordered(split)`."""
         return self._get(split).paths
 
     def samples(self, split: str, count: int) -> list[bytes]:
-        """Give the files of a few photos of a split, evenly spread, as a client would send them; no damaged ones."""
+        """Return the content of a few evenly spaced images of a split, without damaged images."""
         damaged = {path for path, *_ in self.damaged}
         every = self._get(split).paths
         paths = [path for path in every if path not in damaged] or every
         return [path.read_bytes() for path in paths[:: max(1, len(paths) // count)][:count]]
 
     def summary(self) -> dict[str, Any]:
-        """Counts by split and class, settings, and a fingerprint of the file list; plain values."""
+        """Return counts by split and class, settings, and a fingerprint of the file list, as plain values."""
         return {
             "classes": list(self.class_names),
             "multi_label": self.multi_label,
@@ -230,7 +230,7 @@ class ImageData(DivisibleData):
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 over split, label, name and size of every photo: the same data set gives the same value anywhere."""
+        """Return the SHA-256 over split, label, name and size of all images, which identifies the dataset."""
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             for path, label in zip(split.paths, split.labels, strict=True):
@@ -260,7 +260,7 @@ class ImageData(DivisibleData):
         needed = 2 * count * self.preprocessing.size**2 * 3
         fits = needed <= available_memory() / 2
         if not fits:
-            _log.info("the photos would take %.1f GB of memory: decoding them anew in each epoch", needed / 1e9)
+            _log.info("the photos need %.1f GB of memory: decoding them again in each epoch", needed / 1e9)
         return fits
 
     def _assign(
@@ -289,7 +289,7 @@ class ImageData(DivisibleData):
             more = f"; and {len(self.skipped) - _NAMED} more" if len(self.skipped) > _NAMED else ""
             raise DataError(
                 f"{len(self.skipped)} of the photos cannot be used: {listed}{more}",
-                fix=Advice("repair or remove them; or, to leave them out, {}", "on_error", "skip"),
+                fix=Advice("repair or remove them; to skip them, {}", "on_error", "skip"),
             )
         if "train" in self.splits:
             absent = self._absent("train")
@@ -297,7 +297,7 @@ class ImageData(DivisibleData):
                 name = absent[0]
                 count = WORDS.count(list(each_label(listing.labels)).count(composed(name)))
                 raise DataError(
-                    f"class {name!r} has no readable training image left of {count}",
+                    f"class {name!r} has no readable training image: {count} are unreadable",
                     fix="repair them, add others, or remove the class",
                 )
 
@@ -333,18 +333,18 @@ class ImageData(DivisibleData):
         for path, _, counted_as in self.skipped:
             self.tally.leave_out(counted_as, shown(path))
         if self.skipped:
-            _log.warning("left out %d photos that cannot be used: %s", len(self.skipped), _named(self.skipped))
+            _log.warning("skipped %d photos that cannot be used: %s", len(self.skipped), _named(self.skipped))
         if self.damaged and damaged == "keep":
-            advice = 'to leave such photos out: damaged = "refuse" and on_error = "skip" ([data] in config.toml)'
+            advice = 'to skip such photos, set damaged = "refuse" and on_error = "skip" under [data] in config.toml'
             _log.warning(
-                "%d photos decode, but are damaged, and are used all the same: %s; %s",
+                "%d damaged photos can be decoded and are used: %s; %s",
                 len(self.damaged), _named(self.damaged), advice,
             )  # fmt: skip
         found = self.report
         for name, count in found.leaks.items():
             if count:
                 _log.warning(
-                    "%d of the %s photos are also in the training part%s, for example %s",
+                    "%d of the %s photos are also in the training set%s, for example %s",
                     count,
                     name,
                     " and were dropped there" if on_duplicate == "drop" else "",
@@ -352,7 +352,11 @@ class ImageData(DivisibleData):
                 )
         if found.repeated_in_train:
             example = found.examples["repeated_in_train"][0]
-            _log.info("%d training photos are copies of earlier ones, for example %s", found.repeated_in_train, example)
+            _log.info(
+                "%d training photos are duplicates of other training photos, for example %s",
+                found.repeated_in_train,
+                example,
+            )
         if found.disagreeing:
             example = ", ".join(found.examples["disagreeing"])
             _log.warning("%d photos occur with different labels: %s", found.disagreeing, example)
@@ -360,7 +364,7 @@ class ImageData(DivisibleData):
             for name in self.splits:
                 absent = self._absent(name)
                 if absent:
-                    _log.warning("the %s part has no photo of a class: %s", name, ", ".join(absent[:_NAMED]))
+                    _log.warning("the %s split has no photo of a class: %s", name, ", ".join(absent[:_NAMED]))
         _log.info("%s", self.tally)
 
 

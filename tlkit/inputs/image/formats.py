@@ -114,7 +114,7 @@ def why_not(content: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "") -> 
     if kind not in ACCEPTED:
         return not_accepted(kind, name)
     if kind == "WebP" and _is_animated(content):
-        return "moves: an animated WebP is not supported; save one frame as PNG or JPEG"
+        return "is an animated WebP, which is not supported; save one frame as PNG or JPEG"
     if kind == "BMP" and (reason := _bmp_reason(content)):
         return reason
     if kind == "JPEG" and (reason := jpeg.unusual(content)):
@@ -123,7 +123,7 @@ def why_not(content: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "") -> 
     if size is None:
         return f"is truncated or corrupt ({kind}): its header is incomplete"
     if not size[0] * size[1]:
-        return f"is truncated or corrupt ({kind}): its header holds no usable size"
+        return f"is truncated or corrupt ({kind}): its header contains no usable size"
     if size[0] * size[1] > max_pixels:
         return too_large(size, max_pixels)
     broken = {"JPEG": jpeg.broken, "PNG": _broken_png, "GIF": _broken_gif, "BMP": _broken_bmp}
@@ -149,7 +149,7 @@ def not_accepted(kind: str, name: str = "") -> str:
         name: of the file, for the advice how to convert it.
     """
     if kind in UNSUPPORTED:
-        return f"is {kind}, which the exported model could not decode; {_convert(kind, name)}"
+        return f"is {kind}, which the exported model cannot decode; {_convert(kind, name)}"
     return f"is not an image{f' but {kind}' if kind else ''} (known formats: {', '.join(ACCEPTED)})"
 
 
@@ -248,7 +248,7 @@ def _broken_gif(content: bytes) -> str:
     while at < len(content):
         block = content[at]
         if block == 0x3B:
-            return "it holds no image"
+            return "it contains no image"
         if block == 0x21:  # an extension: its label, then sub-blocks
             at += 2
         elif block == 0x2C and at + 11 <= len(content):

@@ -81,7 +81,7 @@ def broken(content: bytes) -> str:
     for segment in segments(content):
         has_scan = has_scan or segment.marker == _SOS
         if segment.marker == _EOI:
-            return "" if has_scan else "it holds no image data"
+            return "" if has_scan else "it contains no image data"
     return "the file ends before the image does"
 
 
@@ -96,8 +96,8 @@ def misplaced_marker(content: bytes) -> str:
             in_scan, turn = True, 0
         elif in_scan and 0xD0 <= marker <= 0xD7:
             if not interval or marker != 0xD0 + turn:
-                return "a restart marker stands out of turn in its image data"
+                return "a restart marker in its image data is out of order"
             turn = (turn + 1) % 8
         elif in_scan and marker not in _BETWEEN_SCANS:
-            return f"a marker (0x{marker:02x}) stands in the middle of its image data"
+            return f"a marker (0x{marker:02x}) is in the middle of its image data"
     return ""

@@ -104,7 +104,7 @@ def list_folder(path: str | Path) -> Listing:
     folders = _subfolders(root)
     if not folders:
         raise DataError(
-            "the data folder holds no class folders",
+            "the data folder contains no class folders",
             received=str(path),
             allowed="one folder for each class, or train/, val/ and test/ with one folder for each class",
         )
@@ -160,7 +160,7 @@ def _list_classes(root: Path, roots: Mapping[Any, str]) -> Listing:
             count = len(paths) - had
             if not count:
                 raise DataError(
-                    f"a class folder holds no {'images' if any((root / inside).iterdir()) else 'files'}",
+                    f"a class folder contains no {'images' if any((root / inside).iterdir()) else 'files'}",
                     received=str(root / inside),
                     fix="remove the folder, or put images of the class into it",
                 )
@@ -198,9 +198,7 @@ def _on_nesting(deeper: Mapping[str, int], count: int, labels: list[str]) -> tup
 def _inside(root: Path, folders: list[str]) -> str | None:
     """Advise to name the only folder where the classes lie in it."""
     inner = _subfolders(root / folders[0]) if len(folders) == 1 else []
-    return (
-        f"are its folders the classes ({', '.join(inner[:_NAMED])})? then name {root / folders[0]}" if inner else None
-    )
+    return f"if its folders are the classes ({', '.join(inner[:_NAMED])}), pass {root / folders[0]}" if inner else None
 
 
 def _subfolders(root: Path) -> list[str]:
@@ -289,7 +287,7 @@ def list_table(
             raise DataError("a classifier needs at least two classes", received=sorted(found))
         for name in label_columns or ():
             if name not in found:
-                raise DataError("no photo has this label", received=name, fix="leave its column out of label_columns")
+                raise DataError("no photo has this label", received=name, fix="remove its column from label_columns")
     groups = [class_text(value) for value in frame[group_column]] if group_column else None
     return Listing(
         paths, labels, splits, groups, origin, unlabelled=unlabelled, label_columns=tuple(label_columns or ()),
@@ -318,7 +316,7 @@ def check_paths(paths: Sequence[Path], start: Path) -> None:
         raise DataError(
             f"{len(missing)} of {len(paths)} photos of the table do not exist",
             received=named + (", …" if len(missing) > 5 else ""),
-            fix=f"relative paths start from {start}",
+            fix=f"relative paths are relative to {start}",
         )
 
 
@@ -334,7 +332,7 @@ def _read_table(file: Path, separator: str, encoding: str) -> pd.DataFrame:
         raise DataError("there is no such table", received=str(file))
     suffix = file.suffix.lower()
     if suffix not in (".csv", ".parquet"):
-        raise DataError("unknown kind of table", received=str(file), allowed=".csv, .parquet")
+        raise DataError("unknown table format", received=str(file), allowed=".csv, .parquet")
     check_encoding(encoding)
     try:
         if suffix == ".parquet":

@@ -85,7 +85,7 @@ def _pairs(seed: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
 def _beta(seed: tf.Tensor, count: tf.Tensor, alpha: float) -> tf.Tensor:
     """float32 [count] from Beta(alpha, alpha), as x / (x + y) of two Gamma(alpha) draws."""
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0.01 <= alpha < math.inf:
-        raise ConfigError("alpha of the mixing is not usable", received=alpha, allowed="a number from 0.01")
+        raise ConfigError("invalid alpha for mixing", received=alpha, allowed="a number from 0.01")
     # float64: with a small alpha, draws below what float32 can tell from zero are common, and 0 / 0 is no share.
     draws = tf.random.stateless_gamma([2, count], seed, tf.constant(alpha, tf.float64), dtype=tf.float64)
     return tf.cast(draws[0] / (draws[0] + draws[1]), tf.float32)

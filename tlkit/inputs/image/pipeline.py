@@ -119,7 +119,9 @@ def build_split(
 
 def _damaged(paths: list[Path], lines: LibjpegLines) -> list[Unreadable]:
     found = ((path, damage_of(path.read_bytes(), lines)) for path in paths)
-    return [Unreadable(path, f"decodes, but is damaged ({problem})", DAMAGED) for path, problem in found if problem]
+    return [
+        Unreadable(path, f"can be decoded but is damaged ({problem})", DAMAGED) for path, problem in found if problem
+    ]
 
 
 def ordered_batches(

@@ -52,11 +52,9 @@ class ImagePreprocessing:
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or not 16 <= self.size <= 2048:
-            raise ConfigError(
-                "the image size is not usable", received=self.size, allowed="whole pixels from 16 to 2048"
-            )
+            raise ConfigError("the image size is invalid", received=self.size, allowed="whole pixels from 16 to 2048")
         if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or not self.max_pixels > 0:
-            raise ConfigError("max_pixels is not usable", received=self.max_pixels, allowed="a whole number from 1")
+            raise ConfigError("max_pixels is invalid", received=self.max_pixels, allowed="a whole number, 1 or more")
         check_choice("resize mode", self.resize, get_args(ResizeMode))
 
     @tf.autograph.experimental.do_not_convert
@@ -75,7 +73,7 @@ class ImagePreprocessing:
         header = read_header(image_bytes)
         pixels = tf.cast(header.height, tf.int64) * tf.cast(header.width, tf.int64)
         checks = [
-            _refuse_unless(pixels > 0, "the image header holds no usable size"),
+            _refuse_unless(pixels > 0, "the image header contains no usable size"),
             _refuse_unless(pixels <= self.max_pixels, f"the image has more than {self.max_pixels} pixels"),
         ]
         with tf.control_dependencies(checks):

@@ -43,9 +43,9 @@ def images_from_folder(
     damaged: OnDamage = "keep",
     max_pixels: int = MAX_PIXELS,
 ) -> ImageData:
-    """Read photos from `FOLDER/class/photo` or `FOLDER/{train,val,test}/class/photo`.
+    """Load images from `FOLDER/class/image` or `FOLDER/{train,val,test}/class/image`.
 
-    Every photo is decoded once here, so that unreadable ones are known before training.
+    Every image is decoded once to find unreadable images before training.
 
     Example:
         >>> data = images_from_folder("photos", size=224, augment="side_on", max_zoom=1.1)
@@ -59,14 +59,14 @@ def images_from_folder(
         augment: `"none"`, `"side_on"`, `"top_down"` or `"strong"`; see `Augmentation`.
         max_zoom: largest random magnification.
         mix: `"none"`, `"mixup"` or `"cutmix"`.
-        batch_size: photos a step.
-        val_fraction: part of the photos that is split off for validation where the folder has no val/ of its own.
+        batch_size: images per batch.
+        val_fraction: fraction of the images for validation, if the folder has no val/ folder.
         seed: of split, order and augmentation.
-        on_error: `"fail"` lists unreadable photos and stops, `"skip"` leaves them out and counts them.
-        cache: `"memory"` keeps decoded photos, `"off"` decodes them anew in each epoch, `"auto"` keeps them when
+        on_error: `"fail"` lists unreadable images and stops, `"skip"` skips and counts them.
+        cache: `"memory"` keeps decoded photos, `"off"` decodes them again in each epoch, `"auto"` keeps them when
             they fit into half of the free memory.
-        class_weight: `"balanced"` weighs the loss so that every class counts the same.
-        sampling: `"shuffle"` shows every training photo once an epoch; `"balanced"` draws them with replacement, so
+        class_weight: `"balanced"` weights the loss so that all classes have the same weight.
+        sampling: `"shuffle"` uses every training image once per epoch; `"balanced"` draws them with replacement, so
             that every class comes equally often. Not together with `class_weight`.
         on_duplicate: exact copies of a photo stay on one side where validation photos are split off. `"report"` counts
             copies; `"drop"` takes repeated photos out of training, and those that are in val or test too.
@@ -79,7 +79,7 @@ def images_from_folder(
 
     Raises:
         DataError: the folder or a photo cannot be used.
-        ConfigError: an argument is not usable.
+        ConfigError: an argument is invalid.
     """
     preprocessing = ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels)
     augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
@@ -127,7 +127,7 @@ def images_from_table(
     damaged: OnDamage = "keep",
     max_pixels: int = MAX_PIXELS,
 ) -> ImageData:
-    """Read photos that a CSV or Parquet file or a DataFrame lists.
+    """Load the images listed in a CSV file, a Parquet file or a DataFrame.
 
     Example:
         >>> data = images_from_table("photos.csv", path_column="file", label_column="species", group_column="site")
@@ -138,10 +138,10 @@ def images_from_table(
         label_column: class of each photo.
         label_separator: what stands between the labels of a row, such as `";"`, where a photo may have several; nothing
             in the field means none of them.
-        label_columns: columns of 0 and 1, one for each label, in place of `label_column`.
-        group_column: rows with the same value (patient, scene, camera) never straddle training and validation.
+        label_columns: columns of 0 and 1, one per label, instead of `label_column`.
+        group_column: rows with the same value (patient, scene, camera) are kept in one split.
         split_column: `train`, `val` or `test` for each row.
-        root: folder that relative paths start from; the table's own folder when left out.
+        root: folder that relative paths start from; the table's own folder by default.
         separator: between the fields of a CSV; a comma when empty.
         encoding: of a CSV, any codec that Python has.
         size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight, sampling,
@@ -152,7 +152,7 @@ def images_from_table(
 
     Raises:
         DataError: the table, a column or a photo cannot be used.
-        ConfigError: an argument is not usable.
+        ConfigError: an argument is invalid.
     """
     preprocessing = ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels)
     augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
@@ -243,7 +243,9 @@ def images_to_evaluate(
     rows = [row for row, split in enumerate(listing.splits) if split == held_out]
     unknown = sorted(listing.seen(rows) - set(map(composed, class_names)))
     if unknown:
-        raise DataError("the data has a class that the model does not know", received=unknown[0], allowed=class_names)
+        raise DataError(
+            "the data has a class that the model was not trained on", received=unknown[0], allowed=class_names
+        )
     picked = listing.only(rows, "test")
     warn_of_copies(picked.paths, trained_on)
     return ImageData(

@@ -71,7 +71,7 @@ def images_with_targets(
     damaged: OnDamage = "keep",
     max_pixels: int = MAX_PIXELS,
 ) -> ImageTargetData:
-    """Read photos and what is to be predicted from them: a value, a risk, or several values and classes.
+    """Load images with regression, survival or several targets from a table.
 
     Rows without a label are left out and counted. With several targets a row counts for those that it has. What is
     fitted (transforms, scales, intervals of times) is fitted on the training rows alone.
@@ -87,10 +87,10 @@ def images_with_targets(
         path_column: file of each photo, absolute or relative to `root`.
         target_kinds: column -> `"regression"` or `"single_label"`, in place of what is inferred as for a table.
         transform, y_range, loss_weights: as for `tlkit.table_from_file`.
-        group_column: rows with the same value (patient, scene, camera) never straddle training and validation.
+        group_column: rows with the same value (patient, scene, camera) are kept in one split.
         split_column: `train`, `val` or `test` for each row. Where it is left out, validation photos are drawn at
             random, stratified by the first class, by whether the event was seen, or by the decile of a value.
-        root: folder that relative paths start from; the table's own folder when left out.
+        root: folder that relative paths start from; the table's own folder by default.
         separator, encoding, decimal, thousands, missing, formats: how the file is written, as for
             `tlkit.table_from_file`.
         augment: how photos may be changed without changing their labels: `"side_on"` mirrors and turns them a little,
@@ -103,24 +103,28 @@ def images_with_targets(
 
     Raises:
         DataError: the table, a column, a label or a photo cannot be used.
-        ConfigError: an argument is not usable.
+        ConfigError: an argument is invalid.
     """
     augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
     survival = targets if isinstance(targets, SurvivalColumns) else None
     names = names_of(targets)
     if not names:
-        raise ConfigError("no column is named that shall be predicted", received=targets)
+        raise ConfigError("no target column given", received=targets)
     if survival and mix != "none":
-        raise ConfigError("times of two photos cannot be mixed", received=mix, allowed="none, with a survival target")
+        raise ConfigError(
+            "mix cannot be combined with a survival target", received=mix, allowed="none, with a survival target"
+        )
     kinds = dict(target_kinds or {})
     if survival and (kinds or loss_weights):
-        raise ConfigError("target_kinds and loss_weights are not for a survival target", received=kinds or loss_weights)
+        raise ConfigError(
+            "target_kinds and loss_weights cannot be combined with a survival target", received=kinds or loss_weights
+        )
     for name in kinds:
         if name not in names:
-            raise ConfigError("target_kinds names what is no target", received=name, allowed=names)
+            raise ConfigError("target_kinds names a column that is not a target", received=name, allowed=names)
     if "multi_label" in kinds.values():
         raise ConfigError(
-            "several labels of a photo are classes",
+            "multi-label targets are not supported here",
             received=kinds,
             fix="use images_from_table(label_columns=...) and image_classifier(multi_label=True)",
         )
@@ -270,7 +274,7 @@ def _draw_by(first: TargetValues, val_fraction: float, seed: int) -> Draw:
         strata = strata.astype(np.int64)
         items = np.unique(copies, return_index=True)[1]
         if len(items) < 2:
-            raise DataError("there are too few different photos to split", received=len(items), allowed="2 or more")
+            raise DataError("too few different photos to split", received=len(items), allowed="2 or more")
         if np.unique(strata[items], return_counts=True)[1].min() < 2:
             strata = np.zeros(len(rows), np.int64)
         if groups is None:
@@ -283,13 +287,13 @@ def _draw_by(first: TargetValues, val_fraction: float, seed: int) -> Draw:
 
 
 class ImageTargetData(ImageData):
-    """Photos with values, risks or several targets, split into train, val and (where there is one) test.
+    """Images with regression, survival or several targets, with a train, a val and optionally a test split.
 
     Made by `images_with_targets`. It is an `ImageData` whose `labels` are float64: a column a target (its value, or the
     number of its class), or time and event; NaN where one of several is missing.
 
     Attributes:
-        targets: what is predicted.
+        targets: the targets.
         class_names: names of the numbers of an answer, such as `angle`.
     """
 
@@ -322,7 +326,7 @@ class ImageTargetData(ImageData):
         gone = {one.name: int((~np.isfinite(_flat(one.values)).all(1)).sum()) for one in self._values}
         if any(gone.values()):
             listed = ", ".join(f"{name} {count}" for name, count in gone.items() if count)
-            _log.info("photos without a label of one of the targets, which count for the others: %s", listed)
+            _log.info("photos without a label for some targets, used for the others: %s", listed)
         for target in self.targets:
             for name, own in rows.items():
                 target.check_split(labels[own], name)
@@ -353,7 +357,7 @@ class ImageTargetData(ImageData):
         return []
 
     def summary(self) -> dict[str, Any]:
-        """Counts, targets, settings, and a fingerprint of the file list; plain values."""
+        """Return counts, targets, settings, and a fingerprint of the file list, as plain values."""
         return super().summary() | {
             "targets": {target.name: target.describe() for target in self.targets},
             "dropped_rows": dict(self.dropped),

@@ -191,7 +191,7 @@ def _walk(root: str, inside: str, hidden: str, without: Collection[str] = ()) ->
             yield Entry(inside, "left_out", hidden)
             return
         raise DataError(
-            f"{folder} cannot be listed: {error.strerror}", fix="make it readable, or take it out of the data"
+            f"{folder} cannot be listed: {error.strerror}", fix="make it readable, or remove it from the data"
         ) from error
     for name, is_folder, is_link in found:
         if name in without:
@@ -231,12 +231,12 @@ def _look(path: str, name: str, *, insist: bool) -> Entry:
         status = os.stat(path)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path):
-            return bad(DANGLING, "cannot be read: it is a link that leads to no file", may_be)
+            return bad(DANGLING, "is a broken link", may_be)
         if error.errno == errno.ENOENT:
             return bad(UNREADABLE, "does not exist", may_be)
         return bad(UNREADABLE, f"cannot be opened ({error.strerror})", may_be)
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write to it
-        return bad(NO_FILE, "is no regular file", is_image=False)
+        return bad(NO_FILE, "is not a regular file", is_image=False)
     size, changed = status.st_size, status.st_mtime_ns
     try:
         with open(path, "rb", buffering=0) as file:
@@ -252,5 +252,5 @@ def _look(path: str, name: str, *, insist: bool) -> Entry:
     reason = UNSUPPORTED_IMAGE if kind in UNSUPPORTED else BROKEN if by_name else OTHER
     problem = not_accepted(kind, path)
     if not kind and (promised := format_of_suffix(suffix)) in ACCEPTED:
-        problem = f"is not an image, though it is called like a {promised} (known formats: {', '.join(ACCEPTED)})"
+        problem = f"is not an image although its name ends like a {promised} (known formats: {', '.join(ACCEPTED)})"
     return bad(reason, problem, is_image, size, changed)

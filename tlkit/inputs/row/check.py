@@ -33,7 +33,7 @@ def check_target_columns(frame: pd.DataFrame, targets: Sequence[str], origin: st
         DataError: a target column is missing, or has no value.
     """
     if not targets or not all(isinstance(name, str) and name for name in targets):
-        raise ConfigError("target is not usable", received=list(targets), allowed="the name of a column, or several")
+        raise ConfigError("target is invalid", received=list(targets), allowed="the name of a column, or several")
     if len(set(targets)) < len(targets):
         raise ConfigError("a target is named twice", received=list(targets))
     for name in targets:
@@ -60,7 +60,7 @@ def check_formats(
     """
     for name, form in formats.items():
         if name not in frame.columns:
-            raise ConfigError("formats names what is no column", received=name, allowed=list(map(str, frame.columns)))
+            raise ConfigError("formats names an unknown column", received=name, allowed=list(map(str, frame.columns)))
         of_text = form.missing and form == NumberForm(form.decimal, form.thousands, missing=form.missing)
         if of_text or kinds.get(name) in ("id", "ignore", "categorical"):
             continue
@@ -78,10 +78,10 @@ def check_numbers(column: pd.Series, name: str, form: NumberForm, place: Place) 
     bad = np.flatnonzero([isinstance(column.dtype, pd.StringDtype) and not _reads(form, value) for value in column])
     if len(bad):
         raise DataError(
-            f"{place(bad)}: column {name!r} holds what is no number of its format",
+            f"{place(bad)}: column {name!r} has a value that is not a number of its format",
             received=str(column.iloc[bad[0]])[:60],
             allowed=f"numbers ({form.describe() or 'plain ones'})",
-            fix=f"correct these rows, or the format of {name} (missing = [...] lists what stands for no value)",
+            fix=f"correct these rows, or the format of {name} (list missing values in missing = [...])",
         )
 
 
@@ -96,7 +96,7 @@ def check_exact(column: pd.Series, name: str, place: Place) -> None:
     bad = np.flatnonzero(np.abs(column.to_numpy(np.float64, na_value=np.nan)) >= 2.0**53)
     if len(bad):
         raise DataError(
-            f"{place(bad)}: column {name!r} holds a float beyond 2**53, which has lost digits",
+            f"{place(bad)}: column {name!r} has a float beyond 2**53, which has lost digits",
             received=f"{column.iloc[bad[0]]:.17g}",
             allowed="whole numbers",
             fix="write them as whole numbers or text",
@@ -167,7 +167,7 @@ def check_values(
                 if isinstance(column.dtype, pd.StringDtype):
                     raise _not_numbers(column, name, place)
                 if not numeric:
-                    raise DataError(f"column {name!r} is no number", received=str(column.dtype), allowed="numbers")
+                    raise DataError(f"column {name!r} is not a number", received=str(column.dtype), allowed="numbers")
             form = (date_formats or {}).get(name, "")
             if kind in ("date", "boolean"):
                 try:
@@ -213,11 +213,11 @@ def check_booleans(column: pd.Series, name: str, place: Place) -> None:
     bad = np.flatnonzero(np.append(~read & [text not in gone for text in texts], False)[codes])
     if len(bad):
         raise UnreadableError(
-            f"{place(bad)}: column {name!r} has what is neither true nor false",
+            f"{place(bad)}: column {name!r} has a value that is not true or false",
             count=len(bad),
             value=str(column.iloc[bad[0]])[:60],
             allowed=", ".join(f"{no}/{yes}" for no, yes in zip(FALSE_SPELLINGS, TRUE_SPELLINGS, strict=True)),
-            fix=f'correct these rows, or say {name} = "categorical"; unreadable = "missing" takes them for missing',
+            fix=f'correct these rows, or set {name} = "categorical"; unreadable = "missing" treats them as missing',
         )
 
 
@@ -243,14 +243,14 @@ def _not_numbers(column: pd.Series, name: str, place: Place) -> DataError:
     bad = np.flatnonzero((numbers.isna() & column.notna()).to_numpy(bool))
     if not len(bad):
         return DataError(
-            f"column {name!r} is to be continuous but holds numbers as text",
+            f"column {name!r} is continuous but has numbers as text",
             received=str(column.dropna().iloc[0]),
-            fix="take leading zeros and quotes away",
+            fix="remove leading zeros and quotes",
         )
     return DataError(
-        f"{place(bad)}: column {name!r} is to be continuous but holds text",
+        f"{place(bad)}: column {name!r} is continuous but has text",
         received=str(column.iloc[bad[0]])[:60],
-        fix=f'correct these rows, or say {name} = "categorical"',
+        fix=f'correct these rows, or set {name} = "categorical"',
     )
 
 
@@ -288,7 +288,7 @@ def find_leaks(
     inputs = [name for name, kind in kinds.items() if kind not in ("id", "ignore")]
     for name in allow:
         if name not in inputs:
-            raise ConfigError("allow names a column that is no input", received=name, allowed=inputs)
+            raise ConfigError("allow names a column that is not an input", received=name, allowed=inputs)
     found = []
     wrong = Problems() if problems is None else problems
     is_first = np.ones(len(frame), bool)
@@ -299,11 +299,9 @@ def find_leaks(
         for name in inputs:
             why, is_leak = _likeness(frame[name], aim, memo, is_first)
             if why and is_leak and name not in allow:
-                fix = f'leave it out ({name} = "ignore"), or allow = ["{name}"] if it is known at prediction time'
+                fix = f'ignore it ({name} = "ignore"), or set allow = ["{name}"] if it is known at prediction time'
                 with wrong.of(name):
-                    raise DataError(
-                        f"column {name!r} {why} the target {target!r}: the model would only copy it", fix=fix
-                    )
+                    raise DataError(f"column {name!r} {why} the target {target!r}: this is leakage", fix=fix)
             elif why:
                 found.append(Finding(name, kinds[name], f"{why} the target {target}", False))
     if problems is None:
@@ -353,7 +351,7 @@ def _likeness(column: pd.Series, target: pd.Series, memo: _Memo, is_first: np.nd
     if all(numeric) and m > 2:
         first, second = _ranks(column), memo.of("ranks", whole, lambda: _ranks(target))
         if abs(np.corrcoef(first, second)[0, 1]) >= _SAME_ORDER:
-            return "is in the same order throughout as", True
+            return "has the same order as", True
     if repeats and m <= 20:
         pairs = len(np.unique(own.astype(np.int64) * m + other))
         if k <= rows / 2 and pairs == k:
@@ -361,7 +359,7 @@ def _likeness(column: pd.Series, target: pd.Series, memo: _Memo, is_first: np.nd
         if numeric[0] and m == 2:
             by_class = [column[other == number].astype(np.float64) for number in (0, 1)]
             if by_class[0].max() < by_class[1].min() or by_class[1].max() < by_class[0].min():
-                return "determines, by one threshold,", False
+                return "predicts perfectly, by one threshold,", False
     return "", False
 
 

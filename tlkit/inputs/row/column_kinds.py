@@ -126,12 +126,14 @@ def infer_kinds(
     for name, kind in given.items():
         check_choice(f"kind of column {name!r}", kind, get_args(ColumnKind))
         if name in targets:
-            raise ConfigError("a target is no input and has no kind", received=name, fix="take it out of the columns")
+            raise ConfigError(
+                "a target is not an input and has no kind", received=name, fix="remove it from the columns"
+            )
         if name not in names:
             raise DataError(
-                f"the table lacks column {name!r}, which the columns name",
+                f"the table has no column {name!r}, which [columns] names",
                 allowed=names,
-                fix=did_you_mean(name, names) or "correct the file, or take the column out of the config",
+                fix=did_you_mean(name, names) or "correct the file, or remove the column from the config",
             )
     known = dict(date_formats or {})
     kinds: dict[str, ColumnKind] = {}
@@ -212,10 +214,10 @@ def _infer(column: pd.Series, name: str, place: Callable[[np.ndarray], str]) -> 
     if isinstance(column.dtype, pd.StringDtype):
         return _infer_texts(column, present, name, place)
     raise DataError(
-        f"column {name!r} holds what no column can be",
+        f"column {name!r} has values of an unsupported type",
         received=str(column.dtype),
         allowed="text, numbers, true and false, dates",
-        fix=f'convert it, or say {name} = "ignore"',
+        fix=f'convert it, or set {name} = "ignore"',
     )
 
 
@@ -230,7 +232,7 @@ def _infer_integers(values: np.ndarray, rows: int) -> _Guess:
         return "ignore", f"always {distinct[0]}", False
     span = int(distinct[-1]) - int(distinct[0]) + 1
     if k == rows >= _ID_ROWS and span <= 2 * k:
-        return "id", "a number for each row: useless, and it leaks the order of the table", False
+        return "id", "a row number: useless as an input, and it leaks the order of the table", False
     if k == 2:
         return "categorical", "", False
     if k == len(values) >= _ID_ROWS:
@@ -264,7 +266,7 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
         return _constant(present)
     numeric = float(counts[number_like(counts)].sum()) / len(present)
     if numeric == 1.0:
-        return "categorical", f"{k} numbers kept as text: categorical, or continuous without the zeros?", True
+        return "categorical", f"{k} numbers kept as text: categorical, or continuous (without the leading zeros)?", True
     is_own = k > 0.9 * len(present) and len(present) >= _ID_ROWS
     if numeric >= (0.9 if is_own and k <= FEW_VALUES else 0.5) and (k > FEW_VALUES or is_own):
         raise mixed_types(column, name, place)
@@ -275,9 +277,9 @@ def _infer_texts(column: pd.Series, present: pd.Series, name: str, place: Callab
     if why:
         return "boolean" if are_flags else "categorical", why, True
     if unread := describe_unread(by_text):
-        return "categorical", f"{k} {unread}, or take them as categories", True
+        return "categorical", f"{k} {unread}, or use them as categories", True
     if numeric >= 0.5:
-        return "categorical", f"{k} values, most of them numbers: categorical, or are some of them mistakes?", True
+        return "categorical", f"{k} values, most of them numbers: categorical, or are some of them errors?", True
     if k > 1000 and k > 0.2 * len(present):
         return "categorical", f"{k} different texts in {len(present)} rows: categorical, hashed, or ignore?", True
     return "categorical", "", False

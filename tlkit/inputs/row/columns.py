@@ -104,9 +104,11 @@ class Categorical:
                 f"column {self.name!r} cannot have {self.size - FIRST} codes", allowed=f"0 to {MOST_CODES - FIRST}"
             )
         if self.boolean and (self.dtype, self.values) != ("string", BOOLEANS):
-            raise ConfigError(f"column {self.name!r} is no boolean", received=self.values[:3], allowed=BOOLEANS)
+            raise ConfigError(f"column {self.name!r} is not a boolean", received=self.values[:3], allowed=BOOLEANS)
         if self.hash_buckets and self.values:
-            raise ConfigError(f"column {self.name!r} is hashed and so has no list of values", received=self.values[:3])
+            raise ConfigError(
+                f"column {self.name!r} is hashed and cannot have a list of values", received=self.values[:3]
+            )
         if len(set(self.values)) < len(self.values):
             raise ConfigError(f"column {self.name!r} lists a value twice")
         if self.dtype == "int64" and (bad := [value for value in self.values if not _is_int64(value)]):
@@ -167,12 +169,12 @@ class Continuous:
         check_choice("dtype of a continuous column", self.dtype, ("float32", "float64"))
         if not all(map(math.isfinite, (self.median, self.center, self.scale, *self.quantiles))) or self.scale <= 0:
             raise ConfigError(
-                f"the statistics of column {self.name!r} are not usable",
+                f"the statistics of column {self.name!r} are invalid",
                 received=(self.median, self.center, self.scale),
                 allowed="finite numbers, the scale above 0",
             )
         if list(self.quantiles) != sorted(self.quantiles):
-            raise ConfigError(f"the quantiles of column {self.name!r} do not rise")
+            raise ConfigError(f"the quantiles of column {self.name!r} are not increasing")
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -237,9 +239,9 @@ class Date:
         for part in self.parts:
             check_choice(f"part of date column {self.name!r}", part, get_args(DatePart))
         if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ConfigError(f"date column {self.name!r} needs parts, each once", received=self.parts)
+            raise ConfigError(f"date column {self.name!r} needs parts without repetition", received=self.parts)
         if list(self.years) != sorted(set(self.years)):
-            raise ConfigError(f"the years of column {self.name!r} do not rise", received=self.years)
+            raise ConfigError(f"the years of column {self.name!r} are not increasing", received=self.years)
         if not (math.isfinite(self.elapsed_center) and math.isfinite(self.elapsed_scale) and self.elapsed_scale > 0):
             raise ConfigError(
                 f"column {self.name!r}: elapsed days cannot be scaled",

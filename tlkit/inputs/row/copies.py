@@ -114,7 +114,7 @@ def log_copies(
         if len(leaked) and not copies.by_chance:
             first = _first_in(copies.numbers, rows["train"])
             _log.warning(
-                "%s of the %s rows are also in the training part, for example %s",
+                "%s of the %s rows are also in the training set, for example %s",
                 f"{len(leaked):,}",
                 name,
                 f"{place(leaked[:1])} = {place(first[copies.numbers[leaked[:1]]])}",
@@ -122,7 +122,8 @@ def log_copies(
     if copies.by_chance:
         different = len(copies.numbers) - len(repeated)
         _log.info(
-            "%s rows repeat an earlier one: there are only %s different rows, which agree by chance and are split one "
+            "%s rows repeat an earlier row. With only %s different rows these are treated as "
+            "coincidences and split one "
             "by one",
             f"{len(repeated):,}",
             f"{different:,}",
@@ -130,15 +131,15 @@ def log_copies(
     elif len(repeated):
         divided = any(found[name] for name in found if name.startswith("in_train_and_"))
         _log.info(
-            "%s rows are copies of earlier ones%s: %s",
+            "%s rows are duplicates of earlier rows%s: %s",
             f"{len(repeated):,}",
-            "" if divided or len(rows) < 2 else " and stay with them in one split",
+            "" if divided or len(rows) < 2 else " and are kept in the same split",
             shown(repeated, copies.numbers),
         )
     if len(conflicting):
         _log.log(
             logging.INFO if copies.by_chance else logging.WARNING,
-            "%s rows have the inputs of an earlier row and other targets: %s",
+            "%s rows have the same inputs as an earlier row but other targets: %s",
             f"{len(conflicting):,}",
             shown(conflicting, copies.inputs),
         )

@@ -53,7 +53,7 @@ class EncodedSplit:
 
 
 class TabularData(DivisibleData):
-    """Rows of a table with their targets, split into train, val and (where there is one) test.
+    """Rows of a table with their targets, with a train, a val and optionally a test split.
 
     Made by `table_from_file` and `table_to_evaluate`. Every row is encoded once into one float32 vector: category codes
     first, then scaled numbers. Within a split, rows stand in the order of the table; `labels`, `frame`, `encoded` and
@@ -73,7 +73,7 @@ class TabularData(DivisibleData):
 
     Attributes:
         class_names: classes of a single target with classes; else the names of the outputs, such as `price`.
-        targets: what is predicted.
+        targets: the targets.
         preprocessing: rows -> vectors, the same object that the exported graph runs; fitted on the training rows.
         kinds: column -> kind, as said or inferred.
         questions: columns whose kind was a guess.
@@ -111,7 +111,7 @@ class TabularData(DivisibleData):
         single = only is not None and only.class_names and not only.is_alone
         if not single and "balanced" in (class_weight, sampling):
             raise ConfigError(
-                "classes can be balanced only where a single target has one class a row",
+                "classes can be balanced only for a single target with one class per row",
                 received={"sampling": sampling, "class_weight": class_weight},
                 allowed='"shuffle" and "none" for regressions, several labels and several targets',
             )
@@ -159,7 +159,7 @@ class TabularData(DivisibleData):
         return other
 
     def ordered(self, split: str) -> tf.data.Dataset:
-        """Batches of a split in the order of the table: `(encoded float32 [B, D], targets float32 [B, K])`.
+        """Return batches of a split in the order of the table: `(encoded float32 [B, D], targets float32 [B, K])`.
 
         Raises:
             ConfigError: there is no such split.
@@ -175,7 +175,7 @@ class TabularData(DivisibleData):
         return steps.map(_as_it_is(batch), num_parallel_calls=2, deterministic=True).prefetch(2)
 
     def labels(self, split: str) -> np.ndarray:
-        """Targets of a split in their own unit, in the order of `ordered(split)`.
+        """Return the targets of a split in their original unit, in the order of `ordered(split)`.
 
         Returns:
             Class numbers int32 [n] of a single target with classes; 0/1 labels float32 [n, k] of a multi-label target;
@@ -184,31 +184,31 @@ class TabularData(DivisibleData):
         return self._get(split).labels
 
     def encoded(self, split: str) -> np.ndarray:
-        """Encoded rows of a split, float32 [n, D], in the order of `ordered(split)`."""
+        """Return the encoded rows of a split, float32 [n, D], in the order of `ordered(split)`."""
         return self._get(split).inputs.numpy()
 
     def frame(self, split: str) -> pd.DataFrame:
-        """Rows of a split as they were read, with all columns, in the order of `ordered(split)`."""
+        """Return the raw rows of a split with all columns, in the order of `ordered(split)`."""
         return self._source.frame.iloc[self._get(split).rows]
 
     def rows(self, split: str) -> np.ndarray:
-        """Positions of a split's rows among those that were kept, int64 [n], in the order of `ordered(split)`."""
+        """Return the positions of a split's rows in the table, int64 [n], in the order of `ordered(split)`."""
         return self._get(split).rows
 
     def places(self, split: str, positions: Sequence[int] | None = None) -> list[str]:
-        """Where rows of a split stand ("houses.csv row 17"); all of them, or those at some positions."""
+        """Return the locations of rows of a split ("houses.csv row 17"): of all rows, or of those at some positions."""
         rows = self._get(split).rows
         chosen = rows if positions is None else rows[np.asarray(positions, np.int64)]
         return [self._source.place([row]) for row in chosen.tolist()]
 
     def samples(self, split: str, count: int) -> list[bytes]:
-        """Give a few rows of a split as a client would send them: serialized tf.Examples, evenly spread."""
+        """Return a few evenly spaced rows of a split as serialized tf.Examples."""
         rows = self._get(split).rows
         chosen = rows[:: max(1, len(rows) // count)][:count]
         return self.preprocessing.to_examples(self._source.frame.iloc[chosen])
 
     def summary(self) -> dict[str, Any]:
-        """Counts by split, targets, columns, what was found, settings, and a fingerprint; plain values."""
+        """Return counts by split, targets, columns, findings, settings, and a fingerprint, as plain values."""
         return {
             "rows": {name: len(split.rows) for name, split in self.splits.items()},
             "counts": self._counts(),
@@ -227,7 +227,7 @@ class TabularData(DivisibleData):
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 over split, inputs and targets of every row as they were read."""
+        """Return the SHA-256 over split, inputs and targets of all rows."""
         if self._fingerprint is None:
             import pandas as pd
 
@@ -362,4 +362,4 @@ def check_table_options(batch_size: int, seed: int, class_weight: str, sampling:
     """
     check_options(batch_size, seed, class_weight, sampling)
     if isinstance(unknown_rate, bool) or not isinstance(unknown_rate, int | float) or not 0 <= unknown_rate < 1:
-        raise ConfigError("unknown_rate is not usable", received=unknown_rate, allowed="a number from 0 to below 1")
+        raise ConfigError("unknown_rate is invalid", received=unknown_rate, allowed="a number from 0 to below 1")

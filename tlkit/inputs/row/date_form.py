@@ -55,11 +55,11 @@ _PASSED_OVER = {
 DIRECTIVES = tuple(f"%{letter}" for letter in (*_FIELDS, *_PASSED_OVER))
 _NUMERIC = "YymdHIMSf"
 _REASONS = {
-    **dict.fromkeys("GVuUWw", "weeks are not read: turn them into days"),
-    "j": "days of the year are not read: turn them into days of a month",
-    "Z": "names of time zones are not read: write UTC or GMT as plain text of the format, or take it away",
-    "s": 'seconds since 1970 are no text: say "epoch seconds"',
-    **dict.fromkeys("cxX", "it depends on the language of the machine"),
+    **dict.fromkeys("GVuUWw", "weeks are not supported: convert them to dates"),
+    "j": "days of the year are not supported: convert them to dates",
+    "Z": "time zone names are not supported: write UTC or GMT as plain text in the format, or remove it",
+    "s": 'for seconds since 1970 set "epoch seconds"',
+    **dict.fromkeys("cxX", "it depends on the locale"),
 }
 
 
@@ -115,12 +115,12 @@ def date_form(text: str) -> DateForm:
             fields.append(name)
             pattern += f"({fixed if packed else free})"
         else:
-            raise _refused(text, piece, _REASONS.get(letter, "there is no such directive"))
+            raise _refused(text, piece, _REASONS.get(letter, "unknown directive"))
     if twice := [name for name in fields if fields.count(name) > 1]:
-        raise _refused(text, twice[0], "it stands there twice")
+        raise _refused(text, twice[0], "it occurs twice")
     for what, names in (("year (%Y or %y)", ("year", "short_year")), ("month (%m, %b or %B)", ("month", "month_name"))):
         if sum(name in fields for name in names) != 1:
-            raise _refused(text, what, "a date needs it once")
+            raise _refused(text, what, "a date needs exactly one")
     if ("half" in fields) != ("%I" in pieces) or ("minute" in fields and "hour" not in fields):
         raise _refused(text, "%I", "%I and %p need each other, and minutes need hours")
     return DateForm(text, f"(?i){pattern}", tuple(fields))
@@ -145,7 +145,7 @@ def check_date_form(text: str) -> str:
         ConfigError: it cannot.
     """
     if not isinstance(text, str):
-        raise ConfigError("a date format is a string", received=text)
+        raise ConfigError("a date format must be a string", received=text)
     if text and text not in EPOCHS:
         date_form(text)
     return text

@@ -243,7 +243,7 @@ def _of_months(
     if others:
         rows = np.flatnonzero(np.append(~read[form], False)[codes])
         raise DataError(
-            f"{place(rows)}: column {name!r} has what is no date",
+            f"{place(rows)}: column {name!r} has a value that is not a date",
             received=texts[int(codes[rows[0]])][:60],
             allowed=f"dates of the form {form}, as in most rows",
             fix=fix_of_dates(name, texts[int(codes[rows[0]])][:60]),
@@ -291,15 +291,15 @@ def _check_all(
     if mixed:
         rows = np.flatnonzero(np.isin(codes, mixed))
         raise DataError(
-            f"{place(rows)}: column {name!r} writes dates in several forms: {others[int(codes[rows[0]])]} here, "
+            f"{place(rows)}: column {name!r} has dates in several forms: {others[int(codes[rows[0]])]} here, "
             f"{form} in most rows",
             received=texts[int(codes[rows[0]])],
-            fix=f'write them alike, or say {name} = "categorical"',
+            fix=f'use one form, or set {name} = "categorical"',
         )
     rows = np.flatnonzero(np.append(~read, False)[codes])
     if len(rows) and not lenient:
         raise DataError(
-            f"{place(rows)}: column {name!r} has what is no date",
+            f"{place(rows)}: column {name!r} has a value that is not a date",
             received=texts[int(codes[rows[0]])][:60],
             allowed=f"dates of the form {form}, as in most rows",
             fix=fix_of_dates(name, texts[int(codes[rows[0]])][:60]),
@@ -313,11 +313,11 @@ def name_date_form(text: str) -> str:
 
 def fix_of_dates(name: str, value: str) -> str:
     """Say what can be done about a value of a column that is no date."""
-    fix = f'correct these rows, or say {name} = "categorical"'
+    fix = f'correct these rows, or set {name} = "categorical"'
     if not re.search(r"\d", value):
         mark = json.dumps(value.strip(), ensure_ascii=False)
-        fix += f"; missing = [{mark}] for {name} under [formats] if it is no value"
-    return fix + '; unreadable = "missing" takes them for missing'
+        fix += f"; missing = [{mark}] for {name} under [formats] if it is a missing value"
+    return fix + '; unreadable = "missing" treats them as missing'
 
 
 def _other_form(text: str, formats: Sequence[str]) -> str:
@@ -337,11 +337,11 @@ def _chosen(best: Sequence[str], texts: Sequence[str], codes: np.ndarray) -> Dat
     day_first = next((form for form in best if form.index("%d") < _month_at(form)), best[0])
     month_first = next((form for form in best if form.index("%d") > _month_at(form)), best[0])
     if len(in_order) == 1:
-        form, reason = in_order[0], "the rows are then in the order of their dates"
+        form, reason = in_order[0], "this puts the rows in date order"
     elif "/" in best[0]:
-        form, reason = month_first, "month first, as dates with slashes are written in the United States"
+        form, reason = month_first, "month first, as is usual for dates with slashes in the United States"
     else:
-        form, reason = day_first, "day first, as dates with this mark are mostly written"
+        form, reason = day_first, "day first, as is usual for dates with this separator"
     other = next((one for one in best if one != form and differing), "")
     if not differing:
         return DateGuess(form, f"dates as {sample!r}, read as {_day(sample, form)}", sample=sample)

@@ -28,7 +28,7 @@ def event_features(
     known_from: Sequence[object] = (),
     date_format: str = "",
 ) -> pd.DataFrame:
-    """Add, for each event column, days since the last event and until the next, and running counts.
+    """Add days since the last event, days until the next event, and running counts for each event column.
 
     A day is an event's where its value is not empty, 0, false or "no"; if a group has several rows for a day, where
     any of them is. On that day itself both distances are 0 and both counts hold it. What cannot be known is missing:
@@ -62,7 +62,7 @@ def event_features(
     import pandas as pd
 
     if isinstance(events, str) or not events:
-        raise ConfigError("events is not usable", received=events, allowed="a list of columns")
+        raise ConfigError("events is invalid", received=events, allowed="a list of columns")
     for column in (date, *events, *([group] if group else [])):
         if column not in frame.columns:
             raise missing_column(column, frame.columns, "the table")
@@ -193,7 +193,7 @@ def _borders(known_from: Sequence[object]) -> np.ndarray:
     try:
         borders = pd.to_datetime(pd.Series(list(known_from), dtype=object), utc=True, format="ISO8601")
     except (ValueError, TypeError) as error:
-        raise ConfigError("known_from holds no date", received=list(known_from), allowed="ISO dates") from error
+        raise ConfigError("known_from contains no date", received=list(known_from), allowed="ISO dates") from error
     if borders.isna().any():
-        raise ConfigError("known_from holds no date", received=list(known_from), allowed="ISO dates")
+        raise ConfigError("known_from contains no date", received=list(known_from), allowed="ISO dates")
     return borders.dt.tz_localize(None).to_numpy("datetime64[us]")

@@ -86,7 +86,7 @@ def fit_table(
     hash_buckets, date_parts, date_formats = hash_buckets or {}, date_parts or {}, date_formats or {}
     check_choice("scaling", scaling, get_args(Scaling))
     if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
-        raise ConfigError("min_count is not usable", received=min_count, allowed="a whole number from 1")
+        raise ConfigError("min_count is invalid", received=min_count, allowed="a whole number, 1 or more")
     for name, kind in kinds.items():
         check_choice(f"kind of column {name!r}", kind, get_args(ColumnKind))
     _check_names("hash_buckets", hash_buckets, kinds, "categorical")
@@ -135,10 +135,10 @@ def _check_there(used: Mapping[str, str], frame: pd.DataFrame) -> None:
     there = [str(name) for name in frame.columns]
     for name in used:
         if there.count(name) > 1:
-            raise DataError(f"column {name!r} is there {there.count(name)} times", fix="give each its own name")
+            raise DataError(f"column {name!r} occurs {there.count(name)} times", fix="rename the columns")
         if name not in there:
             near = did_you_mean(name, there) or None
-            raise DataError(f"column {name!r} is missing", allowed=f"columns there are: {', '.join(there)}", fix=near)
+            raise DataError(f"column {name!r} is missing", allowed=f"available columns: {', '.join(there)}", fix=near)
 
 
 def _categorical(
@@ -163,7 +163,7 @@ def _categorical(
     if kind == "boolean" and _are_booleans(rows):
         return Categorical(name, argument, "string", BOOLEANS, boolean=True)
     if kind == "boolean" and len(rows) > 2:
-        raise DataError(f"column {name!r} is no boolean", received=sorted(rows)[:5], allowed="two different values")
+        raise DataError(f"column {name!r} is not a boolean", received=sorted(rows)[:5], allowed="two different values")
     kept = [text for text, count in rows.items() if count >= min_count or kind == "boolean"]
     kept.sort(key=int if probe.dtype == "int64" else frames.as_bytes)
     if len(kept) > MOST_CODES - 2:
@@ -179,7 +179,7 @@ def _are_booleans(rows: Mapping[str, int]) -> bool:
 
 def _hashed(name: str, argument: str, series: pd.Series, buckets: int) -> Categorical:
     if isinstance(buckets, bool) or not isinstance(buckets, int) or buckets < 1:
-        raise ConfigError(f"hash_buckets of column {name!r} is not usable", received=buckets, allowed="a number from 1")
+        raise ConfigError(f"hash_buckets of column {name!r} is invalid", received=buckets, allowed="a number from 1")
     found = frames.values_of(series)
     dtype = _dtype(series, found)
     if found == "numbers" and dtype == "string":

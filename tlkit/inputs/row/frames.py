@@ -63,15 +63,15 @@ def check_frame(columns: Sequence[Column], frame: pd.DataFrame) -> None:
         name = column.name
         if name not in frame.columns:
             raise DataError(
-                f"column {name!r} is missing", allowed=f"columns there are: {', '.join(there)}",
+                f"column {name!r} is missing", allowed=f"available columns: {', '.join(there)}",
                 fix=did_you_mean(name, there) or None,
             )  # fmt: skip
         if there.count(name) > 1:
-            raise DataError(f"column {name!r} is there {there.count(name)} times", fix="give each its own name")
+            raise DataError(f"column {name!r} occurs {there.count(name)} times", fix="rename the columns")
         allowed, found = _accepted(column), values_of(frame[name])
         if found not in (*allowed, "nothing"):
             raise DataError(
-                f"column {name!r} holds another kind of values than in training",
+                f"column {name!r} has another value type than in training",
                 received=f"{found} ({frame[name].dtype})", allowed=" or ".join(allowed),
             )  # fmt: skip
 
@@ -185,7 +185,7 @@ def _int64(name: str, found: pd.Series) -> np.ndarray:
     finite = np.isfinite(numbers)
     bad = numbers[finite & ((numbers != np.rint(numbers)) | (np.abs(numbers) > 2.0**53))]
     if len(bad):
-        raise DataError(f"column {name!r} holds another kind of values than in training",
+        raise DataError(f"column {name!r} has another value type than in training",
                         received=float(bad[0]), allowed="whole numbers")  # fmt: skip
     return np.where(finite, np.where(finite, numbers, 0).astype(np.int64), MISSING_INTEGER)
 

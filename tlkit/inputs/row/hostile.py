@@ -95,18 +95,18 @@ def odd_contents(interface: dict[str, Any]) -> list[tuple[str, bytes]]:
         ("spaces", b" \t\n "),
         ("unseen categories", b"no such value"),
         ("strings of 1,000,000 characters", b"x1-" * 333_334),
-        ("bytes that are no UTF-8", b"caf\xe9 \xff\xfe\xc3( \xed\xa0\x80"),
+        ("bytes that are not UTF-8", b"caf\xe9 \xff\xfe\xc3( \xed\xa0\x80"),
         ("all 256 bytes", bytes(range(256))),
         ("NUL bytes", b"a\0b\0"),
         ("right-to-left text and emoji", "\u202eهذا👩‍👩‍👧‍👦".encode()),
-        ("digits that are no ASCII", "２０２３-０１-０１".encode()),
-        ("the first day of all", b"0001-01-01"),
-        ("the last day of all", b"9999-12-31T23:59:59"),
+        ("digits that are not ASCII", "２０２３-０１-０１".encode()),
+        ("the first supported date", b"0001-01-01"),
+        ("the last supported date", b"9999-12-31T23:59:59"),
         ("a year of five digits", b"10000-01-01"),
-        ("a year before our era", b"-0044-03-15"),
-        ("a day that is none", b"2023-02-30"),
+        ("a year BC", b"-0044-03-15"),
+        ("an invalid day", b"2023-02-30"),
         ("a month of zero", b"2023-00-00"),
-        ("an hour that is none", b"2023-01-01T25:61:61"),
+        ("an invalid hour", b"2023-01-01T25:61:61"),
         ("a day with an offset", b"2024-02-29T23:59:60.999999+14:00"),
         ("a number for a day", b"99999999999999999999"),
     ]
@@ -116,17 +116,17 @@ def odd_contents(interface: dict[str, Any]) -> list[tuple[str, bytes]]:
         ("minus infinity", float("-inf")),
         ("the largest float32", _LARGEST),
         ("the smallest float32", -_LARGEST),
-        ("a number that is hardly one", 1e-45),
+        ("a denormal number", 1e-45),
         ("minus zero", -0.0),
     ]
     integers = [("the largest int64", 2**63 - 1), ("the smallest int64", -(2**63)), ("the one above it", 1 - 2**63)]
-    wide = [("a number beyond float32", 1e300), ("a number that is hardly one", 5e-324)]
+    wide = [("a number beyond float32", 1e300), ("a denormal number", 5e-324)]
     kinds = {column["dtype"] for column in columns}
     values = [
         ("no value at all", b""),
         ("every value absent", _example({column["argument"]: [_absent_feature(column)] for column in columns})),
         ("features without values", _example({column["argument"]: [] for column in columns})),
-        ("a feature that no column has", _example({"no such column": [b"x"]})),
+        ("a feature without a column", _example({"no such column": [b"x"]})),
     ]
     values += [(what, filled(value, "string")) for what, value in strings if "string" in kinds]
     values += [(f"numbers that are {what}", filled(value, "float32")) for what, value in numbers if "float32" in kinds]
@@ -176,7 +176,7 @@ def bad_raw(interface: dict[str, Any], shape: Sequence[int | None]) -> list[tupl
     ]
     for column, size in list(enumerate(interface["code_sizes"]))[:: max(1, len(interface["code_sizes"]) - 1)]:
         values += [
-            (f"code {column} that is no whole number", with_value(column, 0.5)),
+            (f"code {column} that is not a whole number", with_value(column, 0.5)),
             (f"code {column} below zero", with_value(column, -1)),
             (f"code {column} beyond the last", with_value(column, size)),
             (f"code {column} far beyond the last", with_value(column, 1e30)),

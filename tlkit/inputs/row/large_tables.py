@@ -56,7 +56,7 @@ def table_from_row_groups(
     date_formats: Mapping[str, str] | None = None,
     unreadable: Unreadable = "error",
 ) -> RowGroupData:
-    """Prepare a Parquet file for training that memory cannot hold; only its targets are kept in memory.
+    """Load a Parquet file that is larger than memory. Only its targets are kept in memory.
 
     Two passes: the first draws a sample of the training rows and reads the targets; the second counts the values of
     the categories, exactly. Kinds, likeness to a target, medians and scales are those of the sample. Validation rows
@@ -80,14 +80,14 @@ def table_from_row_groups(
         The data.
 
     Raises:
-        ConfigError: an argument is not usable.
+        ConfigError: an argument is invalid.
         DataError: the table, a column or a row cannot be used.
     """
     import pandas as pd
 
     check_table_options(batch_size, seed, class_weight, "shuffle", 0.0)
     if isinstance(val_fraction, bool) or not isinstance(val_fraction, int | float) or not 0 < val_fraction < 1:
-        raise ConfigError("val_fraction is not usable", received=val_fraction, allowed="a number between 0 and 1")
+        raise ConfigError("val_fraction is invalid", received=val_fraction, allowed="a number between 0 and 1")
     groups = RowGroups(path, missing)
     names = [targets] if isinstance(targets, str) else list(targets)
     for name in (*names, *(select or ())):
@@ -116,7 +116,7 @@ def table_from_row_groups(
     values = read_targets(aim.iloc[kept], names, lambda rows: place(kept[rows]), target_kinds=target_kinds)
     rows = {"train": np.flatnonzero(given & ~in_val), "val": np.flatnonzero(given & in_val)}
     if not len(rows["val"]) or not len(rows["train"]):
-        raise DataError("there are too few rows to split", received=len(kept))
+        raise DataError("too few rows to split", received=len(kept))
     position = np.cumsum(given) - 1
     specs = fit_targets(
         values,

@@ -89,7 +89,7 @@ def check_dates(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
         other = name_date_form(value)
         several = f" of the form of the others: {other} here" if other and other != (form or "ISO 8601") else ""
         raise UnreadableError(
-            f"{place(bad)}: column {name!r} has what is no date{several}",
+            f"{place(bad)}: column {name!r} has a value that is not a date{several}",
             count=len(bad),
             value=value,
             allowed=shown_form(form),
@@ -111,24 +111,24 @@ def mixed_types(column: pd.Series, name: str, place: Callable[[np.ndarray], str]
     counts = pd.Series(kinds[kinds != ""]).value_counts()
     if len(counts) == 1:
         return DataError(
-            f"column {name!r} holds what no column can be",
+            f"column {name!r} has values of an unsupported type",
             received=str(counts.index[0]),
             allowed="text, numbers, true and false, dates",
-            fix=f'convert it, or say {name} = "ignore"',
+            fix=f'convert it, or set {name} = "ignore"',
         )
     rare = np.flatnonzero((kinds != counts.index[0]) & (kinds != ""))
     value: Any = column.iloc[rare[0]]
     clause = ""
     if column.dtype == object:
-        fix = f'make the column one type (column.astype("str") for names), or say {name} = "ignore"'
+        fix = f'make the column one type (column.astype("str") for names), or set {name} = "ignore"'
     else:
         said = f'kinds = {{ {name} = "single_label" }} under [target]' if is_target else f'{name} = "categorical"'
-        fix = f"correct these rows, or say {said} if the numbers are names"
+        fix = f"correct these rows, or set {said} if the numbers are names"
         if kinds[rare[0]] == "text":
             clause, more = _of_odd_text(column, name, value)
             fix += more
     return DataError(
-        f"{place(rare)}: column {name!r} mixes types: {kinds[rare[0]]} where most rows have {counts.index[0]}{clause}",
+        f"{place(rare)}: column {name!r} mixes types: {kinds[rare[0]]}, but most rows have {counts.index[0]}{clause}",
         received=str(value)[:60],
         fix=fix,
     )
@@ -143,7 +143,7 @@ def _of_odd_text(column: pd.Series, name: str, value: str) -> tuple[str, str]:
         return ", so there are several units or forms of numbers", _as_other_form(name, value, found)
     if len(value) <= _LONGEST_MARK and not re.search(r"\d", value):
         mark = json.dumps(value.strip(), ensure_ascii=False)
-        return "", f"; missing = [{mark}] for {name} under [formats] if it is no value"
+        return "", f"; missing = [{mark}] for {name} under [formats] if it is a missing value"
     return "", ""
 
 
@@ -157,7 +157,7 @@ def _as_other_form(name: str, value: str, found: FoundForm | None) -> str:
     except ValueError:
         return ""
     said = f'{name} = {{ decimal = "{found.other.decimal}" }} under [formats]'
-    return f"; or say {said} if {value} is {number} and {found.sample} is {sample}"
+    return f"; or set {said} if {value} is {number} and {found.sample} is {sample}"
 
 
 def _type_of(value: Any) -> str:

@@ -44,20 +44,20 @@ def describe_near_unique(texts: pd.Series) -> tuple[ColumnKind, str]:
     own = texts.astype("str").str.strip()
     unread = describe_unread(dict.fromkeys(own, 1))
     if unread:
-        return "ignore", f"almost one value a row, {unread}"
+        return "ignore", f"almost one value per row, {unread}"
 
     def most(pattern: str) -> bool:
         return bool(own.str.fullmatch(pattern).mean() >= _MOST)
 
     if most(_AMOUNT):
         return "ignore", (
-            f"almost one value a row, amounts such as {str(own.iloc[0])[:20]!r} that are not read as numbers: write "
+            f"almost one value per row, amounts such as {str(own.iloc[0])[:20]!r} that are not read as numbers: write "
             "plain numbers"
         )
     lengths = own.str.len()
     one_length = bool(lengths.nunique() == 1 and lengths.iloc[0] >= 4) and most(r"[A-Za-z0-9_.:/-]+")
     if most(_WITH_DIGITS) or most(_HASH) or one_length:
-        return "id", "almost one value a row, ids: useless, and it leaks the order of the table"
+        return "id", "almost one value per row, ids: useless as an input, and they leak the order of the table"
     if lengths.mean() > 40:
-        return "id", "free text, almost one text a row: it would be learned by heart"
-    return "id", "almost one text a row: it would be learned by heart"
+        return "id", "free text, almost one text per row: the model would memorize it"
+    return "id", "almost one text per row: the model would memorize it"

@@ -64,19 +64,19 @@ class NumberForm:
     def __post_init__(self) -> None:
         object.__setattr__(self, "missing", tuple(self.missing))
         if self.decimal not in DECIMALS:
-            raise ConfigError("the decimal mark is not usable", received=self.decimal, allowed=DECIMALS)
+            raise ConfigError("the decimal mark is invalid", received=self.decimal, allowed=DECIMALS)
         if self.thousands not in THOUSANDS:
-            raise ConfigError("the mark between thousands is not usable", received=self.thousands, allowed=THOUSANDS)
+            raise ConfigError("the mark between thousands is invalid", received=self.thousands, allowed=THOUSANDS)
         if self.decimal == self.thousands:
             raise ConfigError("the decimal mark and the mark between thousands are the same", received=self.decimal)
         if not isinstance(self.unit, str) or re.search(
             r"[0-9](?!$)|[014-9]$|[()+\n\r]|^\s|\s$", self.unit.translate(_ALIKE)
         ):
             raise ConfigError(
-                "a unit is not usable", received=self.unit, allowed='text such as "€" or "km/h", no digits, no brackets'
+                "a unit is invalid", received=self.unit, allowed='text such as "€" or "km/h", no digits, no brackets'
             )
         if not all(isinstance(text, str) for text in self.missing):
-            raise ConfigError("missing is not usable", received=self.missing, allowed="a list of texts")
+            raise ConfigError("missing is invalid", received=self.missing, allowed="a list of texts")
 
     def read(self, text: str) -> int | float | None:
         """Read a field.

@@ -186,7 +186,7 @@ def why_odd(text: str, found: FoundForm | None) -> str:
     number = _number(PLAIN if found is None else found.form, plain)
     if number is None:
         try:
-            return "" if math.isfinite(float(plain)) else "is no finite number"
+            return "" if math.isfinite(float(plain)) else "is not a finite number"
         except ValueError:
             return ""
     if found is None or plain not in found.odd:

@@ -78,7 +78,7 @@ class TablePreprocessing:
         if self.unreadable is not None:
             check_choice("unreadable", self.unreadable, get_args(Unreadable))
         if not self.columns:
-            raise ConfigError("a table needs a column to learn from")
+            raise ConfigError("a table needs at least one input column")
         for what in ("name", "argument"):
             names = [getattr(column, what) for column in self.columns]
             if double := sorted({name for name in names if names.count(name) > 1}):
@@ -90,7 +90,7 @@ class TablePreprocessing:
             bad = [value for value in getattr(column, "values", ()) if value.strip(blank) != value or value in gone]
             if bad:
                 raise ConfigError(
-                    f"a value of column {column.name!r} can never be met",
+                    f"a value of column {column.name!r} can never occur",
                     received=bad[0],
                     allowed=f"no white space at the ends, none of {sorted(gone)}",
                 )
@@ -331,7 +331,7 @@ def _decimals(texts: tf.Tensor, name: str) -> tf.Tensor:
     texts = tf.where(texts == "", "nan", texts)
     is_number = tf.strings.regex_full_match(texts, _DECIMALS)
     check = tf.debugging.Assert(
-        tf.reduce_all(is_number), [f"column {name!r} holds numbers in decimals", tf.boolean_mask(texts, ~is_number)], 1
+        tf.reduce_all(is_number), [f"column {name!r} has decimal numbers", tf.boolean_mask(texts, ~is_number)], 1
     )
     with tf.control_dependencies([check]):
         return tf.strings.to_number(tf.where(is_number, texts, "nan"), tf.float64)

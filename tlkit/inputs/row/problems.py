@@ -47,4 +47,4 @@ class Problems:
             return
         if len(errors) == 1:
             raise errors[0] if fix is None else DataError(str(errors[0]), fix=fix) from errors[0]
-        raise SeveralDataError(f"{len(errors)} columns cannot be used as they are", errors, fix=fix) from errors[0]
+        raise SeveralDataError(f"{len(errors)} columns cannot be used", errors, fix=fix) from errors[0]

@@ -126,7 +126,7 @@ def table_from_file(
         join: further tables, each with the column or columns that it shares with `data`; see `join_tables`.
         where: conditions that rows must meet, such as `"Open == 1"`; see `rows_where`.
         split_column: `train`, `val` or `test` for each row; never an input.
-        group_column: rows with the same value (patient, customer) never straddle the splits; no input unless `kinds`
+        group_column: rows with the same value (patient, customer) are kept in one split; no input unless `kinds`
             says so (which is then reported), since held-out groups are never seen in training.
         time_column: dates or numbers; the newest rows are held out, unless there is a split or group column.
         val_fraction, test_fraction: parts of all rows that are held out where the data does not come in parts; at
@@ -147,9 +147,9 @@ def table_from_file(
             3 to 50 whole numbers are reported in `questions`.
             Two or more columns of 0 and 1 that are all `"multi_label"` make one target, `labels`.
         loss_weights: target -> weight of its loss.
-        batch_size: rows a step.
+        batch_size: rows per batch.
         seed: of split and order.
-        class_weight: `"balanced"` weighs the loss so that every class counts the same.
+        class_weight: `"balanced"` weights the loss so that all classes have the same weight.
         sampling: `"balanced"` draws rows with replacement, so that every class comes equally often.
         unknown_rate: share of the category codes in training batches that are shown as unknown; see `TabularData`.
         allow: columns that may be inputs although they look like a target.
@@ -174,7 +174,7 @@ def table_from_file(
         A `TabularData`.
 
     Raises:
-        ConfigError: an argument is not usable.
+        ConfigError: an argument is invalid.
         DataError: the table, a column or a row cannot be used.
     """
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
@@ -183,7 +183,8 @@ def table_from_file(
     survival = targets if isinstance(targets, SurvivalColumns) else None
     if survival is not None and (target_kinds or loss_weights):
         raise ConfigError(
-            "target_kinds and loss_weights are not for a survival target", received=target_kinds or loss_weights
+            "target_kinds and loss_weights cannot be combined with a survival target",
+            received=target_kinds or loss_weights,
         )
     names = target_columns(target_specs) if target_specs else names_of(targets)
     numbers = {name: "continuous" for name, kind in (target_kinds or {}).items() if kind == "regression"}
@@ -486,7 +487,7 @@ def _split_findings(options: SplitOptions, kinds: Mapping[str, ColumnKind], even
     """Report columns whose part in the split is not what one might think."""
     group, time = options.group_column, options.time_column
     if group and kinds.get(group) in ("categorical", "continuous", "boolean"):
-        yield Finding(group, kinds[group], "is an input, but no group that is held out was ever seen in training")
+        yield Finding(group, kinds[group], "is an input, but the held-out groups do not occur in training")
     if time and not options.by_time and not events:
         by = f"by {options.split_column}" if options.split_column else f"in whole groups of {group}"
         yield Finding(time, kinds.get(time, "ignore"), f"is not used for the split: rows are held out {by}")
@@ -511,7 +512,7 @@ def _fit(
         for name in columns:
             if inputs.get(name) != kind:
                 raise ConfigError(
-                    f"{option} names what is no {kind} column",
+                    f"{option} names a column that is not a {kind} column",
                     received=name,
                     allowed=[name for name, own in inputs.items() if own == kind] or f"{kind} columns; there are none",
                 )
@@ -609,7 +610,7 @@ def _only_date(
         dates = [name for name, kind in found.kinds.items() if kind == "date"]
     if len(dates) != 1:
         raise ConfigError(
-            "events need to know the column of their days",
+            "event columns need a date column",
             received=dates,
             fix=Advice("{}", "time_column", dates[0] if dates else None),
         )

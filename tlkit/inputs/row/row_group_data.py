@@ -61,7 +61,7 @@ class RowGroupData(LabelledData):
         self.multi_label = objective.is_multi_label
         several = objective.classes is None
         if class_weight == "balanced" and (several or self.multi_label):
-            raise ConfigError("classes can be balanced only where a single target has one class a row")
+            raise ConfigError("classes can be balanced only for a single target with one class per row")
         self.class_names = list(objective.output_names)
         self.kinds = dict(kinds)
         self.questions, self.findings = tuple(questions), tuple(findings)
@@ -115,7 +115,7 @@ class RowGroupData(LabelledData):
         """
         self._get(split)
         raise ConfigError(
-            "a table that is read row group by row group is never in memory as a whole",
+            "a table that is read by row group is never in memory as a whole",
             received=split,
             fix="read it in parts with frames(split), or write the rows that you need to a file for table_from_file",
         )

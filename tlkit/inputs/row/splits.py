@@ -49,15 +49,17 @@ class SplitOptions:
         }
         # A time column may stand beside the others: the events need a date.
         if self.split_column and self.group_column:
-            raise ConfigError("a split by column excludes one by group", received=named, fix="leave out one of them")
+            raise ConfigError(
+                "a split by column cannot be combined with a split by group", received=named, fix="remove one of them"
+            )
         if (self.val_from is not None or self.test_from is not None) and not self.time_column:
             raise ConfigError("val_from and test_from need a time_column", received=(self.val_from, self.test_from))
         if (self.val_from is not None or self.test_from is not None) and (self.split_column or self.group_column):
-            raise ConfigError("val_from and test_from exclude another way to split", received=named)
+            raise ConfigError("val_from and test_from cannot be combined with another split", received=named)
         for name in ("val_fraction", "test_fraction"):
             part = getattr(self, name)
             if isinstance(part, bool) or not isinstance(part, int | float) or not 0 <= part < 1:
-                raise ConfigError(f"{name} is not usable", received=part, allowed="a number from 0 to below 1")
+                raise ConfigError(f"{name} is invalid", received=part, allowed="a number from 0 to below 1")
         if self.val_fraction + self.test_fraction >= 1:
             raise ConfigError(
                 "val_fraction and test_fraction leave nothing for training",
@@ -112,7 +114,9 @@ def split_rows(
     """
     if options.split_column:
         if given is not None:
-            raise ConfigError("there are a table for each split and a split_column", received=options.split_column)
+            raise ConfigError(
+                "a table for each split cannot be combined with split_column", received=options.split_column
+            )
         given = _named_splits(frame[options.split_column], options.split_column, place)
     if options.by_time and given is None and (options.val_from is not None or options.test_from is not None):
         return _by_date(frame[options.time_column], options, place)
@@ -173,7 +177,7 @@ def _divider(
         items = rows if copies is None else rows[np.unique(copies[rows], return_index=True)[1]]
         if len(items) < 2:
             what = "rows" if copies is None else "different rows"
-            raise DataError(f"there are too few {what} to split", received=len(items), allowed="2 or more")
+            raise DataError(f"too few {what} to split", received=len(items), allowed="2 or more")
         if values is not None and np.unique(strata[items], return_counts=True)[1].min() < 2:
             own = np.zeros(len(rows), np.int64)
         classes, counts = np.unique(own, return_counts=True)
@@ -183,7 +187,7 @@ def _divider(
             raise DataError(
                 f"{place(row)}: a class of {target.name!r} has a single row: it cannot be in training and validation",
                 received=f"{label!r}: 1 row; {len(counts)} classes in {len(rows)} rows",
-                fix="add rows of it, remove it, or bring a validation set of your own"
+                fix="add rows of it, remove it, or provide your own validation set"
                 + or_regression(target.name, target.class_names),
             )
         if copies is None:
@@ -208,7 +212,7 @@ def _pick(rows: np.ndarray, parts: tuple[np.ndarray, np.ndarray]) -> tuple[np.nd
 def _newest(times: np.ndarray, part: float) -> tuple[np.ndarray, np.ndarray]:
     moments, ranks = np.unique(times, return_inverse=True)
     if len(moments) < 2:
-        raise DataError("all rows are of the same time: there is no newest part", received=str(moments[0]))
+        raise DataError("all rows have the same time: a split by time is not possible", received=str(moments[0]))
     return time_split(ranks.tolist(), part)
 
 
@@ -216,7 +220,7 @@ def whole_groups(groups: np.ndarray, part: float, seed: int) -> tuple[np.ndarray
     """Hold out whole groups, drawn at random, whose rows come nearest to a part of all."""
     _, own, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(counts) < 2:
-        raise DataError("all rows are in one group: none can be held out", allowed="two groups or more")
+        raise DataError("all rows are in one group: no group can be held out", allowed="two groups or more")
     drawn = np.random.default_rng(seed).permutation(len(counts))
     held = np.cumsum(counts[drawn])[:-1]
     border = int(np.abs(held - len(groups) * part).argmin()) + 1
@@ -233,7 +237,7 @@ def _named_splits(column: pd.Series, name: str, place: Callable[[np.ndarray], st
     bad = np.flatnonzero([split is None for split in splits])
     if len(bad):
         raise DataError(
-            f"{place(bad)}: column {name!r} names no split",
+            f"{place(bad)}: column {name!r} is not the name of a split",
             received=str(column.iloc[bad[0]]),
             allowed="train, val, test",
         )
@@ -283,13 +287,13 @@ def border_of(value: object, name: str, times: np.ndarray, form: str = "") -> ob
 
     if times.dtype.kind in "if":
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise ConfigError(f"{name} is not usable", received=value, allowed="a number, as the time_column has")
+            raise ConfigError(f"{name} is invalid", received=value, allowed="a number, like the values of time_column")
         return value
     moment = as_moments(pd.Series([value], dtype=object)).iloc[0] if not isinstance(value, int | float) else pd.NaT
     if pd.isna(moment) and form:
         moment = as_moments(pd.Series([value], dtype=object), form).iloc[0]
     if moment is pd.NaT or pd.isna(moment):
-        raise ConfigError(f"{name} is not usable", received=value, allowed=_allowed_border(form))
+        raise ConfigError(f"{name} is invalid", received=value, allowed=_allowed_border(form))
     return np.datetime64(moment.to_pydatetime(), "us")
 
 
@@ -314,9 +318,9 @@ def _by_date(column: pd.Series, options: SplitOptions, place: Callable[[np.ndarr
     for name, own in rows.items():
         if not len(own):
             raise DataError(
-                f"the split by {options.time_column} leaves no rows for {name}",
+                f"the split by {options.time_column} has no rows for {name}",
                 received=f"{times.min()} to {times.max()}",
-                allowed=f"borders within that ({', '.join(f'{n}_from {b}' for n, b in borders)})",
+                allowed=f"values in this range ({', '.join(f'{n}_from {b}' for n, b in borders)})",
             )
     if "val" not in rows and options.val_fraction:
         older, newer = _newest(times[rows["train"]], options.val_fraction)

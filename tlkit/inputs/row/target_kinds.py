@@ -95,40 +95,42 @@ def _guess_texts(column: pd.Series, present: pd.Series, name: str, place: Place)
     first = f"{str(present.iloc[0])[:60]!r} ({place(np.flatnonzero(column.notna())[:1])})"
     if k > FEW_VALUES and are_dates(by_text):
         raise DataError(
-            f"the target {name!r} holds dates, {k} different ones: neither numbers nor classes",
+            f"the target {name!r} has {k} different dates, which are neither numbers nor classes",
             received=first,
-            allowed="numbers, or classes that several rows have",
-            fix="write the days since a first day, or the months as classes",
+            allowed="numbers, or classes with several rows each",
+            fix="write days since a start date, or months as classes",
         )
     is_own = k > 0.9 * len(present) and len(present) >= _MANY_ROWS
     zeros = np.flatnonzero(column.str.fullmatch(r"\s*0\d.*").fillna(False).to_numpy(bool))
     if is_own and share == 1.0 and len(zeros):
         raise DataError(
-            f"{place(zeros)}: the target {name!r} has zeros in front of numbers, and almost no number twice",
+            f"{place(zeros)}: the target {name!r} has numbers with leading zeros, almost all different",
             received=str(column.iloc[zeros[0]])[:60],
-            allowed="numbers, or classes that several rows have",
-            fix="take the zeros away",
+            allowed="numbers, or classes with several rows each",
+            fix="remove the leading zeros",
         )
     unread = describe_unread(by_text)
     if k > FEW_VALUES and unread:
         raise DataError(
-            f"the target {name!r} holds {unread.partition(' such as ')[0]} that are not read, {k} different ones",
+            f"the target {name!r} has {k} different {unread.partition(' such as ')[0]} that cannot be read",
             received=first,
-            allowed="numbers, or classes that several rows have",
+            allowed="numbers, or classes with several rows each",
             fix=unread.partition(": ")[2],
         )
     if is_own:
         raise DataError(
-            f"the target {name!r} has a text of its own in almost every row: neither numbers nor classes",
+            f"the target {name!r} has a different text in almost every row: neither numbers nor classes",
             received=first,
-            allowed="numbers, or classes that several rows have",
+            allowed="numbers, or classes with several rows each",
             fix=unread or None,
         )
     if share == 1.0:
-        return TargetGuess("single_label", f"{k} numbers kept as text: classes, or regression without the zeros?", True)
+        return TargetGuess(
+            "single_label", f"{k} numbers kept as text: classes, or regression without the leading zeros?", True
+        )
     if share >= 0.5:
-        return TargetGuess("single_label", f"{k} classes, most of them numbers: are the others mistakes?", True)
-    unread = unread or ("dates: are they to be classes?" if are_dates(by_text) else "")
+        return TargetGuess("single_label", f"{k} classes, most of them numbers: are the others errors?", True)
+    unread = unread or ("dates: use them as classes?" if are_dates(by_text) else "")
     if unread:
         return TargetGuess("single_label", f"{k} classes, {unread}", True)
     flags, why = describe_flags(by_text)
@@ -170,7 +172,7 @@ def target_findings(
         if name not in (target_kinds or {}):
             guess = guess_target(frame[name], name, place)
             if guess.is_question:
-                found.append(Finding(name, "ignore", f"the target: {guess.why} Taken as {guess.kind}", True))
+                found.append(Finding(name, "ignore", f"the target: {guess.why} Used as {guess.kind}", True))
         for mark, count in marks.get(name, {}).items():
             found.append(Finding(name, "ignore", class_called_missing(name, mark, count, len(frame)), True))
     return found
@@ -178,7 +180,7 @@ def target_findings(
 
 def class_called_missing(name: str, mark: str, count: int, rows: int) -> str:
     """Say that a class has the name of a missing value."""
-    return f"{mark!r} is a class of {name} ({count} of {rows} rows); missing = [{mark!r}] would leave these rows out"
+    return f"{mark!r} is a class of {name} ({count} of {rows} rows); set missing = [{mark!r}] to skip these rows"
 
 
 def describe_target(column: pd.Series, kind: TargetKind, unit: str = "", most: int = 5) -> str:

@@ -100,15 +100,18 @@ def read_targets(
         check_choice(f"kind of target {name!r}", kind, COLUMN_KINDS)
         if name not in columns:
             raise ConfigError(
-                "target_kinds names what is no target", received=name, allowed=columns, fix=did_you_mean(name, columns)
+                "target_kinds names a column that is not a target",
+                received=name,
+                allowed=columns,
+                fix=did_you_mean(name, columns),
             )
     marked = [name for name in columns if kinds.get(name) == "multi_label"]
     if marked:
         if len(marked) < len(columns) or len(marked) < 2:
             raise ConfigError(
-                "multi_label takes two or more columns of 0 and 1, and no other target beside them",
+                "multi_label needs two or more columns of 0 and 1, and no other target",
                 received={name: kinds.get(name) for name in columns},
-                fix='make each a target of its own with "single_label"',
+                fix='use a separate target for each with "single_label"',
             )
         values = np.stack([_zero_one(frame[name], name, place) for name in columns], axis=1)
         return [TargetValues(MULTI_LABEL_NAME, "multi_label", values, tuple(columns))]
@@ -142,7 +145,7 @@ def read_survival(frame: pd.DataFrame, columns: SurvivalColumns, place: Place) -
         DataError: a time is no number, infinite, or not above 0; an event is neither 0 nor 1, false nor true.
     """
     if frame[columns.time].dtype.kind == "b":
-        raise DataError(f"time {columns.time!r} holds true and false", allowed="times above 0")
+        raise DataError(f"time {columns.time!r} has true and false", allowed="times above 0")
     time = _numbers(frame[columns.time], columns.time, place)
     bad = np.flatnonzero(time <= 0)
     if len(bad):
@@ -150,7 +153,7 @@ def read_survival(frame: pd.DataFrame, columns: SurvivalColumns, place: Place) -
             f"{place(bad)}: time {columns.time!r} is {'0' if time[bad[0]] == 0 else 'negative'}",
             received=float(time[bad[0]]),
             allowed="times above 0",
-            fix="leave such rows out, or correct them: an event at the start tells nothing about a risk afterwards",
+            fix="remove or correct these rows: an event at time 0 has no information about a later risk",
         )
     return TargetValues(
         NAME, "survival", np.stack([time, _event(frame[columns.event], columns.event, place)], axis=1), (), columns
@@ -167,7 +170,7 @@ def _event(column: pd.Series, name: str, place: Place) -> np.ndarray:
             return words.isin(TRUE_SPELLINGS).to_numpy(np.float64)
         bad = np.flatnonzero(~known)
         raise DataError(
-            f"{place(bad)}: event column {name!r} says neither that the event was seen nor that it was not",
+            f"{place(bad)}: event column {name!r} has a value that means neither event nor censored",
             received=str(column.iloc[bad[0]])[:60],
             allowed="1 and 0, or true and false",
         )
@@ -223,7 +226,7 @@ def _known_classes(column: pd.Series, target: Target, place: Place) -> np.ndarra
     bad = np.flatnonzero(values < 0)
     if len(bad):
         raise DataError(
-            f"{place(bad)}: target {target.name!r} has a class that the model does not know",
+            f"{place(bad)}: target {target.name!r} has a class that the model was not trained on",
             received=names[own[bad[0]]],
             allowed=target.class_names,
         )
@@ -258,10 +261,12 @@ def fit_targets(
     transforms = _per_target("transform", transform, numeric, transform != "none")
     ranges = _per_target("y_range", y_range, numeric, y_range is not None)
     if isinstance(y_range, Sequence) and len(numeric) > 1:
-        raise ConfigError("y_range is of one target", received=list(y_range), allowed="target -> (lowest, highest)")
+        raise ConfigError(
+            "y_range is ambiguous with several targets", received=list(y_range), allowed="target -> (lowest, highest)"
+        )
     for name, bounds in ranges.items():
         if bounds is not None and (isinstance(bounds, str) or len(bounds) != 2):
-            raise ConfigError(f"the range of {name} is not usable", received=bounds, allowed="a lower, a higher")
+            raise ConfigError(f"the range of {name} is invalid", received=bounds, allowed="a lower, a higher")
     weights = _per_target("loss_weights", loss_weights or {}, names, bool(loss_weights))
     found: list[Target] = []
     for target in values:
@@ -305,7 +310,7 @@ def fit_targets(
                 raise DataError(
                     f"no training row has this class of {target.name!r}, which {rows_have}",
                     received=label,
-                    fix=f"split in another way, or remove its rows{or_regression(target.name, target.class_names)}",
+                    fix=f"change the split, or remove its rows{or_regression(target.name, target.class_names)}",
                 )
         make = MultiLabel if target.kind == "multi_label" else SingleLabel
         found.append(make(target.name, target.class_names, weight=weight))
@@ -316,12 +321,12 @@ def _per_target(option: str, value: Any, names: Sequence[str], is_set: bool) -> 
     if not is_set:
         return {}
     if not names:
-        raise ConfigError(f"{option} is for regressions, and no target is one", received=value)
+        raise ConfigError(f"{option} needs a regression target", received=value)
     if not isinstance(value, Mapping):
         return dict.fromkeys(names, value)
     for name in value:
         if name not in names:
-            raise ConfigError(f"{option} names what is no such target", received=name, allowed=names)
+            raise ConfigError(f"{option} names an unknown target", received=name, allowed=names)
     return dict(value)
 
 
@@ -339,7 +344,7 @@ def _numbers(column: pd.Series, name: str, place: Place, form: NumberForm | None
             raise mixed_types(column, name, place, is_target=True)
         words = form.describe()
         raise DataError(
-            f"{place(bad)}: the target {name!r} is no number",
+            f"{place(bad)}: the target {name!r} is not a number",
             received=str(column.iloc[bad[0]])[:60],
             allowed=f"numbers ({words})" if words else "numbers",
         )

@@ -27,11 +27,11 @@ _DATE = (
 _PERIOD = rf"{_YEAR}[\s/-]?[WwKkQq]{{1,2}}\s?\d{{1,2}}(-\d)?|[WwKkQq]{{1,2}}\s?\d{{1,2}}[\s/-]{_YEAR}"
 _OTHER_DIGITS = r"(?=.*[^\W0-9_])[+-]?[\d.,٫٬]+"
 _SHAPES = (
-    (_OTHER_DIGITS, "numbers such as {} in other digits than 0 to 9 that are not read: write plain numbers"),
+    (_OTHER_DIGITS, "numbers such as {} with digits other than 0 to 9, which are not supported: write plain numbers"),
     (SCALED, "amounts such as {} that are not read as numbers: write plain numbers"),
     (_TIME, "times such as {} that are not read as numbers: write hours, minutes or seconds as numbers"),
-    (_PERIOD, "weeks or quarters such as {} that are not read as dates: write their first days, such as 2014-06-23"),
-    (_DATE, "dates such as {} in a form that is not read: write 2014-06-23"),
+    (_PERIOD, "weeks or quarters such as {} that are not read as dates: write their first day, such as 2014-06-23"),
+    (_DATE, "dates such as {} in an unsupported format: write 2014-06-23"),
 )
 
 
@@ -85,5 +85,5 @@ def describe_flags(counts: Mapping[str, int]) -> tuple[bool, str]:
     text, count = max(others.items(), key=lambda item: item[1])
     more = f" and {len(others) - 1} other texts" if len(others) > 1 else ""
     return False, (
-        f"true and false beside {count} x {text[:40]!r}{more}: correct them, or list them in missing under [formats]"
+        f"true and false, and {count} x {text[:40]!r}{more}: correct them, or list them in missing under [formats]"
     )

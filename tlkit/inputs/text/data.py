@@ -55,7 +55,7 @@ class Split:
 
 
 class TextData(DivisibleData):
-    """Texts with labels, split into train, val and (where there is one) test.
+    """Labelled texts with a train, a val and optionally a test split.
 
     Made by `texts_from_table` and `texts_from_folder`. Every text is tokenized once; batches are padded to the longest
     text in them. Within a split, texts stand in the order of their number of tokens, so that `ordered` pads little;
@@ -65,13 +65,13 @@ class TextData(DivisibleData):
         class_names: the labels; number i is output i of the model.
         preprocessing: strings -> token ids, the same object that the exported graph runs.
         augmentation: None; training texts are shown as they are.
-        batch_size: texts a batch.
+        batch_size: texts per batch.
         seed: of split and order.
         multi_label: whether a text may have several labels, or none.
         splits: the texts by split name.
         report: empty texts and copies that were found.
         class_weights: float32 [k], the weight of each class in the loss, or None.
-        sampling: how an epoch's texts are chosen, `"shuffle"` or `"balanced"`.
+        sampling: sampling of an epoch's texts, `"shuffle"` or `"balanced"`.
         dropped: counts of rows that were left out, by reason.
     """
 
@@ -127,7 +127,7 @@ class TextData(DivisibleData):
         self._groups = group_numbers(listing.groups, copies, trained)
 
     def ordered(self, split: str) -> tf.data.Dataset:
-        """Batches of a split in a fixed order, shortest first: `(token_ids int32 [B, T], targets float32 [B, k])`.
+        """Return batches of a split, shortest texts first: `(token_ids int32 [B, T], targets float32 [B, k])`.
 
         Raises:
             ConfigError: there is no such split.
@@ -136,28 +136,28 @@ class TextData(DivisibleData):
         return self._batches(tf.data.Dataset.range(len(own.rows)).batch(self.batch_size), own).prefetch(2)
 
     def labels(self, split: str) -> np.ndarray:
-        """Class numbers of a split, int32 [n], or 0/1 labels, float32 [n, k], in the order of `ordered(split)`."""
+        """Return class numbers of a split, int32 [n], or labels, float32 [n, k], in the order of `ordered(split)`."""
         return self._get(split).targets.numpy()
 
     def texts(self, split: str) -> list[str]:
-        """Texts of a split as they were read, in the order of `ordered(split)`."""
+        """Return the raw texts of a split, in the order of `ordered(split)`."""
         return [self._listing.texts[row] for row in self._get(split).rows.tolist()]
 
     def places(self, split: str) -> list[str]:
-        """Where each text of a split stands ("reviews.csv row 17"), in the order of `ordered(split)`."""
+        """Return the location of each text of a split ("reviews.csv row 17"), in the order of `ordered(split)`."""
         return [self._listing.places[row] for row in self._get(split).rows.tolist()]
 
     def rows(self, split: str) -> np.ndarray:
-        """Positions of a split's texts among all that were read, int64 [n] from 0, in the order of `ordered(split)`."""
+        """Return the positions of a split's texts among all texts, int64 [n], in the order of `ordered(split)`."""
         return self._get(split).rows
 
     def samples(self, split: str, count: int) -> list[bytes]:
-        """Give a few texts of a split in UTF-8, evenly spread from the shortest to the longest."""
+        """Return a few texts of a split in UTF-8, evenly spaced from the shortest to the longest."""
         texts = self.texts(split)
         return [text.encode("utf-8") for text in texts[:: max(1, len(texts) // count)][:count]]
 
     def summary(self) -> dict[str, Any]:
-        """Counts by split and class, tokens, what was found, settings, and a fingerprint; plain values."""
+        """Return counts by split and class, tokens, findings, settings, and a fingerprint, as plain values."""
         counts = {name: count_labels(self.labels(name), self.class_names) for name in self.splits}
         lengths = np.concatenate([split.lengths.numpy() for split in self.splits.values()])
         return {
@@ -179,7 +179,7 @@ class TextData(DivisibleData):
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 over split, labels and text of every row: the same data set gives the same value anywhere."""
+        """Return the SHA-256 over split, labels and text of all rows, which identifies the dataset."""
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             for row in np.sort(split.rows).tolist():
@@ -230,8 +230,8 @@ class TextData(DivisibleData):
                 count = list(each_label(self._listing.labels)).count(name)
                 raise DataError(
                     f"class {name!r} has no training text left: {ClassWords(item='text').count(count)}, all empty, "
-                    "copies, or in the held-out part",
-                    fix="bring texts of it, or split in another way",
+                    "duplicates, or held out",
+                    fix="add texts of it, or change the split",
                 )
 
     def _log_findings(self, on_duplicate: OnDuplicate) -> None:
@@ -239,18 +239,18 @@ class TextData(DivisibleData):
         found = self.report
         if self._empty:
             shown = ", ".join(found.examples["empty"])
-            _log.warning("left out %d training texts that are empty: %s", self._empty, shown)
+            _log.warning("skipped %d empty training texts: %s", self._empty, shown)
         for name, count in found.leaks.items():
             if count:
                 _log.warning(
-                    "%d of the %s texts are also in the training part%s, for example %s",
+                    "%d of the %s texts are also in the training set%s, for example %s",
                     count,
                     name,
                     " and were dropped there" if on_duplicate == "drop" else "",
                     found.examples[f"in_train_and_{name}"][0],
                 )
         if found.repeated_in_train:
-            _log.info("%d training texts are copies of earlier ones", found.repeated_in_train)
+            _log.info("%d training texts are duplicates of earlier texts", found.repeated_in_train)
         if found.disagreeing:
             _log.warning("%d texts occur with different labels", found.disagreeing)
 

@@ -42,17 +42,17 @@ def list_folder(path: str | Path, *, encoding: str = "utf-8", max_field_bytes: i
     root = Path(path).expanduser()
     if not root.exists():
         near = did_you_mean(root.name, [item.name for item in root.parent.glob("*")] if root.parent.is_dir() else [])
-        raise DataError("there is no such data folder", received=str(path), fix=near or None)
+        raise DataError("the data folder does not exist", received=str(path), fix=near or None)
     if not root.is_dir():
-        raise DataError("the data is not a folder", received=str(path), fix="a table is read by texts_from_table")
+        raise DataError("the data is not a folder", received=str(path), fix="use texts_from_table for a table")
     folders = _subfolders(root)
     if not folders:
         tables = sorted(item.name for item in root.iterdir() if item.suffix.lower() in SUFFIXES)
         raise DataError(
-            "the data folder holds no class folders",
+            "the data folder contains no class folders",
             received=str(path),
             allowed="one folder for each class, or train/, val/ and test/ with one folder for each class",
-            fix=f"{tables[0]} is read by texts_from_table" if tables else None,
+            fix=f"use texts_from_table for {tables[0]}" if tables else None,
         )
     by_split = {SPLIT_NAMES.get(folder.name.lower()): folder for folder in folders}
     if "train" in by_split and None not in by_split:
@@ -78,14 +78,14 @@ def _labelled_files(root: Path) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for folder in _subfolders(root):
         if folder.name.lower() in _UNLABELLED:
-            _log.info("passed over %s: its texts have no label", folder)
+            _log.info("skipped %s: its texts have no label", folder)
             continue
         inside = [file for file in sorted(folder.rglob("*")) if file.is_file() and not _hidden(file, folder)]
         texts = [file for file in inside if file.suffix.lower() == ".txt"]
         if not texts:
-            raise DataError("a class folder holds no .txt files", received=str(folder))
+            raise DataError("a class folder contains no .txt files", received=str(folder))
         if len(texts) < len(inside):
-            _log.info("passed over %d files in %s that are not .txt", len(inside) - len(texts), folder)
+            _log.info("skipped %d files in %s that are not .txt", len(inside) - len(texts), folder)
         found += [(folder.name, file) for file in texts]
     return found
 
@@ -100,13 +100,13 @@ def _read(file: Path, encoding: str, most: int) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{file} holds a byte that is not {encoding} in line {line}, at byte {error.start + 1}",
+            f"{file} contains a byte that is not {encoding} in line {line}, at byte {error.start + 1}",
             received=f"0x{content[error.start]:02x}",
             fix=OTHER_ENCODING,
         ) from error
     if "\0" in text:
         raise DataError(
-            f"{file} holds NUL bytes: the file is not text", fix=Advice("if it is UTF-16, {}", "encoding", "utf-16")
+            f"{file} contains NUL bytes: the file is not text", fix=Advice("if it is UTF-16, {}", "encoding", "utf-16")
         )
     return text
 

@@ -32,11 +32,11 @@ def odd_contents(interface: dict[str, Any] | None = None) -> list[tuple[str, byt
         ("right-to-left text with its marks", "\u202eهذا فيلم جيد\u202c \u200fסרט טוב\u200e".encode()),
         ("control characters", bytes(range(1, 32)) + b"\x7f\xc2\x80\xc2\x9f"),
         ("NUL bytes", b"good\0film\0"),
-        ("bytes that are no UTF-8", b"caf\xe9 \xff\xfe\xc3( \xe2\x82 \xf0\x9f\x98"),
+        ("bytes that are not UTF-8", b"caf\xe9 \xff\xfe\xc3( \xe2\x82 \xf0\x9f\x98"),
         ("overlong and surrogate encodings", b"\xc0\x80 \xed\xa0\x80 \xf8\x88\x80\x80\x80"),
         ("all 256 bytes", bytes(range(256)) * 8),
         ("the last code points", "\ufdd0\uffff\U000e0001\U0010ffff".encode()),
-        ("the tokens of the encoder's own", b"[CLS] [SEP] [MASK] [PAD] [UNK] ##ing <s> </s> <mask>"),
+        ("the special tokens of the encoder", b"[CLS] [SEP] [MASK] [PAD] [UNK] ##ing <s> </s> <mask>"),
     ]
 
 
@@ -77,5 +77,5 @@ def bad_raw(interface: dict[str, Any], shape: Sequence[int | None]) -> list[tupl
     ]
     if interface["max_windows"] > 1:
         part = np.ones([1, interface["max_tokens"] + 1], np.int32)
-        values.append(("token ids that are no whole windows", part))
+        values.append(("token ids that are not whole windows", part))
     return values

@@ -35,4 +35,4 @@ def refusal(
 ) -> NotAnsweredError:
     """Make the error about a text that the graph refused; it is named by its position, from 0."""
     reason = f": {said.splitlines()[0]}" if said else ""
-    return NotAnsweredError(f"input {position + 1}", f"is not a text that the export answers{reason}", SPEC.takes)
+    return NotAnsweredError(f"input {position + 1}", f"is rejected by the export{reason}", SPEC.takes)

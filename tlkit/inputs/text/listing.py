@@ -88,7 +88,7 @@ class TextListing(ListedLabels):
             lacking = sorted({label} - trained if isinstance(label, str) else label - trained)
             if lacking:
                 raise DataError(
-                    f"the {split} part has a class that the training part lacks",
+                    f"the {split} split has a class that is not in the training set",
                     received=f"{lacking[0]} ({self.places[row]})",
                     allowed=sorted(trained),
                 )
@@ -97,7 +97,9 @@ class TextListing(ListedLabels):
                 raise DataError("no training text has this label", received=name)
         if len(names) < 2:
             fix = (
-                Advice("for a yes or no, {}", "label_column", names[0] if names else None) if self.multi_label else None
+                Advice("for a yes/no label, {}", "label_column", names[0] if names else None)
+                if self.multi_label
+                else None
             )
             raise DataError("a classifier needs at least two classes", received=names, fix=fix)
 
@@ -160,7 +162,7 @@ def list_table(
     else:
         tables = split_files(table)
         if split_column and None not in tables:
-            raise ConfigError("there are a file for each split and a split_column", received=split_column)
+            raise ConfigError("a file for each split cannot be combined with split_column", received=split_column)
         reading: dict[str, Any] = {"encoding": encoding, "quoting": quoting, "separator": separator}
         reading["max_field_bytes"] = max_field_bytes
         parts = [(split, read_columns(file, wanted, **reading)) for split, file in tables.items()]
@@ -261,10 +263,10 @@ def split_files(table: str | Path | Mapping[str, str | Path]) -> dict[str | None
         named = [(name, file) for name, file in named if name.lower() in SPLIT_NAMES]
         if not named:
             raise DataError(
-                "the folder holds no table for training",
+                "the folder contains no table for training",
                 received=str(table),
-                allowed="train.csv (or .tsv, .jsonl, .ndjson, .parquet), and where there are, val.csv and test.csv",
-                fix="a folder for each class is read by texts_from_folder",
+                allowed="train.csv (or .tsv, .jsonl, .ndjson, .parquet), and optionally val.csv and test.csv",
+                fix="use texts_from_folder for a folder per class",
             )
     else:
         return {None: table}
@@ -275,7 +277,7 @@ def split_files(table: str | Path | Mapping[str, str | Path]) -> dict[str | None
                 "unknown split", received=name, allowed="train, val, test", fix=did_you_mean(name, SPLIT_NAMES) or None
             )
         if split in found:
-            raise DataError(f"there are two files for the {split} part", received=[str(found[split]), str(file)])
+            raise DataError(f"there are two files for the {split} split", received=[str(found[split]), str(file)])
         found[split] = file
     return {name: found[name] for name in ("train", "val", "test") if name in found}
 
@@ -293,14 +295,16 @@ def checked_text(value: object, place: str, column: str, max_bytes: int) -> str:
     """
     if not isinstance(value, str):
         kind = "nothing" if is_missing(value) else f"{type(value).__name__} {str(value)[:40]}"
-        fix = 'write an empty text as ""' if is_missing(value) else "turn the column into text first"
+        fix = 'write an empty text as ""' if is_missing(value) else "convert the column to text first"
         raise DataError(f"{place} has no text in column {column!r}", received=kind, allowed="text", fix=fix)
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
             code = f"U+{ord(value[error.start]):04X}"
-            raise DataError(f"{place} holds half of a surrogate pair, which is no character", received=code) from error
+            raise DataError(
+                f"{place} holds half of a surrogate pair, which is not a character", received=code
+            ) from error
     if len(value) > max_bytes:
         raise DataError(f"{place} is longer than {max_bytes:,} bytes", allowed="shorter texts")
     return value
@@ -334,5 +338,7 @@ def _check_arguments(
     check_several(separator, label_columns)
     if time_column and (group_column or split_column):
         raise ConfigError(
-            "a split by time excludes one by group or by column", received=time_column, fix="leave out one of them"
+            "a split by time cannot be combined with a split by group or by column",
+            received=time_column,
+            fix="remove one of them",
         )

@@ -63,10 +63,10 @@ class TextPreprocessing:
         for name, lowest in (("max_tokens", 4), ("max_windows", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ConfigError(f"{name} is not usable", received=value, allowed=f"a whole number from {lowest}")
+                raise ConfigError(f"{name} is invalid", received=value, allowed=f"a whole number from {lowest}")
         check_choice("long_texts", self.long_texts, get_args(LongTexts))
         if not isinstance(self.strip_html, bool):
-            raise ConfigError("strip_html is true or false", received=self.strip_html)
+            raise ConfigError("strip_html must be true or false", received=self.strip_html)
         for name in ("start_id", "end_id", "pad_id", "_splitter"):  # made now: its tables must lie outside of any graph
             getattr(self, name)
 
@@ -111,10 +111,10 @@ class TextPreprocessing:
         kind = next((k for k in ("WordPiece", "BytePair", "SentencePiece") if _is_a(self.tokenizer, k)), "unknown")
         reasons = {
             "WordPiece": "",
-            "BytePair": "KerasHub's byte-pair tokenizer can split a text otherwise in a graph than in Python",
+            "BytePair": "KerasHub's byte-pair tokenizer can return other tokens in a graph than in Python",
             "SentencePiece": "",
         }
-        return reasons.get(kind, f"its tokenizer {type(self.tokenizer).__name__} is of no known kind")
+        return reasons.get(kind, f"its tokenizer {type(self.tokenizer).__name__} is of an unknown type")
 
     @property
     def tables(self) -> list[tf.Module]:
@@ -206,7 +206,7 @@ class TextPreprocessing:
     def _ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
         ids = self._splitter.tokenize(self.clean(texts))
         if not isinstance(ids, tf.RaggedTensor):
-            raise ConfigError("the tokenizer pads by itself", fix="make it without sequence_length")
+            raise ConfigError("the tokenizer pads its output", fix="create it without sequence_length")
         ids = self._cut(tf.cast(ids, tf.int32).with_row_splits_dtype(tf.int64))
         body = self.max_tokens - 2
         lengths = ids.row_lengths()

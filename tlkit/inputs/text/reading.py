@@ -48,8 +48,8 @@ def texts_from_table(
 ) -> TextData:
     """Read labelled texts from a CSV, TSV, JSONL or Parquet file, a DataFrame, or a file for each split.
 
-    Where validation texts have to be split off, copies of a text (but for case and white space) stay on one side,
-    unless `group_column` or `time_column` says how to split: a model is not to be praised for what it has seen.
+    If tlkit makes the validation split, duplicates of a text (ignoring case and white space) are kept in one split,
+    unless `group_column` or `time_column` sets the split. Otherwise the metrics would be too good.
 
     Example:
         >>> data = texts_from_table("reviews.csv", label_column="sentiment", group_column="film")
@@ -64,25 +64,25 @@ def texts_from_table(
         preprocessing: strings -> token ids, in place of `encoder`, `weights`, `strip_html`, `max_tokens`, `long_texts`.
         text_column: the text of each row.
         label_column: its class: any value, taken as text; or a list of labels (JSONL, Parquet).
-        label_separator: what stands between labels where a text may have several, such as `"|"`.
-        label_columns: columns of 0 and 1, one for each label, in place of `label_column`.
-        group_column: rows with the same value (author, product) never straddle training and validation.
+        label_separator: separator of the labels of a multi-label text, such as `"|"`.
+        label_columns: columns of 0 and 1, one per label, instead of `label_column`.
+        group_column: rows with the same value (author, product) are kept in one split.
         split_column: `train`, `val` or `test` for each row.
         time_column: a date or number for each row; the newest become the validation part.
         encoding: of the file, any codec that Python has.
         separator: between the fields of a CSV or TSV; by the suffix when empty.
         quoting: `"minimal"` reads "…" as one field, `"none"` takes quotes as they are, `"auto"` is `"minimal"` for
             CSV and `"none"` for TSV.
-        strip_html: take out tags and comments, here and in the exported model.
-        max_tokens: what the encoder sees of a text at once, in tokens.
+        strip_html: remove HTML tags and comments, in training and in the exported model.
+        max_tokens: maximum number of tokens per text or window.
         long_texts: `"head"`, `"head_tail"` or `"windows"`; see `TextPreprocessing`.
-        batch_size: texts a step.
-        val_fraction: part of the texts that is split off for validation where there is no val part.
+        batch_size: texts per batch.
+        val_fraction: fraction of the texts for validation, if there is no val split.
         seed: of split and order.
-        class_weight: `"balanced"` weighs the loss so that every class counts the same.
-        sampling: `"shuffle"` shows every training text once an epoch; `"balanced"` draws them with replacement, so
+        class_weight: `"balanced"` weights the loss so that all classes have the same weight.
+        sampling: `"shuffle"` uses every training text once per epoch; `"balanced"` draws them with replacement, so
             that every class comes equally often. Not together with `class_weight`.
-        on_duplicate: `"report"` counts copies; `"drop"` takes repeated texts out of training, and those that are in
+        on_duplicate: `"report"` counts duplicates; `"drop"` drops duplicates from training, including those in
             val or test too.
 
     Returns:
@@ -90,9 +90,9 @@ def texts_from_table(
 
     Raises:
         DataError: the table, a column or a row cannot be used.
-        ConfigError: an argument is not usable.
-        ModelError: there is no such encoder.
-        WeightsError: its tokenizer could not be had.
+        ConfigError: an argument is invalid.
+        ModelError: the encoder is unknown.
+        WeightsError: its tokenizer cannot be loaded.
     """
     check_text_options(batch_size, seed, class_weight, sampling, on_duplicate, multi_label=False)
     listing = list_table(
@@ -146,7 +146,7 @@ def texts_from_folder(
         ['neg', 'pos']
 
     Args:
-        path: the folder; a folder of unlabelled texts in it (`unsup`) is passed over.
+        path: the folder; its folder of unlabelled texts (`unsup`) is skipped.
         encoder, weights, preprocessing, encoding, strip_html, max_tokens, long_texts, batch_size, val_fraction, seed,
             class_weight, sampling, on_duplicate: as in `texts_from_table`.
 
@@ -155,9 +155,9 @@ def texts_from_folder(
 
     Raises:
         DataError: the folder or a file cannot be used.
-        ConfigError: an argument is not usable.
-        ModelError: there is no such encoder.
-        WeightsError: its tokenizer could not be had.
+        ConfigError: an argument is invalid.
+        ModelError: the encoder is unknown.
+        WeightsError: its tokenizer cannot be loaded.
     """
     check_text_options(batch_size, seed, class_weight, sampling, on_duplicate, multi_label=False)
     listing = list_folder(path, encoding=encoding)
@@ -233,7 +233,7 @@ def texts_to_evaluate(
         unknown = sorted(listing.seen([row]) - known)
         if unknown:
             raise DataError(
-                f"the data has a class that the model does not know ({listing.places[row]})",
+                f"the data has a class that the model was not trained on ({listing.places[row]})",
                 received=unknown[0],
                 allowed=class_names,
             )

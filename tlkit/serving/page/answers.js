@@ -49,10 +49,10 @@ function longestNames(output) {
 function showAnswer(card, result, curl) {
   const { task, target, title } = card.sent;
   hold(card);
-  card.state.textContent = `${shownTime(result.milliseconds)} there and back`;
+  card.state.textContent = `${shownTime(result.milliseconds)} round trip`;
   let shown, spoken;
   try {
-    [shown, spoken] = task ? render(task, result.answer) : [[], "answer received"];
+    [shown, spoken] = task ? render(task, result.answer) : [[], "response received"];
   } catch (error) {
     [shown, spoken] = [[element("p", { class: "problem" }, error.message)], error.message];
   }
@@ -90,7 +90,7 @@ function render(task, answer) {
   const names = task.outputs.flatMap((output) => (output.value ? [output.value, ...(output.curve ? [output.curve] : [])] : [output.classes, output.scores]));
   const parts = row !== null && typeof row === "object" && !Array.isArray(row) ? row : { [names[0]]: row };
   if (names.some((name) => parts[name] === undefined)) {
-    throw new Error("The answer does not have the outputs that the manifest names; see it as received below.");
+    throw new Error("The response does not have the outputs listed in the manifest. The raw response is below.");
   }
   const spoken = [];
   const shown = task.outputs.map((output) => {
@@ -99,14 +99,14 @@ function render(task, answer) {
       const value = shownNumber(parts[output.value]);
       const left = output.curve ? parts[output.curve] : [];
       if (!Array.isArray(left) || left.length !== (output.times ?? []).length) {
-        throw new Error("The answer's survival does not belong to the manifest's times; see it as received below.");
+        throw new Error("The survival output does not match the times in the manifest. The raw response is below.");
       }
       spoken.push([`${about}${value}`, ...left.map((share, i) => `${survivalAt(output.times[i])} ${shownShare(share)}`)].join(", "));
       return group(output, task, [element("p", { class: "value" }, value), ...curve(output, left, false)]);
     }
     const classes = parts[output.classes], scores = parts[output.scores];
     if (!Array.isArray(classes) || !Array.isArray(scores) || classes.length !== scores.length) {
-      throw new Error("The answer's classes and scores do not belong together; see it as received below.");
+      throw new Error("Classes and scores do not match. The raw response is below.");
     }
     const first = output.kind === "multi_label" ? 3 : 2;
     spoken.push(about + classes.slice(0, first).map((name, i) => `${name} ${shownShare(scores[i])}`).join(", "));
@@ -125,7 +125,7 @@ function curve(output, shares, empty) {
 function group(output, task, children) {
   const named = output.target || (task.outputs.length > 1 ? output.value || output.classes : "");
   const note = output.kind === "multi_label" && output.class_count > 1
-    ? [element("p", { class: "hint" }, "Each class for itself; they need not add up to 100%.")] : [];
+    ? [element("p", { class: "hint" }, "One probability per class; they need not add up to 100%.")] : [];
   const title = named ? [element("h4", {}, element("bdi", {}, named))] : [];
   return element("div", { class: "group" }, ...title, ...children, ...note);
 }
@@ -162,7 +162,7 @@ function bars(classes, scores, output, empty, first = true) {
 /** The request as a command and the answer as it came. */
 function about(curl, text, open) {
   const found = [];
-  if (text) found.push(folded("Answer as received", text, open));
+  if (text) found.push(folded("Raw response", text, open));
   if (curl) found.push(folded("Request as curl command", curl, false));
   return found.length ? [element("div", { class: "extras" }, ...found)] : [];
 }

@@ -119,7 +119,7 @@ function columnHint(column) {
   if (column.kind === "date") {
     const written = column.form ? ` as ${column.form}` : "";
     const kind = (column.time && !column.form ? "date and time" : "date") + written;
-    return column.years.length ? `${kind}; learned from ${[...new Set(column.years)].join(" to ")}` : kind;
+    return column.years.length ? `${kind}; training data from ${[...new Set(column.years)].join(" to ")}` : kind;
   }
   const kind = { string: "text", int64: "whole number", float32: "number", float64: "number" }[column.dtype] ?? column.dtype;
   if (column.value_count > column.values.length) {

@@ -45,7 +45,7 @@ async function loadModels() {
     if (problemOfList) showProblem("");
     problemOfList = false;
   } catch (error) {
-    showProblem(`The list of models cannot be read (${error.message}). Is the server still running? This page tries again.`);
+    showProblem(`The list of models cannot be read (${error.message}). Check that the server is running. This page retries.`);
     problemOfList = true;
     return true;
   }
@@ -106,7 +106,7 @@ function showVersion() {
   for (const name of ["image", "text", "row", "raw"]) byId(`panel-${name}`).hidden = name !== kind;
   waiting.hidden = kind !== "";
   waiting.classList.toggle("coming", !version || isComing(version));
-  if (!version) waiting.textContent = "No model is served yet. This page looks again by itself.";
+  if (!version) waiting.textContent = "No model is served yet. This page refreshes the list automatically.";
   else if (!kind) waiting.textContent = whyNot(version);
   byId("about").textContent = version ? aboutVersion(version) : "";
   const shape = JSON.stringify([currentModel()?.name, version?.task, version?.signatures]);
@@ -121,10 +121,10 @@ function showVersion() {
 
 function whyNot(version) {
   if (version.state === "START" || version.state === "LOADING") {
-    return `Loading version ${version.version}. The form appears here when it is ready.`;
+    return `Loading version ${version.version}. The form appears when the version is ready.`;
   }
-  if (version.problem) return `${sentence(version.problem)} This page tries again.`;
-  if (version.state === "UNLOADING" || !version.message) return "This version is not served any more.";
+  if (version.problem) return `${sentence(version.problem)} This page retries.`;
+  if (version.state === "UNLOADING" || !version.message) return "This version is no longer served.";
   return `Version ${version.version} could not be loaded: ${version.message}`;
 }
 
@@ -132,8 +132,8 @@ const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 function aboutVersion(version) {
   if (version.problem) return version.signatures ? version.problem : "";
-  if (!version.task) return version.signatures ? "A SavedModel without a manifest: its signatures take raw JSON." : "";
-  const takes = { image: "Takes photos", text: "Takes texts", row: `Takes rows of ${version.task.columns.length} columns` }[version.task.content];
+  if (!version.task) return version.signatures ? "A SavedModel without a manifest: send raw JSON to its signatures." : "";
+  const takes = { image: "Input: photos", text: "Input: texts", row: `Input: rows of ${version.task.columns.length} columns` }[version.task.content];
   const gives = version.task.outputs.map((output) => {
     const about = output.target ? `${output.target}: ` : "";
     if (output.curve) return `${about}a risk, and survival at ${output.times.length} times`;
@@ -141,7 +141,7 @@ function aboutVersion(version) {
     const names = output.class_names.slice(0, 4).join(", ");
     return `${about}${plain.format(output.class_count)} classes (${names}${output.class_count > 4 ? ", …" : ""})`;
   });
-  return `${takes}; answers ${gives.join("; ")}.`;
+  return `${takes}; output: ${gives.join("; ")}.`;
 }
 
 byId("choice").addEventListener("submit", (event) => {
@@ -167,7 +167,7 @@ byId("clear").addEventListener("click", () => {
   byId("nothing").hidden = false;
   byId("clear").hidden = true;
   byId("output-title").focus();
-  say("Answers cleared.");
+  say("Predictions cleared.");
 });
 preparePhotos();
 prepareForms();

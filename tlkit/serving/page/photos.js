@@ -61,7 +61,7 @@ async function sendPhoto(card) {
   card.state.textContent = "sending";
   const curl = curlOfPhoto(card.sent.target, card.name);
   try {
-    if (card.file.size > LARGEST_PHOTO) throw failure("This file is too large to be tried here.", "");
+    if (card.file.size > LARGEST_PHOTO) throw failure("This file is too large for this page.", "");
     const body = `{"instances": [{"b64": "${await base64Of(card.file)}"}]}`;
     say(showAnswer(card, await predict(card.sent.target, body), curl));
   } catch (error) {

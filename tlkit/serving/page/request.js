@@ -8,12 +8,12 @@ const MOVED = new Set([0, 404, 503]);
 const ADVICE = {
   400: "The server could not use this input.",
   404: "This model or version is no longer served. Choose another one above.",
-  413: "This is more than the server takes in one request. Send something smaller, or raise the server's limit.",
+  413: "The request is too large. Send a smaller input, or raise the server's limit.",
   429: "The server is busy and its queue is full. Wait a moment and send it again.",
-  500: "The server failed; its log says more.",
-  501: "The server does not offer this.",
-  503: "The model is loading, or its process is being restarted. Send it again in a few seconds.",
-  504: "It took longer than the server allows. Send it again, or raise the server's time limit.",
+  500: "Internal server error. See the server's log.",
+  501: "The server does not support this.",
+  503: "The model is loading, or the worker process is being restarted. Try again in a few seconds.",
+  504: "The request timed out. Try again, or raise the server's timeout.",
 };
 
 const predictUrl = (target) =>
@@ -50,14 +50,14 @@ async function predict(target, body) {
     });
     text = await response.text();
   } catch {
-    throw failure("The server did not answer.", "Perhaps it was stopped; its terminal says more.");
+    throw failure("The server did not respond.", "Check that it is running, and see its log.");
   }
   const milliseconds = performance.now() - started;
   let answer = null;
   try {
     answer = parseAnswer(text);
   } catch {
-    if (response.ok) throw failure("The answer is not JSON.", shortened(text, 300), text);
+    if (response.ok) throw failure("The response is not JSON.", shortened(text, 300), text);
   }
   if (!response.ok) {
     const known = typeof answer?.error === "string" ? answer.error : shortened(text, 300);

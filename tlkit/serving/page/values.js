@@ -32,7 +32,7 @@ function jsonString(text) {
 /** Write what stands in a field as the JSON of the column's dtype; an Error says what is wrong with it. */
 function jsonOfField(field, column) {
   if (field.validity.badInput) {
-    throw new Error(column.kind === "date" ? "This is not a whole date." : "This is not a number.");
+    throw new Error(column.kind === "date" ? "This date is incomplete." : "This is not a number.");
   }
   const text = field.value;
   if (text.trim() === "" && (text === "" || column.dtype !== "string")) return column.absent;

@@ -92,8 +92,8 @@ class ImageRegressionConfig(PretrainedConfig):
         if not self.target.columns and not self.target.survival:
             raise ValueError("target.columns is missing")
         if self.target.kind == "multi_label" or "multi_label" in self.target.kinds.values():
-            raise ValueError("several labels of a photo are for the task image_classification (label_columns)")
+            raise ValueError("for multi-label classification use the task image_classification (label_columns)")
         self.target.check_names(self.target.names, "target.columns")
         if self.target.survival and self.data.mix != "none":
-            raise ValueError('mix does not go with kind = "survival"')
+            raise ValueError('mix cannot be combined with kind = "survival"')
         return self

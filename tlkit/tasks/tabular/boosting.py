@@ -96,7 +96,7 @@ class BoostingComparison:
         if self.rows < self.of_rows:
             said.append(f"Boosting saw only {self.rows:,} of the {self.of_rows:,} training rows.")
         if self.split == "val":
-            said.append("Where the best epoch was kept, these rows chose it: that favours the network a little.")
+            said.append("If the best epoch was kept, it was chosen on these rows, which slightly favours the network.")
         return " ".join(said)
 
     def to_dict(self) -> dict[str, Any]:

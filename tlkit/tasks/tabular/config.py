@@ -163,9 +163,9 @@ class TabularModelSection(ModelSection):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if isinstance(self.dropout, list) and len(self.dropout) != len(self.hidden):
-            raise ValueError("dropout has another length than hidden: give one number, or one for each dense layer")
+            raise ValueError("dropout and hidden have different lengths: set one number, or one per dense layer")
         if self.freeze_embeddings and not self.start_from:
-            raise ValueError("freeze_embeddings needs start_from: embeddings that never learn say nothing")
+            raise ValueError("freeze_embeddings needs start_from: frozen random embeddings are useless")
         return self
 
 
@@ -313,7 +313,7 @@ class TabularConfig(ProjectConfig):
     def _names_of_targets(self) -> Self:
         names = self.target_names
         if self.data.targets and (self.target.columns or self.target.survival):
-            raise ValueError("data.targets and [target] both say what to predict: leave out one of them")
+            raise ValueError("data.targets and [target] are both set: remove one of them")
         if not names and not self.target.survival:
             raise ValueError("data.targets is missing")
         self.target.check_names(names, "data.targets")
@@ -324,5 +324,5 @@ class TabularConfig(ProjectConfig):
                 raise ValueError(f"formats.{name}: decimal and thousands are the same: {form['decimal']!r}")
         for name in self.target.survival.names if self.target.survival else names:
             if name in self.columns:
-                raise ValueError(f"columns.{name} is a target: say what it is in [target] kinds")
+                raise ValueError(f"columns.{name} is a target: set its kind in [target] kinds")
         return self

@@ -21,7 +21,7 @@ Fill = Literal["median", "keep"]
 
 
 class EmbeddingFeatures(TransformerMixin, BaseEstimator):
-    """Turns raw rows into the embedding vectors of their categories beside their numbers (arXiv 1604.06737).
+    """Transform rows into embeddings of their categories and their numbers, for scikit-learn (arXiv 1604.06737).
 
     A category that the network never saw gets the vector of `"(unknown)"`, a missing one that of `"(missing)"`. The
     vectors are not learned further; `fit` reads the tables and looks at the numbers.
@@ -67,12 +67,12 @@ class EmbeddingFeatures(TransformerMixin, BaseEstimator):
 
     @classmethod
     def of_task(cls, task: Any, **options: Any) -> EmbeddingFeatures:
-        """Make the transformer from a trained tabular task, with its embeddings and the numbers it was fitted on."""
+        """Create the transformer from a trained tabular task."""
         numbers = [column.name for column in task.preprocessing.columns if not column.codes and column.numbers]
         return cls(embedding_tables(task), **{"numbers": numbers, **options})
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
-        """Read the tables, and the medians and scales of the numbers.
+        """Read the tables, and compute medians and scales of the numbers.
 
         Args:
             X: raw rows, a DataFrame.
@@ -82,7 +82,7 @@ class EmbeddingFeatures(TransformerMixin, BaseEstimator):
             The transformer itself.
 
         Raises:
-            ConfigError: an argument is not usable.
+            ConfigError: an argument is invalid.
             DataError: X is no DataFrame, has no rows, or lacks a column.
             ProjectError: the folder holds no tables.
         """
@@ -120,7 +120,7 @@ class EmbeddingFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Give vectors and numbers of the rows.
+        """Return the embeddings and numbers of the rows.
 
         Args:
             X: raw rows; columns may stand in another order, and others are left aside.
@@ -149,7 +149,7 @@ class EmbeddingFeatures(TransformerMixin, BaseEstimator):
         return pd.DataFrame(parts, index=X.index)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Give the names of the columns that `transform` gives, object [m]."""
+        """Return the names of the output columns of `transform`, object [m]."""
         check_is_fitted(self, "tables_")
         if input_features is not None and list(input_features) != list(self.feature_names_in_):
             raise ConfigError(

@@ -152,7 +152,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ProjectError(
-            f"{folder} holds no written embeddings: {error}", fix="write them with `write_embedding_tables`"
+            f"{folder} contains no written embeddings: {error}", fix="write them with `write_embedding_tables`"
         ) from error
     if not isinstance(manifest, Mapping) or manifest.get("format") != _FORMAT:
         raise ProjectError(f"{path} is of another format", allowed=_FORMAT)

@@ -55,7 +55,7 @@ def tabular_model(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> Task:
-    """Make a network for a table: embeddings of the categories beside normalised numbers, then dense layers.
+    """Build a network for a table: entity embeddings and normalized numbers, followed by dense layers.
 
     The embeddings learn which categories behave alike (Guo & Berkhahn 2016, arXiv 1604.06737). Each dense layer is
     followed by a ReLU, batch normalisation and dropout, as in fastai's tabular model.
@@ -72,7 +72,7 @@ def tabular_model(
         hidden: units of the dense layers; the last one's are the embedding of a row that the export gives.
         embedding_sizes: width of a column's embedding where it shall not follow the rule (`embedding_size`), by the
             name of the code column, such as `"Store"` or `"date month"`.
-        embedding_dropout: part of the embeddings that is dropped in training, 0 up to (not including) 1.
+        embedding_dropout: dropout rate of the embeddings, in [0, 1).
         dropout: after each dense layer: one number, or one for each.
         batch_norm: normalise numbers and hidden layers by batch.
         members: 0 for a single network. From 2 on it is TabM (Gorishniy et al. 2024, arXiv 2410.24210): an ensemble of
@@ -84,15 +84,15 @@ def tabular_model(
         head: of a single network; builds the outputs from the last hidden layer: `head(embedding [B, F], K) -> [B, K]`.
         start_from: vectors that embeddings begin with, by code column and value, such as another project's
             `tlkit embeddings export` gives: what occurs in both is taken over, the rest starts at their mean.
-        precision: what the dense layers compute in.
-        seed: of initial weights, dropouts and whatever `head` draws.
+        precision: dtype policy of the dense layers.
+        seed: random seed of initial weights, dropout and the random numbers of `head`.
 
     Returns:
         A `Task` of kind `"tabular"`, wholly trainable; with `start_from`, its embeddings are frozen. Its layer groups
         are embeddings, numbers, trunk and head.
 
     Raises:
-        ConfigError: an argument is not usable, or a single target has a loss weight.
+        ConfigError: an argument is invalid, or a single target has a loss weight.
     """
     check_members(members, head)
     objective = MemberObjective(targets) if members else Objective(targets)
@@ -192,7 +192,7 @@ def embedding_sizes_of(task: Task) -> dict[str, Any]:
 def _checked_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
     units = tuple(hidden) if isinstance(hidden, Sequence) else ()
     if not units or any(isinstance(u, bool) or not isinstance(u, int) or not 1 <= u <= 65_536 for u in units):
-        raise ConfigError("hidden is not usable", received=hidden, allowed="a list of units, such as [200, 100]")
+        raise ConfigError("hidden is invalid", received=hidden, allowed="a list of units, such as [200, 100]")
     return units
 
 
@@ -207,7 +207,7 @@ def _sizes(preprocessing: TablePreprocessing, own: Mapping[str, int]) -> dict[st
                 fix=did_you_mean(name, names) or None,
             )
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 4096:
-            raise ConfigError(f"the embedding size of {name} is not usable", received=size, allowed="1 to 4096")
+            raise ConfigError(f"the embedding size of {name} is invalid", received=size, allowed="1 to 4096")
     return {code.name: own.get(code.name, embedding_size(code.size)) for code in preprocessing.codes}
 
 

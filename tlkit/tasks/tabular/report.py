@@ -39,7 +39,7 @@ _log = logging.getLogger("tlkit")
 def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) -> Path:
     """Write the page; see `Learner.report`."""
     if learn.task.kind != "tabular":
-        raise ConfigError("this report is for models of tables", received=learn.task.kind, allowed=("tabular",))
+        raise ConfigError("this report needs a model for tables", received=learn.task.kind, allowed=("tabular",))
     data: Any = learn.data
     preprocessing: Any = learn.task.preprocessing
     frame = preprocessing.with_moments(data.frame(split))
@@ -62,9 +62,9 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
     )
     comparison, notes = None, [_measured_on(split, data.splits)]
     if targets[0].kind == "survival":
-        notes.append("Boosting was not trained beside it: it has no loss for censored times.")
+        notes.append("No comparison with gradient boosting: it has no loss for censored times.")
     elif "train" not in data.splits:
-        notes.append("Boosting was not trained beside it: there are no training rows in this data.")
+        notes.append("No comparison with gradient boosting: this data has no training rows.")
     else:
         comparison = compare_with_boosting(
             data, answers, split=split, tables=tables, max_rows=BOOSTED, name=_name_of(learn.task),
@@ -80,10 +80,11 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
         comparison=comparison,
         comparison_note=" ".join(notes),
         importances=importances,
-        importance_note=f"How much the {loss_name} grows when a column is shuffled: mean and spread of {REPEATS} "
-        f"times, {_rows(len(chosen), len(frame))}. Columns that say the same stand in for each other.",
+        importance_note=f"Increase of the {loss_name} after shuffling a column: mean and spread of {REPEATS} "
+        f"times, {_rows(len(chosen), len(frame))}. Correlated columns share their importance.",
         dependences=dependences,
-        dependence_note=f"The mean answer when a column has one value in all rows and all else stays; shaded or thin: "
+        dependence_note="The mean prediction if a column has the same value in all rows and the others are "
+        "unchanged; shaded or thin: "
         f"the middle half of the rows. {_rows(min(AVERAGED, len(frame)), len(frame)).capitalize()}.",
         calibrations=_calibrations(answers, labels, targets),
         wrong=most_wrong_rows(answers, labels, targets, WRONG),
@@ -222,12 +223,15 @@ def _maps(tables: dict[str, pd.DataFrame], ordered: Sequence[str]) -> dict[str, 
 def _measured_on(split: str, splits: Container[str]) -> str:
     """Say which rows the figures are of, and what training has already learned from them."""
     if split == "test":
-        return "All figures are of test rows, by which nothing was chosen."
+        return "All metrics are for the test set, which was not used for any choice."
     if split != "val":
-        return f"All figures are of the {split} rows."
-    said = "All figures are of the validation rows. Where the best epoch was kept, these rows chose it: new ones may "
-    said += "fare a little worse."
-    return f"{said} `tlkit evaluate --split test` measures on rows that chose nothing." if "test" in splits else said
+        return f"All metrics are for the {split} rows."
+    said = (
+        "All metrics are for the validation set. If the best epoch was kept, it was chosen on these "
+        "rows: results on new rows may "
+    )
+    said += "be slightly worse."
+    return f"{said} Use `tlkit evaluate --split test` for an unbiased result." if "test" in splits else said
 
 
 def _rows(some: int, of: int) -> str:

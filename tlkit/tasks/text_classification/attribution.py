@@ -18,7 +18,7 @@ from tlkit.tasks.text_classification.pieces import Piece, pieces_of
 
 Baseline = Literal["pad", "mask", "zero"]
 
-_REARRANGED = "the model rearranges its tokens, so they cannot be explained one by one"
+_REARRANGED = "the model rearranges its tokens, so word attributions are not possible"
 TOKENS_AT_ONCE = 1024  # of all rows of one gradient: about 1 GB for an encoder as wide and deep as BERT base
 
 
@@ -90,14 +90,14 @@ def attribute(
     """
     check_choice("baseline", baseline, get_args(Baseline))
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ConfigError("steps is not usable", received=steps, allowed="a whole number from 1")
+        raise ConfigError("steps is invalid", received=steps, allowed="a whole number, 1 or more")
     if task.kind != "text_classification":
-        raise ModelError("words can be explained for texts only", received=task.kind, allowed="text_classification")
+        raise ModelError("word attributions need a text model", received=task.kind, allowed="text_classification")
     if isinstance(texts, str | bytes):
-        raise DataError("texts is a list of strings", received=type(texts).__name__, fix="put the one text into a list")
+        raise DataError("texts must be a list of strings", received=type(texts).__name__, fix="pass a list")
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            raise DataError(f"text number {number} is no string", received=type(text).__name__)
+            raise DataError(f"text number {number} is not a string", received=type(text).__name__)
     targets = _targets(target, len(texts), len(task.class_names))
     if not texts:
         return []
@@ -210,7 +210,7 @@ class _Embeddings:
             score = tf.reduce_sum(tf.gather(logits, target, axis=1))
         gradient = tape.gradient(score, embeddings)
         if gradient is None:
-            raise ModelError(f"the model does not look its tokens up in the layer {self.layer.name!r}")
+            raise ModelError(f"the model does not look up its tokens in the layer {self.layer.name!r}")
         return logits, gradient
 
 
@@ -245,8 +245,8 @@ def _targets(target: int | Sequence[int] | None, count: int, classes: int) -> li
         return [None] * count
     numbers = list(target) if isinstance(target, Sequence) else [target] * count
     if len(numbers) != count:
-        raise ConfigError("one class for each text is needed", received=len(numbers), allowed=count)
+        raise ConfigError("one class per text is needed", received=len(numbers), allowed=count)
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < classes:
-            raise ConfigError("there is no such class number", received=number, allowed=f"0 to {classes - 1}")
+            raise ConfigError("invalid class number", received=number, allowed=f"0 to {classes - 1}")
     return [int(number) for number in numbers]

@@ -102,16 +102,14 @@ def _judge(
     shape = (len(texts), len(class_names))
     if chances.shape != shape or truth.shape not in {shape, shape[:1]}:
         raise DataError(
-            "probabilities, labels, texts and class names do not fit",
+            "the shapes of probabilities, labels, texts and class names do not match",
             received=(chances.shape, truth.shape, *shape),
             allowed=f"probabilities {shape}, labels {shape[:1]} or {shape}",
         )
     if not len(texts):
         return []
     if truth.ndim == 1 and not ((truth >= 0) & (truth < shape[1])).all():
-        raise DataError(
-            "there is no such class number", received=np.unique(truth).tolist(), allowed=f"0 to {shape[1] - 1}"
-        )
+        raise DataError("invalid class number", received=np.unique(truth).tolist(), allowed=f"0 to {shape[1] - 1}")
     if truth.ndim == 1:
         yes = chances.argmax(axis=1)[:, None] == np.arange(shape[1])
         wanted = truth[:, None] == np.arange(shape[1])

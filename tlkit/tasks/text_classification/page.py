@@ -26,7 +26,7 @@ _NAMES = {
     "auc": "AUC",
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
-    "subset_accuracy": "all labels right",
+    "subset_accuracy": "exact match",
 }
 
 
@@ -74,8 +74,8 @@ def write_text_report(
         matrix=confusion_cells(metrics),
         pairs=commonest_confusions(metrics),
         groups=[
-            ("wrong", "Surest mistakes", [_shown(item, explained.get(item.row)) for item in wrong]),
-            ("right", "Surest right answers", [_shown(item, explained.get(item.row)) for item in right]),
+            ("wrong", "Most confident errors", [_shown(item, explained.get(item.row)) for item in wrong]),
+            ("right", "Most confident correct predictions", [_shown(item, explained.get(item.row)) for item in right]),
         ],
         coloured=any(item.row in explained for item in [*wrong, *right]),
         counts=class_counts(summary or {}),

@@ -19,13 +19,13 @@ _log = logging.getLogger("tlkit")
 def report_on_texts(learn: Any, path: str | Path, *, title: str, split: str) -> Path:
     """Write the page; see `Learner.report`."""
     if learn.task.kind != "text_classification":
-        raise ConfigError("a report is for text classifiers", received=learn.task.kind)
+        raise ConfigError("this report needs a text classifier", received=learn.task.kind)
     metrics, wrong, right = judge(learn, split, wrong=WRONG, right=RIGHT)
     shown = [*wrong[:EXPLAINED], *right]
     try:
         explained = attribute(learn.task, [item.text for item in shown], target=[item.target for item in shown])
     except ModelError as error:  # a network of the user's own, or an ensemble
-        _log.warning("the words are not coloured: %s", error)
+        _log.warning("word attributions are not available: %s", error)
         explained = []
     return write_text_report(
         path,

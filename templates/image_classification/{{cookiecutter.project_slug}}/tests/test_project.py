@@ -1,4 +1,4 @@
-"""The whole walk with random weights and made-up photos: it works before minutes of training are spent."""
+"""Run the whole workflow with random weights and generated photos, to find errors before a long training run."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ CONFIG = Path(__file__).parents[1] / "config.toml"
 
 @pytest.fixture
 def config(tmp_path: Path) -> ImageConfig:
-    """This project's config.toml, made small, with photos and results in a temporary folder."""
+    """Load this project's config.toml with a small model, and photos and results in a temporary folder."""
     rng = np.random.default_rng(0)
     for label, brightness in (("dark", 40), ("light", 200)):
         folder = tmp_path / "photos" / label

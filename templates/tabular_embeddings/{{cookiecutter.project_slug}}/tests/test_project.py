@@ -1,4 +1,4 @@
-"""The whole walk on a made-up table: it works before minutes of training are spent."""
+"""Run the whole workflow on a generated table, to find errors before a long training run."""
 
 import os
 from pathlib import Path

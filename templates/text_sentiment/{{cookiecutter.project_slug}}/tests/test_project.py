@@ -1,4 +1,4 @@
-"""The whole walk with random weights and made-up texts: it works before minutes of training are spent."""
+"""Run the whole workflow with random weights and generated texts, to find errors before a long training run."""
 
 import json
 import os
@@ -19,7 +19,7 @@ CONFIG = Path(__file__).parents[1] / "config.toml"
 
 @pytest.fixture
 def config(tmp_path: Path) -> TextConfig:
-    """This project's config.toml, made small, with texts and results in a temporary folder."""
+    """Load this project's config.toml with a small model, and texts and results in a temporary folder."""
     words = {"bad": ["dull", "awful", "boring"], "good": ["fine", "great", "lovely"]}
     rows = [
         {"text": f"{words[label][number % 3]} film, part {number}", "label": label}
