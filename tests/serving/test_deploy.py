@@ -419,7 +419,7 @@ def test_images_that_are_pinned():
     assert check_image(f"tensorflow/serving:latest{digest}") == "latest"
     assert check_image(f"tensorflow/serving{digest}") == ""
     for image, said in (
-        (f"tensorflow/serving:2.21.0{digest}", "its digest, which decides; the tag is for readers. Not run by tlkit."),
+        (f"tensorflow/serving:2.21.0{digest}", "its digest; the tag is only informative. Not run by tlkit."),
         (f"tensorflow/serving{digest}", "its digest. Not run by tlkit."),
         (IMAGE, "its tag, which its owner can move;"),
     ):

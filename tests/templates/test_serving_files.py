@@ -28,6 +28,6 @@ def test_a_new_project_holds_what_deploy_renders(template: str, slug: str, tmp_p
 @pytest.mark.parametrize("template", templates())
 def test_the_project_s_readme_says_how_to_serve(template: str, tmp_path: Path):
     text = (new_project(template, tmp_path / "bees", {}) / "README.md").read_text(encoding="utf-8")
-    assert "## Serve it" in text
+    assert "## Serving" in text
     assert "(serving/README.md)" in text
     assert "| `serving/` |" in text

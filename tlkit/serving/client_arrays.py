@@ -124,7 +124,7 @@ def _fill(feature: Any, value: Any, what: str) -> None:
         try:
             feature.int64_list.value.extend(map(int, values))
         except ValueError:
-            raise DataError(f"{what} has a whole number beyond int64") from None
+            raise DataError(f"{what} has a whole number out of the range of int64") from None
     elif all(isinstance(item, int | float) and not isinstance(item, bool) for item in values):
         feature.float_list.value.extend(map(float, values))
     else:
