@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_said_with_its_rows(values, said):
 
 def test_kinds_that_do_not_fit_the_table_are_said():
     frame = pd.DataFrame({"area": [1.5, 2.5], "price": [1, 2]})
-    with pytest.raises(DataError, match=r"lacks column 'aera'.*did you mean 'area'"):
+    with pytest.raises(DataError, match=r"has no column 'aera'.*did you mean 'area'"):
         infer_kinds(frame, ["price"], given={"aera": "continuous"})
     with pytest.raises(ConfigError, match="unknown kind of column 'area'.*'number'"):
         infer_kinds(frame, ["price"], given={"area": "number"})

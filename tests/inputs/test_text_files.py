@@ -116,9 +116,9 @@ def test_an_undecodable_byte_names_its_row_however_far_ahead_it_is_read(tmp_path
         read_columns(table(tmp_path, good + b"caf\xe9,x\nmore,x\n"), ["text"])
     with pytest.raises(DataError, match=r"received: '0xe9'; pass encoding=\"latin-1\""):
         read_columns(table(tmp_path, good + b"caf\xe9,x\nmore,x\n"), ["text"])
-    with pytest.raises(DataError, match=r"reviews.csv row 1 holds a byte"):
+    with pytest.raises(DataError, match=r"reviews.csv row 1 contains a byte"):
         read_columns(table(tmp_path, b"t\xe9xt,label\na,b\n"), ["label"])
-    with pytest.raises(DataError, match=r"t.jsonl line 2 holds a byte.*'0xff'"):
+    with pytest.raises(DataError, match=r"t.jsonl line 2 contains a byte.*'0xff'"):
         read_columns(table(tmp_path, b'{"text": "a"}\n{"text": "\xff"}\n', "t.jsonl"), ["text"])
     with pytest.raises(DataError, match="reviews.csv is not utf-16"):
         read_columns(table(tmp_path, "text,label\na,b\n".encode("utf-16")[:-1]), ["text"], encoding="utf-16")
