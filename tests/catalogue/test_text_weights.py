@@ -254,7 +254,7 @@ def test_another_encoder_is_refused_with_what_differs(encoder, tmp_path):
     (folder / "merges.txt").write_text("")
     read = encoder_folder.read(folder)
     assert (read.tokenizer, read.sizes["positions"], read.pooling) == ("bpe", 62, None)
-    with pytest.raises(WeightsError, match="another encoder than tiny-test: family roberta instead of bert; pass the name"):
+    with pytest.raises(WeightsError, match="another encoder than tiny-test: family roberta instead of bert; pass"):
         text_weights.resolve(row, str(folder))
 
 
