@@ -105,7 +105,7 @@ def test_what_cannot_be_used_is_one_clear_line(write, extra: str, expected: str)
 
 
 def test_a_missing_file_and_a_missing_key_are_named(write, tmp_path: Path):
-    assert "there is no" in message_of(tmp_path / "nothing.toml")
+    assert "does not exist" in message_of(tmp_path / "nothing.toml")
     assert "data is missing" in message_of(write('[project]\nname = "x"\n[export]\ndirectory = "y"\n'))
 
 

@@ -254,7 +254,7 @@ def test_another_encoder_is_refused_with_what_differs(encoder, tmp_path):
     (folder / "merges.txt").write_text("")
     read = encoder_folder.read(folder)
     assert (read.tokenizer, read.sizes["positions"], read.pooling) == ("bpe", 62, None)
-    with pytest.raises(WeightsError, match="another encoder than tiny-test: family roberta instead of bert; name"):
+    with pytest.raises(WeightsError, match="another encoder than tiny-test: family roberta instead of bert; pass"):
         text_weights.resolve(row, str(folder))
 
 
@@ -271,7 +271,7 @@ def test_another_encoder_is_refused_with_what_differs(encoder, tmp_path):
         (lambda f: _edit(f / "config.json", model_type="electra"), "KerasHub cannot convert Hugging Face's ELECTRA"),
         (lambda f: _edit(f / "config.json", hidden_size="gone"), "hidden_size is not a positive integer"),
         (lambda f: _edit(f / "config.json", num_hidden_layers=True), "num_hidden_layers is not a positive integer"),
-        (lambda f: _edit(f / "config.json", hidden_act="relu"), "hidden_act 'relu' .it builds 'gelu'"),
+        (lambda f: _edit(f / "config.json", hidden_act="relu"), "hidden_act 'relu' .supported: 'gelu'"),
         (lambda f: _edit(f / "config.json", layer_norm_eps=1e-5), "layer_norm_eps 1e-05"),
         (lambda f: _edit(f / "config.json", position_embedding_type="relative_key"), "'relative_key'"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), r"has no model\.safetensors"),

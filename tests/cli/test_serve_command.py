@@ -472,7 +472,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, option: str
         rest = [] if option == "--rest-port" else ["--rest-port", "0"]
         text = failing("m", *rest, option, port, cwd=tmp_path)
     assert text == (
-        f"error: cannot listen on 127.0.0.1:{port}: the port is in use; choose another {option} (0 takes a free one)"
+        f"error: cannot listen on 127.0.0.1:{port}: the port is in use; choose another {option} (0 for a free port)"
         " or --host\n"
     )
 

@@ -507,7 +507,7 @@ def test_an_interface_that_is_not_the_graphs_fails(exported, tmp_path):
         ({"kind": "ranking"}, "an output of kind 'ranking'"),
         ({"value": "x"}, "has no matching names"),
         ({"scores": ""}, "has no matching names"),
-        ({"class_names": ["no", "yes"]}, "do not make up the 3 labels"),
+        ({"class_names": ["no", "yes"]}, "do not match the 3 labels"),
     ],
 )
 def test_outputs_that_are_not_the_labels_are_unusable(exported, tmp_path, change, message):

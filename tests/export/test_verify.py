@@ -70,7 +70,7 @@ def test_wrong_labels_fail(tmp_path):
     (export / "assets" / "labels.txt").write_text("bees & wasps\nants\nżółw\n", encoding="utf-8")
     done = CliRunner().invoke(app(), [str(export)])
     assert done.exit_code == 1
-    assert "cannot catch" in done.output
+    assert "Not checked" in done.output
     assert "FAILED" in done.output
     tiny.refresh_hashes(export)
     assert "line 1 is 'bees & wasps'" in failures(export)["labels_asset"]

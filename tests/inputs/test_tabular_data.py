@@ -291,7 +291,7 @@ def test_rows_without_a_target_are_counted_and_left_out():
         ("price", {"select": ["town", "price"]}, ConfigError, "a target cannot be an input"),
         ("price", {"select": ["twon"]}, DataError, "no column 'twon'.*did you mean 'town'"),
         ("price", {"select": ["same"]}, DataError, "no column that can be an input.*same .always 'x'."),
-        ("price", {"kinds": {"twon": "categorical"}}, DataError, "lacks column 'twon'"),
+        ("price", {"kinds": {"twon": "categorical"}}, DataError, "has no column 'twon'"),
         (
             "price",
             {"hash_buckets": {"area": 5}},

@@ -184,11 +184,11 @@ def test_a_folder_holds_a_table_for_each_split(tmp_path):
     pd.testing.assert_frame_equal(same.frame, source.frame)
     assert same.place([2]) == "data row 1"
     write(tmp_path, "val.csv", "x,y\n5,6\n")
-    with pytest.raises(DataError, match="two tables for the val part"):
+    with pytest.raises(DataError, match="two tables for the val split"):
         read_source(tmp_path)
     with pytest.raises(DataError, match="unknown split.*'holdout'"):
         read_source({"holdout": tmp_path / "train.csv"})
-    with pytest.raises(DataError, match=r"the val part has no column 'y'"):
+    with pytest.raises(DataError, match=r"the val split has no column 'y'"):
         read_source({"train": tmp_path / "train.csv", "val": pd.DataFrame({"x": [1]})})
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="the folder contains no table"):

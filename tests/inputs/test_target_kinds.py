@@ -51,7 +51,7 @@ def test_a_target_is_taken_for_what_it_is(values, kind, why):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ([*map(str, range(30)), "oops"], "row 32: column 'y' mixes types: text where .* numbers.*'oops'"),
+        ([*map(str, range(30)), "oops"], "row 32: column 'y' mixes types: text, but .* numbers.*'oops'"),
         ([*(f"${number}" for number in range(30)), "€5"], "row 32: column 'y' mixes types.*'€5'"),
         ([f"a text about {number} things" for number in range(30)], "a different text in almost every row.*row 2"),
         ([1, "a", 2], "row 3: column 'y' mixes types"),

@@ -366,9 +366,9 @@ def test_evaluation_takes_the_held_out_part_and_keeps_every_text(tmp_path):
         DataError, match=r"the model was not trained on \(.*t.csv row 4\); received: 'bad'; allowed: good, x"
     ):
         texts_to_evaluate(tmp_path / "t.csv", ["good", "x"], preprocessing=Words())
-    with pytest.raises(DataError, match="the model predicts a text several labels, the data has one class"):
+    with pytest.raises(DataError, match="the model predicts several labels for a text, but the data has one class"):
         texts_to_evaluate(tmp_path / "t.csv", ["good", "bad"], preprocessing=Words(), multi_label=True)
-    with pytest.raises(DataError, match="the model predicts a text one class, the data has a set of labels"):
+    with pytest.raises(DataError, match="the model predicts one class for a text, but the data has a set of labels"):
         texts_to_evaluate(tmp_path / "t.csv", ["good", "bad"], preprocessing=Words(), label_separator="|")
     data = texts_to_evaluate(
         tmp_path / "t.csv", ["good", "x", "bad"], preprocessing=Words(), label_separator="|", multi_label=True

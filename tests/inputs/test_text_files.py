@@ -116,9 +116,9 @@ def test_an_undecodable_byte_names_its_row_however_far_ahead_it_is_read(tmp_path
         read_columns(table(tmp_path, good + b"caf\xe9,x\nmore,x\n"), ["text"])
     with pytest.raises(DataError, match=r"received: '0xe9'; pass encoding=\"latin-1\""):
         read_columns(table(tmp_path, good + b"caf\xe9,x\nmore,x\n"), ["text"])
-    with pytest.raises(DataError, match=r"reviews.csv row 1 holds a byte"):
+    with pytest.raises(DataError, match=r"reviews.csv row 1 contains a byte"):
         read_columns(table(tmp_path, b"t\xe9xt,label\na,b\n"), ["label"])
-    with pytest.raises(DataError, match=r"t.jsonl line 2 holds a byte.*'0xff'"):
+    with pytest.raises(DataError, match=r"t.jsonl line 2 contains a byte.*'0xff'"):
         read_columns(table(tmp_path, b'{"text": "a"}\n{"text": "\xff"}\n', "t.jsonl"), ["text"])
     with pytest.raises(DataError, match="reviews.csv is not utf-16"):
         read_columns(table(tmp_path, "text,label\na,b\n".encode("utf-16")[:-1]), ["text"], encoding="utf-16")
@@ -164,7 +164,7 @@ def test_a_missing_column_lists_those_there_are(tmp_path):
         ("t.csv", b"text,label\na\0b,c\n", "row 2 contains NUL bytes"),
         ("t.csv", "text,label\na,b\n".encode("utf-16"), 'in utf-16, not in utf-8.*pass encoding="utf-16"'),
         ("t.csv", b'text,label\na,b\n"never closed,c\nd,e\n', "the quote that .*row 3 .lines 3 to 4. opens is never"),
-        ("t.csv", b'text,label\n"a "b" c",d\n', "row 2 cannot be read.*written twice"),
+        ("t.csv", b'text,label\n"a "b" c",d\n', "row 2 cannot be read.*field twice"),
         ("t.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
         ("t.jsonl", b"[1, 2]\n", "line 1 is not a JSON object"),
         ("t.jsonl", b"[" * 100_000 + b"\n", "line 1 is not JSON"),
@@ -332,7 +332,7 @@ def test_a_file_for_each_split(tmp_path):
     mapping = {"train": tmp_path / "train.tsv", "test": tmp_path / "test.tsv"}
     assert list_table(mapping).splits == [None, "test"]
     table(tmp_path, "text,label\n", "val.csv")
-    with pytest.raises(DataError, match="two files for the val part"):
+    with pytest.raises(DataError, match="two files for the val split"):
         list_table(tmp_path)
     with pytest.raises(DataError, match="unknown split; received: 'trian'.*did you mean 'train'"):
         split_files({"trian": "x.csv"})
@@ -354,7 +354,7 @@ def test_a_split_column(tmp_path):
     ("rows", "message"),
     [
         ([("a", "x", None), ("b", "x", None)], "needs at least two classes; received: .'x'."),
-        ([("a", "x", "train"), ("b", "y", "train"), ("c", "z", "test")], "the test part has a class.*'z .*data row 3"),
+        ([("a", "x", "train"), ("b", "y", "train"), ("c", "z", "test")], "the test split has a class.*'z .*data row 3"),
         ([("a", "x", "test"), ("b", "y", "test")], "no training texts; received: .'test'."),
         ([(" ", "x", None), ("\n\u2028", "y", None)], "all texts are empty"),
     ],
@@ -418,7 +418,7 @@ def test_a_folder_that_cannot_be_used(tmp_path):
         list_folder(tmp_path / "none")
     with pytest.raises(DataError, match="not a folder; received.*texts_from_table"):
         list_folder(table(tmp_path, "text,label\n"))
-    with pytest.raises(DataError, match="no class folders.*reviews.csv use texts_from_table for"):
+    with pytest.raises(DataError, match="no class folders.*use texts_from_table for .*reviews.csv"):
         list_folder(tmp_path)
     (tmp_path / "pos").mkdir()
     with pytest.raises(DataError, match="contains no .txt files"):

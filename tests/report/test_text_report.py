@@ -171,14 +171,14 @@ def test_what_html_cannot_hold_is_made_visible(tmp_path, raw, shown):
 
 def test_long_texts_are_cut_and_say_so(tmp_path):
     page = written(tmp_path, wrong=[item("x" * (SHOWN + 1234))])
-    assert "and 1,234 characters more" in page
+    assert "and 1,234 more characters" in page
     assert "x" * SHOWN in page
     assert "x" * (SHOWN + 1) not in page
     pieces = [("word ", 0.1)] * (SHOWN // 5) + [("tail", 0.2), ("y" * 96, 0.0, False)]
     page = written(tmp_path, wrong=[item()], attributions={4: explained(*pieces)})
-    assert "and 100 characters more" in page
+    assert "and 100 more characters" in page
     one = written(tmp_path, wrong=[item()], attributions={4: explained(("z" * (SHOWN + 7), 1.0))})
-    assert "and 7 characters more" in one
+    assert "and 7 more characters" in one
     assert "z" * SHOWN + "<" in one
 
 

@@ -465,7 +465,7 @@ def test_counts_of_beam_that_differ_from_the_shards_are_an_error(scored, rows, t
 
 def test_a_shard_that_a_worker_wrote_elsewhere_is_missed(scored, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(run.pipeline, "run_shards", lambda *arguments: {})
-    with pytest.raises(ScoringError, match="shard 0 was not written.*every worker"):
+    with pytest.raises(ScoringError, match="shard 0 is missing.*every worker"):
         scored(rows, tmp_path / "out.csv", export_of("regression"))
 
 

@@ -421,7 +421,7 @@ def test_images_that_are_pinned():
     for image, said in (
         (f"tensorflow/serving:2.21.0{digest}", "its digest; the tag is only informative. Not run by tlkit."),
         (f"tensorflow/serving{digest}", "its digest. Not run by tlkit."),
-        (IMAGE, "its tag, which its owner can move;"),
+        (IMAGE, "its tag, which its owner can change;"),
     ):
         files = render(Deployment("bees", image=image))
         assert f"# Pinned by {said}" in files["compose.yaml"]

@@ -189,7 +189,7 @@ def killed(folder, tmp_path_factory):
         ({}, {"optimizer": "adam"}, "used another optimizer; received: .*Adam.*allowed: .*AdamW"),
         ({}, {"optimizer": lambda rate: keras.optimizers.AdamW(rate)}, "the run to resume used another optimizer"),
         ({"augment": "side_on"}, {}, "had another augmentation"),
-        ({"seed": 7}, {}, "had another (data|seed)"),
+        ({"seed": 7}, {}, "used another (data|seed)"),
         *(
             pytest.param(*case, marks=pytest.mark.real)  # the same rule for other options
             for case in (

@@ -65,7 +65,7 @@ class TrainingOptions:
         for name, lowest in (("accumulate", 1), ("patience", 0), ("step_tokens", 0), ("steps_per_call", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ConfigError(f"{name} is invalid", received=value, allowed=f"a whole number from {lowest}")
+                raise ConfigError(f"{name} is invalid", received=value, allowed=f"a whole number, {lowest} or more")
 
     def updated(self, changes: Mapping[str, Any]) -> TrainingOptions:
         """Return the options with changes.

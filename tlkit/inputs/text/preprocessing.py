@@ -63,7 +63,7 @@ class TextPreprocessing:
         for name, lowest in (("max_tokens", 4), ("max_windows", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ConfigError(f"{name} is invalid", received=value, allowed=f"a whole number from {lowest}")
+                raise ConfigError(f"{name} is invalid", received=value, allowed=f"a whole number, {lowest} or more")
         check_choice("long_texts", self.long_texts, get_args(LongTexts))
         if not isinstance(self.strip_html, bool):
             raise ConfigError("strip_html must be true or false", received=self.strip_html)
