@@ -835,6 +835,20 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
         assert answer_columns(exported.outputs) == answer_columns(trained) == wanted
 
 
+@pytest.mark.parametrize(("kind", "warned"), [("blend", True), ("boosting", True), ("network", False), ("tabm", False)])
+def test_a_train_py_that_leaves_the_trees_out_is_named(kind, warned):
+    from types import SimpleNamespace
+
+    from tiny_table import tiny_table_task
+
+    from tlkit.cli.table_kind import TableKind
+
+    config = SimpleNamespace(model=SimpleNamespace(kind=kind), target=SimpleNamespace(survival=None))
+    found = TableKind().unused(config, SimpleNamespace(task=tiny_table_task()))
+    assert ("call tlkit.with_boosting" in found) == warned
+    assert TableKind().unused(config, None) == ""
+
+
 # Before TensorFlow loads
 
 

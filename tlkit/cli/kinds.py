@@ -161,6 +161,10 @@ class Kind(ABC):
 
     # Predicting
 
+    def unused(self, config: Any, learn: Learner | None) -> str:
+        """Say which key of config.toml the project's train.py did not use; empty for none."""
+        return ""
+
     @abstractmethod
     def inputs(self, words: Sequence[str]) -> list[Any]:
         """Give what the words of a command line stand for."""

@@ -62,6 +62,18 @@ class TableKind(Kind):
                 allowed="a folder written by `tlkit embeddings export`, or a project in which it was run",
             )
 
+    def unused(self, config: Any, learn: Learner | None) -> str:
+        """Find a train.py of an earlier release, which trains a network whatever `model.kind` is."""
+        from tlkit.tasks.tabular.boosted import facts_of
+
+        kind, survival = config.model.kind, config.target.survival is not None
+        if learn is None or kind not in ("boosting", "blend") or survival or "boosting" in facts_of(learn.task):
+            return ""
+        return (
+            f'model.kind = "{kind}" was not used: train.py trained the network alone; '
+            "call tlkit.with_boosting in it, as a new project does"
+        )
+
     def build_task(self, code: Code, config: Any, data: Any) -> Task:
         """Make a fresh network for data."""
         task: Task = code.model.build_task(config, data.preprocessing, data.targets)

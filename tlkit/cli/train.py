@@ -33,7 +33,7 @@ def train(
     resumed = to_be_replaced() if resume else contextlib.nullcontext()
     with native_noise_filtered(), project.code() as code, resumed:
         try:
-            code.train.main(config, resume=resume)
+            learn = code.train.main(config, resume=resume)
         except KeyboardInterrupt:
             now = _record(project.checkpoints)
             if now is not None and (resume or now != before):
@@ -41,6 +41,9 @@ def train(
             else:
                 note("stopped before the first checkpoint: nothing was saved; run `tlkit train` to start again")
             raise
+    unused = project.kind.unused(config, learn)
+    if unused:
+        note(f"warning: {unused}")
     print(f"plots: {project.reports}\nnext: tlkit export")
 
 
