@@ -87,7 +87,7 @@ def test_pictures_and_tables(tmp_path):
     out = io.StringIO()
     Console(file=out, width=100).print(found.table())
     assert "[red] $x$" in out.getvalue()
-    assert "leaves out 1 rows" in out.getvalue()
+    assert "excludes 1 rows" in out.getvalue()
     assert "RMSE 1" in str(found)
 
 
