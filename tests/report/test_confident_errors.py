@@ -70,8 +70,8 @@ def test_no_texts_no_errors():
 @pytest.mark.parametrize(
     ("chances", "labels", "says"),
     [
-        (PROBABILITIES[:4], [1, 1, 0, 1, 1], "do not fit"),
-        (PROBABILITIES, [1, 1, 0, 1], "do not fit"),
+        (PROBABILITIES[:4], [1, 1, 0, 1, 1], "do not match"),
+        (PROBABILITIES, [1, 1, 0, 1], "do not match"),
         (PROBABILITIES, [1, 1, 0, 1, 2], "invalid class number.*0 to 1"),
         (PROBABILITIES, [1, 1, 0, 1, -1], "invalid class number"),
     ],

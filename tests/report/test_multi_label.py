@@ -123,11 +123,11 @@ def test_a_threshold_is_a_probability(threshold):
 @pytest.mark.parametrize(
     ("logits", "labels", "says"),
     [
-        (LOGITS, LABELS[:3], "do not fit"),
-        (LOGITS[:, :2], LABELS[:, :2], "do not fit"),
-        (LOGITS[:0], LABELS[:0], "do not fit"),
+        (LOGITS, LABELS[:3], "do not match"),
+        (LOGITS[:, :2], LABELS[:, :2], "do not match"),
+        (LOGITS[:0], LABELS[:0], "do not match"),
         (LOGITS, LABELS * 2, r"labels must be 0 or 1.*\[2\]"),
-        (LOGITS, [0, 1, 2, 1], "do not fit"),
+        (LOGITS, [0, 1, 2, 1], "do not match"),
     ],
 )
 def test_what_does_not_fit_is_refused(logits, labels, says):

@@ -64,8 +64,8 @@ def test_what_is_undefined_is_none_and_numbers_stay_finite():
 @pytest.mark.parametrize(
     ("said", "true", "message"),
     [
-        ([], [], "do not fit"),
-        ([1.0], [1.0, 2.0], "do not fit"),
+        ([], [], "do not match"),
+        ([1.0], [1.0, 2.0], "do not match"),
         ([1.0, np.nan], [1.0, 2.0], r"1 predictions of 'x' are not finite numbers, the first in row 2"),
         ([1.0, 2.0], [np.inf, 2.0], r"1 values of 'x' are not finite numbers, the first in row 1"),
     ],
@@ -87,7 +87,7 @@ def test_pictures_and_tables(tmp_path):
     out = io.StringIO()
     Console(file=out, width=100).print(found.table())
     assert "[red] $x$" in out.getvalue()
-    assert "leaves out 1 rows" in out.getvalue()
+    assert "excludes 1 rows" in out.getvalue()
     assert "RMSE 1" in str(found)
 
 
@@ -231,7 +231,7 @@ def test_calibration_of_the_predicted_class_and_of_all_labels(tmp_path):
     ("chances", "labels", "bins", "error", "message"),
     [
         ([[0.5, 0.5]], [0], 0, ConfigError, "needs bins"),
-        ([[0.5, 0.5]], [0, 1], 5, DataError, "do not fit"),
+        ([[0.5, 0.5]], [0, 1], 5, DataError, "do not match"),
         ([[1.5, -0.5]], [0], 5, DataError, "between 0 and 1"),
         ([[np.nan, 0.5]], [0], 5, DataError, "between 0 and 1"),
     ],
@@ -264,5 +264,5 @@ def test_targets_are_weighed():
     assert most_wrong_rows(answers, labels, [PRICE, SOLD])[0].row == 0
     assert most_wrong_rows(answers, labels, [heavy, SOLD])[0].row == 1
     assert most_wrong_rows(np.zeros((0, 4)), np.zeros((0, 2)), [PRICE, SOLD]) == []
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="do not match"):
         most_wrong_rows([[1.0]], [1.0, 2.0], [PRICE])

@@ -65,7 +65,7 @@ def most_wrong_rows(
     columns = widths[0] if multi else len(targets)
     if said.ndim != 2 or true.shape != (len(said), columns) or said.shape[1] != sum(widths):
         raise DataError(
-            "answers and labels do not fit the targets",
+            "the shapes of outputs and labels do not match the targets",
             received=(said.shape, np.shape(labels)),
             allowed=f"[n, {sum(widths)}] and [n, {columns}]",
         )
