@@ -142,7 +142,7 @@ class ServingClient:
         while True:
             left = end - _now()
             try:
-                self._metadata = self._once(self._transport.metadata, max(min(left, self.timeout), 0.001))
+                self._metadata = self._once(self._transport.metadata, max(min(left, self.timeout), _POLL))
             except ServerError as error:
                 if error.code not in _NOT_YET:
                     raise
