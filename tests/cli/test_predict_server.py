@@ -337,10 +337,10 @@ def test_a_folder_is_answered_around_what_cannot_be_used(served, tmp_path, capfd
         "`magick scan.tif scan.jpg`",
     }
     assert answer["found"] == 42
-    assert answer["left_out"] == {"files that are not images": 1, "hidden files": 1}
+    assert answer["left_out"] == {"files that are no images": 1, "hidden files": 1}
     assert answer["used"] == answer["answered"] + len(reasons) == 40
     assert told.err.count("failed: ") == 4
-    assert "found 42 entries: 40 used; left out: 1 files that are not images" in told.err
+    assert "found 42 entries: 40 used; left out: 1 files that are no images" in told.err
     assert run(words) == 1
     assert capfd.readouterr().out.count("\n") == 36
 

@@ -242,7 +242,7 @@ def test_the_counts_of_a_folder_add_up(tmp_path, caplog):
     assert counts["found"] == 17
     assert counts["used"] == sum(len(split.labels) for split in data.splits.values()) == 8
     assert counts["left_out"] == {
-        "files that are not images": 1,
+        "files that are no images": 1,
         "hidden files": 2,
         "images outside of class folders": 1,
         "images that cannot be decoded": 1,

@@ -295,7 +295,7 @@ def test_the_strongest_words(task):
     ("options", "error", "says"),
     [
         ({"baseline": "noise"}, ConfigError, r"unknown baseline.*'noise'.*pad, mask, zero"),
-        ({"steps": 0}, ConfigError, r"steps is invalid.*0.*from 1"),
+        ({"steps": 0}, ConfigError, r"steps is invalid.*0.*1 or more"),
         ({"steps": 2.5}, ConfigError, "steps is invalid"),
         ({"target": 2}, ConfigError, r"invalid class number.*2.*0 to 1"),
         ({"target": -1}, ConfigError, "invalid class number"),
@@ -322,7 +322,7 @@ def test_half_a_surrogate_is_no_obstacle(task):
 def test_an_image_task_is_refused():
     from tiny import tiny_task
 
-    with pytest.raises(ModelError, match=r"texts only.*image_classification.*text_classification"):
+    with pytest.raises(ModelError, match=r"need a text model.*image_classification.*text_classification"):
         attribute(tiny_task(), ["a film"])
 
 

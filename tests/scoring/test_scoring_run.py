@@ -74,7 +74,7 @@ def test_photos_are_scored_as_predict_does_and_bad_files_stand_aside(scored, pho
         f"{photos / '3bad.jpg'} is not an image but text (known formats: JPEG, PNG, GIF, BMP, WebP)",
         f"{photos / 'more' / 'empty.png'} is empty (0 bytes)",
     ]
-    assert summary["entries"] == {"found": 13, "used": 12, "left_out": {"files that are not images": 1}}
+    assert summary["entries"] == {"found": 13, "used": 12, "left_out": {"files that are no images": 1}}
     assert summary["damaged"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "s.errors.parquet", "s.parquet"]
 
@@ -406,7 +406,7 @@ def test_other_input_another_model_or_other_settings_are_refused(scored, rows, i
         ("", {"source": "rowz.csv"}, DataError, "the input does not exist.*did you mean 'rows.csv'"),
         ("colour,rooms\nred,1\n", {}, DataError, "has no column 'area.*4 columns are missing"),
         ("HEADER\n", {}, DataError, "the table has no rows"),
-        ("", {"model": "nowhere"}, ExportError, "no export found: using the trained checkpoint"),
+        ("", {"model": "nowhere"}, ExportError, "there is no export at"),
         ("", {"runner": "NoSuchRunner"}, ConfigError, "Beam cannot start.*NoSuchRunner"),
         ("", {"runner": "FlinkRunner", "workers": 2}, ConfigError, "--workers is an option for the DirectRunner"),
         ("", {"flags": ("--runner=X",)}, ConfigError, "the runner must be given before the --"),
@@ -446,7 +446,7 @@ def test_a_folder_without_photos_a_missing_column_and_empty_texts_are_refused(sc
     with pytest.raises(DataError, match="already has a column 'predicted'"):
         scored(tmp_path / "t.csv", tmp_path / "out.csv", export_of("texts"))
     (tmp_path / "t.txt").write_text("")
-    with pytest.raises(DataError, match="no texts given"):
+    with pytest.raises(DataError, match="no texts in the file"):
         scored(tmp_path / "t.txt", tmp_path / "out.csv", export_of("texts"))
     assert not (tmp_path / "out.csv").exists()
 

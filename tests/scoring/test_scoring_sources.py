@@ -251,7 +251,7 @@ def test_photos_are_listed_in_the_order_of_sorted_paths_and_as_they_were_in_the_
     assert source.counts == {
         "found": len(names) + 4,
         "used": len(wanted),
-        "left_out": {"files that are not images": 3, "hidden files": 1, "linked folders": 1},
+        "left_out": {"files that are no images": 3, "hidden files": 1, "linked folders": 1},
     }
     assert [item.content for item in found] == [str(path) for path in wanted]
     assert PhotoFolder(tmp_path / "in").digest() != before
@@ -289,7 +289,7 @@ def test_linked_folders_are_named_in_one_warning_and_links_to_nothing_are_proble
     ]  # fmt: skip
     counts, record = caplog.records
     assert "found 8 entries: 4 used; left out: 3 linked folders" in counts.getMessage()
-    assert f"1 broken links ({folder}/gone.txt)" in counts.getMessage()
+    assert f"1 links that lead to no file ({folder}/gone.txt)" in counts.getMessage()
     linked = ", ".join(str(folder / name) for name in ("back", "back.jpg", "sub/up"))
     assert record.levelno == logging.WARNING
     assert f"linked folders are not followed: {linked};" in record.getMessage()

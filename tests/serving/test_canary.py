@@ -157,7 +157,7 @@ def test_another_version_is_not_the_export(photos, tmp_path):
     shutil.copytree(base / "1", tmp_path / "photos" / "2")
     with FakeRest(model) as server:
         found = failed(verify_server(server.url, tmp_path / "photos"))
-        assert found["version"] == "version 2 is not there; the server has 1 AVAILABLE"
+        assert found["version"] == "version 2 is missing; the server has 1 AVAILABLE"
         assert found["golden_answers"] == "not run: version failed"
         assert set(found) == set(CHECKS) - {"ready"}
         model.states[2] = "LOADING"

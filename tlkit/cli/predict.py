@@ -186,7 +186,7 @@ def _print_photos(answered: Answered, found: Gathered, top: int | None, as_json:
         _print_answers(answered.rows, top, as_json)
     for row in answered.rows:
         if "damaged" in row:
-            note(f"warning: {row['input']} decodes, but is damaged ({row['damaged']})")
+            note(f"warning: {row['input']} can be decoded but is damaged ({row['damaged']})")
     for one in answered.failed:
         note(f"failed: {one['input']} {one['reason']}")
     if found.has_folder or answered.failed:

@@ -41,4 +41,4 @@ def wire(preprocessing: Any) -> dict[str, Any]:
 
 def nothing(path: Path) -> DataError:
     """Make the error that a file holds no text."""
-    return DataError("there are no texts", received=str(path))
+    return DataError("no texts in the file", received=str(path))
