@@ -561,7 +561,7 @@ def test_what_is_no_whole_number_is_refused(value: object, allowed: str):
     from tlkit.errors import DataError
     from tlkit.inputs.row.columns import Categorical
 
-    with pytest.raises(DataError, match=rf"r 2, column 'n' is not .*allowed: {allowed}"):
+    with pytest.raises(DataError, match=rf"r 2, column 'n' has another type than in training.*allowed: {allowed}"):
         typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
 
 
@@ -929,7 +929,7 @@ def test_new_writes_what_each_column_was_taken_for(tmp_path: Path, monkeypatch, 
     }
     text = Path("made/config.toml").read_text()
     assert 'rooms = "categorical"         # 5 whole numbers: categorical or continuous?\n' in text
-    assert "column 'rooms': 5 whole numbers: categorical or continuous?; taken as categorical" in captured.err
+    assert "column 'rooms': 5 whole numbers: categorical or continuous?; used as categorical" in captured.err
     assert "check the column types under [columns] in config.toml before you train" in captured.err
 
 
@@ -985,7 +985,7 @@ def test_what_may_be_thousands_or_decimals_is_asked_at_a_terminal(tmp_path: Path
     assert load_config("one/config.toml").field_options["formats"]["x"]["thousands"] == ","
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    said = {"x: is 1,000 the number 1000 or 1": "1", "the target y": "classes"}
+    said = {"x: which number is 1,000: ": "1", "the target y": "classes"}
 
     def prompt(text: str, default: str, err: bool) -> str:
         return next((word for start, word in said.items() if text.startswith(start)), default)

@@ -323,7 +323,10 @@ def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, c
         (["predict", "--file", "../reviews.csv"], "--file needs --out"),
         (["predict", "--out", "out.csv", "text"], "pass the table with --file"),
         (["predict", "text", "--file", "../reviews.csv", "--out", "out.csv"], "--file and inputs cannot be combined"),
-        (["predict", "--top", "1", "--file", "../reviews.csv", "--out", "out.csv"], "--file and --top do not"),
+        (
+            ["predict", "--top", "1", "--file", "../reviews.csv", "--out", "out.csv"],
+            "--file and --top cannot be combined",
+        ),
         (["predict", "--file", "../reviews.csv", "--out", "out.csv"], "run `tlkit train` first"),
         (["predict", "--file", "../review.csv", "--out", "out.csv"], "did you mean 'reviews.csv'"),
         (["predict", "--file", "../reviews.csv", "--out", "out.xlsx"], "allowed: .csv, .tsv, .jsonl, .ndjson"),
@@ -411,7 +414,7 @@ def test_new_takes_columns_encoding_and_folders(tmp_path: Path, monkeypatch, cap
     assert run(["new", "text-sentiment", "two", "--data", "texts"]) == 0
     assert load_config("two/config.toml").data.path == "../texts"
     assert run(["new", "text-sentiment", "three"]) == 0
-    assert "put train.csv, or one folder" in capsys.readouterr().out
+    assert "copy train.csv, or one folder" in capsys.readouterr().out
     assert run(["new", "image-classification", "four", "--text", "kind"]) == 2
     assert "--text is not an option of the template image-classification" in capsys.readouterr().err
 

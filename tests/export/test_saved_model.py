@@ -105,7 +105,7 @@ def test_a_name_that_no_url_can_hold_is_refused(task, tmp_path, folder, name):
 def test_an_existing_version_is_never_overwritten(task, tmp_path):
     (tmp_path / "2").mkdir()
     (tmp_path / "2" / "precious").touch()
-    with pytest.raises(ExportError, match="version 2 exists already"):
+    with pytest.raises(ExportError, match="version 2 already exists"):
         export_task(task, tmp_path, version=2)
     assert listing(tmp_path) == ["2"]
     assert listing(tmp_path / "2") == ["precious"]
@@ -197,7 +197,7 @@ def test_two_exporters_at_once_get_two_versions(task, tmp_path, monkeypatch):
         return [CheckResult("all", True, "")]
 
     monkeypatch.setattr(saved_model, "verify_export", other_exporter_wins)
-    with pytest.raises(ExportError, match="version 1 exists already"):
+    with pytest.raises(ExportError, match="version 1 already exists"):
         export_task(task, tmp_path, version=1, max_batch=1)
     assert listing(tmp_path) == ["1"]
     (tmp_path / "1" / "theirs").unlink()
@@ -211,7 +211,7 @@ def test_the_rename_itself_does_not_overwrite(task, tmp_path, monkeypatch, unver
     (tmp_path / "1" / "theirs").touch()
     real = os.path.lexists
     monkeypatch.setattr(saved_model.os.path, "lexists", lambda p: False)  # they publish right after we looked
-    with pytest.raises(ExportError, match="version 1 exists already"):
+    with pytest.raises(ExportError, match="version 1 already exists"):
         export_task(task, tmp_path, version=1, max_batch=1)
     monkeypatch.setattr(saved_model.os.path, "lexists", real)
     assert listing(tmp_path) == ["1"]

@@ -414,7 +414,7 @@ def test_encoded_rows_that_no_table_gives_are_refused(exported, place, value, me
 
 
 def test_views_of_photos_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="changes photos"):
+    with pytest.raises(ConfigError, match="needs an image model"):
         export_task(task_of("regression"), tmp_path / "m", tta=2, augmentation=Augmentation("side_on"))
     assert list(tmp_path.iterdir()) == []
 

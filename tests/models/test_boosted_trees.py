@@ -243,7 +243,7 @@ def test_what_cannot_be_fitted_is_refused(table):
     with pytest.raises(ConfigError, match="boosting cannot learn a survival target.*model.kind"):
         fit_trees(encoded, encoded[:, :2], preprocessing, risk)
     for wrong in ({"leaves": 33}, {"iterations": 0}, {"learning_rate": 0}, {"max_features": 1.5}, {"threads": 0}):
-        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} of boosting is not usable"):
+        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} of boosting is invalid"):
             BoostingOptions(**wrong)
     objective, true = labels_of("regression", frame)
     fitted = fit_trees(encoded, true, preprocessing, objective)

@@ -158,7 +158,7 @@ def test_the_same_seed_gives_the_same_members():
 def test_what_members_do_not_take_is_refused():
     targets = tiny_table.tiny_targets("regression")
     for wrong in (1, -2, 257, 2.0, True):
-        with pytest.raises(ConfigError, match="members is not usable; received: .*allowed: '?0, or 2 to 256"):
+        with pytest.raises(ConfigError, match="members is invalid; received: .*allowed: '?0, or 2 to 256"):
             tabular_model(TABLE, targets, members=wrong)
     with pytest.raises(ConfigError, match="a head of your own is for a single network"):
         tabular_model(TABLE, targets, members=4, head=lambda x, k: keras.layers.Dense(k)(x))

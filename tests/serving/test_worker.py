@@ -204,7 +204,7 @@ def test_large_requests_are_run_in_slices_and_refused_beyond_a_limit(front):
     assert (header["rows"], answer) == (5, {"predictions": [[i + 1.0] for i in range(5)]})
     header, _ = front.call(plus(*range(6)), name="sliced")
     assert header["code"] == Code.INVALID_ARGUMENT
-    assert header["message"].startswith("the request has 6 rows and the server accepts at most 5 at a time")
+    assert header["message"].startswith("the request has 6 rows and the server accepts at most 5 per request")
     classify = {"signature_name": "classify", "examples": [{"row": i % 2} for i in range(5)]}
     assert len(front.call(classify, name="sliced", method="classify")[1]["results"]) == 5
     identity = front.start(spin(LONG, *range(5)), name="sliced")  # three slices of a second or so

@@ -184,7 +184,7 @@ def test_gradual_unfreezing_takes_one_group_more_a_stage(planned):
         ({"first": 3}, "unknown layer group; received: 3; allowed: -3 to 2"),
         ({"last": -4}, "unknown layer group; received: -4"),
         ({"last": True}, "unknown layer group; received: True"),
-        ({"first": 0, "last": 2}, r"at least the groups of the first; received: \(0, 2\)"),
+        ({"first": 0, "last": 2}, r"at least the groups of the first stage; received: \(0, 2\)"),
     ],
 )
 def test_stages_that_do_not_exist_are_an_error(planned, options, message):
@@ -216,7 +216,7 @@ def test_the_automatic_policy_says_what_it_does_and_why(planned, monkeypatch, ca
     with caplog.at_level(logging.INFO, "tlkit"):
         learn.fine_tune(1, 0.1, policy="auto", divisor=1)
     assert "policy auto: few examples (8 of the rarest class; few is below 50, many above 1000)" in caplog.text
-    assert ("unlike the source" in caplog.text) == (first is not None)
+    assert ("unlike the pretraining data" in caplog.text) == (first is not None)
     assert [call.trained for call in calls] == [["head"], *([] if first is None else [list(GROUPS[first:])])]
     if first is not None:
         assert calls[1].lr == [0.1, 0.1, 0.1]

@@ -27,7 +27,7 @@ FALLING, EVEN = (1 / 9, 1 / 9, 1 / 3, 1.0), (1.0, 1.0, 1.0, 1.0)
             0.74,
             2,
             EVEN,
-            "unlike the pretraining data (accuracy on frozen features 74%, threshold 75%): the early layer groups",
+            "unlike the pretraining data (domain similarity 74%, threshold 75%): the early layer groups",
         ),
         (50, 0.9, 2, FALLING, "some examples (50 of the rarest class"),
         (1000, 0.2, 1, EVEN, "only the first layer group is frozen"),

@@ -150,7 +150,7 @@ def _exists(path: Path, version: int) -> ExportError:
     called = "" if path.name == str(version) else f" as {path.name}"
     return ExportError(
         f"version {version} already exists in {path.parent}{called}",
-        fix="remove the version to use the next free number; published versions are never overwritten",
+        fix="leave out the version to use the next free number; published versions are never overwritten",
     )
 
 

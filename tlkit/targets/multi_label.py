@@ -39,7 +39,7 @@ class MultiLabel(SingleLabel):
             len(self.thresholds) == len(self.class_names) and all(0 < one < 1 for one in self.thresholds)
         ):
             raise ConfigError(
-                "thresholds of labels are not usable",
+                "the thresholds are invalid",
                 received=list(self.thresholds),
                 allowed=f"{len(self.class_names)} numbers between 0 and 1",
             )

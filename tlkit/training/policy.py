@@ -115,7 +115,7 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str], *,
     looks = "like" if alike else "unlike"
     reason = (
         f"{amount} examples ({rarest} of the rarest class; few is below {FEW}, many above {MANY}), "
-        f"{looks} the pretraining data (accuracy on frozen features {likeness:.0%}, threshold {ALIKE:.0%}): {what}"
+        f"{looks} the pretraining data (domain similarity {likeness:.0%}, threshold {ALIKE:.0%}): {what}"
     )
     return FreezingPolicy(first, ratios, reason)
 

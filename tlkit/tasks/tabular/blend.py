@@ -160,7 +160,7 @@ def set_shares(task: Task, shares: Sequence[float]) -> None:
     targets = task.objective.targets
     if len(shares) != len(targets) or not all(0 <= share <= 1 for share in shares):
         raise ConfigError(
-            "the shares of boosted trees are not usable", received=[*shares], allowed=f"{len(targets)}, each 0 to 1"
+            "the shares of boosted trees are invalid", received=[*shares], allowed=f"{len(targets)}, each 0 to 1"
         )
     mix: Any = task.head.get_layer(MIX)
     mix.share.assign(np.repeat(np.asarray(shares, np.float32), [target.width for target in targets]))

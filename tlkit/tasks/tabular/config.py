@@ -189,7 +189,7 @@ class TabularTrainSection(ThresholdSection, TrainSection):
     def _cycles_where_needed(self) -> Self:
         self._check_cycles(1, "epochs")
         if self.cycle_len and self.epochs == "auto":
-            raise ValueError('epochs = "auto" does not go with cycles: say how many there are')
+            raise ValueError('epochs = "auto" cannot be combined with cycles: set a number')
         return self
 
 

@@ -134,7 +134,7 @@ def check_members(members: object, head: object) -> None:
         ConfigError: either of them.
     """
     if isinstance(members, bool) or not isinstance(members, int) or (members != 0 and not 2 <= members <= MOST_MEMBERS):
-        raise ConfigError("members is not usable", received=members, allowed=f"0, or 2 to {MOST_MEMBERS}")
+        raise ConfigError("members is invalid", received=members, allowed=f"0, or 2 to {MOST_MEMBERS}")
     if members and head is not None:
         raise ConfigError(
             "a head of your own is for a single network; each member of TabM has its own last layer",

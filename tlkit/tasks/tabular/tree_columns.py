@@ -72,8 +72,8 @@ def fit_tree_columns(preprocessing: Any, encoded: np.ndarray, *, verbose: bool =
         categories.append(of_code.astype(np.int64))
     if ordered and verbose:
         _log.warning(
-            "boosted trees take at most %d categories of a column: of %s the %d most frequent ones are told apart by "
-            "name, the others by their order",
+            "boosted trees take at most %d categories of a column: of %s the %d most frequent ones stay categories, "
+            "the others share one; the position of each value in sorted order is added",
             MOST_CATEGORIES, ", ".join(repr(codes[place].name) for place in ordered), MOST_CATEGORIES - 1,
         )  # fmt: skip
     numbers = list(preprocessing.numbers)

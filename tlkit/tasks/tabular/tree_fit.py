@@ -56,11 +56,11 @@ class BoostingOptions:
         for name, (least, most) in wholes.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise ConfigError(f"{name} of boosting is not usable", received=value, allowed=f"{least} to {most}")
+                raise ConfigError(f"{name} of boosting is invalid", received=value, allowed=f"{least} to {most}")
         for name in ("learning_rate", "max_features"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-                raise ConfigError(f"{name} of boosting is not usable", received=value, allowed="above 0, at most 1")
+                raise ConfigError(f"{name} of boosting is invalid", received=value, allowed="above 0, at most 1")
 
     def for_rows(self, rows: int) -> dict[str, Any]:
         """Return scikit-learn's arguments for so many training rows."""
