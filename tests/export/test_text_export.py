@@ -325,7 +325,7 @@ def test_an_encoder_that_cannot_serve_is_refused_before_anything_is_written(task
         export_task(other, tmp_path / "m")
     with pytest.raises(ExportError, match="cannot be exported; received: 'table_regression'; allowed: image_class"):
         export_task(dataclasses.replace(task, kind="table_regression"), tmp_path / "m")
-    with pytest.raises(ConfigError, match="changes photos"):
+    with pytest.raises(ConfigError, match="needs an image model"):
         export_task(task, tmp_path / "m", tta=2, augmentation=Augmentation("side_on"))
     assert list(tmp_path.iterdir()) == []
 

@@ -114,7 +114,7 @@ def test_a_fraction_that_hides_nothing_or_all_is_refused(fraction):
 
 
 def test_parts_that_add_up_to_more_than_one_are_refused():
-    with pytest.raises(ConfigError, match="hidden + swapped must not exceed 1"):
+    with pytest.raises(ConfigError, match=r"hidden \+ swapped must not exceed 1"):
         rule(hidden=0.8, swapped=0.3)
     with pytest.raises(ConfigError, match="only special tokens"):
         MaskingRule(mask_id=1, special=(0, 1), vocabulary=2)

@@ -274,7 +274,7 @@ def test_the_budget_bounds_the_second_stage(folder, tmp_path, caplog):
     [
         ({"budget_minutes": 0.0}, "budget_minutes must be a number above 0; received: 0.0"),
         ({"head": "epochs"}, "the policy measure starts from a linear probe"),
-        ({"sizes": [32]}, "sizes cannot be combined with the policy measure, which chooses the sizef"),
+        ({"sizes": [32]}, "sizes cannot be combined with the policy measure, which chooses the size"),
         ({"cycle_len": 1}, "cycle_len cannot be combined with the policy measure"),
         ({"epochs": -1}, "epochs must be a whole number, 1 or more"),
     ],

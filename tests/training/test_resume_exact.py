@@ -188,7 +188,7 @@ def killed(folder, tmp_path_factory):
     [
         ({}, {"optimizer": "adam"}, "used another optimizer; received: .*Adam.*allowed: .*AdamW"),
         ({}, {"optimizer": lambda rate: keras.optimizers.AdamW(rate)}, "the run to resume used another optimizer"),
-        ({"augment": "side_on"}, {}, "had another augmentation"),
+        ({"augment": "side_on"}, {}, "used another augmentation"),
         ({"seed": 7}, {}, "used another (data|seed)"),
         *(
             pytest.param(*case, marks=pytest.mark.real)  # the same rule for other options
@@ -209,7 +209,7 @@ def test_resuming_with_something_else_names_the_difference(folder, killed, data,
 def test_resuming_with_another_call_names_both(folder, killed):
     learn = tlkit.Learner(three_groups(), load(folder), directory=killed, resume=True)
     before = [variable.numpy() for variable in learn.task.model.variables]
-    with pytest.raises(TrainingError, match=r"made another call here; received: .*max_lr=0.5.*allowed: .*max_lr=0.05"):
+    with pytest.raises(TrainingError, match=r"made another call at this point; received: .*max_lr=0.5.*allowed: .*max_lr=0.05"):
         learn.fit(2, 0.5, precompute=False)
     assert_same(before, [variable.numpy() for variable in learn.task.model.variables])
 
