@@ -174,7 +174,7 @@ def test_photos_to_evaluate_use_the_classes_of_the_model(folder, tmp_path):
     settings = ImagePreprocessing(size=32)
     data = images_to_evaluate(folder, ["blue", "extra", "green", "red"], preprocessing=settings)
     assert np.bincount(data.labels("test"), minlength=4).tolist() == [7, 0, 9, 5]
-    with pytest.raises(DataError, match="a class that the model does not know; received: 'blue'"):
+    with pytest.raises(DataError, match="a class that the model was not trained on; received: 'blue'"):
         images_to_evaluate(folder, ["green", "red"], preprocessing=settings)
 
 
@@ -246,7 +246,7 @@ def test_the_counts_of_a_folder_add_up(tmp_path, caplog):
         "hidden files": 2,
         "images outside of class folders": 1,
         "images that cannot be decoded": 1,
-        "broken links": 3,
+        "links that lead to no file": 3,
         "system files": 1,
     }
     assert "left out 4 photos that cannot be used: " in caplog.text

@@ -121,7 +121,7 @@ def test_other_labels_are_another_data_set(table, root):
 
 @pytest.mark.parametrize("balance", [{"class_weight": "balanced"}, {"sampling": "balanced"}])
 def test_several_labels_cannot_be_balanced(table, root, balance):
-    with pytest.raises(ConfigError, match="only where a photo has several labels"):
+    with pytest.raises(ConfigError, match="only for single-label data"):
         read(table, root, **SEPARATED, **balance)
 
 
@@ -146,7 +146,7 @@ def test_a_model_is_measured_on_labels_that_it_knows(table, root):
     known = {"preprocessing": task.preprocessing, "multi_label": True}
     data = images_to_evaluate(some, task.class_names, **known, **SEPARATED)
     assert data.labels("test").shape == (8, 3)
-    with pytest.raises(DataError, match="a class that the model does not know; received: 'green'"):
+    with pytest.raises(DataError, match="a class that the model was not trained on; received: 'green'"):
         images_to_evaluate(some, ["red", "blue"], **known, **SEPARATED)
     with pytest.raises(DataError, match="the model predicts several labels for a photo, but the data has one class"):
         images_to_evaluate(write_folder(root / "folder", {"red": 2, "blue": 2}), TAGS, **known)

@@ -109,15 +109,15 @@ def test_what_a_client_sends_of_missing_values():
 @pytest.mark.parametrize(
     ("column", "series", "message"),
     [
-        (TEXT, pd.Series([1, 2]), r"'a' holds another kind.*whole numbers \(int64\).*allowed: text"),
+        (TEXT, pd.Series([1, 2]), r"'a' has another value type.*whole numbers \(int64\).*allowed: text"),
         (TEXT, pd.Series([1.5, 2]), r"received: .numbers \(float64\).*allowed: text"),
         (TEXT, pd.Series([True]), r"received: .true/false \(bool\)"),
         (TEXT, pd.Series([1, "x"], dtype=object), r"received: .mixed-integer \(object\)"),
         (TEXT, pd.Series([["x"]], dtype=object), r"received: .mixed \(object\)"),
-        (FLAG, pd.Series([1, 0]), "'a' holds another kind.*whole numbers.*allowed: true/false or text"),
+        (FLAG, pd.Series([1, 0]), "'a' has another value type.*whole numbers.*allowed: true/false or text"),
         (WHOLE, pd.Series(["1", "2"], dtype="str"), r"received: .text \(str\).*allowed: whole numbers or numbers"),
         (WHOLE, pd.Series([True, False]), "received: .true/false"),
-        (WHOLE, pd.Series([1.0, 2.5]), "'a' holds another kind.*received: 2.5; allowed: whole numbers"),
+        (WHOLE, pd.Series([1.0, 2.5]), "'a' has another value type.*received: 2.5; allowed: whole numbers"),
         (WHOLE, pd.Series([1.0, 1e17]), "received: 1e.17; allowed: whole numbers"),
         (WHOLE, pd.Series([1, 2**64 - 1], dtype="uint64"), "'a' holds a number beyond int64.*18446744073709551615"),
         (MEASURE, pd.Series(["1", "2"], dtype="str"), "received: .text.*allowed: numbers or whole numbers"),
@@ -138,7 +138,7 @@ def test_a_missing_column_is_named_with_those_there():
 
 def test_a_column_that_is_there_twice_is_refused():
     frame = pd.DataFrame([[1.0, 2.0]], columns=["a", "a"])
-    with pytest.raises(DataError, match="'a' is there 2 times"):
+    with pytest.raises(DataError, match="'a' occurs 2 times"):
         TablePreprocessing((MEASURE,)).check_frame(frame)
 
 

@@ -209,7 +209,8 @@ def test_resuming_with_something_else_names_the_difference(folder, killed, data,
 def test_resuming_with_another_call_names_both(folder, killed):
     learn = tlkit.Learner(three_groups(), load(folder), directory=killed, resume=True)
     before = [variable.numpy() for variable in learn.task.model.variables]
-    with pytest.raises(TrainingError, match=r"made another call at this point; received: .*max_lr=0.5.*allowed: .*max_lr=0.05"):
+    message = r"made another call at this point; received: .*max_lr=0.5.*allowed: .*max_lr=0.05"
+    with pytest.raises(TrainingError, match=message):
         learn.fit(2, 0.5, precompute=False)
     assert_same(before, [variable.numpy() for variable in learn.task.model.variables])
 

@@ -54,7 +54,7 @@ def test_a_snapshot_is_a_copy():
 
 def test_loading_what_is_not_there_is_an_error(tmp_path):
     kept = Snapshots(tmp_path)
-    with pytest.raises(ConfigError, match="no snapshots found; fit.*snapshots=True"):
+    with pytest.raises(ConfigError, match="no snapshots found; use fit.*snapshots=True"):
         kept.load()
     kept.take("0-1", line(1.0))
     for last in (0, 2, -1):
