@@ -142,7 +142,7 @@ def test_unreadable_photos_are_left_out_and_counted_when_asked(tmp_path, caplog,
     with caplog.at_level(logging.WARNING, "tlkit"):
         data = tlkit.images_from_folder(tmp_path, size=32, cache=cache, on_error="skip", val_fraction=0.25)
     assert sorted(item.path.name for item in data.skipped) == sorted(BAD_FILES)
-    assert f"left out {len(BAD_FILES)} photos" in caplog.text
+    assert f"skipped {len(BAD_FILES)} photos" in caplog.text
     assert data.summary()["skipped"] == len(BAD_FILES)
     assert sum(len(split.labels) for split in data.splits.values()) == 8
     assert sum(len(images) for images, _ in data.val) + sum(len(images) for images, _ in data.train) == 8
@@ -249,7 +249,7 @@ def test_the_counts_of_a_folder_add_up(tmp_path, caplog):
         "links that lead to no file": 3,
         "system files": 1,
     }
-    assert "left out 4 photos that cannot be used: " in caplog.text
+    assert "skipped 4 photos that cannot be used: " in caplog.text
     assert "found 17 entries: 8 used; left out: " in caplog.text
 
 

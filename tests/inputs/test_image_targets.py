@@ -103,7 +103,7 @@ def test_other_photos_are_measured_by_the_targets_of_the_model(folder):
     other = images_to_measure(frame, data.targets, **options)
     assert list(other.splits) == ["test"]
     assert other.labels("test").shape == (7, 2)
-    with pytest.raises(DataError, match="the data has a class that the model was not"):
+    with pytest.raises(DataError, match="has a class that the model was not trained on"):
         images_to_measure(frame.assign(half="grey"), data.targets, **options)
     with pytest.raises(DataError, match="no column 'half'|half"):
         images_to_measure(frame.drop(columns="half"), data.targets, **options)
@@ -142,7 +142,7 @@ def test_other_photos_are_measured_by_the_targets_of_the_model(folder):
             "target_kinds and loss_weights cannot be combined",
         ),
         ({"days": True}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "true and false"),
-        ({}, "brightness", {"transform": {"price": "log"}}, ConfigError, "no such target"),
+        ({}, "brightness", {"transform": {"price": "log"}}, ConfigError, "names an unknown target"),
         ({}, ["brightness", "days"], {"y_range": [0, 1]}, ConfigError, "y_range is ambiguous with several targets"),
         ({"days": 0.0}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "rows 2, 3 and 4 .*time 'days' is 0"),
         ({"days": -3.0}, tlkit.SurvivalColumns("days", "died"), {}, DataError, "time 'days' is negative"),

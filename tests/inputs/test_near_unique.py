@@ -16,8 +16,8 @@ from tlkit.inputs.row.target_kinds import guess_target
 N = 60
 RANDOM = np.random.default_rng(5)
 NUMBERS = RANDOM.choice(10**6, N, replace=False)
-LEAKS = "a row number: useless as an input, and it leaks"
-BY_HEART = "free text, almost one text per row: the model"
+LEAKS = "useless as an input, and they leak"
+BY_HEART = "almost one text per row: the model would memorize it"
 AMOUNTS = "not read as numbers"
 
 IDS = {

@@ -45,7 +45,7 @@ def test_every_column_and_target_is_named_in_one_error():
     broken, rooms, height, euros = lines
     assert "rows 59 and 60: column 'broken' mixes types" in broken
     assert "rows 59 and 60: column 'rooms' mixes types" in rooms
-    assert 'say rooms = "categorical"' in rooms
+    assert 'set rooms = "categorical"' in rooms
     assert "row 6: column 'height' is infinite" in height
     assert "column 'euros' has the same order as the target 'price'" in euros
     assert "allow = [" in euros

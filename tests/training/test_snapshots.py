@@ -58,7 +58,7 @@ def test_loading_what_is_not_there_is_an_error(tmp_path):
         kept.load()
     kept.take("0-1", line(1.0))
     for last in (0, 2, -1):
-        with pytest.raises(ConfigError, match=f"not so many snapshots; received: {last}; allowed: 1 to 1"):
+        with pytest.raises(ConfigError, match=f"too many snapshots requested; received: {last}; allowed: 1 to 1"):
             kept.load(last)
     (tmp_path / "0-1.npz").write_bytes(b"broken")
     with pytest.raises(TrainingError, match="a snapshot cannot be read"):

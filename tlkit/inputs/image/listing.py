@@ -190,7 +190,7 @@ def _on_nesting(deeper: Mapping[str, int], count: int, labels: list[str]) -> tup
     listed = ", ".join(classes[:_NAMED]) + (", …" if len(classes) > _NAMED else "")
     return (
         f"{'all' if inner == count else 'some'} photos lie in folders inside the class folders "
-        f"({inner} in {len(deeper)} folders: {named}); the outer folder was taken as the class: {listed}; if the inner "
+        f"({inner} in {len(deeper)} folders: {named}); the outer folder is used as the class: {listed}; if the inner "
         "folders are the classes, move them up, or use a table of paths and labels",
     )
 
