@@ -236,5 +236,5 @@ def test_what_cannot_be_fitted_is_refused(kinds, options, error, message):
 def test_mixed_values_and_doubled_columns_are_refused():
     with pytest.raises(DataError, match="'a' cannot be categorical.*mixed-integer"):
         only(pd.Series([1, "x"], dtype=object), "categorical")
-    with pytest.raises(DataError, match="'a' is there 2 times"):
+    with pytest.raises(DataError, match="'a' occurs 2 times"):
         fit_table(pd.DataFrame([[1, 2]], columns=["a", "a"]), {"a": "continuous"})

@@ -227,7 +227,7 @@ def test_the_network_s_own_answers_choose_its_epoch(data, trees):
 def test_boosting_alone_has_nothing_to_train(data, tmp_path):
     task = with_boosting(network(data), data, "boosting", options=OPTIONS, directory=tmp_path)
     assert shares_of(task) == {}
-    with pytest.raises(ConfigError, match="nothing is trainable"):
+    with pytest.raises(ConfigError, match="all layers are frozen"):
         Learner(task, data).fit(1, 1e-3, verbose=False)
     learn = Learner(task, data, directory=tmp_path).finish(keep="last")
     assert learn.evaluate().r2 > 0.5

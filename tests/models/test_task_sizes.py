@@ -144,7 +144,7 @@ def test_a_network_that_ends_in_nothing_at_this_size_is_named():
     features = keras.Model(features_input, keras.layers.GlobalAveragePooling2D()(backbone(features_input)))
     with pytest.raises(ConfigError, match="wide_net cannot work at this image size; received: 16"):
         features_at_size(features, backbone, 16)
-    with pytest.raises(ConfigError, match="does not hold wide_net"):
+    with pytest.raises(ConfigError, match="does not contain wide_net"):
         features_at_size(task.features, backbone, 48)
 
 
