@@ -97,6 +97,7 @@ def test_trees_of_other_targets_are_refused(data, trees):
         add_trees(other, trees)
 
 
+@pytest.mark.slow
 def test_the_share_follows_what_answers_better_on_rows_held_out(data):
     task = network(data)
     bad = find_shares(task, data, lambda part, folder: noisy(part), options=OPTIONS)
@@ -195,6 +196,7 @@ def test_a_run_of_a_blend_is_kept_loaded_and_resumed(data, tmp_path, monkeypatch
         with_boosting(network(data), data, train=trained, options=OPTIONS, directory=tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_the_report_compares_a_blend_with_its_parts(data, trees, tmp_path):
     task = add_trees(network(data), trees, [0.25])
     learn = Learner(task, data)

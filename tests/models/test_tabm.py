@@ -103,6 +103,7 @@ def test_risks_are_learned_by_members(method):
     assert task.model(ROWS).shape == (24, target.width)
 
 
+@pytest.mark.slow
 def test_it_trains_with_accuracy_and_is_saved_and_copied(tmp_path):
     frame = tiny_table.tiny_frame(200)
     kinds = {"rooms": "categorical", "price": "ignore", "rent in €": "ignore", "tags": "ignore"}
