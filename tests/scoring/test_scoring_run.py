@@ -222,7 +222,7 @@ def test_photos_whose_names_have_undecodable_bytes_are_read_by_their_true_names(
     junk = bad[rf"{shown}/junk\xe9.jpg"]
     assert junk["item"] == junk["place"]
     assert "is not an image but text" in junk["reason"]
-    assert "cannot be read" in bad[f"{shown}/gone.jpg"]["reason"]
+    assert "is a broken link" in bad[f"{shown}/gone.jpg"]["reason"]
 
 
 def test_parquet_keeps_its_types(scored, tmp_path):

@@ -60,7 +60,7 @@ def test_new_projects_blend_and_small_tables_have_more_epochs(tmp_path: Path):
         (["model.boosting={leafs=3}"], "model.boosting: .*leafs: "),
         (["train.epochs=all"], 'train.epochs: .*"auto" or a whole number from 1'),
         (["train.epochs=0"], 'train.epochs: .*"auto" or a whole number from 1'),
-        (["train.cycle_len=2"], 'epochs = "auto" does not go with cycles'),
+        (["train.cycle_len=2"], 'epochs = "auto" cannot be combined with cycles'),
         (["model.kind=boosting", "data.targets=[]", "target.kind=survival", "target.time=t", "target.event=e"],
          "boosting.* has no loss for survival"),
     ],
