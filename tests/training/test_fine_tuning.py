@@ -145,7 +145,7 @@ def test_test_time_augmentation_mixes_probabilities(shared, n, beta):
 
 def test_unusable_test_time_augmentation_is_an_error(shared, data):
     for n in (0, 1.5, True):
-        with pytest.raises(ConfigError, match=f"number of views .* is invalid; received: {n}"):
+        with pytest.raises(ConfigError, match=f"invalid number of views .*; received: {n}"):
             shared.tta(n=n)
     for beta in (-0.1, 1.1, float("nan"), True, "0.4"):
         with pytest.raises(ConfigError, match="invalid beta for test-time augmentation; received: .*; allowed: 0 to 1"):
