@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from tlkit.config_sections import ProjectConfig
 from tlkit.errors import ConfigError, did_you_mean
-from tlkit.tasks.base import DEFAULT_TASK, TASKS, load, spec_of
+from tlkit.lazy import loaded
+from tlkit.tasks.base import DEFAULT_TASK, TASKS, spec_of
 
 if typing.TYPE_CHECKING:
     from tlkit.config_sections import ImageConfig, TextConfig
@@ -54,7 +55,7 @@ def config_of(task: str) -> type[ProjectConfig]:
     Raises:
         ConfigError: there is no such task.
     """
-    found: type[ProjectConfig] = load(spec_of(task).config)
+    found: type[ProjectConfig] = loaded(spec_of(task).config)
     return found
 
 

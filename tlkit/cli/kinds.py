@@ -217,7 +217,8 @@ class Kind(ABC):
 
 def kind_of(task: str) -> Kind:
     """Give the kind of project that has this `task` in its config.toml."""
-    from tlkit.tasks.base import load, spec_of
+    from tlkit.lazy import loaded
+    from tlkit.tasks.base import spec_of
 
-    found: Kind = load(spec_of(task).commands)()
+    found: Kind = loaded(spec_of(task).commands)()
     return found

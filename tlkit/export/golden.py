@@ -11,7 +11,7 @@ import tensorflow as tf
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.interface import input_of, interface_of
 from tlkit.export.manifest import GoldenExample
-from tlkit.inputs.base import loaded
+from tlkit.lazy import loaded
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
-from tlkit.inputs.base import InputSpec, input_spec, loaded
+from tlkit.inputs.base import InputSpec, input_spec
 from tlkit.inputs.row.columns import argument_names, as_held
+from tlkit.lazy import loaded
 from tlkit.tasks.base import TASKS, spec_of
 
 if TYPE_CHECKING:

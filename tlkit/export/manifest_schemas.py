@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
 def upgraded(raw: dict[str, Any]) -> dict[str, Any]:
     """Return the document of manifest.json as schema 3 writes it; one of schema 3 or later as it is.
 
-    Fields of the wrong type are left as they are, for whoever checks the document.
+    Leave fields of the wrong type unchanged; validation of the document reports them.
     """
     version = raw.get("schema_version")
     if version not in (1, 2):

@@ -15,7 +15,8 @@ from tlkit.export.graph_errors import graph_errors
 from tlkit.export.manifest import Manifest, resolve_export
 from tlkit.export.records import named_arrays, records_of
 from tlkit.export.text_ops import FIX, provide_ops
-from tlkit.inputs.base import INPUTS, input_spec, loaded
+from tlkit.inputs.base import INPUTS, input_spec
+from tlkit.lazy import loaded
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -67,9 +67,9 @@ class Facts:
             self.max_batch = int(self.manifest["max_batch"])
             self.tolerance = float(self.manifest["tolerance"])
             self.golden = [base64.b64decode(item["content"]) for item in self.manifest["golden"]]
-            told = self.manifest["interface"]
-            self.interface = {name: told[name] for name in _schemas.FIRST_INTERFACE}
-            self.interface |= {name: told.get(name, default) for name, default in _schemas.DEFAULTS.items()}
+            stated = self.manifest["interface"]
+            self.interface = {name: stated[name] for name in _schemas.FIRST_INTERFACE}
+            self.interface |= {name: stated.get(name, default) for name, default in _schemas.DEFAULTS.items()}
             self._check_outputs()
             if not self.interface["outputs"]:
                 self.multi_label = {"single_label": False, "multi_label": True}[self.manifest["objective"]]

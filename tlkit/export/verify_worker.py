@@ -99,9 +99,9 @@ def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, P
         regress: dict[str, Promise] = {"outputs": ("float32", 2, 1)}
         outputs = regress if interface["example_signature"] == "regress" else named
         found[interface["example_signature"]] = ({"inputs": ("string", 1, None)}, outputs)
-    for name, told in facts.extra.items():
+    for name, stated in facts.extra.items():
         extra: dict[str, Promise] = {
-            key: (info["dtype"], len(info["shape"]), (*info["shape"], None)[1]) for key, info in told.items()
+            key: (info["dtype"], len(info["shape"]), (*info["shape"], None)[1]) for key, info in stated.items()
         }
         found[name] = (content, extra)
     return found

@@ -13,7 +13,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tlkit.export.interface import input_of, interface_of
 from tlkit.export.manifest import WARMUP_PATH, SignatureInfo, batch_sizes
 from tlkit.export.signatures import CLASSIFY_METHOD, REGRESS_METHOD
-from tlkit.inputs.base import WarmupExample, loaded
+from tlkit.inputs.base import WarmupExample
+from tlkit.lazy import loaded
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
-from typing import Any
 
 from tlkit.errors import DataError, ExportError
+from tlkit.lazy import loaded
 
 #: Name -> module and object of its `InputSpec`; loaded on first use.
 INPUTS: Mapping[str, str] = {
@@ -65,7 +64,7 @@ class InputSpec:
         batch: items that are run together by default.
         shard: items of a shard of `tlkit score`.
         by_length: a batch costs what its longest item costs.
-        decoded: damage of an item can be told from its bytes after it was answered.
+        decoded: whether damage can be detected in the bytes of an item that was predicted.
         views: whether an augmented example is an example, for test-time augmentation.
         junk: bytes that every export refuses; empty where there are none.
         request: the body of a request to try, for a shell; CURL stands for the command.
@@ -133,10 +132,3 @@ def input_spec(name: str) -> InputSpec:
         raise ExportError("unknown input type", received=name, allowed=list(INPUTS), fix="upgrade tlkit")
     found: InputSpec = loaded(INPUTS[name])
     return found
-
-
-def loaded(place: str) -> Any:
-    """Return what "module:object" or "module" names."""
-    module, _, name = place.partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, name) if name else found

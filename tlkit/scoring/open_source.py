@@ -6,8 +6,9 @@ from pathlib import Path
 
 from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
 from tlkit.export.manifest import Manifest
-from tlkit.inputs.base import INPUTS, input_spec, loaded
+from tlkit.inputs.base import INPUTS, input_spec
 from tlkit.inputs.files.columns import missing_column
+from tlkit.lazy import loaded
 from tlkit.scoring.items import Source
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable

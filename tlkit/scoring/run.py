@@ -17,7 +17,8 @@ import filelock
 from tlkit.errors import ConfigError, DataError, ScoringError
 from tlkit.export.manifest import Manifest, resolve_export
 from tlkit.files import atomic_write
-from tlkit.inputs.base import input_spec, loaded
+from tlkit.inputs.base import input_spec
+from tlkit.lazy import loaded
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.bad_items import errors_path
 from tlkit.predicting.table_writer import SUFFIXES, CellRules

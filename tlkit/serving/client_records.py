@@ -10,7 +10,8 @@ import numpy as np
 from tlkit.errors import DataError, ServerError
 from tlkit.export.manifest import Manifest, SignatureInfo
 from tlkit.export.records import records_of
-from tlkit.inputs.base import InputSpec, input_spec, loaded
+from tlkit.inputs.base import InputSpec, input_spec
+from tlkit.lazy import loaded
 from tlkit.serving.call import DEFAULT_SIGNATURE
 from tlkit.serving.records import Rows, answers_of
 

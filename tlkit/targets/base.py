@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 
 from tlkit.errors import ConfigError, check_choice
+from tlkit.lazy import loaded
 
 TargetKind = Literal["regression", "single_label", "multi_label", "survival"]
 #: kind -> module and class; loaded on first use.
@@ -172,6 +172,5 @@ def target_class(kind: str) -> type[Target]:
         ConfigError: there is no such kind.
     """
     check_choice("target kind", kind, get_args(TargetKind))
-    module, _, name = TARGETS[kind].partition(":")
-    found: type[Target] = getattr(importlib.import_module(module), name)
+    found: type[Target] = loaded(TARGETS[kind])
     return found

@@ -110,7 +110,7 @@ class Objective:
         """Outputs [..., K] -> answers [..., A]: values in their own unit, probabilities of classes."""
         if len(self.targets) == 1:
             return self.targets[0].answers(outputs)
-        parts = [tf.cast(target.answers(part), self.dtype) for target, part in self._parts(outputs)]
+        parts = [tf.cast(target.answers(part), self.dtype) for target, part in self.parts(outputs)]
         return tf.concat(parts, axis=-1)
 
     def encode(self, labels: np.ndarray) -> np.ndarray:
@@ -153,7 +153,7 @@ class Objective:
         if len(self.targets) == 1:
             return self.targets[0].averaged(outputs)
         parts = []
-        for (target, first), *others in zip(*(self._parts(output) for output in outputs), strict=True):
+        for (target, first), *others in zip(*(self.parts(output) for output in outputs), strict=True):
             parts.append(target.averaged([first, *(part for _, part in others)]))
         return keras.ops.concatenate(parts, axis=-1)
 
@@ -175,7 +175,8 @@ class Objective:
             return self.targets[0].measure_outputs(outputs, labels)
         return self.measure(self.probabilities(tf.constant(outputs)).numpy(), labels)
 
-    def _parts(self, numbers: Any, true: bool = False) -> Iterator[tuple[Target, Any]]:
+    def parts(self, numbers: Any, true: bool = False) -> Iterator[tuple[Target, Any]]:
+        """Yield each target and its part of outputs [..., K], or with `true` of what `encode` returns, [..., T]."""
         start = 0
         for target in self.targets:
             width = target.true_width if true else target.width
@@ -196,7 +197,7 @@ class _SumOfLosses(keras.losses.Loss):
         if len(self._objective.targets) == 1:  # whose label is never missing
             return self._objective.targets[0].losses(y_true, y_pred, self._smoothing)
         total: Any = 0.0
-        pairs = zip(self._objective._parts(y_true, true=True), self._objective._parts(y_pred), strict=True)
+        pairs = zip(self._objective.parts(y_true, true=True), self._objective.parts(y_pred), strict=True)
         for (target, true), (_, outputs) in pairs:
             known = tf.math.is_finite(true[:, 0])
             own = target.losses(tf.where(known[:, None], true, 0.0), outputs, self._smoothing)

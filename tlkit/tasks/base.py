@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tlkit.errors import ConfigError, did_you_mean
+from tlkit.lazy import loaded
 
 #: Name -> module and object of its `TaskSpec`; loaded on first use.
 TASKS: Mapping[str, str] = {
@@ -50,12 +50,12 @@ class TaskSpec:
         if not self.page:
             allowed = [name for name in TASKS if spec_of(name).page]
             raise ConfigError("this type of task has no report", received=self.name, allowed=allowed)
-        written: Path = load(self.page)(learn, path, title=title, split=split)
+        written: Path = loaded(self.page)(learn, path, title=title, split=split)
         return written
 
     def facts_of(self, task: Any) -> dict[str, Any]:
         """Return what identifies a run of a task beyond what all tasks have."""
-        found: dict[str, Any] = load(self.facts)(task) if self.facts else {}
+        found: dict[str, Any] = loaded(self.facts)(task) if self.facts else {}
         return found
 
 
@@ -67,11 +67,5 @@ def spec_of(name: str) -> TaskSpec:
     """
     if name not in TASKS:
         raise ConfigError("unknown task", received=name, allowed=list(TASKS), fix=did_you_mean(name, TASKS) or None)
-    found: TaskSpec = load(TASKS[name])
+    found: TaskSpec = loaded(TASKS[name])
     return found
-
-
-def load(place: str) -> Any:
-    """Return what "module:object" names."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -88,7 +88,7 @@ class Listing(ListedLabels):
 def list_folder(path: str | Path) -> Listing:
     """List the photos of `FOLDER/class/photo` or `FOLDER/{train,val,test}/class/photo`.
 
-    Files are told apart by their content; see `tlkit.inputs.image.walk`. Photos may lie deeper inside a class folder.
+    Files are identified by content; see `tlkit.inputs.image.walk`. Photos may lie deeper inside a class folder.
     Where there is a train folder and no val folder, validation photos are split off later.
 
     Raises:

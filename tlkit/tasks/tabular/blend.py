@@ -171,9 +171,8 @@ def shares_of(task: Task) -> dict[str, float]:
     mix: Any = next((layer for layer in task.head.layers if isinstance(layer, MixedOutputs)), None)
     if mix is None:
         return {}
-    firsts = np.cumsum([0, *(target.width for target in task.objective.targets)])
     shares = ops.convert_to_numpy(mix.share)
-    return {target.name: float(shares[first]) for target, first in zip(task.objective.targets, firsts, strict=False)}
+    return {target.name: float(own[0]) for target, own in task.objective.parts(shares)}
 
 
 def tree_shape_of(task: Task) -> TreeShape | None:

@@ -138,26 +138,15 @@ def _best(
     objective: Any, network: np.ndarray, trees: np.ndarray, true: np.ndarray, weights: np.ndarray | None, parts: int
 ) -> BlendShares:
     shares, losses = {}, {}
-    first = label = 0
-    for target in objective.targets:
-        own = slice(first, first + target.width)
-        labels = true[:, label : label + target.true_width]
-        first, label = first + target.width, label + target.true_width
+    split = zip(objective.parts(network), objective.parts(trees), objective.parts(true, true=True), strict=True)
+    for (target, own), (_, others), (_, labels) in split:
         known = np.isfinite(labels[:, 0])
         counts = None if weights is None else weights[known]
-
-        def loss(
-            share: float,
-            pair: Any = (network[known, own], trees[known, own], labels[known]),
-            target: Any = target,
-            counts: Any = counts,
-        ) -> float:
-            mixed = ((1 - share) * pair[0] + share * pair[1]).astype(np.float32)
-            return float(
-                np.average(np.asarray(target.losses(tf.constant(pair[2]), tf.constant(mixed))), weights=counts)
-            )
-
-        found = [loss(share) for share in _GRID]
+        found = []
+        for share in _GRID:
+            mixed = ((1 - share) * own[known] + share * others[known]).astype(np.float32)
+            each = np.asarray(target.losses(tf.constant(labels[known]), tf.constant(mixed)))
+            found.append(float(np.average(each, weights=counts)))
         best = int(np.argmin(found))
         shares[target.name], losses[target.name] = float(_GRID[best]), (found[0], found[-1], found[best])
     return BlendShares(shares, losses, len(true), parts)

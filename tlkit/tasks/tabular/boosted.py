@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -142,14 +142,11 @@ def _key(data: Any, task: Task, kind: str, options: BoostingOptions, more: list[
 
 
 def _write(file: Path, key: str, trees: BoostedTrees, shares: list[float] | None) -> None:
-    def fill(stream: IO[Any]) -> None:
-        arrays = {field.name: getattr(trees, field.name) for field in dataclasses.fields(trees)}
-        np.savez_compressed(stream, key=np.array(key), shares=np.array(shares or [], np.float64), **arrays)
-
+    arrays = {field.name: getattr(trees, field.name) for field in dataclasses.fields(trees)}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file, binary=True) as stream:
-            fill(stream)
+            np.savez_compressed(stream, key=np.array(key), shares=np.array(shares or [], np.float64), **arrays)
     except OSError as error:
         raise TrainingError("the boosted trees cannot be written", received=str(error)) from error
 

@@ -16,12 +16,12 @@ from tlkit.report.regression import figure
 from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics
 from tlkit.targets.objective import measure_answers
 from tlkit.tasks.tabular.cells import cell_texts, date_parts
+from tlkit.tasks.tabular.tree_columns import MOST_CATEGORIES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NET, RAW, EMBEDDED = "network", "boosting on raw columns", "boosting on embeddings"
-_MOST = 255  # categories of a column that scikit-learn's boosting takes
 _FEW = 1000  # training rows, of which a tenth tells too little to stop by
 _COMPARED = {
     "regression": ("rmse", "mae", "rmspe", "r2"),
@@ -279,7 +279,7 @@ class _Raw:
                 )
                 counts = np.bincount(numbers[numbers >= 0], minlength=len(texts))
                 # The last code is for all others, also for those that come later.
-                often = np.argsort(-counts, kind="stable")[: _MOST - 1]
+                often = np.argsort(-counts, kind="stable")[: MOST_CATEGORIES - 1]
                 self.known[column.name] = {texts[place]: code for code, place in enumerate(often)}
         return self.transform(frame)
 
