@@ -1,11 +1,14 @@
 """What encoding inside the exported graph costs: named columns in, against the Keras forward pass on encoded rows.
 
-    python tools/bench_tabular_serving.py [--rows N] [--rounds N] [--values N]
+    python tools/bench_tabular_serving.py [--rows N] [--rounds N] [--values N] [--parts encoding kinds] [--trees N]
 
 A network as for the Adult data (8 columns of strings, 6 of numbers, hidden layers of 200 and 100, two classes, random
 weights) is exported. `serving_default` gets the columns as tensors, the Keras model the same rows encoded beforehand:
 once as `model(rows)`, as users call it, once as a graph function without any of Keras' Python. All three run in turn;
 printed are medians, and the median of the ratios of each round.
+
+The part `kinds` exports the same table as a network, as a blend with boosted trees, as boosted trees alone and as TabM,
+and compares their requests, their sizes on disk and the time that loading takes.
 """
 
 from __future__ import annotations
@@ -27,8 +30,12 @@ import tensorflow as tf
 from tlkit.export.signatures import serving_module
 from tlkit.inputs.row.columns import Categorical, Continuous
 from tlkit.inputs.row.preprocessing import TablePreprocessing
+from tlkit.targets.objective import Objective
 from tlkit.targets.single_label import SingleLabel
+from tlkit.tasks.tabular.blend import add_trees, trees_alone
 from tlkit.tasks.tabular.model import tabular_model
+from tlkit.tasks.tabular.tree_fit import BoostingOptions, fit_trees
+from tlkit.tasks.tabular.trees import BoostedTrees
 
 # Numbers of values of Adult's columns of strings: workclass, education, marital status, occupation, relationship, race,
 # sex, native country.
@@ -67,14 +74,8 @@ def milliseconds(call: Callable[[], Any]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--values", type=int, default=0, help="of the last column of strings instead of Adult's 41")
-    given = parser.parse_args()
-
+def measure_encoding(given: argparse.Namespace) -> None:
+    """Print what encoding costs."""
     preprocessing = table((*ADULT[:-1], given.values or ADULT[-1]))
     target = SingleLabel("income", ("<=50K", ">50K"))
     task = tabular_model(preprocessing, [target], hidden=(200, 100))
@@ -114,6 +115,76 @@ def main() -> None:
     print(f"encoding alone                       {statistics.median(times['encode']):8.2f} ms")
     print(f"ratio to model(rows)                 {ratio('model'):8.3f}   (goal at most 1.30)")
     print(f"ratio to the graph function          {ratio('graph'):8.3f}")
+
+
+def measure_kinds(given: argparse.Namespace) -> None:
+    """Print what a request of each kind of model costs, against that of the network alone."""
+    preprocessing = table((*ADULT[:-1], given.values or ADULT[-1]))
+    target = SingleLabel("income", ("<=50K", ">50K"))
+    columns = [request(preprocessing, given.rows, seed) for seed in range(8)]
+    trees = _trees(preprocessing, target, given.trees)
+    network = tabular_model(preprocessing, [target])
+    tasks = {
+        "network": network,
+        "blend": add_trees(network, trees, [0.5]),
+        "boosting": trees_alone(network.objective, preprocessing, trees),
+        "tabm": tabular_model(preprocessing, [target], members=32),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        labels = Path(folder) / "labels.txt"
+        labels.write_text("".join(f"{name}\n" for name in target.class_names))
+        serve: dict[str, Callable[..., Any]] = {}
+        facts: dict[str, tuple[float, float]] = {}
+        for name, task in tasks.items():
+            module, signatures = serving_module(task, labels)
+            path = Path(folder) / name
+            tf.saved_model.save(module, str(path), signatures=signatures)
+            size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            spent = []
+            for _ in range(3):
+                start = time.perf_counter()
+                serve[name] = tf.saved_model.load(str(path)).signatures["serving_default"]
+                spent.append(time.perf_counter() - start)
+            facts[name] = (size / 1e6, statistics.median(spent))
+        times: dict[str, list[float]] = {name: [] for name in tasks}
+        for number in range(given.rounds + 10):
+            one = columns[number % 8]
+            for name in tasks if number % 2 else [*tasks][::-1]:
+                spent_ms = milliseconds(lambda name=name, one=one: serve[name](**one))
+                if number >= 10:
+                    times[name].append(spent_ms)
+    print(f"{given.rows} rows, {trees.shape.trees} trees of up to {trees.shape.leaves} leaves, {given.rounds} rounds")
+    for name, own in times.items():
+        ratio = statistics.median(ours / theirs for ours, theirs in zip(own, times["network"], strict=True))
+        size, load = facts[name]
+        print(
+            f"{name:<10} {statistics.median(own):8.2f} ms   {ratio:6.2f} x the network   "
+            f"{size:6.2f} MB   loads in {load:.2f} s"
+        )
+
+
+def _trees(preprocessing: TablePreprocessing, target: SingleLabel, iterations: int) -> BoostedTrees:
+    encoded = np.asarray(preprocessing.encode(request(preprocessing, 20_000, 1)))
+    codes = len(preprocessing.codes)
+    noise = np.random.default_rng(0).normal(size=len(encoded))
+    labels = encoded[:, :codes].sum(axis=1) % 5 + 0.3 * encoded[:, codes:].sum(axis=1) + noise > 2
+    objective = Objective([target])
+    options = BoostingOptions(iterations=iterations, patience=0)
+    return fit_trees(encoded, objective.encode(labels.astype(int)), preprocessing, objective, options=options).trees
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--values", type=int, default=0, help="of the last column of strings instead of Adult's 41")
+    parser.add_argument("--parts", nargs="+", choices=("encoding", "kinds"), default=["encoding"])
+    parser.add_argument("--trees", type=int, default=300, help="of the part kinds")
+    given = parser.parse_args()
+    for part, measure in (("encoding", measure_encoding), ("kinds", measure_kinds)):
+        if part in given.parts:
+            measure(given)
 
 
 if __name__ == "__main__":

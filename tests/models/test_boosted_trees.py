@@ -19,7 +19,7 @@ from tlkit.targets.objective import Objective
 from tlkit.targets.regression import Regression
 from tlkit.targets.single_label import SingleLabel
 from tlkit.targets.survival import Survival
-from tlkit.tasks.tabular import tree_fit
+from tlkit.tasks.tabular import tree_fit, tree_layer, trees
 from tlkit.tasks.tabular.tree_columns import fit_tree_columns
 from tlkit.tasks.tabular.tree_fit import BoostingOptions, fit_trees, parts_of
 from tlkit.tasks.tabular.tree_layer import BoostedTreesLayer
@@ -85,7 +85,7 @@ def torture(preprocessing, thresholds):
 
 
 @pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression", "several"])
-def test_answers_are_those_of_scikit_learn(table, kind, models):
+def test_answers_are_those_of_scikit_learn(table, kind, models, monkeypatch):
     frame, preprocessing, encoded = table
     objective, true = labels_of(kind, frame)
     fitted = fit_trees(encoded, true, preprocessing, objective, options=BoostingOptions(iterations=40))
@@ -105,6 +105,13 @@ def test_answers_are_those_of_scikit_learn(table, kind, models):
     np.testing.assert_allclose(answers, np.concatenate(expected, axis=1), rtol=1e-6, atol=1e-6)
     assert len(np.unique(answers[:, 0])) > 100
     np.testing.assert_allclose(layer(asked[:1]), answers[:1], atol=0)
+    # Columns with few bins share a look-up; with none that do, or in a loop, the predictions are the same.
+    assert fitted.trees.shape.lookups < fitted.trees.shape.numbers + fitted.trees.shape.categories
+    monkeypatch.setattr(trees, "MOST_JOINED", 1)
+    monkeypatch.setattr(tree_layer, "_UNROLLED", 0)
+    apart = fit_trees(encoded, true, preprocessing, objective, options=BoostingOptions(iterations=40)).trees
+    assert apart.shape.lookups == apart.shape.numbers + apart.shape.categories
+    np.testing.assert_array_equal(BoostedTreesLayer(apart.shape, apart)(asked), answers)
 
 
 def test_two_classes_have_the_logit_of_the_second(table, models):

@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from tlkit.tasks.tabular.trees import BoostedTrees, TreeShape, empty_trees
 
+_UNROLLED = 64  # look-ups; more of them are a loop, whose graph stays small
+
 
 @keras.saving.register_keras_serializable("tlkit")
 class BoostedTreesLayer(keras.layers.Layer):
@@ -62,41 +64,56 @@ class BoostedTreesLayer(keras.layers.Layer):
         if training:
             return tf.zeros([tf.shape(encoded)[0], self.shape.outputs])
         encoded, shape = tf.cast(encoded, tf.float32), self.shape
-        left = tf.fill([tf.shape(encoded)[0], shape.trees], -1)
-        if shape.numbers:
-            left = self._combined(left, self._rows_of_numbers(encoded))
-        if shape.categories:
-            left = self._combined(left, self._rows_of_categories(encoded))
-        # The lowest bit that is left: its number is that of the bits below it.
-        leaf = tf.cast(tf.raw_ops.PopulationCount(x=(left & -left) - 1), tf.int32)
-        places = leaf + tf.range(shape.trees) * shape.leaves
-        values = tf.cast(tf.gather(tf.reshape(self.values, [-1]), places), tf.float64)
+        if shape.lookups:
+            left = self._leaves_left(self._rows(encoded))
+        else:
+            left = tf.fill([tf.shape(encoded)[0], shape.trees], -1)
+        # The lowest bit that is left: its number, from 1, is the count of that bit and those below it.
+        number = tf.cast(tf.raw_ops.PopulationCount(x=tf.bitwise.bitwise_xor(left, left - 1)), tf.int32)
+        places = number + (tf.range(shape.trees) * shape.leaves - 1)
+        values = tf.gather(tf.cast(tf.reshape(self.values, [-1]), tf.float64), places)
         adds_to = tf.one_hot(tf.convert_to_tensor(self.outputs), shape.outputs, dtype=tf.float64)
         return tf.cast(tf.linalg.matmul(values, adds_to) + tf.convert_to_tensor(self.baseline), tf.float32)
 
-    def _rows_of_numbers(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Return the row of `masks` for each number, int32 [N, B]."""
+    def _rows(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Return the row of `masks` of each look-up, int32 [G, B]."""
+        own, shape = list[tf.Tensor](), self.shape
+        columns = tf.transpose(encoded)
+        if shape.numbers:
+            own.append(self._bins_of_numbers(columns))
+        if shape.categories:
+            own.append(self._bins_of_categories(columns))
+        bins = tf.concat(own, axis=0) * tf.convert_to_tensor(self.strides)[:, None]
+        rows = tf.math.unsorted_segment_sum(bins, tf.convert_to_tensor(self.groups), shape.lookups)
+        return rows + tf.convert_to_tensor(self.begins)[:, None]
+
+    def _bins_of_numbers(self, columns: tf.Tensor) -> tf.Tensor:
+        """Return the bin of each number, int32 [N, B]."""
         # A last column of zeros is the flag of the numbers that have none.
-        columns = tf.concat([tf.transpose(encoded), tf.zeros([1, tf.shape(encoded)[0]])], axis=0)
-        values, missing = (tf.gather(columns, places) for places in (self.number_columns, self.number_flags))
+        with_zeros = tf.concat([columns, tf.zeros([1, tf.shape(columns)[1]])], axis=0)
+        values, missing = (tf.gather(with_zeros, places) for places in (self.number_columns, self.number_flags))
         bins = tf.searchsorted(tf.convert_to_tensor(self.thresholds), values, side="left")
-        rows = bins + tf.convert_to_tensor(self.number_rows)[:, None]
-        return tf.where(missing > 0.5, tf.convert_to_tensor(self.missing_rows)[:, None], rows)
+        return tf.where(missing > 0.5, tf.convert_to_tensor(self.missing_bins)[:, None], bins)
 
-    def _rows_of_categories(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Return the row of `masks` for each category, int32 [C, B]."""
-        codes = tf.cast(tf.gather(tf.transpose(encoded), self.code_columns), tf.int32)
-        return tf.gather(self.code_rows, codes + tf.convert_to_tensor(self.code_places)[:, None])
+    def _bins_of_categories(self, columns: tf.Tensor) -> tf.Tensor:
+        """Return the bin of each category, int32 [C, B]."""
+        codes = tf.cast(tf.gather(columns, self.code_columns), tf.int32)
+        return tf.gather(self.code_bins, codes + tf.convert_to_tensor(self.code_places)[:, None])
 
-    def _combined(self, left: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    def _leaves_left(self, rows: tf.Tensor) -> tf.Tensor:
         """Return the bits that all these rows of `masks` leave, int32 [B, T]."""
         masks = tf.convert_to_tensor(self.masks)
+        if self.shape.lookups <= _UNROLLED:
+            left, *others = (tf.gather(masks, own) for own in tf.unstack(rows, self.shape.lookups))
+            for other in others:
+                left = tf.bitwise.bitwise_and(left, other)
+            return left
 
         def add(place: tf.Tensor, left: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return place + 1, tf.bitwise.bitwise_and(left, tf.gather(masks, rows[place]))
 
-        count = tf.shape(rows)[0]
-        return tf.while_loop(lambda place, _: place < count, add, [0, left], parallel_iterations=1)[1]
+        first = tf.gather(masks, rows[0])
+        return tf.while_loop(lambda place, _: place < self.shape.lookups, add, [1, first], parallel_iterations=1)[1]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
         """Give [B, K]."""

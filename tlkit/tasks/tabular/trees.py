@@ -12,6 +12,7 @@ from tlkit.errors import ModelError
 from tlkit.tasks.tabular.tree_columns import TreeColumns
 
 MOST_LEAVES = 32  # of a tree: a bit for each in an int32
+MOST_JOINED = 256  # rows of a look-up that several columns share
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -24,6 +25,7 @@ class TreeShape:
         thresholds: most thresholds of one of them.
         categories: columns of categories.
         codes: codes of all of these together.
+        lookups: groups of columns that are looked up together.
         rows: rows of the table of bits.
         trees: trees of all outputs together.
         leaves: most leaves of a tree.
@@ -34,6 +36,7 @@ class TreeShape:
     thresholds: int
     categories: int
     codes: int
+    lookups: int
     rows: int
     trees: int
     leaves: int
@@ -45,19 +48,23 @@ class BoostedTrees:
     """Trees after the scheme of QuickScorer (Lucchese et al. 2015, SIGIR), for many rows at once.
 
     A tree's leaves are numbered from the left. Each split that a row fails (it goes right) rules out the leaves of the
-    split's left side; the leaf is the first that is not ruled out. What the value of one column rules out in all trees
-    is a row of `masks`, so an answer takes one look-up a column and no walk through the trees.
+    split's left side; the leaf is the first that is not ruled out. The value of a column falls into one of a few bins.
+    The leaves that a bin rules out in all trees are a row of `masks`. Columns with few bins share a look-up: it has a
+    row for each combination of their bins. A prediction takes one look-up a group of columns and no walk through the
+    trees.
 
     Attributes:
         number_columns: place of each number in an encoded row, int32 [N].
         number_flags: place of its flag, int32 [N]; the width of an encoded row, D, where it has none.
         thresholds: of each number, rising, float32 [N, M]; filled up with infinity. A value goes left that is at most
-            as large.
-        number_rows: the row of `masks` for values up to the first threshold, int32 [N]; each threshold has a row more.
-        missing_rows: the row for a missing value, int32 [N].
+            as large. Values up to the first threshold have bin 0; each threshold has a bin more.
+        missing_bins: the bin of a missing value, int32 [N].
         code_columns: place of each column of categories in an encoded row, int32 [C].
-        code_places: where its codes begin in `code_rows`, int32 [C].
-        code_rows: the row of `masks` for each code, int32 [S].
+        code_places: where its codes begin in `code_bins`, int32 [C].
+        code_bins: the bin of each code, int32 [S].
+        groups: the group of each column, numbers first, int32 [N + C].
+        strides: rows of `masks` from one bin of the column to the next, int32 [N + C].
+        begins: the first row of each group, int32 [G].
         masks: bits of the leaves that are left, int32 [R, T].
         values: of the leaves, float32 [T, L].
         outputs: the output that each tree adds to, int32 [T].
@@ -67,11 +74,13 @@ class BoostedTrees:
     number_columns: np.ndarray
     number_flags: np.ndarray
     thresholds: np.ndarray
-    number_rows: np.ndarray
-    missing_rows: np.ndarray
+    missing_bins: np.ndarray
     code_columns: np.ndarray
     code_places: np.ndarray
-    code_rows: np.ndarray
+    code_bins: np.ndarray
+    groups: np.ndarray
+    strides: np.ndarray
+    begins: np.ndarray
     masks: np.ndarray
     values: np.ndarray
     outputs: np.ndarray
@@ -86,7 +95,8 @@ class BoostedTrees:
             numbers=numbers,
             thresholds=thresholds,
             categories=len(self.code_columns),
-            codes=len(self.code_rows),
+            codes=len(self.code_bins),
+            lookups=len(self.begins),
             rows=rows,
             trees=trees,
             leaves=self.values.shape[1],
@@ -135,23 +145,18 @@ def compile_trees(columns: TreeColumns, trees: Sequence[Tree], baseline: np.ndar
     # A column without a split rules out nothing: it needs no look-up.
     numbers = [place for place in range(first, len(by_column)) if by_column[place]]
     categories = [place for place in range(first) if by_column[place]]
-    tables: list[np.ndarray] = []
-    thresholds, code_rows = list[np.ndarray](), list[np.ndarray]()
-    number_rows, missing_rows, code_places = [], [], []
+    tables, thresholds, code_bins = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     for place in numbers:
         here = by_column[place]
         levels = np.unique([split.threshold for _, split in here if np.isfinite(split.threshold)]).astype(np.float32)
-        begin = sum(map(len, tables))
         tables.append(_number_masks(here, levels, len(ordered)))
         thresholds.append(levels)
-        number_rows.append(begin)
-        missing_rows.append(begin + len(levels) + 1)
     for place in categories:
-        begin, of_code = sum(map(len, tables)), columns.categories[place]
+        of_code = columns.categories[place]
         count = int(of_code.max()) + 1
         tables.append(_category_masks(by_column[place], count, len(ordered)))
-        code_places.append(sum(len(rows) for rows in code_rows))
-        code_rows.append(begin + np.where(of_code < 0, count, of_code))
+        code_bins.append(np.where(of_code < 0, count, of_code))
+    groups, strides, begins, masks = _joined(tables, len(ordered))
     leaves = np.zeros((len(ordered), widest), np.float32)
     for number, tree in enumerate(ordered):
         own_leaves = _leaves_of(tree.nodes)
@@ -161,12 +166,14 @@ def compile_trees(columns: TreeColumns, trees: Sequence[Tree], baseline: np.ndar
         number_columns=columns.columns[numbers].astype(np.int32),
         number_flags=np.where(flags < 0, width, flags).astype(np.int32),
         thresholds=_filled_up(thresholds),
-        number_rows=np.array(number_rows, np.int32),
-        missing_rows=np.array(missing_rows, np.int32),
+        missing_bins=np.array([len(levels) + 1 for levels in thresholds], np.int32),
         code_columns=columns.columns[categories].astype(np.int32),
-        code_places=np.array(code_places, np.int32),
-        code_rows=np.concatenate([*code_rows, np.zeros(0)]).astype(np.int32),
-        masks=np.concatenate([*tables, np.zeros((0, len(ordered)), np.int32)]),
+        code_places=np.cumsum([0, *map(len, code_bins)])[:-1].astype(np.int32),
+        code_bins=np.concatenate([*code_bins, np.zeros(0)]).astype(np.int32),
+        groups=groups,
+        strides=strides,
+        begins=begins,
+        masks=masks,
         values=leaves,
         outputs=np.array([tree.output for tree in ordered], np.int32),
         baseline=np.asarray(baseline, np.float64),
@@ -245,6 +252,45 @@ def _category_masks(splits: Sequence[tuple[int, _Split]], count: int, trees: int
     return _as_int32(masks)
 
 
+def _joined(
+    tables: Sequence[np.ndarray], trees: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Join the look-ups of columns with few bins.
+
+    Args:
+        tables: the rows of each column, int32 [bins, T].
+        trees: T.
+
+    Returns:
+        The group and the stride of each column, the first row of each group, and all rows, as in `BoostedTrees`.
+    """
+    members = list[list[int]]()
+    sizes = list[int]()
+    for column in sorted(range(len(tables)), key=lambda column: (-len(tables[column]), column)):
+        bins = len(tables[column])
+        # The fullest group that has room.
+        fitting = [number for number, size in enumerate(sizes) if size * bins <= MOST_JOINED]
+        if fitting:
+            group = max(fitting, key=lambda number: sizes[number])
+            members[group].append(column)
+            sizes[group] *= bins
+        else:
+            members.append([column])
+            sizes.append(bins)
+    groups, strides = np.zeros(len(tables), np.int32), np.zeros(len(tables), np.int32)
+    rows = [np.zeros((0, trees), np.int32)]
+    for group, own in enumerate(members):
+        joined = np.full((1, trees), -1, np.int32)
+        stride = sizes[group]
+        for column in own:
+            stride //= len(tables[column])
+            groups[column], strides[column] = group, stride
+            joined = (joined[:, None] & tables[column][None]).reshape(-1, trees)
+        rows.append(joined)
+    begins = np.cumsum([0, *sizes])[:-1].astype(np.int32)
+    return groups, strides, begins, np.concatenate(rows)
+
+
 def _as_int32(masks: np.ndarray) -> np.ndarray:
     return (masks & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
 
@@ -260,9 +306,10 @@ def empty_trees(shape: TreeShape) -> BoostedTrees:
     """Return arrays of these sizes without meaning, whose values are still to be loaded."""
     sizes: dict[str, Any] = {
         "number_columns": [shape.numbers], "number_flags": [shape.numbers],
-        "thresholds": [shape.numbers, shape.thresholds], "number_rows": [shape.numbers],
-        "missing_rows": [shape.numbers], "code_columns": [shape.categories], "code_places": [shape.categories],
-        "code_rows": [shape.codes], "masks": [shape.rows, shape.trees], "values": [shape.trees, shape.leaves],
+        "thresholds": [shape.numbers, shape.thresholds], "missing_bins": [shape.numbers],
+        "code_columns": [shape.categories], "code_places": [shape.categories], "code_bins": [shape.codes],
+        "groups": [shape.numbers + shape.categories], "strides": [shape.numbers + shape.categories],
+        "begins": [shape.lookups], "masks": [shape.rows, shape.trees], "values": [shape.trees, shape.leaves],
         "outputs": [shape.trees], "baseline": [shape.outputs],
     }  # fmt: skip
     dtypes = {"thresholds": np.float32, "values": np.float32, "baseline": np.float64}
