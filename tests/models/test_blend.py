@@ -240,6 +240,47 @@ def test_boosting_alone_has_nothing_to_train(data, tmp_path):
     np.testing.assert_array_equal(other.logits("val"), learn.logits("val"))
 
 
+def answers_along(served, data, column, count=60):
+    """Return predictions for rows that differ in one column alone, float [rows, count]."""
+    frame = data.frame("val").head(12)
+    values = np.linspace(0.0, 160.0, count)
+    asked = frame.loc[frame.index.repeat(count)].assign(**{column: np.tile(values, len(frame))})
+    named = {name: tf.constant(value) for name, value in data.preprocessing.to_arguments(asked).items()}
+    return served(**named)["price"].numpy().reshape(len(frame), count)
+
+
+def test_the_predictions_of_an_export_are_monotonic_where_that_is_set(data, tmp_path):
+    found = {}
+    for name, monotonic in (("free", {}), ("held", {"area (m²)": "increasing", "distance": "decreasing"})):
+        options = dataclasses.replace(OPTIONS, monotonic=monotonic)
+        task = with_boosting(network(data), data, "boosting", options=options)
+        path = export_task(task, tmp_path / name, golden=data.samples("val", 2))
+        found[name] = tf.saved_model.load(str(path)).signatures["serving_default"]
+    steps = {name: np.diff(answers_along(served, data, "area (m²)")) for name, served in found.items()}
+    assert (steps["free"] < 0).any()
+    assert (steps["held"] >= 0).all()
+    assert (steps["held"] > 0).any()
+    assert (np.diff(answers_along(found["held"], data, "distance")) <= 0).all()
+
+
+def test_monotonic_constraints_that_cannot_be_kept_are_refused(data):
+    def ask(**monotonic):
+        return with_boosting(network(data), data, "boosting", options=dataclasses.replace(OPTIONS, monotonic=monotonic))
+
+    with pytest.raises(ConfigError, match="names a column that is not an input; received: 'distanc'.*distance"):
+        ask(distanc="increasing")
+    with pytest.raises(ConfigError, match="needs a column of numbers; 'colour' has categories or dates"):
+        ask(colour="increasing")
+    with pytest.raises(ConfigError, match="monotonic constraint of column 'distance'"):
+        ask(distance="up")
+    held = dataclasses.replace(OPTIONS, monotonic={"distance": "increasing"})
+    with pytest.raises(ConfigError, match="the network of a blend keeps no monotonic constraint"):
+        with_boosting(network(data), data, "blend", train=trained, options=held)
+    classes = tiny_table.tiny_table_task("single_label", preprocessing=data.preprocessing)
+    with pytest.raises(ConfigError, match="needs a value, two classes or several labels.*3 classes"):
+        fit_trees(data.encoded("train"), np.eye(3)[[0] * 192], data.preprocessing, classes.objective, options=held)
+
+
 def test_what_has_no_boosting_is_said_or_refused(data, caplog):
     plain = network(data)
     assert with_boosting(plain, data, "network") is plain

@@ -71,7 +71,8 @@ def with_boosting(
         said in a warning.
 
     Raises:
-        ConfigError: an argument is not usable, or `kind="boosting"` with a survival target.
+        ConfigError: an argument is not usable, `kind="boosting"` with a survival target, or a monotonic constraint that
+            cannot be kept: the network of a blend does not.
         DataError: a time of `time_column` cannot be read.
         TrainingError: the trees that were kept cannot be read, or new ones cannot be written.
     """
@@ -85,6 +86,11 @@ def with_boosting(
     if kind == "blend" and train is None:
         raise ConfigError("a blend needs to train networks to weigh them against the trees", fix="pass train=...")
     options = options or BoostingOptions(seed=data.seed)
+    if kind == "blend" and options.monotonic:
+        raise ConfigError(
+            "the network of a blend keeps no monotonic constraint", received=dict(options.monotonic),
+            fix='use kind "boosting"',
+        )  # fmt: skip
     key = _key(data, task, kind, options, [time_column, group_column])
     file = None if directory is None else Path(directory) / FILE
     kept = _read(file, key) if file is not None and resume else None

@@ -152,6 +152,7 @@ class TabularModelSection(ModelSection):
     blend_network: Literal["network", "tabm"] = "network"
     members: Annotated[int, Field(ge=2, le=256)] = 32
     boosting: Annotated[BoostingSection, BeforeValidator(_boosting)] = BoostingSection()
+    monotonic: dict[str, Literal["increasing", "decreasing"]] = {}
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1)] = [200, 100]
     embedding_sizes: dict[str, Annotated[int, Field(ge=1, le=4096)]] = {}
     embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -166,6 +167,11 @@ class TabularModelSection(ModelSection):
             raise ValueError("dropout and hidden have different lengths: set one number, or one per dense layer")
         if self.freeze_embeddings and not self.start_from:
             raise ValueError("freeze_embeddings needs start_from: frozen random embeddings are useless")
+        if self.monotonic and self.kind != "boosting":
+            raise ValueError(
+                f'monotonic needs kind = "boosting", not {self.kind!r}: boosted trees keep the constraint, a network '
+                "does not"
+            )
         return self
 
 
@@ -295,7 +301,9 @@ class TabularConfig(ProjectConfig):
 
         return {
             "kind": self.model.kind,
-            "options": BoostingOptions(**self.model.boosting.model_dump(), seed=self.data.seed),
+            "options": BoostingOptions(
+                **self.model.boosting.model_dump(), seed=self.data.seed, monotonic=self.model.monotonic
+            ),
             "time_column": self.data.time_column or None,
             "group_column": self.data.group_column or None,
             "date_formats": self.dates,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tlkit.errors import ConfigError, ModelError
+from tlkit.errors import ConfigError, ModelError, check_choice, did_you_mean
+from tlkit.inputs.row.columns import Continuous
 from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.tree_columns import TreeColumns, fit_tree_columns
 from tlkit.tasks.tabular.trees import MOST_LEAVES, BoostedTrees, Tree, compile_trees
 
 FEW = 1000  # training rows: of fewer, a tenth tells too little to stop by
 _ABSENT = -16.0  # logit of a class that no training row has
+Direction = Literal["increasing", "decreasing"]
 _ENDS = 1e-6  # how near answers may come to the ends of a target's range, as a part of it
 
 
@@ -35,6 +37,9 @@ class BoostingOptions:
         threads: that it uses. More than one help on a machine that has nothing else to do; on a busy one they wait for
             each other and take many times as long.
         seed: of that tenth and of the columns.
+        monotonic: column of numbers -> whether predictions never fall (`"increasing"`) or never rise (`"decreasing"`)
+            where its value rises and all else stays. Of two classes the probability of the second one is meant, of
+            several labels that of each.
 
     Raises:
         ConfigError: one of them is not usable.
@@ -49,6 +54,7 @@ class BoostingOptions:
     l2: float = 1.0
     threads: int = 1
     seed: int = 0
+    monotonic: Mapping[str, Direction] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wholes = {"iterations": (1, 100_000), "few_iterations": (1, 100_000), "leaves": (2, MOST_LEAVES),
@@ -61,6 +67,8 @@ class BoostingOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
                 raise ConfigError(f"{name} of boosting is invalid", received=value, allowed="above 0, at most 1")
+        for name, direction in self.monotonic.items():
+            check_choice(f"monotonic constraint of column {name!r}", direction, get_args(Direction))
 
     def for_rows(self, rows: int) -> dict[str, Any]:
         """Return scikit-learn's arguments for so many training rows."""
@@ -107,6 +115,39 @@ def check_boosting(objective: Objective) -> None:
             )
 
 
+def check_monotonic(monotonic: Mapping[str, Direction], preprocessing: Any, objective: Objective) -> None:
+    """Refuse monotonic constraints that boosting cannot keep.
+
+    Args:
+        monotonic: see `BoostingOptions`.
+        preprocessing: the `TablePreprocessing` of the rows.
+        objective: the targets.
+
+    Raises:
+        ConfigError: a column is unknown or does not hold numbers, or a target has more than two classes.
+    """
+    numbers = [column.name for column in preprocessing.columns if isinstance(column, Continuous)]
+    names = [column.name for column in preprocessing.columns]
+    for name in monotonic:
+        if name not in names:
+            raise ConfigError(
+                "model.monotonic names a column that is not an input", received=name, allowed=numbers,
+                fix=did_you_mean(name, numbers) or None,
+            )  # fmt: skip
+        if name not in numbers:
+            raise ConfigError(
+                f"model.monotonic needs a column of numbers; {name!r} has categories or dates", received=name,
+                allowed=numbers, fix=f"remove it, or set columns.{name} to \"continuous\"",
+            )  # fmt: skip
+    for target in objective.targets if monotonic else ():
+        if target.kind == "single_label" and target.width > 2:
+            raise ConfigError(
+                "model.monotonic needs a value, two classes or several labels as the target",
+                received=f"{target.name}: {target.width} classes",
+                fix="remove model.monotonic",
+            )
+
+
 def fit_trees(
     encoded: np.ndarray,
     true: np.ndarray,
@@ -132,10 +173,11 @@ def fit_trees(
         verbose: warn of columns with more than 255 categories.
 
     Raises:
-        ConfigError: the target is a risk.
+        ConfigError: the target is a risk, or a monotonic constraint cannot be kept.
     """
     check_boosting(objective)
     options = options or BoostingOptions()
+    check_monotonic(options.monotonic, preprocessing, objective)
     columns = fit_tree_columns(preprocessing, encoded, verbose=verbose)
     inputs = columns.transform(encoded)
     baseline, trees, iterations = np.zeros(objective.width), list[Tree](), list[int]()
@@ -144,7 +186,7 @@ def fit_trees(
         for learned in _learned(target, true[:, column : column + target.true_width], output):
             known = learned.known
             own = None if weights is None else weights[known]
-            found = _fitted(inputs[known], learned, own, columns.is_category, options)
+            found = _fitted(inputs[known], learned, own, columns, options)
             baseline[learned.outputs] = learned.otherwise
             baseline[[learned.outputs[place] for place in found.places]] = found.baseline
             trees += [dataclasses.replace(tree, output=learned.outputs[tree.output]) for tree in found.trees]
@@ -205,14 +247,21 @@ def _fitted(
     inputs: np.ndarray,
     learned: _Learned,
     weights: np.ndarray | None,
-    is_category: np.ndarray,
+    columns: TreeColumns,
     options: BoostingOptions,
 ) -> _Fitted:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     labels = learned.labels[learned.known]
-    arguments = options.for_rows(len(labels)) | {"categorical_features": is_category}
+    arguments = options.for_rows(len(labels)) | {"categorical_features": columns.is_category}
+    if options.monotonic:
+        signs = {"increasing": 1, "decreasing": -1}
+        is_category = columns.is_category.tolist()
+        arguments["monotonic_cst"] = [
+            0 if category or name not in options.monotonic else signs[options.monotonic[name]]
+            for name, category in zip(columns.names, is_category, strict=True)
+        ]
     if not learned.classes:
         model: Any = HistGradientBoostingRegressor(**arguments)
         present = [0]

@@ -252,9 +252,7 @@ def _category_masks(splits: Sequence[tuple[int, _Split]], count: int, trees: int
     return _as_int32(masks)
 
 
-def _joined(
-    tables: Sequence[np.ndarray], trees: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _joined(tables: Sequence[np.ndarray], trees: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Join the look-ups of columns with few bins.
 
     Args:
