@@ -313,7 +313,7 @@ def test_columns_of_a_table_can_be_overridden(write):
     [
         ("columns.Age=categoricl", "columns.Age: input should be 'categorical'"),
         ("columns.Sales=continuous", "columns.Sales is a target: set its kind in [target] kinds"),
-        ("target.transform=sqrt", "target.transform: transform must be none, log or yeo_johnson"),
+        ("target.transform=sqrt", "target.transform: transform must be auto, none, log, log1p or yeo_johnson"),
         ("target.y_range=[3]", "target.y_range: a range must be [lowest, highest]"),
         ("target.weights={cost = 1.0}", "target.weights names 'cost', which is not in data.targets"),
         ('data.targets=["a", "a"]', "data.targets: must be a column, or a list of different columns"),

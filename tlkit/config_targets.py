@@ -12,7 +12,7 @@ from tlkit.config_sections import Section
 from tlkit.errors import ConfigError
 from tlkit.targets.survival_columns import SurvivalColumns
 
-Transform = Literal["none", "log", "yeo_johnson"]
+Transform = Literal["none", "log", "log1p", "yeo_johnson"]
 
 
 Decimal = Literal[".", ","]
@@ -87,7 +87,9 @@ class TargetSection(Section):
     transform: Annotated[
         Transform | dict[str, Transform],
         BeforeValidator(
-            one_or_by_name("transform must be none, log or yeo_johnson", lambda value: value in get_args(Transform))
+            one_or_by_name(
+                "transform must be none, log, log1p or yeo_johnson", lambda value: value in get_args(Transform)
+            )
         ),
     ] = "none"
     y_range: Annotated[

@@ -858,7 +858,7 @@ def test_a_train_py_that_leaves_the_trees_out_is_named(kind, warned):
         (["train", "--set", "model.start_from=./nowhere"], "no embeddings found at model.start_from"),
         (["train", "--set", "columns.town=categoricl"], "columns.town: input should be 'categorical'"),
         (["train", "--set", "columns.price=continuous"], "columns.price is a target"),
-        (["train", "--set", "target.transform=sqrt"], "transform must be none, log or yeo_johnson"),
+        (["train", "--set", "target.transform=sqrt"], "transform must be auto, none, log, log1p or yeo_johnson"),
         (["train", "--set", "target.weights={cost = 1.0}"], "target.weights names 'cost'"),
         (["train", "--set", "data.val_from=2015-06-19"], "val_from needs time_column"),
         (["train", "--set", "model.encoder=x"], 'it exists only for task = "text_classification"'),

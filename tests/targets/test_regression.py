@@ -15,7 +15,7 @@ from tlkit.targets.single_label import SingleLabel
 SALES = np.array([120.0, 80.0, 430.0, 2500.0, 95.5, 61.0])
 
 
-@pytest.mark.parametrize("transform", ["none", "log", "yeo_johnson"])
+@pytest.mark.parametrize("transform", ["none", "log", "log1p", "yeo_johnson"])
 def test_the_way_back_ends_where_it_began(transform):
     target = fit_target("sales", SALES, transform=transform)
     learnt = target.forward(SALES)
@@ -48,7 +48,7 @@ def test_the_inverse_of_yeo_johnson_for_any_power(power):
 
 def test_answers_stay_in_their_range_and_are_always_finite():
     wild = tf.constant([[-1e30], [-50.0], [0.0], [50.0], [1e30]])
-    for transform in ("none", "log", "yeo_johnson"):
+    for transform in ("none", "log", "log1p", "yeo_johnson"):
         free = fit_target("sales", SALES, transform=transform).inverse(wild).numpy()
         assert np.all(np.isfinite(free)), transform
         kept = fit_target("sales", SALES, transform=transform, y_range=(50, 3000)).inverse(wild).numpy()

@@ -17,7 +17,8 @@ from tlkit.float_digits import needs_float64
 from tlkit.targets.base import Target, TargetKind
 
 _LEAST_SPREAD = 1e-13  # of the middle: float64 has 16 digits, and a few must be left
-Transform = Literal["none", "log", "yeo_johnson"]
+Transform = Literal["none", "log", "log1p", "yeo_johnson"]
+AutoTransform = Literal["auto", "none", "log", "log1p", "yeo_johnson"]  # "auto" is chosen by whoever has the rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Regression(Target):
 
     Args:
         name: the column.
-        transform: `"none"`, `"log"` (of positive values), or `"yeo_johnson"` (Yeo & Johnson 2000, Biometrika 87), which
-            also takes zero and negative values and is Box-Cox of 1 + y for the positive ones.
+        transform: `"none"`, `"log"` (of positive values), `"log1p"` (the logarithm of 1 + y, of values from 0), or
+            `"yeo_johnson"` (Yeo & Johnson 2000, Biometrika 87), which also takes negative values and is Box-Cox of
+            1 + y for the positive ones.
         power: of the Yeo-Johnson transform.
         center, scale: of the transformed training values.
         low, high: bounds of the answers, in the target's own unit; both or neither.
@@ -63,6 +65,8 @@ class Regression(Target):
             )
         if self.transform == "log" and self.low is not None and self.low <= 0:
             raise ConfigError(f"a logarithm needs a range above 0 for {self.name}", received=(self.low, self.high))
+        if self.transform == "log1p" and self.low is not None and self.low < 0:
+            raise ConfigError(f"log1p needs a range from 0 for {self.name}", received=(self.low, self.high))
 
     @property
     def width(self) -> int:
@@ -114,6 +118,8 @@ class Regression(Target):
         largest = tf.float32.max
         if self.transform == "log":
             return tf.exp(tf.minimum(scaled, math.log(largest) - 1e-3))
+        if self.transform == "log1p":
+            return tf.math.expm1(tf.minimum(scaled, math.log(largest) - 1e-3))
         if self.transform == "yeo_johnson":
             return tf.clip_by_value(self._yeo_johnson_back(scaled), -largest, largest)
         return tf.clip_by_value(scaled, -largest, largest)
@@ -135,6 +141,9 @@ class Regression(Target):
         if self.transform == "log":
             with np.errstate(divide="ignore", invalid="ignore"):  # rows to evaluate may hold what training may not
                 return np.log(values)
+        if self.transform == "log1p":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.log1p(values)
         return stats.yeojohnson(values, self.power) if self.transform == "yeo_johnson" else values
 
     def _yeo_johnson_back(self, value: tf.Tensor) -> tf.Tensor:
@@ -181,6 +190,11 @@ def fit_target(
             received=float(values.min()),
             fix='use transform = "yeo_johnson", which also takes zero and negative values',
         )
+    if transform == "log1p" and not np.all(values >= 0):
+        raise DataError(
+            f"log1p of {name} needs values from 0", received=float(values.min()),
+            fix='use transform = "yeo_johnson", which also takes negative values',
+        )  # fmt: skip
     if np.ptp(values) == 0:
         raise DataError(f"the target {name} is constant: there is nothing to learn", received=float(values[0]))
     if transform == "yeo_johnson":

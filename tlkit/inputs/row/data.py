@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -156,6 +157,24 @@ class TabularData(DivisibleData):
         """
         other = super().part(rows)
         other._fingerprint = None
+        return other
+
+    def with_targets(self, targets: Sequence[Target], findings: Sequence[Finding] = ()) -> Self:
+        """Return the same rows with other targets of the same columns and kinds, such as with other transforms.
+
+        Args:
+            targets: in place of `targets`, one for each.
+            findings: added to those of the data.
+        """
+        other = copy.copy(self)
+        other.targets = tuple(targets)
+        other._objective = Objective(other.targets)
+        other.findings = (*self.findings, *findings)
+        with tf.device("CPU"):
+            other.splits = {
+                name: dataclasses.replace(split, values=tf.constant(_learned(other.targets, split)))
+                for name, split in self.splits.items()
+            }
         return other
 
     def ordered(self, split: str) -> tf.data.Dataset:
@@ -335,6 +354,16 @@ class TabularData(DivisibleData):
         if target.kind == "survival":
             plain["events"] = {name: int(split.labels[:, 1].sum()) for name, split in self.splits.items()}
         return plain
+
+
+def _learned(targets: Sequence[Target], split: EncodedSplit) -> np.ndarray:
+    """Return what the network learns of a split's rows, float32 [n, T], for targets with a column each."""
+    labels = split.labels[:, None] if split.labels.ndim == 1 else split.labels
+    parts = [
+        column.astype(np.float32)[:, None] if _is_coded(target) else target.forward(column)
+        for target, column in zip(targets, labels.T, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _is_coded(target: Target) -> bool:

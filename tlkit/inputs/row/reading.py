@@ -47,9 +47,10 @@ from tlkit.inputs.row.targets import (
     read_targets,
     target_columns,
 )
+from tlkit.inputs.row.transform_choice import choose_transforms
 from tlkit.inputs.sampling import Sampling
 from tlkit.targets.base import Target, TargetKind
-from tlkit.targets.regression import Transform
+from tlkit.targets.regression import AutoTransform
 from tlkit.targets.survival_columns import SurvivalColumns
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def table_from_file(
     min_count: int = 1,
     hash_buckets: Mapping[str, int] | None = None,
     cyclic: Sequence[str] = (),
-    transform: Transform | Mapping[str, Transform] = "none",
+    transform: AutoTransform | Mapping[str, AutoTransform] = "none",
     y_range: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     target_kinds: Mapping[str, TargetKind] | None = None,
     loss_weights: Mapping[str, float] | None = None,
@@ -140,7 +141,8 @@ def table_from_file(
         min_count: values of a category that occur less often in training count as unknown.
         hash_buckets: column -> number of codes, for categories with too many values for a list.
         cyclic: date columns that also become sines and cosines.
-        transform: of regression targets: `"none"`, `"log"` or `"yeo_johnson"`, or target -> transform.
+        transform: of regression targets: `"none"`, `"log"`, `"log1p"` or `"yeo_johnson"`, or target -> transform.
+            `"auto"` takes the one that predicts best in the target's own unit; see `choose_transforms`.
         y_range: lowest and highest answer of a regression, or target -> range.
         target_kinds: target -> `"regression"`, `"single_label"` or `"multi_label"`, in place of what is inferred:
             numbers with a fraction and whole numbers with more than 20 values are regressions, all else is classes;
@@ -271,10 +273,11 @@ def table_from_file(
         )
         source = source.replaced(marked)
         part = _Part(source, kept)
-    specs = tuple(target_specs or ())
+    specs, to_choose = tuple(target_specs or ()), list[str]()
     if not specs:
         units = {name: form.unit for name, form in source.forms.items()}
-        specs = fit_targets(values, rows, transform=transform, y_range=y_range, loss_weights=loss_weights, units=units)
+        plain, to_choose = _without_auto(transform, values)
+        specs = fit_targets(values, rows, transform=plain, y_range=y_range, loss_weights=loss_weights, units=units)
     if preprocessing is None:
         # The features of events are columns, too.
         inferred, written, unread = look() if events or looked is None else looked
@@ -286,7 +289,7 @@ def table_from_file(
     else:
         unread = _check_known(part.frame, preprocessing, part.place)
         inferred, leaks = InferredKinds(_kinds_of(preprocessing)), ()
-    return TabularData(
+    found = TabularData(
         part.source,
         rows,
         preprocessing=preprocessing,
@@ -310,6 +313,20 @@ def table_from_file(
         sampling=sampling,
         unknown_rate=unknown_rate,
     )
+    return choose_transforms(found, to_choose) if to_choose else found
+
+
+def _without_auto(
+    transform: AutoTransform | Mapping[str, AutoTransform], values: Sequence[TargetValues]
+) -> tuple[Any, list[str]]:
+    """Return the transforms with "none" in place of "auto", and the names of the regressions that have it."""
+    numeric = [target.name for target in values if target.kind == "regression"]
+    if isinstance(transform, Mapping):
+        chosen = [name for name, own in transform.items() if own == "auto"]
+        return {name: "none" if name in chosen else own for name, own in transform.items()}, chosen
+    if transform == "auto" and not numeric:
+        raise ConfigError("transform needs a regression target", received=transform)
+    return ("none", numeric) if transform == "auto" else (transform, [])
 
 
 def table_to_evaluate(

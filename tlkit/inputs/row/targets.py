@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -256,6 +256,11 @@ def fit_targets(
         ConfigError: an option names what is no such target.
         DataError: training lacks a class that another split has, or a regression cannot be fitted.
     """
+    if transform == "auto" or (isinstance(transform, Mapping) and "auto" in transform.values()):
+        raise ConfigError(
+            'transform = "auto" compares transforms on a table in memory; this data is not one', received=transform,
+            allowed=get_args(Transform),
+        )  # fmt: skip
     names = [target.name for target in values]
     numeric = [target.name for target in values if target.kind == "regression"]
     transforms = _per_target("transform", transform, numeric, transform != "none")
@@ -281,6 +286,13 @@ def fit_targets(
             continue
         if target.kind == "regression":
             bad = np.flatnonzero(target.values <= 0)
+            negative = np.flatnonzero(target.values < 0)
+            if transforms.get(target.name) == "log1p" and len(negative) and (own >= 0).all():
+                raise DataError(
+                    f"log1p of {target.name} needs values from 0, in validation and test rows too",
+                    received=f"{float(target.values[negative[0]]):g} in {len(negative)} rows",
+                    fix='use transform = "yeo_johnson", which also takes negative values',
+                )
             if transforms.get(target.name) == "log" and len(bad) and (own > 0).all():  # else fit_target says it
                 raise DataError(
                     f"the logarithm of {target.name} needs values above 0, in validation and test rows too",

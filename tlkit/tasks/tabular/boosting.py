@@ -392,6 +392,8 @@ def _values(
     model: Any = HistGradientBoostingRegressor(**options)
     if transform == "log":
         model = TransformedTargetRegressor(model, func=np.log, inverse_func=np.exp)
+    elif transform == "log1p":
+        model = TransformedTargetRegressor(model, func=np.log1p, inverse_func=np.expm1)
     elif transform == "yeo_johnson":
         model = TransformedTargetRegressor(model, transformer=PowerTransformer("yeo-johnson"))
     return np.asarray(model.fit(X, values).predict(asked), np.float64)

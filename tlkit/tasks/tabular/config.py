@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
@@ -21,7 +21,15 @@ from tlkit.config_sections import (
     TrainSection,
     check_learning_rate,
 )
-from tlkit.config_targets import Decimal, FormatSection, TargetSection, Thousands, column_names, is_number
+from tlkit.config_targets import (
+    Decimal,
+    FormatSection,
+    TargetSection,
+    Thousands,
+    column_names,
+    is_number,
+    one_or_by_name,
+)
 from tlkit.targets.survival_columns import SurvivalColumns
 
 
@@ -125,6 +133,23 @@ class TabularDataSection(DataSection):
         return self
 
 
+AutoTransform = Literal["auto", "none", "log", "log1p", "yeo_johnson"]
+
+
+class TabularTargetSection(TargetSection):
+    """[target] of tables: `transform` may be chosen by cross-validation, too."""
+
+    transform: Annotated[
+        AutoTransform | dict[str, AutoTransform],
+        BeforeValidator(
+            one_or_by_name(
+                "transform must be auto, none, log, log1p or yeo_johnson",
+                lambda value: value in get_args(AutoTransform),
+            )
+        ),
+    ] = "none"  # type: ignore[assignment]
+
+
 class BoostingSection(Section):
     """`boosting` in [model]: how boosted trees are fitted; the fields of `BoostingOptions`."""
 
@@ -217,7 +242,7 @@ class TabularConfig(ProjectConfig):
     columns: dict[str, Literal["categorical", "continuous", "date", "boolean", "id", "ignore"]] = {}
     formats: dict[str, FormatSection] = {}
     dates: dict[str, DateFormat] = {}
-    target: TargetSection = TargetSection()
+    target: TabularTargetSection = TabularTargetSection()
     model: TabularModelSection = TabularModelSection()
     train: TabularTrainSection = TabularTrainSection()
     step: TabularStepSection = TabularStepSection()
