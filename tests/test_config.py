@@ -329,6 +329,7 @@ def test_columns_of_a_table_can_be_overridden(write):
         ("model.dropout=[0.1]", "model: dropout and hidden have different lengths"),
         ("model.dropout=1.0", "model.dropout: a dropout is a number from 0 and below 1"),
         ("model.freeze_embeddings=true", "model: freeze_embeddings needs start_from"),
+        ("train.budget_minutes=0", "train.budget_minutes: input should be greater than 0"),
         ('model.monotonic={ area = "increasing" }', 'monotonic needs kind = "boosting", not '),
         ("train.keep=swa", 'train: keep = "swa" needs cycles: set cycle_len and epochs'),
         ("column.x=id", "unknown config key 'column.x'"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tlkit.callbacks.lr_schedule import LRSchedule
     from tlkit.callbacks.one_cycle import OneCycle
     from tlkit.callbacks.recorder import Recorder
+    from tlkit.callbacks.time_budget import TimeBudget
     from tlkit.callbacks.warm_restarts import WarmRestarts
     from tlkit.inputs.image.data import ImageData
     from tlkit.inputs.image.reading import images_from_folder, images_from_table
@@ -53,6 +54,7 @@ _HOMES = {
     "TabularData": "tlkit.inputs.row.data",
     "Task": "tlkit.models.task",
     "TextData": "tlkit.inputs.text.data",
+    "TimeBudget": "tlkit.callbacks.time_budget",
     "TrainingOptions": "tlkit.training.options",
     "ValidateNetwork": "tlkit.tasks.tabular.validate_network",
     "WarmRestarts": "tlkit.callbacks.warm_restarts",
@@ -88,6 +90,7 @@ __all__ = [
     "TabularData",
     "Task",
     "TextData",
+    "TimeBudget",
     "TrainingOptions",
     "ValidateNetwork",
     "WarmRestarts",

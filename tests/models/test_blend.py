@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import types
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ import pytest
 import tensorflow as tf
 import tiny_table
 
+from tlkit.callbacks.time_budget import TimeBudget
+from tlkit.config import load_config
 from tlkit.errors import ConfigError, TrainingError
 from tlkit.export.saved_model import export_task
 from tlkit.inputs.row.reading import table_from_file
@@ -18,7 +21,7 @@ from tlkit.models.ensemble import ensemble
 from tlkit.targets.survival_columns import SurvivalColumns
 from tlkit.tasks.tabular import boosted
 from tlkit.tasks.tabular.blend import add_trees, restored_trees, set_shares, shares_of, tree_shape_of
-from tlkit.tasks.tabular.blend_shares import _held_out, find_shares
+from tlkit.tasks.tabular.blend_shares import _held_out, find_shares, fits_for
 from tlkit.tasks.tabular.boosted import facts_of, with_boosting
 from tlkit.tasks.tabular.model import tabular_model
 from tlkit.tasks.tabular.report import _answers_of_parts
@@ -224,6 +227,34 @@ def test_the_network_s_own_answers_choose_its_epoch(data, trees):
     )
     assert shares_of(task) == {"price": 1.0}
     ValidateNetwork(network(data)).on_test_begin()
+
+
+def test_training_ends_within_its_time_and_keeps_the_best_epoch(data, tmp_path):
+    now = iter(range(0, 10_000, 10))  # each look at the clock takes ten seconds
+    learn = Learner(network(data), data, directory=tmp_path)
+    history = learn.fit(9, 3e-2, callbacks=[TimeBudget(1, lambda: next(now))], verbose=False)
+    assert len(history["loss"]) == 3
+    learn.finish(keep="best")
+    kept = min(history["val_loss"])
+    target = data.targets[0].forward(data.labels("val")[:, 0])
+    assert np.mean((learn.logits("val") - target) ** 2) == pytest.approx(kept, rel=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "day", "fits"), [(19, "", 0), (200, "", 3), (200, "day", 1), (5001, "", 1)])
+def test_the_budget_is_shared_by_all_networks_of_a_blend(tmp_path, rows, day, fits):
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f"""
+        project = {{ name = "a", task = "tabular" }}
+        data = {{ path = "a.csv", targets = "y", time_column = "{day}" }}
+        train = {{ budget_minutes = 8 }}
+        export = {{ directory = "out" }}
+        """
+    )
+    sized = types.SimpleNamespace(labels=lambda split: np.zeros(rows))
+    for kind, expected in (("blend", 8 / (fits + 1)), ("network", 8)):
+        assert load_config(file, [f"model.kind={kind}"]).minutes_for(sized) == expected
+    assert fits_for(rows, bool(day)) == fits
 
 
 def test_boosting_alone_has_nothing_to_train(data, tmp_path):

@@ -36,7 +36,8 @@ def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularDa
             found = learn.find_lr()
             found.plot(config.reports / "learning_rate.png")
             lr = found.suggestion
-        learn.fit(config.train.epochs_for(data), lr, callbacks=[tlkit.ValidateNetwork(task)], **config.train.stages)
+        callbacks = [tlkit.ValidateNetwork(task), tlkit.TimeBudget(config.minutes_for(data))]
+        learn.fit(config.train.epochs_for(data), lr, callbacks=callbacks, **config.train.stages)
         learn.recorder.report(config.reports, config.train.log)
     return learn.finish(keep=config.train.keep if learn.history else "last", thresholds=config.train.thresholds)
 

@@ -58,6 +58,11 @@ class BlendShares:
         return f"blend, weighed on {self.rows:,} training rows held out of {self.parts} fits: " + "; ".join(said)
 
 
+def fits_for(rows: int, by_time: bool) -> int:
+    """Return how many networks `find_shares` trains for so many training rows."""
+    return 0 if rows < _LEAST else 1 if by_time or rows > FEW else FOLDS
+
+
 def find_shares(
     task: Task,
     data: Any,

@@ -205,6 +205,7 @@ class TabularTrainSection(ThresholdSection, TrainSection):
 
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 5e-3
     epochs: Annotated[int | str, BeforeValidator(_epochs)] = 6
+    budget_minutes: Annotated[float, Field(gt=0)] = math.inf
     schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
 
     def epochs_for(self, data: Any) -> int:
@@ -333,6 +334,18 @@ class TabularConfig(ProjectConfig):
             "group_column": self.data.group_column or None,
             "date_formats": self.dates,
         }
+
+    def minutes_for(self, data: Any) -> float:
+        """Return the minutes that one of the networks may train: `train.budget_minutes` is of all of a blend together.
+
+        Args:
+            data: what it is trained on.
+        """
+        from tlkit.tasks.tabular.blend_shares import fits_for
+
+        weighed = self.model.kind == "blend" and not self.target.survival
+        fits = 1 + fits_for(len(data.labels("train")), bool(self.data.time_column)) if weighed else 1
+        return self.train.budget_minutes / fits
 
     @property
     def start_from(self) -> Path | None:
