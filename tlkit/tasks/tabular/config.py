@@ -205,7 +205,7 @@ class TabularTrainSection(ThresholdSection, TrainSection):
 
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 5e-3
     epochs: Annotated[int | str, BeforeValidator(_epochs)] = 6
-    budget_minutes: Annotated[float, Field(gt=0)] = math.inf
+    budget_minutes: Annotated[float, Field(gt=0, allow_inf_nan=True)] = math.inf
     schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
 
     def epochs_for(self, data: Any) -> int:
