@@ -94,6 +94,7 @@ class TrainSection(Section):
     cycle_mult: Annotated[int, Field(ge=1)] = 1
     keep: Literal["best", "last", "swa", "ensemble"] = "best"
     log: Literal["none", "csv", "tensorboard"] = "none"
+    calibrate: bool = False
 
     @property
     def stages(self) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def evaluate(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object: metrics, n, per_class or targets, errors, entries, and left_out with --data.",
+            help="Print one JSON object: metrics, n, per_class or targets, errors, entries, calibration, and "
+            "left_out with --data.",
         ),
     ] = False,
 ) -> None:
@@ -94,17 +95,21 @@ def evaluate(
             split = split or ("val" if data is None else "test")
             metrics, errors = project.kind.measure(learn, split) if tta is None else _measure_views(learn, tta, split)
             counts = project.kind.counted(learn.data)
+            calibration = learn.task.objective.calibration
     if as_json:
         kept = ("metrics", "per_class", "targets", "n", "events")
         shown = {key: value for key, value in metrics.to_dict().items() if key in kept}
         if data is not None:
             shown["left_out"] = _left_out(learn)
         shown |= {} if counts is None else {"entries": counts}
+        shown |= {} if calibration is None else {"calibration": calibration.to_dict()}
         print_json(shown if errors is None else {**shown, "errors": errors})
         return
     from rich.console import Console
 
     Console().print(metrics.table())
+    if calibration is not None and calibration.moves:
+        print(calibration)
     for reason, count in (_left_out(learn) if data is not None else {}).items():
         if count:
             note(f"{count:,} rows of {data} {_REASONS.get(reason, reason)} and were skipped")

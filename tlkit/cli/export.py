@@ -24,6 +24,13 @@ def export(
             min=1,
         ),
     ] = None,
+    level: Annotated[
+        float,
+        typer.Option(
+            "--level",
+            help="Calibrated models: how probable the signature `conformal` holds the truth, 0.50 to 0.99.",
+        ),
+    ] = 0.9,
 ) -> None:
     """Export the trained model. It is published only if it passes every check in a fresh process.
 
@@ -46,7 +53,7 @@ def export(
     import_tensorflow()
     with native_noise_filtered(), project.code() as code:
         learn = load_learner(project, code)
-        path = learn.export(base, version=version, tta=tta or 0)
+        path = learn.export(base, version=version, tta=tta or 0, level=level)
     note("all checks passed in a fresh process; next: `tlkit verify` shows them, `tlkit serve` starts a server")
     refresh(project, path)
     print(path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from tlkit.export.averaged_views import AveragedViews
+from tlkit.export.further import further_signatures
 from tlkit.export.interface import input_of, interface_of
 from tlkit.export.manifest import GoldenExample
 from tlkit.lazy import loaded
@@ -39,7 +40,9 @@ def golden_contents(task: Task, given: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-def golden_examples(task: Task, contents: Sequence[bytes], views: AveragedViews | None = None) -> list[GoldenExample]:
+def golden_examples(
+    task: Task, contents: Sequence[bytes], views: AveragedViews | None = None, level: float = 0.9
+) -> list[GoldenExample]:
     """Return photos, texts or rows with what the Keras model answers for them in this process.
 
     They run on the CPU, where the export is verified, and without XLA: an accelerator rounds differently.
@@ -48,30 +51,41 @@ def golden_examples(task: Task, contents: Sequence[bytes], views: AveragedViews 
         task: what is exported.
         contents: encoded images, texts in UTF-8, or rows as serialized tf.Examples.
         views: test-time augmentation whose answers are recorded too.
+        level: of the conformal predictions.
 
     Returns:
         One example each, in order.
     """
     interface = interface_of(task)
+    further = further_signatures(task, interface, level)
 
     def probabilities_of(raw: tf.Tensor) -> tf.Tensor:
         return task.objective.probabilities(task.model(raw, training=False))
 
     @tf.function(autograph=False)
-    def answers(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def answers(batch: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         raw = tf.cast(task.preprocessing.batch(batch), interface.raw_dtype)
-        plain = probabilities_of(raw)
-        averaged = () if views is None else (views(probabilities_of, raw),)
         features = tf.cast(task.features(raw, training=False), tf.float32)
-        return task.embedded(features), plain, *averaged
+        found = {
+            "embedding": {"embedding": task.embedded(features)},
+            interface.answers: {interface.answers: probabilities_of(raw)},
+        }
+        if views is not None:
+            found["tta"] = {interface.answers: views(probabilities_of, raw)}
+        if further:
+            outputs = tf.cast(task.model(raw, training=False), tf.float32)
+            found |= {name: make(features, outputs) for name, make in further.items()}
+        return found
 
     with tf.device("/CPU:0"):
-        found = [answer.numpy().tolist() for answer in answers(tf.constant(list(contents), tf.string))]
-    places = [("embedding", "embedding"), (interface.answers, interface.answers), ("tta", interface.answers)]
+        found = answers(tf.constant(list(contents), tf.string))
+        recorded = {
+            name: {key: part.numpy().tolist() for key, part in outputs.items()} for name, outputs in found.items()
+        }
     return [
         GoldenExample(
             content=base64.b64encode(content).decode("ascii"),
-            outputs={signature: {name: part[row]} for (signature, name), part in zip(places, found, strict=False)},
+            outputs={name: {key: part[row] for key, part in outputs.items()} for name, outputs in recorded.items()},
         )
         for row, content in enumerate(contents)
     ]

@@ -46,13 +46,13 @@ class GoldenExample(BaseModel):
 
     Args:
         content: an encoded image, a text in UTF-8 or a serialized tf.Example, in base64.
-        outputs: what was answered, by signature and output: lists of numbers. There are always the signature of all
-            answers in the order of the labels, and `embedding`, the vector before the head.
+        outputs: what was answered, by signature and output: a number or lists of them. There are always the signature
+            of all answers in the order of the labels, and `embedding`, the vector before the head.
     """
 
     model_config = ConfigDict(frozen=True)
     content: str
-    outputs: dict[str, dict[str, list[Any]]]
+    outputs: dict[str, dict[str, float | list[Any]]]
 
     def content_bytes(self) -> bytes:
         """Return the encoded image, the text or the tf.Example."""
@@ -100,6 +100,7 @@ class Manifest(BaseModel):
         tolerances: the largest accepted difference of each recorded output, by signature and output, in parts of its
             largest value where that is above 1; `tolerance` for what is not there.
         tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
+        calibration: of the scores, as `Calibration.to_dict` gives it; None where they are as the network gives them.
         memory: what the verification of the export took; None where it was not measured.
         files: sha256 in hexadecimal of every other file of the export, by relative path.
     """
@@ -124,6 +125,7 @@ class Manifest(BaseModel):
     golden: list[GoldenExample]
     tolerances: dict[str, dict[str, float]] = {}
     tta: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     memory: MemoryUse | None = None
     files: dict[str, str]
 

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
+from tlkit.export.further import further_signatures
 from tlkit.export.golden import golden_contents, golden_examples
 from tlkit.export.interface import input_of, interface_of
 from tlkit.export.manifest import (
@@ -62,6 +63,7 @@ def export_task(
     tta: int = 0,
     tta_beta: float = 0.4,
     augmentation: Augmentation | None = None,
+    level: float = 0.9,
 ) -> Path:
     """Export a task to <base_dir>/<version>/, verify it in a fresh process, and only then publish it.
 
@@ -86,12 +88,14 @@ def export_task(
             takes 1 + tta times as long as `probabilities` and whose weights are the same.
         tta_beta: weight of the plain answer in it, 0 to 1; the views share the rest equally.
         augmentation: how a photo may be changed for it; needed with `tta`.
+        level: the probability with which the signature `conformal` of a calibrated task holds the truth, 0.50 to 0.99
+            in steps of 0.01.
 
     Returns:
         The version folder.
 
     Raises:
-        ConfigError: the model's name or the arguments of the test-time augmentation are not usable.
+        ConfigError: the model's name, the level, or the arguments of the test-time augmentation are not usable.
         ExportError: other bad arguments, a stock server could not run the task's preprocessing, the version exists,
             or the disk is full.
         VerificationError: a check failed; nothing was published.
@@ -99,13 +103,14 @@ def export_task(
     base = Path(base_dir)
     name = model_name or base.resolve().name
     _check_arguments(task, base, name, version, max_batch)
+    further_signatures(task, interface_of(task), level)
     views = _averaged_views(tta, tta_beta, augmentation)
     if views is not None and not input_of(task).views:
         raise ConfigError("test-time augmentation needs an image model", fix="remove tta")
     with _new_folders_undone(base):
         _remove_stale(base)
         with _working_folder(base, version) as tmp:
-            _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views)
+            _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views, level)
             _sync(tmp)
             _verify(tmp)
             return _publish(tmp, base, version)
@@ -220,10 +225,11 @@ def _write(
     golden: Sequence[bytes],
     max_batch: int,
     views: AveragedViews | None,
+    level: float,
 ) -> None:
     labels_file = tmp / "labels.txt"
     labels_file.write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
-    module, signatures = serving_module(task, labels_file, views)
+    module, signatures = serving_module(task, labels_file, views, level)
     with _quiet_logs():
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(tmp), signatures=signatures, options=options)
@@ -255,9 +261,12 @@ def _write(
         metrics=_plain(dict(metrics)),
         max_batch=max_batch,
         tolerance=tolerance,
-        golden=golden_examples(task, contents, views),
+        golden=golden_examples(task, contents, views, level),
         tolerances={"embedding": {"embedding": 10 * tolerance}},
         tta=None if views is None else views.to_dict(),
+        calibration=None
+        if task.objective.calibration is None
+        else task.objective.calibration.to_dict() | {"level": level},
         files=sha256_of_files(tmp),
     ).write(tmp)
 

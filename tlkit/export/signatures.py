@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from tensorflow.python.saved_model import fingerprinting_utils
 
 from tlkit.errors import ExportError
 from tlkit.export.averaged_views import AveragedViews
+from tlkit.export.further import Further, further_signatures
 from tlkit.export.interface import Interface, Output, interface_of
 from tlkit.export.manifest import SignatureInfo, TensorInfo
 from tlkit.export.row_signature import encoded_checks, row_signature
@@ -25,7 +27,7 @@ _EXAMPLE_METHODS = {"classify": CLASSIFY_METHOD, "regress": REGRESS_METHOD}
 
 
 def serving_module(
-    task: Task, labels_file: Path, views: AveragedViews | None = None
+    task: Task, labels_file: Path, views: AveragedViews | None = None, level: float = 0.9
 ) -> tuple[tf.Module, dict[str, tf.types.experimental.GenericFunction]]:
     """Return a module that owns the weights and the labels file, and the signatures that run on them.
 
@@ -42,6 +44,7 @@ def serving_module(
         task: what is exported; its networks run with training=False.
         labels_file: one label a line, in the order of the outputs.
         views: adds the signature tta, which runs on the same weights; images only.
+        level: of the signature conformal.
 
     Returns:
         The module, and the signatures by name, where CONTENT is image_bytes or text, a string [B], or, for rows of
@@ -59,6 +62,7 @@ def serving_module(
         tokens: token_ids int32 [B, T] -> as serving_default; texts only.
         encoded: encoded float32 [B, D], codes and scaled numbers -> as serving_default; rows only.
         tta: CONTENT -> as probabilities or predictions, averaged over views; only with `views`.
+        What `further_signatures` lists: CONTENT -> its outputs; only where the task is calibrated.
 
     Raises:
         ExportError: tasks of this kind cannot be exported.
@@ -87,6 +91,14 @@ def serving_module(
     @graph(tf.TensorSpec([None, task.features.output_shape[-1]], tf.float32, name="embedding"))
     def head(embedding: tf.Tensor) -> tf.Tensor:
         return task.objective.probabilities(task.head(embedding, training=False))
+
+    @graph(tf.TensorSpec([None, task.features.output_shape[-1]], tf.float32, name="embedding"))
+    def outputs_of(embedding: tf.Tensor) -> tf.Tensor:
+        return tf.cast(task.head(embedding, training=False), tf.float32)
+
+    def with_outputs(further: Further, raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        embedding = features(raw)
+        return further(embedding, outputs_of(embedding))
 
     def answered(raw: tf.Tensor) -> dict[str, tf.Tensor]:
         return _by_output(head(features(raw)), interface.outputs_or(task.class_names, task.objective.name))
@@ -128,6 +140,8 @@ def serving_module(
             return {interface.answers: averaged(lambda pixels: head(features(pixels)), decode(contents))}
 
         signatures["tta"] = tta
+    for name, further in further_signatures(task, interface, level).items():
+        signatures[name] = from_content(functools.partial(with_outputs, further))
     module = tf.Module()
     module.labels = tf.saved_model.Asset(str(labels_file))
     module.weights = _variables_of([features, head])

@@ -113,6 +113,41 @@ class Target(ABC):
     def answers(self, outputs: Any) -> Any:
         """Outputs of the network, float32 [..., width] -> its answers, [..., len(output_names)], of `dtype`."""
 
+    def calibration(self, outputs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and shift [width] that make outputs answer with the right probabilities; 1 and 0 by default.
+
+        Args:
+            outputs: float [n, width], of items that the network was not trained on.
+            true: what `forward` gave, [n, true_width], without NaN.
+        """
+        return np.ones(self.width), np.zeros(self.width)
+
+    @property
+    def scores(self) -> int:
+        """How many scores of nonconformity an item has: none unless the target says otherwise."""
+        return 0
+
+    def nonconformity(self, outputs: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """Return scores [n, S] of how little calibrated outputs fit their labels; none by default.
+
+        Args:
+            outputs: float [n, width].
+            true: what `forward` gave, [n, true_width]; NaN where the label is missing.
+        """
+        return np.zeros((len(outputs), 0))
+
+    def region(self, outputs: Any, limits: np.ndarray) -> dict[str, Any]:
+        """Return the answers whose score is at or below a limit, as tensors by name.
+
+        Args:
+            outputs: calibrated, float32 [B, width].
+            limits: float [S], infinity where every answer is possible.
+
+        Returns:
+            `in_set`, int32 [B, k], 1 for each class that is possible; or `lower` and `upper` [B]; nothing by default.
+        """
+        return {}
+
     @abstractmethod
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Outputs of several members, float32 [B, width] each -> outputs of their ensemble."""

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError
 from tlkit.targets.base import TargetKind
-from tlkit.targets.single_label import SingleLabel, log_mean
+from tlkit.targets.calibration import fit_platt
+from tlkit.targets.single_label import SingleLabel, log_mean, possible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,27 @@ class MultiLabel(SingleLabel):
     def logits(self, answers: np.ndarray) -> np.ndarray:
         """Probabilities [..., k] -> logits that give them, float32 [..., k]."""
         return super().logits(answers) - super().logits(1 - answers)
+
+    def calibration(self, outputs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and shift of each label's logits."""
+        pairs = [fit_platt(own, wanted) for own, wanted in zip(outputs.T, true.T, strict=True)]
+        return np.array([scale for scale, _ in pairs]), np.array([shift for _, shift in pairs])
+
+    @property
+    def scores(self) -> int:
+        """One for each label."""
+        return self.width
+
+    def nonconformity(self, outputs: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """Return 1 minus the probability of each label that an item has, [n, k]; NaN for those that it has not.
+
+        So a set has each true label with the asked probability.
+        """
+        return np.where(true > 0.5, 1 - np.asarray(self.answers(outputs)), np.nan)
+
+    def region(self, outputs: Any, limits: np.ndarray) -> dict[str, Any]:
+        """Return the labels that are possible; there may be none."""
+        return {"in_set": possible(self.answers(outputs), limits)}
 
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Logits of the mean of the members' probabilities, float32 [B, k]."""

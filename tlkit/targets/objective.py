@@ -13,6 +13,7 @@ import tensorflow as tf
 from tlkit.errors import ConfigError
 from tlkit.report.several import SeveralMetrics
 from tlkit.targets.base import Target
+from tlkit.targets.calibration import Calibration, conformal_limits
 from tlkit.targets.multi_label import MultiLabel
 from tlkit.targets.single_label import SingleLabel
 
@@ -32,6 +33,7 @@ class Objective:
     Attributes:
         targets: as given.
         name: the kind of the only target; `"several"` where there are more.
+        calibration: a map of the outputs before they become answers; None where there is none.
 
     Raises:
         ConfigError: there is none, one of several has to be alone, or a single one has a weight.
@@ -57,6 +59,7 @@ class Objective:
                 received=self.targets[0].weight,
                 allowed="1 for a single target",
             )
+        self.calibration: Calibration | None = None
         self.name: str = self.targets[0].kind if len(self.targets) == 1 else "several"
 
     @property
@@ -107,11 +110,64 @@ class Objective:
         return "float64" if any(target.dtype == "float64" for target in self.targets) else "float32"
 
     def probabilities(self, outputs: Any) -> tf.Tensor:
-        """Outputs [..., K] -> answers [..., A]: values in their own unit, probabilities of classes."""
+        """Outputs [..., K] -> answers [..., A]: values in their own unit, calibrated probabilities of classes."""
+        outputs = self.calibrated(outputs)
         if len(self.targets) == 1:
             return self.targets[0].answers(outputs)
         parts = [tf.cast(target.answers(part), self.dtype) for target, part in self.parts(outputs)]
         return tf.concat(parts, axis=-1)
+
+    def calibrated(self, outputs: Any) -> Any:
+        """Return outputs [..., K] as their calibration maps them; unchanged where there is none."""
+        return outputs if self.calibration is None else self.calibration(outputs)
+
+    def fit_calibration(self, outputs: np.ndarray, true: np.ndarray) -> Calibration:
+        """Fit the calibration of each target; it is not used until it is assigned.
+
+        Args:
+            outputs: of the network, float [n, K], for items that it was not trained on.
+            true: what `encode` made of their labels, float [n, T]; NaN where a label is missing.
+        """
+        pairs = []
+        for (target, own), (_, wanted) in zip(self.parts(outputs), self.parts(true, true=True), strict=True):
+            known = np.isfinite(wanted).all(1)
+            pairs.append(target.calibration(own[known], wanted[known]))
+        scale, shift = (np.concatenate(numbers).tolist() for numbers in zip(*pairs, strict=True))
+        return Calibration(tuple(scale), tuple(shift), examples=len(outputs))
+
+    def fit_conformal(self, calibration: Calibration, outputs: np.ndarray, true: np.ndarray) -> Calibration:
+        """Return a calibration with the conformal quantiles of the targets' scores.
+
+        Args:
+            calibration: of this objective.
+            outputs, true: as for `fit_calibration`.
+        """
+        calibrated = calibration(np.asarray(outputs, np.float32))
+        limits = [
+            conformal_limits(scores)
+            for (target, own), (_, wanted) in zip(self.parts(calibrated), self.parts(true, true=True), strict=True)
+            for scores in target.nonconformity(own, wanted).T
+        ]
+        return dataclasses.replace(calibration, limits=tuple(limits))
+
+    def regions(self, outputs: Any, level: float) -> list[dict[str, Any]]:
+        """Return what each target's conformal prediction holds at a level, by name; see `Target.region`.
+
+        Args:
+            outputs: of the network, float32 [B, K].
+            level: the probability with which it holds the truth, one of `LEVELS`.
+
+        Raises:
+            ConfigError: there is no calibration, or the level is not usable.
+        """
+        if self.calibration is None:
+            raise ConfigError("conformal predictions need a calibration", fix="call learn.calibrate()")
+        limits, start, found = self.calibration.limits_at(level), 0, []
+        for target, own in self.parts(self.calibrated(outputs)):
+            end = start + target.scores
+            found.append(target.region(own, limits[start:end]) if end > start else {})
+            start = end
+        return found
 
     def encode(self, labels: np.ndarray) -> np.ndarray:
         """Return what the loss compares outputs with, float32 [n, T].
@@ -170,9 +226,9 @@ class Objective:
         return measure_answers(answers, labels, self.targets)
 
     def measure_outputs(self, outputs: np.ndarray, labels: np.ndarray) -> Any:
-        """Measure outputs of the network, float32 [n, K]."""
+        """Measure outputs of the network, float32 [n, K], as they are calibrated."""
         if len(self.targets) == 1:
-            return self.targets[0].measure_outputs(outputs, labels)
+            return self.targets[0].measure_outputs(self.calibrated(outputs), labels)
         return self.measure(self.probabilities(tf.constant(outputs)).numpy(), labels)
 
     def parts(self, numbers: Any, true: bool = False) -> Iterator[tuple[Target, Any]]:

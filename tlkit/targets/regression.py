@@ -16,6 +16,7 @@ from tlkit.errors import ConfigError, DataError, check_choice
 from tlkit.float_digits import needs_float64
 from tlkit.targets.base import Target, TargetKind
 
+_FARTHEST = 1e6  # an interval without limits reaches so many scales
 _LEAST_SPREAD = 1e-13  # of the middle: float64 has 16 digits, and a few must be left
 Transform = Literal["none", "log", "log1p", "yeo_johnson"]
 AutoTransform = Literal["auto", "none", "log", "log1p", "yeo_johnson"]  # "auto" is chosen by whoever has the rows
@@ -91,6 +92,25 @@ class Regression(Target):
         """Outputs [..., 1] -> values in the target's own unit, of its dtype [..., 1]."""
         return self.inverse(outputs)
 
+    @property
+    def scores(self) -> int:
+        """One."""
+        return 1
+
+    def nonconformity(self, outputs: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """Return the absolute errors of the scaled values, [n, 1]: the transform makes intervals wider or narrower."""
+        return np.abs(np.asarray(self.scaled(tf.constant(outputs, tf.float32)), np.float64) - true)
+
+    def region(self, outputs: Any, limits: np.ndarray) -> dict[str, Any]:
+        """Return the ends of an interval in the target's own unit, within the bounds of the answers."""
+        scaled = self.scaled(tf.cast(outputs, tf.float32))
+        reach = float(min(limits[0], _FARTHEST))
+        ends = {"lower": scaled - reach, "upper": scaled + reach}
+        found = {name: self._back(end)[..., 0] for name, end in ends.items()}
+        if self.low is None or self.high is None:
+            return found
+        return {name: tf.clip_by_value(end, self.low, self.high) for name, end in found.items()}
+
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Mean of what the network learns, after the transform."""
         return keras.ops.mean(keras.ops.stack(list(outputs)), axis=0)
@@ -114,7 +134,11 @@ class Regression(Target):
 
         Values that float32 cannot hold become its largest one: an answer is always finite.
         """
-        scaled = tf.cast(self.scaled(tf.cast(outputs, tf.float32)), self.dtype) * self.scale + self.center
+        return self._back(self.scaled(tf.cast(outputs, tf.float32)))
+
+    def _back(self, values: tf.Tensor) -> tf.Tensor:
+        """Scaled values, float32 -> values in the target's own unit, of its dtype."""
+        scaled = tf.cast(values, self.dtype) * self.scale + self.center
         largest = tf.float32.max
         if self.transform == "log":
             return tf.exp(tf.minimum(scaled, math.log(largest) - 1e-3))

@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from tlkit.errors import DataError
 from tlkit.targets.base import Target, TargetKind
+from tlkit.targets.calibration import fit_temperature
+
+_ROUNDING = 1e-4  # of a probability
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,25 @@ class SingleLabel(Target):
         # A probability that float32 rounds to zero is a very small one: its logarithm must stay a number.
         return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
 
+    def calibration(self, outputs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inverse of the best temperature for all logits, and no shift."""
+        return np.full(self.width, fit_temperature(outputs, true)), np.zeros(self.width)
+
+    @property
+    def scores(self) -> int:
+        """One: of the true class."""
+        return 1
+
+    def nonconformity(self, outputs: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """Return 1 minus the probability of the true class, [n, 1] (Sadinle et al. 2019, arXiv 1609.00451)."""
+        return 1 - (np.asarray(self.answers(outputs)) * true).sum(1, keepdims=True)
+
+    def region(self, outputs: Any, limits: np.ndarray) -> dict[str, Any]:
+        """Return the classes that are possible; the predicted one is always among them."""
+        chances = self.answers(outputs)
+        best = tf.one_hot(tf.argmax(chances, axis=-1), self.width, dtype=tf.int32)
+        return {"in_set": tf.maximum(best, possible(chances, limits))}
+
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Logits of the mean of the members' probabilities, float32 [B, k]."""
         return log_mean([keras.ops.log_softmax(part, axis=-1) for part in outputs])
@@ -105,6 +127,14 @@ class SingleLabel(Target):
     def describe(self) -> dict[str, Any]:
         """Kind, weight and classes."""
         return super().describe() | {"classes": list(self.class_names)}
+
+
+def possible(chances: tf.Tensor, limits: np.ndarray) -> tf.Tensor:
+    """Return 1 where 1 minus a probability is at or below its limit, int32.
+
+    The item whose score is the limit must not fall out by rounding.
+    """
+    return tf.cast(chances >= tf.constant(1 - limits - _ROUNDING, tf.float32), tf.int32)
 
 
 def log_mean(log_probabilities: list[Any]) -> Any:

@@ -17,8 +17,10 @@ from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
 from tlkit.models.task import Task
+from tlkit.targets.calibration import Calibration
 from tlkit.tasks.base import spec_of
 from tlkit.training import fine_tuning
+from tlkit.training.calibrating import fit_calibration
 from tlkit.training.checkpoint import EpochCheckpoint
 from tlkit.training.data import Data
 from tlkit.training.lr_finder import LRFinderResult, check_range, find_lr
@@ -521,7 +523,7 @@ class Learner:
         return self.measure(self.logits(split), split)
 
     def logits(self, split: str = "val") -> np.ndarray:
-        """Return the logits of a split, float32 [n, k], in the order of `data.labels(split)`."""
+        """Return the outputs of a split, not calibrated, float32 [n, k], in the order of `data.labels(split)`."""
         self._run.restore_once()
         return self._run.feed.logits(split)
 
@@ -565,7 +567,7 @@ class Learner:
         self._run.restore_once()
         return self._run.feed.scores_with_views(split, views), self.data.labels(split)
 
-    def finish(self, keep: Keep = "best", *, thresholds: Thresholds = "half") -> Learner:
+    def finish(self, keep: Keep = "best", *, thresholds: Thresholds = "half", calibrate: bool = False) -> Learner:
         """Choose the weights to keep, write them to `best.weights.h5`, and end the run.
 
         Args:
@@ -573,6 +575,7 @@ class Learner:
                 loss), `"last"` the present weights, `"swa"` the mean of the snapshots, `"ensemble"` all snapshots.
             thresholds: with several labels, the probability above which a label is predicted: `"half"` for 0.5, or
                 `"f1"` for the one of each label with the highest F1 on the validation data, see `tune_thresholds`.
+            calibrate: fit the probabilities to the validation data, see `calibrate`.
 
         Returns:
             The Learner to go on with: this one, or that of the ensemble.
@@ -586,8 +589,36 @@ class Learner:
         if thresholds == "f1":
             self._need_several_labels()
         learn = self._finished(keep)
-        self._remember(learn.tune_thresholds() if thresholds == "f1" else {})
+        learn.task.objective.calibration = None
+        self._remember(calibration=learn.calibrate() if calibrate else None)
+        self._remember(thresholds=learn.tune_thresholds() if thresholds == "f1" else {})
         return learn
+
+    def calibrate(self, split: str = "val") -> Calibration | None:
+        """Fit the probabilities of classes to a split, so that of those predicted with 0.8 eight in ten are true.
+
+        The map is part of the task from then on: `evaluate`, `report`, predictions and exports use it, and the run in
+        `directory` remembers it. It is left out where the split has fewer than 30 items or where it does not lower the
+        log loss of items that it was not fitted on; the reason is logged. Further training makes it out of date: call
+        this again.
+
+        Args:
+            split: what it is fitted on, `"val"` or `"test"`: never data that the network was trained on.
+
+        Returns:
+            The map, with log loss and calibration error before and after; None where it is left out.
+
+        Raises:
+            ConfigError: the split is the training split.
+        """
+        check_choice("split", split, ("val", "test"))
+        objective = self.task.objective
+        found = fit_calibration(objective, self.logits(split), self.data.labels(split), split)
+        objective.calibration = found
+        self._remember(calibration=found)
+        if getattr(objective.classes, "thresholds", ()):  # they are of probabilities as they were
+            self.tune_thresholds(split)
+        return found
 
     def tune_thresholds(self, split: str = "val") -> dict[str, float]:
         """Choose for each label the probability above which it is predicted: the one with the highest F1.
@@ -607,17 +638,21 @@ class Learner:
         from tlkit.report.multi_label import best_thresholds
 
         self._need_several_labels()
-        found = best_thresholds(self.logits(split), self.data.labels(split))
+        found = best_thresholds(self.task.objective.calibrated(self.logits(split)), self.data.labels(split))
         thresholds = dict(zip(self.task.class_names, found, strict=True))
         self.task.objective.set_thresholds(thresholds)
-        self._remember(thresholds)
+        self._remember(thresholds=thresholds)
         return thresholds
 
-    def _remember(self, thresholds: dict[str, float]) -> None:
-        """Write the thresholds of a run that has ended beside its weights."""
+    def _remember(self, **found: Any) -> None:
+        """Write thresholds or the calibration of a run that has ended beside its weights."""
         state = self._run.state
-        if state is not None and state.finished and state.thresholds != thresholds:
-            state.thresholds = thresholds
+        if state is None or not state.finished:
+            return
+        changed = {name: value for name, value in found.items() if getattr(state, name) != value}
+        for name, value in changed.items():
+            setattr(state, name, value)
+        if changed:
             state.commit()
 
     def _need_several_labels(self) -> None:
@@ -656,7 +691,15 @@ class Learner:
         """Which weights the finished run in `directory` kept. If `"ensemble"`, build the model with `ensemble()`."""
         return "best" if self._run.state is None else self._run.state.kept
 
-    def export(self, base_dir: str | Path, *, version: int | None = None, tta: int = 0, tta_beta: float = 0.4) -> Path:
+    def export(
+        self,
+        base_dir: str | Path,
+        *,
+        version: int | None = None,
+        tta: int = 0,
+        tta_beta: float = 0.4,
+        level: float = 0.9,
+    ) -> Path:
         """Export the current weights as a SavedModel for TensorFlow Serving, and verify it in a fresh process.
 
         Args:
@@ -664,6 +707,8 @@ class Learner:
             version: a positive integer; one more than the newest by default.
             tta: adds a signature with test-time augmentation over so many views; 0 for none.
             tta_beta: weight of the plain prediction in it.
+            level: of the signature `conformal`, which calibrated models have: how probable it is that the set of
+                classes, or the interval, holds the truth; 0.50 to 0.99 in steps of 0.01.
 
         Returns:
             `base_dir/version`.
@@ -683,6 +728,7 @@ class Learner:
             tta=tta,
             tta_beta=tta_beta,
             augmentation=self._run.photos("test-time augmentation").augmentation if tta else None,
+            level=level,
         )
 
     # Internals

@@ -24,6 +24,7 @@ import numpy as np
 
 from tlkit.errors import TrainingError
 from tlkit.files import atomic_write
+from tlkit.targets.calibration import Calibration, read_calibration
 
 _log = logging.getLogger("tlkit")
 RUN_FILE = "run.json"
@@ -62,6 +63,7 @@ class RunState:
         self.kept: Keep = "best"
         self.precision: str = "float32"
         self.thresholds: dict[str, float] = {}
+        self.calibration: Calibration | None = None
         self._begins = not resume
         if resume:
             self._read()
@@ -78,6 +80,7 @@ class RunState:
                 setattr(self, name, stored[name])
             self.size, self.kept = stored.get("size"), stored.get("kept", "best")
             self.thresholds = stored.get("thresholds", {})
+            self.calibration = read_calibration(stored.get("calibration"))
             before = stored["identity"]
         except (ValueError, KeyError) as error:
             raise TrainingError(f"the run cannot be read: {error}", received=str(file)) from error
@@ -128,6 +131,7 @@ class RunState:
             "kept": self.kept,
             "precision": self.precision,
             "thresholds": self.thresholds,
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
         self._write(RUN_FILE, lambda file: file.write(json.dumps(document, indent=1).encode()))
         wanted = {*self.files, *(self.best["files"] if self.best else [])}

@@ -31,7 +31,7 @@ def main(config: ImageConfig, resume: bool = False) -> tlkit.Learner:
     # Train the head on precomputed features, then fine-tune the backbone if that measures better.
     learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
-    learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)
+    learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds, calibrate=config.train.calibrate)
     metrics = learn.evaluate()
     metrics.plot_confusion(config.reports / "confusion_matrix.png")
     print(metrics)

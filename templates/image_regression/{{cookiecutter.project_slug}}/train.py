@@ -28,7 +28,7 @@ def main(config: ImageRegressionConfig, resume: bool = False) -> tlkit.Learner:
     # Train the head on precomputed features, then fine-tune the backbone if that measures better.
     learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
-    learn = learn.finish(keep=config.train.keep)
+    learn = learn.finish(keep=config.train.keep, calibrate=config.train.calibrate)
     metrics = learn.evaluate()
     metrics.plot(config.reports / "predictions.png")
     print(metrics)

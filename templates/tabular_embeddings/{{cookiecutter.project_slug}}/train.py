@@ -49,6 +49,8 @@ def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
     print("rows left out:", ", ".join(f"{count} ({why})" for why, count in data.dropped.items() if count) or "none")
     run = {"directory": config.checkpoints, "resume": resume}
     learn = train_network(config, build(config, data, **run), data, **run)
+    if config.train.calibrate:
+        learn.calibrate()
     print(learn.evaluate())
     learn.report(config.reports / "report.html", title=config.project.name)
     return learn

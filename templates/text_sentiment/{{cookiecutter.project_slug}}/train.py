@@ -44,7 +44,7 @@ def main(config: TextConfig, resume: bool = False) -> tlkit.Learner:
     # Train the head on precomputed embeddings, then fine-tune the encoder if that measures better.
     learn.fine_tune(config.train.epochs, lr, **config.train.stages)
     learn.recorder.report(config.reports, config.train.log)
-    learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds)
+    learn = learn.finish(keep=config.train.keep, thresholds=config.train.thresholds, calibrate=config.train.calibrate)
     metrics = learn.evaluate()
     metrics.plot_confusion(config.reports / "confusion_matrix.png")
     print(metrics)

@@ -1,0 +1,52 @@
+"""Signatures beyond the standard ones, made from the embedding and the outputs of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from tlkit.export.interface import Interface
+
+if TYPE_CHECKING:
+    from tlkit.models.task import Task
+
+#: embedding float32 [B, F] and outputs of the network float32 [B, K] -> tensors [B, ...] by name
+Further = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+
+
+def further_signatures(task: Task, interface: Interface, level: float) -> dict[str, Further]:
+    """Return the further signatures of a task, by name; none where it is not calibrated.
+
+    Args:
+        task: what is exported.
+        interface: of the export; it names the outputs.
+        level: of the conformal predictions.
+
+    Returns:
+        logits: the outputs of the network before their calibration, float32 [B, K], where that changes them.
+        conformal: the answers that are possible at the level. `in_set` int32 [B, k], 1 for each possible class in the
+        order of the labels, or `lower` and `upper` [B] of a value; after the name of the target where there are
+        several.
+
+    Raises:
+        ConfigError: the level is not usable.
+    """
+    calibration = task.objective.calibration
+    if calibration is None:
+        return {}
+    found: dict[str, Further] = {}
+    if calibration.moves:
+        found["logits"] = lambda embedding, outputs: {"logits": outputs}
+    calibration.limits_at(level)
+    if calibration.limits:
+        names = [(output.value or output.scores.removesuffix("scores")) for output in interface.outputs] or [""]
+        stems = [""] if len(names) == 1 else [name.rstrip("_") + "_" for name in names]
+
+        def conformal(embedding: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            regions = task.objective.regions(outputs, level)
+            return {stem + key: part for stem, own in zip(stems, regions, strict=True) for key, part in own.items()}
+
+        found["conformal"] = conformal
+    return found
