@@ -104,6 +104,12 @@ class TrainSection(Section):
         given = {"cycle_len": self.cycle_len, "cycle_mult": self.cycle_mult}
         return given | {"snapshots": self.keep in ("swa", "ensemble")}
 
+    @property
+    def ending(self) -> dict[str, Any]:
+        """The arguments of `Learner.finish` beside `keep`."""
+        given = {"calibrate": self.calibrate}
+        return given | ({"thresholds": self.thresholds} if hasattr(self, "thresholds") else {})
+
     def _check_cycles(self, cycles: int, key: str) -> None:
         if self.keep in ("swa", "ensemble") and not (self.cycle_len and cycles):
             raise ValueError(f'keep = "{self.keep}" needs cycles: set cycle_len and {key}')

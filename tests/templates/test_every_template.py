@@ -116,7 +116,7 @@ def test_awkward_paths_reach_the_config_unchanged(tmp_path: Path, name: str, pat
 # What a new project chooses; where config.toml of an older one lacks the key, it stays as it was when that was made.
 CHOSEN = {
     "head", "policy", "finetune_epochs", "finetune_rate", "label_smoothing", "dropout", "encoder", "targets", "kind",
-    "epochs",
+    "epochs", "calibrate",
 }  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_config_toml_shows_every_key_with_the_library_s_defaults(baked: Path, te
         for name, field in type(section).model_fields.items():
             if not field.is_required() and name not in CHOSEN:
                 assert getattr(section, name) == field.default, name
-    assert len((baked / "config.toml").read_text().splitlines()) <= 80
+    assert len((baked / "config.toml").read_text().splitlines()) <= 100
 
 
 def test_tlkit_toml_records_template_version_and_answers(baked: Path, template: Template):

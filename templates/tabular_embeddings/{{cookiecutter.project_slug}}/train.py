@@ -39,7 +39,7 @@ def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularDa
         callbacks = [tlkit.ValidateNetwork(task), tlkit.TimeBudget(config.minutes_for(data))]
         learn.fit(config.train.epochs_for(data), lr, callbacks=callbacks, **config.train.stages)
         learn.recorder.report(config.reports, config.train.log)
-    return learn.finish(keep=config.train.keep if learn.history else "last", thresholds=config.train.thresholds)
+    return learn.finish(keep=config.train.keep if learn.history else "last", **config.train.ending)
 
 
 def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
@@ -49,8 +49,6 @@ def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
     print("rows left out:", ", ".join(f"{count} ({why})" for why, count in data.dropped.items() if count) or "none")
     run = {"directory": config.checkpoints, "resume": resume}
     learn = train_network(config, build(config, data, **run), data, **run)
-    if config.train.calibrate:
-        learn.calibrate()
     print(learn.evaluate())
     learn.report(config.reports / "report.html", title=config.project.name)
     return learn
