@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import logging
 import os
 import sys
@@ -124,8 +125,31 @@ def _measure(
     return keys
 
 
+def _others(raw: Any, classes: bool, seed: int) -> list[tuple[str, Any, Any]]:
+    """Make LightGBM and CatBoost with their defaults, where they are installed: name, model, what makes its inputs."""
+    found: list[tuple[str, Any, Any]] = []
+    places = [place for place, category in enumerate(raw.categories) if category]
+    if importlib.util.find_spec("lightgbm"):
+        import lightgbm
+
+        maker: Any = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
+        model = maker(random_state=seed, n_jobs=1, verbose=-1, categorical_feature=places)
+        found.append(("LightGBM, default", model, lambda inputs: inputs))
+    if importlib.util.find_spec("catboost"):
+        import catboost
+
+        maker = catboost.CatBoostClassifier if classes else catboost.CatBoostRegressor
+
+        def texts(inputs: np.ndarray) -> pd.DataFrame:
+            return pd.DataFrame(inputs).astype(dict.fromkeys(places, "str"))
+
+        model = maker(random_seed=seed, thread_count=1, verbose=0, allow_writing_files=False, cat_features=places)
+        found.append(("CatBoost, default", model, texts))
+    return found
+
+
 def _boosting(data: Any, note: Any) -> None:
-    """HistGradientBoosting on the raw columns, of the training and the validation rows."""
+    """HistGradientBoosting, LightGBM and CatBoost on the raw columns, of the training and the validation rows."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
@@ -137,15 +161,22 @@ def _boosting(data: Any, note: Any) -> None:
     inputs, asked = raw.fit(frame), raw.transform(data.frame("test"))
     labels = np.concatenate([data.labels("train"), data.labels("val")])
     classes = target.kind != "regression"
-    for name, more in (("default", {}), ("1,000 iterations", {"max_iter": 1000, "early_stopping": True})):
+    maker: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    contenders: list[tuple[str, Any, Any]] = [
+        (
+            f"HistGradientBoosting, {name}",
+            maker(categorical_features=raw.categories, random_state=data.seed, **more),
+            lambda inputs: inputs,
+        )
+        for name, more in (("default", {}), ("1,000 iterations", {"max_iter": 1000, "early_stopping": True}))
+    ]
+    for name, model, form in [*contenders, *_others(raw, classes, data.seed)]:
         start = time.monotonic()
-        maker: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-        model = maker(categorical_features=raw.categories, random_state=data.seed, **more)
         with threadpool_limits(1, user_api="openmp"):
-            model.fit(inputs, labels if classes else target.forward(labels[:, 0])[:, 0])
+            model.fit(form(inputs), labels if classes else target.forward(labels[:, 0])[:, 0])
         if classes:
-            answers = model.predict_proba(asked)
+            answers = model.predict_proba(form(asked))
         else:
-            answers = target.answers(model.predict(asked)[:, None].astype(np.float32)).numpy()
+            answers = target.answers(model.predict(form(asked))[:, None].astype(np.float32)).numpy()
         seconds = time.monotonic() - start
-        note(f"HistGradientBoosting, {name}", measure_answers(answers, data.labels("test"), data.targets), seconds)
+        note(name, measure_answers(answers, data.labels("test"), data.targets), seconds)

@@ -14,7 +14,7 @@ import tiny_table
 
 from tlkit.callbacks.time_budget import TimeBudget
 from tlkit.config import load_config
-from tlkit.errors import ConfigError, TrainingError
+from tlkit.errors import ConfigError, ModelError, TrainingError
 from tlkit.export.saved_model import export_task
 from tlkit.inputs.row.reading import table_from_file
 from tlkit.models.ensemble import ensemble
@@ -23,6 +23,7 @@ from tlkit.tasks.tabular import boosted
 from tlkit.tasks.tabular.blend import add_trees, restored_trees, set_shares, shares_of, tree_shape_of
 from tlkit.tasks.tabular.blend_shares import _held_out, find_shares, fits_for
 from tlkit.tasks.tabular.boosted import facts_of, with_boosting
+from tlkit.tasks.tabular.embedding_tables import embedding_tables
 from tlkit.tasks.tabular.model import tabular_model
 from tlkit.tasks.tabular.report import _answers_of_parts
 from tlkit.tasks.tabular.tree_fit import BoostingOptions, fit_trees
@@ -264,6 +265,8 @@ def test_boosting_alone_has_nothing_to_train(data, tmp_path):
         Learner(task, data).fit(1, 1e-3, verbose=False)
     learn = Learner(task, data, directory=tmp_path).finish(keep="last")
     assert learn.evaluate().r2 > 0.5
+    with pytest.raises(ModelError, match=r"boosted trees have no embeddings of categories; train with model\.kind = "):
+        embedding_tables(task)
     facts = facts_of(task)
     assert facts["boosting"]["kind"] == "boosting"
     other = Learner(restored_trees(network(data), facts["boosting"]), data, directory=tmp_path)

@@ -11,8 +11,7 @@ from tlkit.config import TabularConfig, load_config
 
 def load_data(config: TabularConfig) -> tlkit.TabularData:
     """Read the table that config.toml names, split it, and learn from its training rows how columns are encoded."""
-    # Features of your own can be made here: read the table with pandas and pass the DataFrame in place of the path;
-    # then `tlkit evaluate --data` and `tlkit predict` need tables with the same columns.
+    # For features of your own, pass a DataFrame in place of the path; `tlkit predict` then needs tables with them, too.
     return tlkit.table_from_file(config.data_path, config.targets, **config.table_options)
 
 
@@ -38,7 +37,6 @@ def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularDa
             lr = found.suggestion
         callbacks = [tlkit.ValidateNetwork(task), tlkit.TimeBudget(config.minutes_for(data))]
         learn.fit(config.train.epochs_for(data), lr, callbacks=callbacks, **config.train.stages)
-        learn.recorder.report(config.reports, config.train.log)
     return learn.finish(keep=config.train.keep if learn.history else "last", **config.train.ending)
 
 
@@ -49,6 +47,8 @@ def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
     print("rows left out:", ", ".join(f"{count} ({why})" for why, count in data.dropped.items() if count) or "none")
     run = {"directory": config.checkpoints, "resume": resume}
     learn = train_network(config, build(config, data, **run), data, **run)
+    if learn.history:
+        learn.recorder.report(config.reports, config.train.log)
     print(learn.evaluate())
     learn.report(config.reports / "report.html", title=config.project.name)
     return learn

@@ -181,6 +181,11 @@ def tree_shape_of(task: Task) -> TreeShape | None:
     return found[0] if found else None
 
 
+def is_boosting_alone(task: Task) -> bool:
+    """Return whether a task predicts by boosted trees without a network."""
+    return tree_shape_of(task) is not None and not shares_of(task)
+
+
 def restored_trees(task: Task, plain: Mapping[str, Any]) -> Task:
     """Return a task with trees of these sizes, as a training had it; weights are still to be loaded.
 

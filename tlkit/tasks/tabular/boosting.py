@@ -14,15 +14,15 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.inputs.row.columns import Categorical, Continuous, Date
 from tlkit.report.regression import figure
 from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics
-from tlkit.targets.objective import measure_answers
+from tlkit.targets.objective import Objective, measure_answers
 from tlkit.tasks.tabular.cells import cell_texts, date_parts
+from tlkit.tasks.tabular.hist_boosting import FEW, fit_model, learned_of
 from tlkit.tasks.tabular.tree_columns import MOST_CATEGORIES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NET, RAW, EMBEDDED = "network", "boosting on raw columns", "boosting on embeddings"
-_FEW = 1000  # training rows, of which a tenth tells too little to stop by
 _COMPARED = {
     "regression": ("rmse", "mae", "rmspe", "r2"),
     "binary": ("auc", "average_precision", "log_loss", "accuracy"),
@@ -212,8 +212,6 @@ def compare_with_boosting(
         ConfigError: an argument is not usable.
         DataError: the answers do not fit the split.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     for option, value in (("iterations", iterations), ("max_rows", max_rows), ("threads", threads)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ConfigError(f"{option} of boosting", received=value, allowed="a whole number from 1")
@@ -237,8 +235,8 @@ def compare_with_boosting(
         start = time.perf_counter()
         X, categories = maker.fit(frame), maker.categories
         asked = maker.transform(rows)
-        with threadpool_limits(threads, user_api="openmp"):
-            answers = _boosted(X, labels, asked, categories, data.targets, iterations, seed)
+        arguments = {"max_iter": iterations, "random_state": seed}
+        answers = _boosted(X, labels, asked, categories, data.targets, arguments, threads)
         seconds = time.perf_counter() - start
         contenders.append(Contender(method, measure_answers(answers, truth, data.targets), seconds))
     figures: dict[str, tuple[str, ...]] = {target.name: _COMPARED[_kind(target)] for target in data.targets}
@@ -331,69 +329,24 @@ def _numbers(cells: pd.Series[Any]) -> npt.NDArray[np.float64]:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-# Boosting
-
-
 def _boosted(
-    X: npt.NDArray[np.float64],
+    inputs: npt.NDArray[np.float64],
     labels: npt.NDArray[Any],
     asked: npt.NDArray[np.float64],
     categories: list[bool] | None,
     targets: Sequence[Any],
-    iterations: int,
-    seed: int,
-) -> npt.NDArray[np.float64]:
-    """Fit one model a target (a label, where several can be true) and give its answers, float64 [n, K]."""
-    few = len(X) < _FEW
-    options = {
-        "max_iter": min(iterations, 100) if few else iterations,
-        "early_stopping": not few,
-        "random_state": seed,
-        "categorical_features": categories,
-    }
-    if len(targets) == 1 and targets[0].kind == "multi_label":
-        columns = [_classes(X, column > 0.5, asked, 2, options)[:, 1:] for column in labels.T]
-        return np.concatenate(columns, axis=1)
-    by_target = labels[:, None] if labels.ndim == 1 else labels
-    parts = []
-    for target, column in zip(targets, by_target.T, strict=True):
-        if target.kind == "regression":
-            parts.append(_values(X, column.astype(np.float64), asked, target.transform, options)[:, None])
-        else:
-            parts.append(_classes(X, column.astype(np.int64), asked, len(target.class_names), options))
-    return np.concatenate(parts, axis=1)
-
-
-def _classes(
-    X: npt.NDArray[Any], labels: npt.NDArray[Any], asked: npt.NDArray[Any], classes: int, options: Mapping[str, Any]
-) -> npt.NDArray[np.float64]:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    answers = np.zeros((len(asked), classes))
-    present = np.unique(labels).astype(np.int64)
-    if len(present) == 1:  # nothing to learn
-        answers[:, present[0]] = 1.0
-        return answers
-    # Its early stopping splits by class, which a class of one row does not allow.
-    rare = bool((np.unique(labels, return_counts=True)[1] < 2).any())
-    model = HistGradientBoostingClassifier(**{**options, "early_stopping": options["early_stopping"] and not rare})
-    answers[:, present] = model.fit(X, labels).predict_proba(asked)
+    arguments: Mapping[str, Any],
+    threads: int,
+) -> npt.NDArray[Any]:
+    """Fit a model to each target (a label, where several can be true) and return its predictions, float [n, K]."""
+    objective = Objective(targets)
+    outputs = np.zeros((len(asked), objective.width))
+    for learned in learned_of(objective, objective.encode(labels)):
+        stops = int(learned.known.sum()) >= FEW
+        own = {
+            **arguments, "categorical_features": categories, "early_stopping": stops,
+            "max_iter": arguments["max_iter"] if stops else min(arguments["max_iter"], 100),
+        }  # fmt: skip
+        outputs[:, learned.outputs] = fit_model(inputs, learned, own, threads=threads).outputs(asked)
+    answers: npt.NDArray[Any] = objective.probabilities(outputs.astype(np.float32)).numpy()
     return answers
-
-
-def _values(
-    X: npt.NDArray[Any], values: npt.NDArray[np.float64], asked: npt.NDArray[Any], transform: str,
-    options: Mapping[str, Any],
-) -> npt.NDArray[np.float64]:  # fmt: skip
-    from sklearn.compose import TransformedTargetRegressor
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.preprocessing import PowerTransformer
-
-    model: Any = HistGradientBoostingRegressor(**options)
-    if transform == "log":
-        model = TransformedTargetRegressor(model, func=np.log, inverse_func=np.exp)
-    elif transform == "log1p":
-        model = TransformedTargetRegressor(model, func=np.log1p, inverse_func=np.expm1)
-    elif transform == "yeo_johnson":
-        model = TransformedTargetRegressor(model, transformer=PowerTransformer("yeo-johnson"))
-    return np.asarray(model.fit(X, values).predict(asked), np.float64)

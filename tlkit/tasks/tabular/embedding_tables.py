@@ -46,13 +46,21 @@ def embedding_tables(task: Any) -> dict[str, pd.DataFrame]:
 
     Raises:
         ConfigError: the task is not one of tables.
-        ModelError: its network has no embedding of that name, or one of another size.
+        ModelError: it has no embeddings, as boosted trees alone, or its network has none of that name or one of
+            another size.
     """
     import pandas as pd
+
+    from tlkit.tasks.tabular.blend import is_boosting_alone
 
     if task.kind != "tabular":
         raise ConfigError(
             "only tasks on tables have embeddings of categories", received=task.kind, allowed=("tabular",)
+        )
+    if is_boosting_alone(task):
+        raise ModelError(
+            "boosted trees have no embeddings of categories",
+            fix='train with model.kind = "blend", "network" or "tabm"',
         )
     layers = {layer.name: layer for layer in task.model._flatten_layers()}
     tables = {}

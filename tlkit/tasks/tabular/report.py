@@ -13,7 +13,7 @@ from tlkit.errors import ConfigError, ModelError
 from tlkit.inputs.row.columns import Categorical, Date
 from tlkit.report.calibration import CalibrationCurve, calibration_curve
 from tlkit.targets.objective import measure_answers
-from tlkit.tasks.tabular.blend import set_shares, shares_of, tree_shape_of
+from tlkit.tasks.tabular.blend import is_boosting_alone, set_shares, shares_of
 from tlkit.tasks.tabular.boosting import NET, compare_with_boosting
 from tlkit.tasks.tabular.embedding_maps import EmbeddingMap, map_of
 from tlkit.tasks.tabular.embedding_tables import embedding_tables
@@ -48,7 +48,7 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
     answers = learn.task.objective.probabilities(outputs).numpy()
     predict = predictor(learn.task)
     try:
-        tables = embedding_tables(learn.task)
+        tables = None if is_boosting_alone(learn.task) else embedding_tables(learn.task)
     except ModelError as error:  # a network of the user's own, or an ensemble
         _log.warning("the page has neither maps nor boosting on embeddings: %s", error)
         tables = None
@@ -98,7 +98,7 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
 def _name_of(task: Any) -> str:
     if shares_of(task):
         return "blend"
-    return NET if tree_shape_of(task) is None else "boosting in the model"
+    return "boosting in the model" if is_boosting_alone(task) else NET
 
 
 def _answers_of_parts(learn: Any, split: str) -> dict[str, np.ndarray]:

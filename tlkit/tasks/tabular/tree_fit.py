@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,13 +11,11 @@ import numpy as np
 from tlkit.errors import ConfigError, ModelError, check_choice, did_you_mean
 from tlkit.inputs.row.columns import Continuous
 from tlkit.targets.objective import Objective
+from tlkit.tasks.tabular.hist_boosting import FEW, FittedModel, fit_model, learned_of
 from tlkit.tasks.tabular.tree_columns import TreeColumns, fit_tree_columns
 from tlkit.tasks.tabular.trees import MOST_LEAVES, BoostedTrees, Tree, compile_trees
 
-FEW = 1000  # training rows: of fewer, a tenth tells too little to stop by
-_ABSENT = -16.0  # logit of a class that no training row has
 Direction = Literal["increasing", "decreasing"]
-_ENDS = 1e-6  # how near answers may come to the ends of a target's range, as a part of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,115 +179,57 @@ def fit_trees(
     columns = fit_tree_columns(preprocessing, encoded, verbose=verbose)
     inputs = columns.transform(encoded)
     baseline, trees, iterations = np.zeros(objective.width), list[Tree](), list[int]()
-    output = column = 0
-    for target in objective.targets:
-        for learned in _learned(target, true[:, column : column + target.true_width], output):
-            known = learned.known
-            own = None if weights is None else weights[known]
-            found = _fitted(inputs[known], learned, own, columns, options)
-            baseline[learned.outputs] = learned.otherwise
-            baseline[[learned.outputs[place] for place in found.places]] = found.baseline
-            trees += [dataclasses.replace(tree, output=learned.outputs[tree.output]) for tree in found.trees]
-            iterations.append(found.iterations)
-        output, column = output + target.width, column + target.true_width
+    for learned in learned_of(objective, true):
+        fitted = fit_model(
+            inputs, learned, options.for_rows(int(learned.known.sum())) | _of_columns(columns, options),
+            weights=weights, threads=options.threads, refit=True,
+        )  # fmt: skip
+        found = _parts(fitted)
+        baseline[learned.outputs] = learned.otherwise
+        baseline[[learned.outputs[place] for place in found.places]] = found.baseline
+        trees += [dataclasses.replace(tree, output=learned.outputs[tree.output]) for tree in found.trees]
+        iterations.append(found.iterations)
     return FittedTrees(compile_trees(columns, trees, baseline, encoded.shape[1]), columns, tuple(iterations))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Learned:
-    """One model: which outputs it gives, and its labels.
-
-    Attributes:
-        outputs: numbers of the outputs; two classes have a model that gives the second one's logit.
-        labels: values float [n], or class numbers int [n].
-        known: rows that have a label, bool [n].
-        classes: how many there are; 0 for values.
-        otherwise: what outputs are that the model does not give.
-    """
-
-    outputs: list[int]
-    labels: np.ndarray
-    known: np.ndarray
-    classes: int
-    otherwise: float = 0.0
-
-
-def _learned(target: Any, true: np.ndarray, output: int) -> Iterator[_Learned]:
-    known = np.isfinite(true[:, 0])
-    if target.kind == "regression":
-        yield _Learned([output], _outputs_of(target, true[:, 0].astype(np.float64)), known, 0)
-    elif target.kind == "multi_label":
-        for number in range(target.width):
-            yield _Learned([output + number], (true[:, number] > 0.5).astype(np.int64), known, 2)
-    else:
-        labels = np.where(known, np.nan_to_num(true).argmax(1), 0)
-        yield _Learned([*range(output, output + target.width)], labels, known, target.width, _ABSENT)
-
-
-def _outputs_of(target: Any, scaled: np.ndarray) -> np.ndarray:
-    """Return the outputs that stand for scaled values: with a range, those before its sigmoid."""
-    if target.low is None:
-        return scaled
-    low, high = (float(target.scaled(np.float32(end))) for end in (-np.inf, np.inf))
-    part = np.clip((scaled - low) / (high - low), _ENDS, 1 - _ENDS)
-    return np.log(part) - np.log1p(-part)
+def _of_columns(columns: TreeColumns, options: BoostingOptions) -> dict[str, Any]:
+    """Return scikit-learn's arguments about the columns."""
+    is_category = columns.is_category
+    found: dict[str, Any] = {"categorical_features": is_category}
+    if options.monotonic:
+        signs = {"increasing": 1, "decreasing": -1}
+        found["monotonic_cst"] = [
+            0 if category or name not in options.monotonic else signs[options.monotonic[name]]
+            for name, category in zip(columns.names, is_category.tolist(), strict=True)
+        ]
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Fitted:
+class _Parts:
+    """A model as trees; places are among the outputs that it learned."""
+
     trees: list[Tree]
     places: list[int]
     baseline: list[float]
     iterations: int
 
 
-def _fitted(
-    inputs: np.ndarray,
-    learned: _Learned,
-    weights: np.ndarray | None,
-    columns: TreeColumns,
-    options: BoostingOptions,
-) -> _Fitted:
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    labels = learned.labels[learned.known]
-    arguments = options.for_rows(len(labels)) | {"categorical_features": columns.is_category}
-    if options.monotonic:
-        signs = {"increasing": 1, "decreasing": -1}
-        is_category = columns.is_category.tolist()
-        arguments["monotonic_cst"] = [
-            0 if category or name not in options.monotonic else signs[options.monotonic[name]]
-            for name, category in zip(columns.names, is_category, strict=True)
-        ]
-    if not learned.classes:
-        model: Any = HistGradientBoostingRegressor(**arguments)
-        present = [0]
-    else:
-        present, counts = (part.tolist() for part in np.unique(labels, return_counts=True))
-        if len(present) < 2:  # nothing to learn
-            if len(learned.outputs) == 1:
-                return _Fitted([], [0], [-_ABSENT if present == [1] else _ABSENT], 0)
-            return _Fitted([], present, [0.0], 0)
-        # Early stopping splits by class, which a class of one row does not allow.
-        stops = arguments["early_stopping"] and min(counts) > 1
-        model = HistGradientBoostingClassifier(**arguments | {"early_stopping": stops})
-    with threadpool_limits(options.threads, user_api="openmp"):
-        model.fit(inputs, labels, sample_weight=weights)
-        if model.do_early_stopping_:  # the rows that decided when to stop are learned from, too
-            model.set_params(max_iter=model.n_iter_, early_stopping=False)
-            model.fit(inputs, labels, sample_weight=weights)
-    rounds, baseline = parts_of(model)
-    single = len(baseline) == 1
-    if learned.classes and single:  # the logit of the later class; that of the other one is 0
-        places = [0] if len(learned.outputs) == 1 else present
-        levels = baseline if len(places) == 1 else [0.0, *baseline]
+def _parts(fitted: FittedModel) -> _Parts:
+    learned, present = fitted.learned, fitted.present
+    single = len(learned.outputs) == 1
+    if fitted.model is None:
+        return _Parts([], [0] if single else present, fitted.constant, 0)
+    rounds, baseline = parts_of(fitted.model)
+    if learned.classes and len(baseline) == 1:  # the logit of the later class; that of the other one is 0
+        places = [0] if single else present
+        levels = baseline if single else [0.0, *baseline]
         of_column = [places[-1]]
     else:
         places = of_column = present
         levels = baseline
     trees = [Tree(nodes, bits, of_column[number]) for row in rounds for number, (nodes, bits) in enumerate(row)]
-    return _Fitted(trees, places, levels, len(rounds))
+    return _Parts(trees, places, levels, len(rounds))
 
 
 def parts_of(model: Any) -> tuple[list[list[tuple[np.ndarray, np.ndarray]]], list[float]]:
