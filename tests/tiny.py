@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
+import dataclasses
 import functools
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +84,30 @@ def tiny_value_task(targets):
     )
 
 
+@functools.cache
+def value_targets():
+    """What `tiny_value` knows: a price, a price and a colour, and risks of both methods."""
+    from tlkit.targets.regression import Regression
+    from tlkit.targets.single_label import SingleLabel
+    from tlkit.targets.survival import Survival
+
+    price = Regression("price", transform="log", center=4.0, scale=0.5, unit="€")
+    return {
+        "regression": (price,),
+        "several": (dataclasses.replace(price, weight=0.5), SingleLabel("colour", ("red", "blue"))),
+        "survival": (Survival("risk", times=(30.0, 365.0), base=(-2.0, -1.0)),),
+        "cox": (Survival("risk", method="cox"),),
+    }
+
+
+def tiny_value(kind):
+    """A `tiny_value_task` of one of `value_targets` that tells images apart."""
+    task = tiny_value_task(value_targets()[kind])
+    kernel = task.head.get_layer("outputs").kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    return task
+
+
 def photos(n=3, seed=0):
     """Encoded pictures of different formats and sizes, as bytes."""
     import tensorflow as tf
@@ -99,27 +121,18 @@ def photos(n=3, seed=0):
     return pictures
 
 
-@functools.cache
 def shared_export() -> Path:
     """Version 1 of the tiny task under the base path "tiny", exported once per run; treat it as read-only."""
-    from tlkit.export.saved_model import export_task
+    from exports import export_of
 
-    folder = tempfile.mkdtemp(prefix="tlkit-tiny-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    summary = {"n_train": 10, "fingerprint": "abc"}
-    return export_task(
-        tiny_task(),
-        Path(folder) / "tiny",
-        golden=photos(),
-        metrics={"accuracy": np.float32(0.5), "loss": float("nan")},
-        data_summary=summary,
-        max_batch=4,
-    )
+    return export_of("photos")
 
 
 def copy_export(target: Path) -> Path:
     """A private copy of the shared export at target/1."""
-    return Path(shutil.copytree(shared_export(), target / "1"))
+    from exports import copy_of
+
+    return copy_of("photos", target)
 
 
 def edit_manifest(export: Path, **changes) -> None:

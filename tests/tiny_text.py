@@ -108,3 +108,13 @@ def tiny_text_task(
     kernel = task.head.get_layer("logits").kernel
     kernel.assign(np.random.default_rng(seed).normal(size=kernel.shape))
     return task
+
+
+def windows_task():
+    """Several labels at once over long texts read in windows, on vectors of [CLS] that are scaled to length 1."""
+    task = tiny_text_task(
+        ("funny", "sad", "long"), multi_label=True, long_texts="windows", pooling="cls", normalize=True
+    )
+    kernel = task.head.get_layer("logits").kernel
+    kernel.assign(4 * kernel.numpy())  # vectors of length 1 give small logits
+    return task

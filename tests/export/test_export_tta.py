@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from exports import checks_of, export_of
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tlkit.errors import ConfigError, VerificationError
-from tlkit.export import saved_model
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.hostile import bad_values
 from tlkit.export.interface import Interface, interface_of
@@ -40,25 +40,13 @@ class AcrossTheBatch(Augmentation):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The tiny task with three views, and the results of the checks that it was published after."""
-    results = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved_model, "verify_export", lambda path: results.extend(verify_export(path)) or results)
-        path = export_task(
-            tiny.tiny_task(),
-            tmp_path_factory.mktemp("tta") / "tiny",
-            golden=tiny.photos(),
-            max_batch=2,
-            tta=N,
-            tta_beta=BETA,
-            augmentation=CHANGES,
-        )
-    return path, {check.name: check for check in results}
+def exported():
+    """The tiny task with three views."""
+    return export_of("views")
 
 
 def private_copy(exported, target):
-    return shutil.copytree(exported[0], target / "1")
+    return shutil.copytree(exported, target / "1")
 
 
 def failures(export):
@@ -66,7 +54,7 @@ def failures(export):
 
 
 def test_the_signature_mixes_probabilities_of_the_photo_and_of_its_views(exported):
-    loaded = tf.saved_model.load(str(exported[0]))
+    loaded = tf.saved_model.load(str(exported))
     photos = tf.constant(tiny.photos())
     task = tiny.tiny_task()
     pixels = tf.cast(task.preprocessing.batch(photos), tf.float32)
@@ -89,7 +77,7 @@ def test_the_signature_mixes_probabilities_of_the_photo_and_of_its_views(exporte
 
 @pytest.mark.slow
 def test_weights_and_network_are_stored_once(exported):
-    reader = tf.train.load_checkpoint(str(exported[0] / "variables" / "variables"))
+    reader = tf.train.load_checkpoint(str(exported / "variables" / "variables"))
     stored = [key for key in reader.get_variable_to_shape_map() if "_CHECKPOINTABLE" not in key]
     numbers = sum(reader.get_tensor(key).size for key in stored if "save_counter" not in key)
     task = tiny.tiny_task()
@@ -100,11 +88,11 @@ def test_weights_and_network_are_stored_once(exported):
         functions = proto.meta_graphs[0].graph_def.library.function
         return sum(node.op == "Conv2D" for function in functions for node in function.node_def)
 
-    assert convolutions(exported[0]) == convolutions(tiny.shared_export())
+    assert convolutions(exported) == convolutions(tiny.shared_export())
 
 
 def test_the_manifest_records_it(exported):
-    manifest = Manifest.read(exported[0])
+    manifest = Manifest.read(exported)
     assert manifest.tta == {"n": N, "beta": BETA, "augmentation": CHANGES.to_dict()}
     assert manifest.signatures["tta"].inputs["image_bytes"].shape == (None,)
     assert manifest.signatures["tta"].outputs["probabilities"].shape == (None, 3)
@@ -117,8 +105,8 @@ def test_the_manifest_records_it(exported):
     assert all("tta" not in example.outputs for example in plain.golden)
 
 
-def test_every_check_covers_it(exported):
-    checks = exported[1]
+def test_every_check_covers_it():
+    checks = checks_of("views")
     assert all(check.ok for check in checks.values())
     assert "tta" in checks["signature_lint"].reason
     assert checks["warmup_replay"].reason.startswith("12 requests")  # six signatures, batches of 1 and 2

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 import tiny
 import tiny_text
+from exports import checks_of, export_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
@@ -50,39 +51,24 @@ TORTURE = [
 ]
 
 
-def export_and_checks(task, folder, **options):
-    """Export for real, and keep what the checks said."""
-    results = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved_model, "verify_export", lambda path: results.extend(verify_export(path)) or results)
-        path = export_task(task, folder / "reviews", golden=GOLDEN, max_batch=3, **options)
-    return path, {check.name: check for check in results}
-
-
 @pytest.fixture(scope="module")
 def task():
     return tiny_text.tiny_text_task()
 
 
 @pytest.fixture(scope="module")
-def exported(task, tmp_path_factory):
-    return export_and_checks(task, tmp_path_factory.mktemp("text"))
+def exported():
+    return export_of("texts")
 
 
 @pytest.fixture(scope="module")
 def many():
-    """Several labels at once over long texts read in windows, on vectors of [CLS] that are scaled to length 1."""
-    task = tiny_text.tiny_text_task(
-        ("funny", "sad", "long"), multi_label=True, long_texts="windows", pooling="cls", normalize=True
-    )
-    kernel = task.head.get_layer("logits").kernel
-    kernel.assign(4 * kernel.numpy())  # vectors of length 1 give small logits
-    return task
+    return tiny_text.windows_task()
 
 
 @pytest.fixture(scope="module")
-def exported_many(many, tmp_path_factory):
-    return export_and_checks(many, tmp_path_factory.mktemp("many"))
+def exported_many():
+    return export_of("windows")
 
 
 @pytest.fixture
@@ -101,7 +87,7 @@ def failures(export):
 
 
 def private_copy(exported, target):
-    return Path(shutil.copytree(exported[0], target / "1"))
+    return Path(shutil.copytree(exported, target / "1"))
 
 
 def softmax(logits):
@@ -122,8 +108,8 @@ def python_ids(task, text):
 # The answers
 
 
-def test_every_check_passes_on_an_export_of_texts(exported):
-    checks = exported[1]
+def test_every_check_passes_on_an_export_of_texts():
+    checks = checks_of("texts")
     assert [check.reason for check in checks.values() if not check.ok] == []
     assert checks["golden_parity"].reason.startswith("6 texts")
     assert "tokens" in checks["signature_lint"].reason
@@ -134,15 +120,15 @@ def test_the_signatures_answer_like_the_task(task, exported):
     ids = task.preprocessing.batch(tf.constant(texts))
     expected = softmax(task.model(ids, training=False))
     assert np.abs(expected[0] - expected[1]).max() > 0.05
-    ranked = call(exported[0], "serving_default", texts)
+    ranked = call(exported, "serving_default", texts)
     order = np.argsort(-expected, axis=1)
     assert ranked["classes"].tolist() == [[b"bad", b"good"][::step] for step in 1 - 2 * order[:, 0]]
     np.testing.assert_allclose(ranked["scores"], np.take_along_axis(expected, order, 1), atol=1e-5)
-    answers = call(exported[0], "probabilities", texts)["probabilities"]
+    answers = call(exported, "probabilities", texts)["probabilities"]
     np.testing.assert_allclose(answers, expected, atol=1e-5)
-    embedding = call(exported[0], "embedding", texts)["embedding"]
+    embedding = call(exported, "embedding", texts)["embedding"]
     np.testing.assert_allclose(embedding, task.features(ids, training=False), atol=1e-5)
-    np.testing.assert_allclose(call(exported[0], "tokens", ids)["scores"], ranked["scores"], atol=1e-5)
+    np.testing.assert_allclose(call(exported, "tokens", ids)["scores"], ranked["scores"], atol=1e-5)
     examples = [
         tf.train.Example(
             features=tf.train.Features(
@@ -151,7 +137,7 @@ def test_the_signatures_answer_like_the_task(task, exported):
         ).SerializeToString()
         for text in texts
     ]
-    classified = call(exported[0], "classify", examples)
+    classified = call(exported, "classify", examples)
     np.testing.assert_array_equal(classified["classes"], ranked["classes"])
     np.testing.assert_allclose(classified["scores"], ranked["scores"], atol=1e-6)
 
@@ -159,7 +145,7 @@ def test_the_signatures_answer_like_the_task(task, exported):
 @pytest.mark.parametrize("text", TORTURE, ids=lambda text: repr(text[:12]))
 def test_tokens_in_the_graph_are_those_of_plain_python(task, exported, text):
     expected = softmax(task.model(python_ids(task, text), training=False))
-    alone = call(exported[0], "probabilities", [text])["probabilities"]
+    alone = call(exported, "probabilities", [text])["probabilities"]
     np.testing.assert_allclose(alone, expected, atol=1e-5)
 
 
@@ -167,13 +153,13 @@ def test_tokens_in_the_graph_are_those_of_plain_python(task, exported, text):
 def test_all_of_them_in_one_batch_answer_as_alone(task, exported):
     batch = [text if isinstance(text, bytes) else text.encode() for text in TORTURE]
     expected = np.concatenate([softmax(task.model(python_ids(task, text), training=False)) for text in batch])
-    together = call(exported[0], "probabilities", batch)["probabilities"]
+    together = call(exported, "probabilities", batch)["probabilities"]
     np.testing.assert_allclose(together, expected, atol=1e-5)
     assert len(np.unique(expected.round(4), axis=0)) > 8
 
 
 def test_any_bytes_are_answered(exported):
-    model = tf.saved_model.load(str(exported[0]))
+    model = tf.saved_model.load(str(exported))
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)), min_size=1, max_size=3))
@@ -187,7 +173,7 @@ def test_any_bytes_are_answered(exported):
 
 @pytest.mark.slow
 def test_several_labels_have_scores_of_their_own(many, exported_many):
-    export, checks = exported_many
+    export, checks = exported_many, checks_of("windows")
     assert [check.reason for check in checks.values() if not check.ok] == []
     long = "good " * 14 + "bad " * 20 + "boring plot " * 30
     ids = many.preprocessing.batch(tf.constant(["great film", long]))
@@ -214,7 +200,7 @@ def test_a_single_yes_or_no_label_exports(tmp_path, unverified):
 
 
 def test_the_manifest_says_what_clients_send(task, exported):
-    manifest = Manifest.read(exported[0])
+    manifest = Manifest.read(exported)
     assert manifest.kind == "text_classification"
     assert manifest.objective == "single_label"
     assert manifest.interface == Interface(
@@ -242,7 +228,7 @@ def test_windows_count_in_the_interface(many):
 
 
 def test_tokenizer_and_network_are_in_the_graph_once(exported):
-    proto = saved_model_pb2.SavedModel.FromString((exported[0] / "saved_model.pb").read_bytes())
+    proto = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     ops = [node.op for function in proto.meta_graphs[0].graph_def.library.function for node in function.node_def]
     assert ops.count("FastWordpieceTokenizeWithOffsets") == 1
     assert "PyFunc" not in ops
@@ -258,7 +244,7 @@ def test_sentences_are_made_up_where_none_are_given(task, tmp_path, unverified):
 
 def test_warm_up_covers_signatures_sizes_and_lengths(exported):
     seen = {}
-    for record in tf.compat.v1.io.tf_record_iterator(str(exported[0] / "assets.extra" / "tf_serving_warmup_requests")):
+    for record in tf.compat.v1.io.tf_record_iterator(str(exported / "assets.extra" / "tf_serving_warmup_requests")):
         log = prediction_log_pb2.PredictionLog.FromString(record)
         if log.WhichOneof("log_type") == "classify_log":
             examples = log.classify_log.request.input.example_list.examples
@@ -278,14 +264,19 @@ def test_warm_up_covers_signatures_sizes_and_lengths(exported):
 # What is refused and what is answered
 
 
-def test_hostile_texts_are_part_of_the_checks(task, exported, many, exported_many):
-    for one, (_, checks) in ((task, exported), (many, exported_many)):
+@pytest.mark.parametrize("kind", ["texts", pytest.param("windows", marks=pytest.mark.slow)])
+def test_hostile_texts_are_part_of_the_checks(task, many, kind):
+    one = {"texts": task, "windows": many}[kind]
+    values = hostile.bad_values(hostile_text, GOLDEN[:2], interface_of(one).model_dump(), (None, None))
+    odd = len(hostile_text.odd_contents())
+    reason = checks_of(kind)["bad_inputs"].reason
+    assert reason.startswith(f"{len(values)} invalid inputs rejected, {odd} unusual ones predicted")
+
+
+def test_texts_in_windows_have_a_bad_input_of_their_own(task, many):
+    for one, count in ((task, 0), (many, 1)):
         values = hostile.bad_values(hostile_text, GOLDEN[:2], interface_of(one).model_dump(), (None, None))
-        odd = len(hostile_text.odd_contents())
-        assert checks["bad_inputs"].reason.startswith(
-            f"{len(values)} invalid inputs rejected, {odd} unusual ones predicted"
-        )
-    assert sum("windows" in what for what, _, _ in values) == 1
+        assert sum("windows" in what for what, _, _ in values) == count
 
 
 @pytest.mark.parametrize(
@@ -300,15 +291,15 @@ def test_hostile_texts_are_part_of_the_checks(task, exported, many, exported_man
 )
 def test_token_ids_that_the_encoder_has_not_are_refused(exported, ids, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        call(exported[0], "tokens", np.array(ids, np.int32))
+        call(exported, "tokens", np.array(ids, np.int32))
 
 
 def test_token_ids_must_be_whole_windows(exported_many):
     with pytest.raises(tf.errors.InvalidArgumentError, match="windows of 16 tokens"):
-        call(exported_many[0], "tokens", np.ones([1, 24], np.int32))
+        call(exported_many, "tokens", np.ones([1, 24], np.int32))
     with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64 tokens"):
-        call(exported_many[0], "tokens", np.ones([1, 80], np.int32))
-    assert call(exported_many[0], "tokens", np.ones([1, 32], np.int32))["scores"].shape == (1, 3)
+        call(exported_many, "tokens", np.ones([1, 80], np.int32))
+    assert call(exported_many, "tokens", np.ones([1, 32], np.int32))["scores"].shape == (1, 3)
 
 
 def byte_pair_task(task):
@@ -415,7 +406,7 @@ def test_other_answers_fail_golden_parity(exported, tmp_path):
     ],
 )
 def test_a_manifest_without_the_interface_is_unusable(exported, tmp_path, change, message):
-    shutil.copy(exported[0] / "manifest.json", tmp_path)
+    shutil.copy(exported / "manifest.json", tmp_path)
     assert Facts(tmp_path).error == ""
     tiny.edit_manifest(tmp_path, **change)
     facts = Facts(tmp_path)
@@ -435,9 +426,9 @@ def test_a_manifest_without_the_interface_is_unusable(exported, tmp_path, change
     ],
 )
 def test_scores_are_checked_by_the_objective(exported, multi_label, scores, message):
-    facts = Facts(exported[0])
+    facts = Facts(exported)
     facts.multi_label = multi_label
-    answers = Answers(facts, {}, (None, None), hostile_text, hostile, exported[0], print)
+    answers = Answers(facts, {}, (None, None), hostile_text, hostile, exported, print)
     answers.check_scores("x", np.array([[0.5, 0.5], [0.3, 0.7]]), 2)
     with pytest.raises(CheckError, match=message):
         answers.check_scores("x", np.array(scores), 2)
@@ -448,14 +439,14 @@ def test_scores_are_checked_by_the_objective(exported, multi_label, scores, mess
 
 def test_predictions_come_in_the_order_given(exported):
     texts = ["bad " * n + "film" for n in (9, 0, 4, 2, 7)]
-    answers = SavedModelPredictor(exported[0], batch_size=2).predict(texts)
+    answers = SavedModelPredictor(exported, batch_size=2).predict(texts)
     assert [answer["input"] for answer in answers] == texts
-    expected = call(exported[0], "serving_default", texts)
+    expected = call(exported, "serving_default", texts)
     np.testing.assert_allclose([answer["scores"] for answer in answers], expected["scores"], atol=1e-5)
     assert len({round(answer["scores"][0], 4) for answer in answers}) == 5
     assert [answer["classes"][0].encode() for answer in answers] == expected["classes"][:, 0].tolist()
-    assert SavedModelPredictor(exported[0]).predict([]) == []
-    assert SavedModelPredictor(exported[0]).predict(iter(texts[:1]), top=1)[0]["classes"] == answers[0]["classes"][:1]
+    assert SavedModelPredictor(exported).predict([]) == []
+    assert SavedModelPredictor(exported).predict(iter(texts[:1]), top=1)[0]["classes"] == answers[0]["classes"][:1]
 
 
 @pytest.mark.parametrize(
@@ -472,7 +463,7 @@ def test_predictions_come_in_the_order_given(exported):
 )
 def test_what_is_no_text_is_refused_by_its_position(exported, inputs, message):
     with pytest.raises(DataError, match=message):
-        SavedModelPredictor(exported[0]).predict(inputs)
+        SavedModelPredictor(exported).predict(inputs)
 
 
 def test_what_is_no_path_is_refused_for_photos():
@@ -508,7 +499,7 @@ def test_no_keras_is_needed_but_text_operations_are(exported):
         predicted = SavedModelPredictor(sys.argv[1]).predict(["good film"])[0]["scores"]
         print(json.dumps({"said": said, "served": served[0].tolist(), "predicted": predicted}))
     """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(exported[0])]
+    command = [sys.executable, "-c", textwrap.dedent(code), str(exported)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
@@ -516,6 +507,6 @@ def test_no_keras_is_needed_but_text_operations_are(exported):
     assert all(
         "needs operations of TensorFlow Text" in said and "install tensorflow-text" in said for said in answer["said"]
     )
-    expected = call(exported[0], "serving_default", ["good film"])["scores"][0]
+    expected = call(exported, "serving_default", ["good film"])["scores"][0]
     np.testing.assert_allclose(answer["served"], expected, atol=1e-6)
     np.testing.assert_allclose(answer["predicted"], expected, atol=1e-6)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from exports import checks_of, export_of
 
 from tlkit.export.interface import interface_of
 from tlkit.export.manifest import Manifest
@@ -15,27 +14,10 @@ from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.records import named_arrays, records_of
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import verify_export
-from tlkit.inputs.image.augment import Augmentation
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.serving.records import answers_of
-from tlkit.targets.regression import Regression
-from tlkit.targets.single_label import SingleLabel
-from tlkit.targets.survival import Survival
 
-PRICE = Regression("price", transform="log", center=4.0, scale=0.5, unit="€")
-TARGETS = {
-    "regression": (PRICE,),
-    "several": (dataclasses.replace(PRICE, weight=0.5), SingleLabel("colour", ("red", "blue"))),
-    "survival": (Survival("risk", times=(30.0, 365.0), base=(-2.0, -1.0)),),
-    "cox": (Survival("risk", method="cox"),),
-}
-
-
-def task_of(kind):
-    task = tiny.tiny_value_task(TARGETS[kind])
-    kernel = task.head.get_layer("outputs").kernel
-    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
-    return task
+task_of = tiny.tiny_value
 
 
 def numbers_of(task, contents):
@@ -44,11 +26,10 @@ def numbers_of(task, contents):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported():
     """The survival task with views for test-time augmentation, verified."""
-    task = task_of("survival")
-    base = tmp_path_factory.mktemp("exports") / "risk"
-    return task, export_task(task, base, golden=tiny.photos(), max_batch=4, tta=2, augmentation=Augmentation("side_on"))
+    assert all(check.ok for check in checks_of("risks").values())
+    return task_of("survival"), export_of("risks")
 
 
 def test_a_risk_has_a_curve_and_answers_as_the_model(exported, tmp_path):
@@ -95,7 +76,7 @@ def test_verification_finds_a_curve_that_rises_and_one_that_is_another(exported,
         answers.check_scores("odd", np.array([[0.3, 0.4, 0.9]]), 1)
 
 
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", tiny.value_targets())
 def test_every_target_has_names_of_its_own(kind):
     task = task_of(kind)
     interface = interface_of(task)

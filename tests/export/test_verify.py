@@ -34,7 +34,7 @@ def app():
     return made
 
 
-def test_a_copy_elsewhere_passes_every_check_and_the_command_says_so(tmp_path):
+def test_a_copy_elsewhere_passes_every_check_and_the_command_says_so(tmp_path, fresh_process):
     export = tiny.copy_export(tmp_path / "moved")
     shutil.copytree(export, tmp_path / "plain name")
     done = CliRunner().invoke(app(), [str(tmp_path / "plain name"), "--json"])
@@ -52,14 +52,14 @@ def test_the_memory_of_the_verification_is_in_the_manifest():
     assert 100 < memory.base_mib < memory.peak_mib < 8000
 
 
-def test_memory_is_the_process_s_own_and_not_its_parent_s():
+def test_memory_is_the_process_s_own_and_not_its_parent_s(fresh_process):
     held = np.ones(600 * 2**20, np.uint8)  # this process is large, the one that it starts is not
     assert held[::4096].sum() > 0
     code = (
         "import importlib.util as u, sys; s = u.spec_from_file_location('w', sys.argv[1]); m = u.module_from_spec(s); "
         "s.loader.exec_module(m); print(m.memory_mib(False), m.memory_mib(True))"
     )
-    command = [sys.executable, "-I", "-c", code, str(verify_module.WORKER)]
+    command = [sys.executable, "-I", "-c", code, str(fresh_process)]
     now, most = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     assert 0 < now <= most < 600
 
@@ -128,9 +128,9 @@ def test_a_python_function_and_a_missing_signature_fail(tmp_path):
     assert "signature probabilities is missing" in found["signature_lint"]
 
 
-def test_an_export_that_passes_is_not_refused_by_the_local_server():
+def test_an_export_that_passes_is_not_refused_by_the_local_server(fresh_process):
     # Read, not imported: the worker's import keeps everything of tlkit from being imported after it.
-    tree = ast.parse(verify_module.WORKER.read_text(encoding="utf-8"))
+    tree = ast.parse(fresh_process.read_text(encoding="utf-8"))
     (forbidden,) = [
         ast.literal_eval(node.value)
         for node in tree.body

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))  # for scoring_exports
 
 
 @pytest.fixture

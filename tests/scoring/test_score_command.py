@@ -13,7 +13,7 @@ import pytest
 import tiny
 import tiny_table
 import tiny_text
-from scoring_exports import export_of
+from exports import export_of
 
 import tlkit
 from tlkit.cli import main

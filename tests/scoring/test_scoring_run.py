@@ -11,7 +11,7 @@ import pytest
 import tiny
 import tiny_table
 import tiny_text
-from scoring_exports import export_of
+from exports import export_of
 
 from tlkit.errors import ConfigError, DataError, ExportError, ScoringError
 from tlkit.inputs.image.hostile import png_bomb

@@ -1,0 +1,129 @@
+"""Exports of tiny tasks with random weights, made once for a whole test run, by whichever process asks first.
+
+Treat them as read-only; `copy_of` gives a copy to change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import functools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_table
+import tiny_text
+
+PLACE = "TLKIT_TEST_EXPORTS"  # a folder that all processes of a run know; conftest.py makes it
+
+
+def _photos():
+    options = {
+        "metrics": {"accuracy": 0.5, "loss": float("nan")},
+        "data_summary": {"n_train": 10, "fingerprint": "abc"},
+    }
+    return tiny.tiny_task(), "tiny", {"golden": tiny.photos(), "max_batch": 4, **options}
+
+
+def _views():
+    from tlkit.inputs.image.augment import Augmentation
+
+    options = {"tta": 3, "tta_beta": 0.3, "augmentation": Augmentation("side_on", max_rotation=30.0)}
+    return tiny.tiny_task(), "tiny", {"golden": tiny.photos(), "max_batch": 2, **options}
+
+
+def _risks():
+    from tlkit.inputs.image.augment import Augmentation
+
+    options = {"tta": 2, "augmentation": Augmentation("side_on")}
+    return tiny.tiny_value("survival"), "risk", {"golden": tiny.photos(), "max_batch": 4, **options}
+
+
+def _texts():
+    golden = [sentence.encode() for sentence in tiny_text.SENTENCES]
+    return tiny_text.tiny_text_task(), "reviews", {"golden": golden, "max_batch": 3}
+
+
+def _windows():
+    golden = [sentence.encode() for sentence in tiny_text.SENTENCES]
+    return tiny_text.windows_task(), "reviews", {"golden": golden, "max_batch": 3}
+
+
+def _rows(kind: str):
+    task = tiny_table.tiny_table_task(kind)
+    return task, "houses", {"golden": task.preprocessing.to_examples(tiny_table.tiny_frame(8))[:4], "max_batch": 3}
+
+
+#: What can be asked for: a function that gives a task, the name of its folder and options of the export.
+EXPORTS: dict[str, Callable] = {
+    "photos": _photos,
+    "views": _views,  # photos with a signature for test-time augmentation
+    "risks": _risks,  # photos with a survival risk
+    "texts": _texts,
+    "windows": _windows,  # long texts with several labels
+    **{kind: functools.partial(_rows, kind) for kind in ("single_label", "multi_label", "regression", "several")},
+}
+
+
+@functools.cache
+def export_of(name: str) -> Path:
+    """Version 1 of one of `EXPORTS`, which passed every check if `checks_of` or "photos" was asked for."""
+    with _alone(name) as folder:
+        if not (folder / "path").exists():
+            _make(name, folder)
+        return folder / (folder / "path").read_text()
+
+
+@functools.cache
+def checks_of(name: str) -> dict:
+    """What a verification says of one of `EXPORTS`: `CheckResult`s by name."""
+    from tlkit.export.verify import CheckResult, verify_export
+
+    export = export_of(name)
+    with _alone(name) as folder:
+        if not (folder / "checks.json").exists():
+            _keep(verify_export(export), folder)
+        return {one["name"]: CheckResult(**one) for one in json.loads((folder / "checks.json").read_text())}
+
+
+def copy_of(name: str, target: Path) -> Path:
+    """A private copy at target/1."""
+    return Path(shutil.copytree(export_of(name), target / "1"))
+
+
+def _make(name: str, folder: Path) -> None:
+    from tlkit.export import saved_model
+
+    verify = saved_model.verify_export
+
+    def verified(path):
+        results = verify(path)
+        _keep(results, folder)
+        return results
+
+    task, base, options = EXPORTS[name]()
+    with pytest.MonkeyPatch.context() as patch:
+        # One is published for real; the checks of the others cost seconds and are made for those who ask.
+        patch.setattr(saved_model, "verify_export", verified if name == "photos" else lambda path: [])
+        export = saved_model.export_task(task, folder / base, **options)
+    (folder / "path").write_text(str(export.relative_to(folder)))
+
+
+def _keep(results: list, folder: Path) -> None:
+    (folder / "checks.json").write_text(json.dumps([dataclasses.asdict(one) for one in results]))
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[Path]:
+    """The folder of an export, which other processes wait for."""
+    folder = Path(os.environ[PLACE]) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
