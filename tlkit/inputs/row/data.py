@@ -177,6 +177,28 @@ class TabularData(DivisibleData):
             }
         return other
 
+    def with_inputs(self, preprocessing: TablePreprocessing, inputs: Mapping[str, np.ndarray]) -> Self:
+        """Return the same rows and targets with rows that were encoded in another way.
+
+        Args:
+            preprocessing: what encodes rows in this way.
+            inputs: split -> float32 [n, D].
+        """
+        other = copy.copy(self)
+        other.preprocessing = preprocessing
+        with tf.device("CPU"):
+            other.splits = {
+                name: dataclasses.replace(split, inputs=tf.constant(inputs[name]))
+                for name, split in self.splits.items()
+            }
+        other._slots, other._slot_rate = other._unknown_slots(self.unknown_rate)
+        return other
+
+    def learned(self, split: str) -> np.ndarray:
+        """Return what the network learns of a split's rows, float32 [n, K], in the order of `ordered(split)`."""
+        found: np.ndarray = self._net_targets(self._get(split).values).numpy()
+        return found
+
     def ordered(self, split: str) -> tf.data.Dataset:
         """Return batches of a split in the order of the table: `(encoded float32 [B, D], targets float32 [B, K])`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, get_args
 
@@ -23,6 +23,14 @@ from tlkit.inputs.row.columns import (
     column_to_dict,
 )
 from tlkit.inputs.row.date_form import moments_of
+from tlkit.inputs.row.features import (
+    Feature,
+    check_features,
+    computer_of,
+    feature_from_dict,
+    feature_to_dict,
+    needed_columns,
+)
 from tlkit.inputs.row.frames import Unread
 from tlkit.inputs.row.number_forms import NumberForm
 from tlkit.inputs.row.ops import Group, encoder, groups_of
@@ -60,6 +68,7 @@ class TablePreprocessing:
         unreadable: what a value is that stands for no boolean or date of its column: `"error"`, or `"missing"`. None
             where the preprocessing was fitted by release 0.1.0: its graph takes it for missing, readers of files do
             not.
+        features: numbers that are computed from the columns; they follow the numbers of the columns.
 
     Raises:
         ConfigError: there is no column, two share a name or an argument, or a value is among `missing`.
@@ -69,6 +78,7 @@ class TablePreprocessing:
     missing: tuple[str, ...] = MISSING_STRINGS
     forms: Mapping[str, NumberForm] | None = None
     unreadable: Unreadable | None = None
+    features: tuple[Feature, ...] = ()
 
     serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
     # What a client sends for a value that it does not have.
@@ -77,6 +87,7 @@ class TablePreprocessing:
     def __post_init__(self) -> None:
         if self.unreadable is not None:
             check_choice("unreadable", self.unreadable, get_args(Unreadable))
+        check_features(self.features, self.columns)
         if not self.columns:
             raise ConfigError("a table needs at least one input column")
         for what in ("name", "argument"):
@@ -107,12 +118,18 @@ class TablePreprocessing:
     @cached_property
     def numbers(self) -> tuple[str, ...]:
         """Names of the scaled numbers, which follow the codes."""
-        return tuple(_different([number for column in self.columns for number in column.numbers]))
+        own = [number for column in self.columns for number in column.numbers]
+        return tuple(_different([*own, *(feature.name for feature in self.features)]))
 
     @property
     def width(self) -> int:
         """D, the length of an encoded row."""
         return len(self.codes) + len(self.numbers)
+
+    @property
+    def _plain_width(self) -> int:
+        """Length of an encoded row without its features."""
+        return self.width - len(self.features)
 
     def with_moments(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Give a frame whose dates are datetimes where they are not written as ISO 8601; missing where there is none.
@@ -184,9 +201,12 @@ class TablePreprocessing:
         specs = [tf.TensorSpec([None], column.dtype) for column in self.columns]
         with tf.init_scope():  # its constants must lie outside of any graph
             encode = encoder(self.columns, self._groups)
+            compute = self._computer() if self.features else None
 
             def table(*tensors: tf.Tensor) -> tf.Tensor:
-                return tf.ensure_shape(encode(dict(zip(names, tensors, strict=True))), [None, self.width])
+                by_name = dict(zip(names, tensors, strict=True))
+                encoded = tf.ensure_shape(encode(by_name), [None, self._plain_width])
+                return encoded if compute is None else tf.concat([encoded, compute(by_name, encoded)], axis=1)
 
             # Traced here, for TensorFlow warns of "retracing" when many tables are called for the first time.
             return tf.function(table, input_signature=specs, autograph=False).get_concrete_function()
@@ -251,11 +271,53 @@ class TablePreprocessing:
             DataError: as `to_arguments`; or a boolean or date cannot be read, and `unreadable` is `"error"`.
         """
         self.check_frame(frame)
-        encoded = np.empty([len(frame), self.width], np.float32)
+        encoded = np.empty([len(frame), self._plain_width], np.float32)
         for group in self._groups:
             places = [self._places[column.name] for column in group.columns]
             frames.encode_group(group, frame, encoded, places, chunk)
-        return encoded
+        if not self.features:
+            return encoded
+        return np.concatenate([encoded, self.features_of_frame(frame, encoded, chunk)], axis=1)
+
+    def features_of_frame(self, frame: pd.DataFrame, encoded: np.ndarray, chunk: int = 65_536) -> np.ndarray:
+        """Compute the features of the rows of a frame.
+
+        Args:
+            frame: rows as they were read.
+            encoded: the rows without features, float32 [n, D - E].
+            chunk: how many rows go through the graph at once.
+
+        Returns:
+            float32 [n, E].
+        """
+        arguments = self.arguments_of(frame, needed_columns(self.features))
+        parts = [np.zeros((0, len(self.features)), np.float32)]
+        for begin in range(0, len(frame), chunk):
+            own = [tf.convert_to_tensor(values[begin : begin + chunk]) for values in arguments.values()]
+            parts.append(self._features_in_graph(tf.constant(encoded[begin : begin + chunk]), *own).numpy())
+        return np.concatenate(parts)
+
+    def arguments_of(self, frame: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return some columns of a frame as `to_arguments` does, by argument."""
+        by_name = {column.name: column for column in self.columns}
+        return {by_name[name].argument: frames.argument_of(by_name[name], frame[name]) for name in names}
+
+    def _computer(self) -> Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor]:
+        return computer_of(self.features, self.columns, {c.name: self._places[c.name][0] for c in self.columns})
+
+    @cached_property
+    def _features_in_graph(self) -> Callable[..., tf.Tensor]:
+        by_name = {column.name: column for column in self.columns}
+        needed = [by_name[name] for name in needed_columns(self.features)]
+        specs = [tf.TensorSpec([None, self._plain_width], tf.float32)]
+        specs += [tf.TensorSpec([None], column.dtype) for column in needed]
+        with tf.init_scope():
+            compute = self._computer()
+
+            def table(encoded: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
+                return compute({c.argument: own for c, own in zip(needed, tensors, strict=True)}, encoded)
+
+            return tf.function(table, input_signature=specs, autograph=False).get_concrete_function()
 
     def unreadable_values(self, frame: pd.DataFrame, chunk: int = 65_536) -> dict[int, Unread]:
         """Find what `encode_frame` would refuse.
@@ -305,6 +367,8 @@ class TablePreprocessing:
             plain["forms"] = {name: form.to_dict() for name, form in self.forms.items()}
         if self.unreadable is not None:
             plain["unreadable"] = self.unreadable
+        if self.features:
+            plain["features"] = [feature_to_dict(feature) for feature in self.features]
         return plain
 
     @classmethod
@@ -314,7 +378,7 @@ class TablePreprocessing:
         Raises:
             ConfigError: the values are not those of a `TablePreprocessing`.
         """
-        if set(values) - {"forms", "unreadable"} != {"columns", "missing"}:
+        if set(values) - {"forms", "unreadable", "features"} != {"columns", "missing"}:
             raise ConfigError("no preprocessing of a table", received=sorted(values), allowed=("columns", "missing"))
         forms = values.get("forms")
         return cls(
@@ -322,6 +386,7 @@ class TablePreprocessing:
             tuple(values["missing"]),
             None if forms is None else {name: NumberForm.from_dict(form) for name, form in forms.items()},
             values.get("unreadable"),
+            tuple(map(feature_from_dict, values.get("features", ()))),
         )
 
 

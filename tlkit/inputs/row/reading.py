@@ -32,6 +32,7 @@ from tlkit.inputs.row.data import TabularData, check_table_options
 from tlkit.inputs.row.date_form import check_date_form
 from tlkit.inputs.row.date_inference import find_date_form
 from tlkit.inputs.row.events import event_features, with_earlier_events
+from tlkit.inputs.row.feature_fitting import FeatureOptions, with_features
 from tlkit.inputs.row.fitting import Scaling, fit_table
 from tlkit.inputs.row.frames import check_frame
 from tlkit.inputs.row.number_forms import PLAIN, NumberForm
@@ -101,6 +102,7 @@ def table_from_file(
     formats: Mapping[str, NumberForm | Mapping[str, Any]] | None = None,
     date_formats: Mapping[str, str] | None = None,
     unreadable: Unreadable = "error",
+    features: FeatureOptions | Mapping[str, Any] | None = None,
 ) -> TabularData:
     """Read a table with the columns to predict, split it, and encode its rows.
 
@@ -171,6 +173,7 @@ def table_from_file(
             common. It also says how `time_column`, `val_from` and `test_from` are written.
         unreadable: what a date or boolean is that cannot be read, here and in the export: `"error"` refuses it,
             `"missing"` takes it for a missing value.
+        features: `FeatureOptions` or its fields: counts and target means of categories, ratios, differences of dates.
 
     Returns:
         A `TabularData`.
@@ -180,6 +183,8 @@ def table_from_file(
         DataError: the table, a column or a row cannot be used.
     """
     check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
+    computed = features if isinstance(features, FeatureOptions) else FeatureOptions(**(features or {}))
+    earlier = preprocessing
     written = {name: check_date_form(form) for name, form in (date_formats or {}).items()}
     options = SplitOptions(split_column, group_column, time_column, val_fraction, test_fraction, val_from, test_from)
     survival = targets if isinstance(targets, SurvivalColumns) else None
@@ -313,7 +318,8 @@ def table_from_file(
         sampling=sampling,
         unknown_rate=unknown_rate,
     )
-    return choose_transforms(found, to_choose) if to_choose else found
+    found = choose_transforms(found, to_choose) if to_choose else found
+    return with_features(found, computed) if computed and earlier is None else found
 
 
 def _without_auto(

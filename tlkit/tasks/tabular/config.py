@@ -92,6 +92,18 @@ def _targets(value: object) -> object:
     return value if value == [] else column_names(value)
 
 
+Pair = Annotated[list[Column], Field(min_length=2, max_length=2)]
+
+
+class FeaturesSection(Section):
+    """[features]: numbers that are computed from columns; the fields of `FeatureOptions`."""
+
+    counts: Literal["all"] | list[Column] = []
+    target_means: Literal["all"] | list[Column] = []
+    ratios: list[Pair] = []
+    date_differences: list[Pair] = []
+
+
 class TabularDataSection(DataSection):
     """[data]: which table, and how it is read, split and encoded."""
 
@@ -244,6 +256,7 @@ class TabularConfig(ProjectConfig):
     formats: dict[str, FormatSection] = {}
     dates: dict[str, DateFormat] = {}
     target: TabularTargetSection = TabularTargetSection()
+    features: FeaturesSection = FeaturesSection()
     model: TabularModelSection = TabularModelSection()
     train: TabularTrainSection = TabularTrainSection()
     step: TabularStepSection = TabularStepSection()
@@ -310,6 +323,7 @@ class TabularConfig(ProjectConfig):
                 "seed": data.seed,
                 "class_weight": data.class_weight,
                 "allow": data.allow,
+                "features": self.features.model_dump(),
             }
         )
 

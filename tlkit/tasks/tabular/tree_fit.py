@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkit.errors import ConfigError, ModelError, check_choice, did_you_mean
 from tlkit.inputs.row.columns import Continuous
+from tlkit.inputs.row.features import needed_columns
 from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.hist_boosting import FEW, FittedModel, fit_model, learned_of
 from tlkit.tasks.tabular.tree_columns import TreeColumns, fit_tree_columns
@@ -136,6 +137,13 @@ def check_monotonic(monotonic: Mapping[str, Direction], preprocessing: Any, obje
             raise ConfigError(
                 f"model.monotonic needs a column of numbers; {name!r} has categories or dates", received=name,
                 allowed=numbers, fix=f"remove it, or set columns.{name} to \"continuous\"",
+            )  # fmt: skip
+    for feature in preprocessing.features if monotonic else ():
+        used = {name for name in needed_columns([feature]) if name in monotonic}
+        if used:
+            raise ConfigError(
+                f"the constraint of model.monotonic cannot be kept: {feature.name!r} is computed from the column",
+                received=sorted(used)[0], fix="remove the ratio, or the constraint",
             )  # fmt: skip
     for target in objective.targets if monotonic else ():
         if target.kind == "single_label" and target.width > 2:
