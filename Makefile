@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo demo-texts demo-tables test test-real lint clean
+.PHONY: setup demo demo-texts demo-tables test test-real lint docs clean
 
 setup: $(READY)
 
@@ -31,7 +31,12 @@ test-real: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
+docs: setup
+	$(BIN)/python tools/docs_reference.py
+	$(BIN)/zensical build --strict --clean
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf site docs/reference $(VENV) demo .pytest_cache .mypy_cache .ruff_cache

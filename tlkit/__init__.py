@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tlkit.callbacks.time_budget import TimeBudget
     from tlkit.callbacks.warm_restarts import WarmRestarts
     from tlkit.inputs.image.data import ImageData
+    from tlkit.inputs.image.preprocessing import ImagePreprocessing
     from tlkit.inputs.image.reading import images_from_folder, images_from_table
     from tlkit.inputs.image.target_data import ImageTargetData, images_with_targets
     from tlkit.inputs.row.data import TabularData
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tlkit.inputs.text.data import TextData
     from tlkit.inputs.text.reading import texts_from_folder, texts_from_table
     from tlkit.models.image import image_classifier, image_regressor
-    from tlkit.models.task import Task
+    from tlkit.models.task import LayerGroup, Task
     from tlkit.models.text import text_classifier
     from tlkit.targets.survival_columns import SurvivalColumns
     from tlkit.tasks.tabular.boosted import with_boosting
@@ -44,8 +45,10 @@ _HOMES = {
     "CyclicalLR": "tlkit.callbacks.cyclical_lr",
     "EmbeddingFeatures": "tlkit.tasks.tabular.embedding_features",
     "ImageData": "tlkit.inputs.image.data",
+    "ImagePreprocessing": "tlkit.inputs.image.preprocessing",
     "ImageTargetData": "tlkit.inputs.image.target_data",
     "LRSchedule": "tlkit.callbacks.lr_schedule",
+    "LayerGroup": "tlkit.models.task",
     "Learner": "tlkit.training.learner",
     "OneCycle": "tlkit.callbacks.one_cycle",
     "Recorder": "tlkit.callbacks.recorder",
@@ -80,8 +83,10 @@ __all__ = [
     "CyclicalLR",
     "EmbeddingFeatures",
     "ImageData",
+    "ImagePreprocessing",
     "ImageTargetData",
     "LRSchedule",
+    "LayerGroup",
     "Learner",
     "OneCycle",
     "Recorder",
