@@ -82,6 +82,16 @@ ALLOWED: dict[str, set[str]] = {
         "inputs.row.number_forms",
         "inputs.image.formats",
     },
+    # What the rules of a check look at is declared by inputs and targets.
+    "trust": {
+        "inputs.base",
+        "inputs.examined",
+        "targets.base",
+        "tasks.base",
+        "export",
+        "report",
+        "predicting",
+    },
     "predicting": {"export", "inputs", "targets.survival_columns"},
     "scoring": {"export", "inputs", "predicting"},
     "scaffold": {"config"},

@@ -53,6 +53,7 @@ class DataSection(Section):
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0)] = 0
+    exclude: str = ""
 
 
 class LabelledDataSection(DataSection):
@@ -172,10 +173,21 @@ class ExportSection(Section):
     directory: Annotated[str, Field(min_length=1)]
 
 
+Level = Literal["fail", "warn", "off"]
+
+
+RuleName = Literal[
+    "unreadable", "damaged", "conflicting_labels", "copies_across_splits", "copies", "near_copies_across_splits",
+    "near_copies", "group_leakage", "time_leakage", "target_leakage", "shortcuts", "label_noise", "class_imbalance",
+    "tiny_classes", "missing_classes", "shift", "outliers", "rare_forms",
+]  # fmt: skip
+
+
 class ProjectConfig(Section):
     """The whole config.toml, read by `load_config`; each kind of project adds keys of its own.
 
     Attributes:
+        check: rule of `tlkit check` -> what a finding means, where it is not the default.
         root: the project's folder; relative paths of the file start here.
     """
 
@@ -185,6 +197,7 @@ class ProjectConfig(Section):
     train: TrainSection
     step: StepSection = StepSection()
     export: ExportSection
+    check: dict[RuleName, Level] = {}
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
     @property
@@ -196,6 +209,17 @@ class ProjectConfig(Section):
     def data_path(self) -> Path:
         """The folder or table with the data."""
         return self.root / Path(self.data.path).expanduser()
+
+    @property
+    def check_levels(self) -> dict[RuleName, Level]:
+        """What a finding of a rule of `tlkit check` means; the rules that are left out warn."""
+        defaults: dict[RuleName, Level] = {"unreadable": "fail", "conflicting_labels": "fail"}
+        return defaults | self.check
+
+    @property
+    def exclude(self) -> Path | None:
+        """The list of items that are left out, or None."""
+        return self.root / Path(self.data.exclude).expanduser() if self.data.exclude else None
 
     @property
     def export_dir(self) -> Path:

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import tlkit
 from tlkit.cli import embeddings, samples, weights
+from tlkit.cli.check import check
 from tlkit.cli.deploy import deploy
 from tlkit.cli.doctor import doctor
 from tlkit.cli.evaluate import evaluate
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for function in (new, templates, train, evaluate, report, predict, export, verify, serve, deploy, score, doctor):
+for function in (new, templates, check, train, evaluate, report, predict, export, verify, serve, deploy, score, doctor):
     app.command()(function)
 app.command("find-lr")(find_lr)
 app.add_typer(weights.app, name="weights")

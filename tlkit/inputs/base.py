@@ -59,6 +59,7 @@ class InputSpec:
         items: the module that turns what a caller gives into what is sent: `checked(item, position)`,
             `content(checked) -> bytes` and `refusal(item, position, data, max_pixels, said) -> NotAnsweredError`;
             empty where an example has named columns.
+        examine: a function: data, columns named in config.toml -> the `Examined` that `tlkit check` looks at.
         nothing: a function: path -> the error that an input of `tlkit score` holds no item.
         files: how files of items are read.
         batch: items that are run together by default.
@@ -67,6 +68,8 @@ class InputSpec:
         decoded: whether damage can be detected in the bytes of an item that was predicted.
         views: whether an augmented example is an example, for test-time augmentation.
         junk: bytes that every export refuses; empty where there are none.
+        check_settings: settings of config.toml, SECTION.KEY=VALUE, with which `tlkit check` reads data, so that what is
+            wrong is found instead of refused; those that a task does not have are left out.
         request: the body of a request to try, for a shell; CURL stands for the command.
     """
 
@@ -78,6 +81,8 @@ class InputSpec:
     hostile: str
     nothing: str
     files: FileSource
+    examine: str = ""
+    check_settings: tuple[str, ...] = ()
     items: str = ""
     batch: int = 32
     shard: int = 4096

@@ -222,7 +222,7 @@ def time_split(
         DataError: a time is missing or cannot be read, or all are the same.
     """
     _check_fraction(val_fraction)
-    moments, numbers = np.unique(_as_moments(times, places), return_inverse=True)
+    moments, numbers = np.unique(moments_of(times, places), return_inverse=True)
     if len(moments) < 2:
         raise DataError("all times are equal: a split by time is not possible", received=str(times[0]))
     older = np.cumsum(np.bincount(numbers))[:-1]  # rows before each border
@@ -310,7 +310,8 @@ def _give_every_label_a_place(counts: np.ndarray, sizes: np.ndarray, side: np.nd
                 side[min(movable, key=lambda unit: (has[unit].sum(), sizes[unit], unit))] = lacking
 
 
-def _as_moments(times: Sequence[object], places: Sequence[str] | None) -> np.ndarray:
+def moments_of(times: Sequence[object], places: Sequence[str] | None = None) -> np.ndarray:
+    """Return times as numbers or datetime64 [n]; `places` are for messages."""
     import pandas as pd
 
     values = pd.Series(list(times), dtype=object)

@@ -23,6 +23,42 @@ TARGETS: Mapping[str, str] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Question:
+    """One thing that labels say of every item, as a check of the data looks at it.
+
+    Attributes:
+        name: the target, or one of several labels.
+        values: class numbers int64 [n], -1 where the label is missing; or numbers float64 [n] with NaN.
+        class_names: the classes; empty for numbers.
+        is_label: it is one of several labels that an item may have; its classes are "no" and the label.
+    """
+
+    name: str
+    values: np.ndarray
+    class_names: tuple[str, ...] = ()
+    is_label: bool = False
+
+    def said(self, item: int, named: bool = False) -> str:
+        """Return an item's value for people, with the name where there are several; empty for a label that is not."""
+        value = self.values[item]
+        if self.is_label:
+            return self.name if value == 1 else ""
+        text = (self.class_names[value] if value >= 0 else "(missing)") if self.class_names else f"{value:.6g}"
+        return f"{self.name} {text}" if named else text
+
+
+def label_questions(labels: np.ndarray, class_names: Sequence[str], multi_label: bool, name: str) -> list[Question]:
+    """Return what labels of one class, int [n], or of several, 0 and 1 [n, k], say."""
+    if not multi_label:
+        values = np.where(np.isnan(np.asarray(labels, np.float64)), -1, labels).astype(np.int64)
+        return [Question(name, values, tuple(class_names))]
+    return [
+        Question(label, labels[:, number].astype(np.int64), ("no", label), True)
+        for number, label in enumerate(class_names)
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Target(ABC):
     """One thing to predict.
@@ -83,6 +119,14 @@ class Target(ABC):
         Returns:
             float32 [n, true_width]; NaN where the label is missing.
         """
+
+    def questions(self, labels: np.ndarray) -> list[Question]:
+        """Return what its labels, [n, label_width], say, for a check of the data."""
+        if self.class_names:
+            several = self.label_width > 1
+            return label_questions(labels if several else labels[:, 0], self.class_names, several, self.name)
+        names = self.columns if len(self.columns) == labels.shape[1] else (self.name,) * labels.shape[1]
+        return [Question(name, labels[:, number].astype(np.float64)) for number, name in enumerate(names)]
 
     def check_split(self, labels: np.ndarray, split: str) -> None:  # noqa: B027 - most targets need no more
         """Warn where the labels of a split, [n, label_width], cannot measure the target."""

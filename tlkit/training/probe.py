@@ -129,6 +129,39 @@ def fit_probe(
     )
 
 
+def out_of_fold(
+    features: np.ndarray, targets: np.ndarray, *, groups: np.ndarray | None = None, seed: int = 0
+) -> np.ndarray | None:
+    """Predict every row by a logistic regression that has not seen it.
+
+    The regularisation is chosen as for `fit_probe`, on at most 5,000 rows; the predictions are of all rows.
+
+    Args:
+        features: float [n, F].
+        targets: one-hot float [n, k].
+        groups: a value for each row; rows that share one stay in one fold.
+        seed: of the folds.
+
+    Returns:
+        Logits, float64 [n, k], or None where there are too few examples of a class.
+    """
+    center, scale = _standard(features)
+    solver = _Solver(_rotated((features.astype(np.float64) - center) / scale).rows, targets, None, False)
+    kept = _subset(targets, False, seed)
+    of_kept = None if groups is None else np.asarray(groups)[kept]
+    folds = cut_folds(targets[kept], of_kept, False, seed)
+    if not folds:
+        return None
+    with one_thread_each():
+        strength, outputs = _chosen(solver, targets.shape[1], kept, folds, STRENGTHS)
+        if len(kept) == len(targets):
+            return outputs
+        outputs = np.zeros((len(targets), targets.shape[1]))
+        for train, held in cut_folds(targets, groups, False, seed):
+            outputs[held] = solver.outputs(held, *solver.solve(train, strength))
+    return outputs
+
+
 class Solver(Protocol):
     """Solves a regression on rows of one matrix."""
 

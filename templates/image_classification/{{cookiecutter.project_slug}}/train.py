@@ -11,7 +11,8 @@ from tlkit.config import ImageConfig, load_config
 
 def load_data(config: ImageConfig) -> tlkit.ImageData:
     """Load the photos: class folders, or a table of paths and labels."""
-    options = {"size": config.model.image_size, "resize": config.model.resize, **config.data.options}
+    size = {"size": config.model.image_size, "resize": config.model.resize}
+    options = {**size, "exclude": config.exclude, **config.data.options}
     if config.data_path.suffix.lower() in (".csv", ".parquet"):
         return tlkit.images_from_table(config.data_path, **options, **config.data.columns)
     return tlkit.images_from_folder(config.data_path, **options)

@@ -24,6 +24,7 @@ def load_data(config: TextConfig) -> tlkit.TextData:
         "sampling": config.data.sampling,
         "on_duplicate": config.data.on_duplicate,
         "seed": config.data.seed,
+        "exclude": config.exclude,
     }
     if config.data_path.is_dir() and not any(config.data_path.glob("train*.*")):
         return tlkit.texts_from_folder(config.data_path, **options)

@@ -75,6 +75,15 @@ def copy_numbers(paths: Sequence[Path], sizes: Sequence[int] = ()) -> npt.NDArra
     return numbers
 
 
+def digest_of(path: Path) -> str:
+    """Return a hash of a file's content; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    except OSError:
+        return ""
+
+
 def assign_splits(
     listing: Listing,
     copies: np.ndarray,

@@ -17,14 +17,16 @@ import tensorflow as tf
 
 from tlkit.errors import Advice, DataError, check_choice
 from tlkit.inputs.class_names import composed, log_near_names
+from tlkit.inputs.examined import relative_name, root_of
+from tlkit.inputs.exclusions import excluded_rows
 from tlkit.inputs.image.augment import Augmentation
-from tlkit.inputs.image.copies import WORDS, assign_splits, copy_numbers, group_numbers, report
+from tlkit.inputs.image.copies import WORDS, assign_splits, copy_numbers, digest_of, group_numbers, report
 from tlkit.inputs.image.header import read_header
 from tlkit.inputs.image.inspect import Unreadable
 from tlkit.inputs.image.listing import Listing
 from tlkit.inputs.image.pipeline import Split, available_memory, build_split, epoch_of_batches, ordered_batches
 from tlkit.inputs.image.preprocessing import ImagePreprocessing
-from tlkit.inputs.image.walk import REPEATED, Tally, shown
+from tlkit.inputs.image.walk import EXCLUDED, REPEATED, Tally, shown
 from tlkit.inputs.label_sets import as_numbers, check_balance, count_labels, each_label
 from tlkit.inputs.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.inputs.sampling import Sampling
@@ -57,6 +59,7 @@ class ImageData(DivisibleData):
         class_weights: float32 [k], the weight of each class in the loss, or None.
         sampling: sampling of an epoch's images, `"shuffle"` or `"balanced"`.
         dropped: counts of rows that were left out, by reason.
+        groups: the group of each photo, str objects [n], split after split; None where there are none.
         multi_label: whether a photo may have several labels, or none.
     """
 
@@ -76,6 +79,7 @@ class ImageData(DivisibleData):
         sampling: Sampling = "shuffle",
         damaged: OnDamage = "keep",
         on_duplicate: OnDuplicate = "report",
+        exclude: str | Path | None = None,
     ):
         check_choice("on_error", on_error, get_args(OnError))
         check_choice("damaged", damaged, get_args(OnDamage))
@@ -95,6 +99,7 @@ class ImageData(DivisibleData):
         self._cache: CacheMode = cache
         self.tally = Tally()
         self.tally.merge(listing.tally)
+        listing = self._without_excluded(listing, exclude)
         self.skipped = [
             Unreadable(listing.paths[row], one.problem, one.reason) for row, one in listing.unusable.items()
         ]
@@ -110,14 +115,17 @@ class ImageData(DivisibleData):
         labels = self._read_labels(listing, rows)
         keep_in_memory = self._fits(len(labels), cache)
         self._groups = np.zeros(0, np.int64)
+        groups: list[str] = []
         for name, own in rows.items():
             paths = [listing.paths[row] for row in own]
             built = build_split(paths, labels[own], preprocessing, keep_in_memory, damaged == "refuse", self._encode)
             self.splits[name] = built.split
             if name == "train":
                 self._groups = group_numbers(listing.groups, copies, own[built.used])
+            groups += [listing.groups[row] for row in own[built.used].tolist()] if listing.groups else []
             self.skipped += built.unreadable
             self.damaged += built.damaged
+        self.groups = np.array(groups, object) if listing.groups else None
         self._judge_unreadable(listing, on_error)
         self._log_findings(damaged, on_duplicate)
         self.class_weights = self._weights_of_classes(class_weight)
@@ -267,6 +275,7 @@ class ImageData(DivisibleData):
         self, listing: Listing, copies: np.ndarray, val_fraction: float, on_error: OnError
     ) -> dict[str, np.ndarray]:
         usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
+        usable = usable[~self._excluded[usable]]
         if not len(usable):
             self._judge_unreadable(listing, "fail")
         try:
@@ -274,6 +283,20 @@ class ImageData(DivisibleData):
         except DataError:  # too few of a class are left: what is wrong with the others says more
             self._judge_unreadable(listing, on_error)
             raise
+
+    def _without_excluded(self, listing: Listing, exclude: str | Path | None) -> Listing:
+        """Note which photos a list of exclusions names; they are neither used nor reported."""
+        root = root_of(listing.origin)
+        names = [relative_name(str(path), root) for path in listing.paths] if exclude else []
+        found = excluded_rows(exclude, names, lambda row: digest_of(listing.paths[row]), listing.origin)
+        self._excluded = found if exclude else np.zeros(len(listing.paths), bool)
+        if exclude:
+            self.dropped["excluded"] = int(found.sum())
+            for row in np.flatnonzero(found).tolist():
+                self.tally.leave_out(EXCLUDED, shown(listing.paths[row]))
+            _log.info("%d photos are left out: %s", self.dropped["excluded"], exclude)
+        unusable = {row: one for row, one in listing.unusable.items() if not self._excluded[row]}
+        return dataclasses.replace(listing, unusable=unusable)
 
     def _without_copies(
         self, listing: Listing, rows: dict[str, np.ndarray], copies: np.ndarray

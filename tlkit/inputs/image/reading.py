@@ -42,6 +42,7 @@ def images_from_folder(
     on_duplicate: OnDuplicate = "report",
     damaged: OnDamage = "keep",
     max_pixels: int = MAX_PIXELS,
+    exclude: str | Path | None = None,
 ) -> ImageData:
     """Load images from `FOLDER/class/image` or `FOLDER/{train,val,test}/class/image`.
 
@@ -96,6 +97,7 @@ def images_from_folder(
         sampling=sampling,
         on_duplicate=on_duplicate,
         damaged=damaged,
+        exclude=exclude,
     )
 
 
@@ -126,6 +128,7 @@ def images_from_table(
     on_duplicate: OnDuplicate = "report",
     damaged: OnDamage = "keep",
     max_pixels: int = MAX_PIXELS,
+    exclude: str | Path | None = None,
 ) -> ImageData:
     """Load the images listed in a CSV file, a Parquet file or a DataFrame.
 
@@ -145,7 +148,7 @@ def images_from_table(
         separator: between the fields of a CSV; a comma when empty.
         encoding: of a CSV, any codec that Python has.
         size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight, sampling,
-            on_duplicate, damaged, max_pixels: as in `images_from_folder`.
+            on_duplicate, damaged, max_pixels, exclude: as in `images_from_folder`.
 
     Returns:
         An `ImageData`.
@@ -181,6 +184,7 @@ def images_from_table(
         sampling=sampling,
         on_duplicate=on_duplicate,
         damaged=damaged,
+        exclude=exclude,
     )
 
 

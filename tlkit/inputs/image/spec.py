@@ -18,6 +18,8 @@ SPEC = InputSpec(
     hostile="tlkit.inputs.image.hostile",
     items="tlkit.inputs.image.items",
     nothing="tlkit.inputs.image.spec:nothing",
+    examine="tlkit.inputs.image.examine:examine",
+    check_settings=("data.on_error=skip", "data.on_duplicate=report", "data.damaged=keep"),
     files=FileSource(
         column="path",
         option="--path-column",

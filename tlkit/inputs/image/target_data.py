@@ -70,6 +70,7 @@ def images_with_targets(
     on_duplicate: OnDuplicate = "report",
     damaged: OnDamage = "keep",
     max_pixels: int = MAX_PIXELS,
+    exclude: str | Path | None = None,
 ) -> ImageTargetData:
     """Load images with regression, survival or several targets from a table.
 
@@ -96,7 +97,7 @@ def images_with_targets(
         augment: how photos may be changed without changing their labels: `"side_on"` mirrors and turns them a little,
             which an angle does not survive.
         size, resize, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, on_duplicate, damaged,
-            max_pixels: as in `tlkit.images_from_folder`.
+            max_pixels, exclude: as in `tlkit.images_from_folder`.
 
     Returns:
         An `ImageTargetData`.
@@ -151,6 +152,7 @@ def images_with_targets(
         cache=cache,
         on_duplicate=on_duplicate,
         damaged=damaged,
+        exclude=exclude,
     )
 
 

@@ -26,6 +26,7 @@ UNREADABLE, EMPTY = "files that cannot be opened", "empty files"
 NO_FILE, OTHER, UNSUPPORTED_IMAGE = "no regular files", "files that are no images", "images of other formats"
 BROKEN, DAMAGED = "images that cannot be decoded", "damaged images"
 OUTSIDE, REPEATED = "images outside of class folders", "copies of other images"
+EXCLUDED = "images that data.exclude lists"
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 _SYSTEM_FOLDERS = {"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
 _SHOWN = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,12 @@ def find_copies(frame: pd.DataFrame, inputs: Sequence[str], targets: Sequence[st
     if len(numbers) and (numbers != own).mean() > _MANY:
         by_chance = _agree_by_chance(hashes, of_rows, numbers)
     return RowCopies(numbers, _first_of(of_inputs), by_chance)
+
+
+def digest_of(row: pd.DataFrame) -> str:
+    """Return a hash of one row as it was read."""
+    texts = row.astype(object).where(row.notna(), "").astype(str)
+    return hashlib.blake2b("\x1f".join(texts.iloc[0]).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def log_copies(

@@ -80,6 +80,7 @@ class TabularData(DivisibleData):
         questions: columns whose kind was a guess.
         findings: everything else that was noticed: columns left out, likeness to a target.
         dropped: counts of rows that were left out, by reason.
+        columns_read: the columns of the table, without features that were made of them.
         copies: counts of rows that repeat others; see `tlkit.inputs.row.copies.log_copies`.
         augmentation: None; rows are shown as they are, but for `unknown_rate`.
         batch_size, seed, sampling, splits, class_weights, multi_label: as in `LabelledData`.
@@ -105,6 +106,7 @@ class TabularData(DivisibleData):
         class_weight: ClassWeight = "none",
         sampling: Sampling = "shuffle",
         unknown_rate: float = 0.01,
+        columns_read: Sequence[str] = (),
     ):
         self.targets = tuple(targets)
         check_table_options(batch_size, seed, class_weight, sampling, unknown_rate)
@@ -129,6 +131,7 @@ class TabularData(DivisibleData):
         self.copies = dict(copies or {})
         self.unknown_rate = unknown_rate
         self.origin = source.origin
+        self.columns_read = tuple(columns_read or source.frame.columns)
         self._source = source
         used = np.concatenate(list(rows.values()))
         whole = len(used) == len(source.frame) and len(rows) > 1

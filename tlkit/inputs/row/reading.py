@@ -11,6 +11,8 @@ import numpy as np
 
 from tlkit.errors import Advice, ConfigError, DataError, TlkitError
 from tlkit.float_digits import lost_digits
+from tlkit.inputs.examined import relative_name, root_of
+from tlkit.inputs.exclusions import excluded_rows
 from tlkit.inputs.files.columns import missing_column
 from tlkit.inputs.files.fields import Reading, reading_of, reading_of_fitted
 from tlkit.inputs.files.source import FrameSource, join_tables, read_source, rows_where
@@ -27,7 +29,7 @@ from tlkit.inputs.row.check import (
 )
 from tlkit.inputs.row.column_kinds import Finding, InferredKinds, infer_kinds
 from tlkit.inputs.row.columns import Categorical, ColumnKind, Date, Unreadable
-from tlkit.inputs.row.copies import find_copies, log_copies
+from tlkit.inputs.row.copies import digest_of, find_copies, log_copies
 from tlkit.inputs.row.data import TabularData, check_table_options
 from tlkit.inputs.row.date_form import check_date_form
 from tlkit.inputs.row.date_inference import find_date_form
@@ -103,6 +105,7 @@ def table_from_file(
     date_formats: Mapping[str, str] | None = None,
     unreadable: Unreadable = "error",
     features: FeatureOptions | Mapping[str, Any] | None = None,
+    exclude: str | Path | None = None,
 ) -> TabularData:
     """Read a table with the columns to predict, split it, and encode its rows.
 
@@ -174,6 +177,7 @@ def table_from_file(
         unreadable: what a date or boolean is that cannot be read, here and in the export: `"error"` refuses it,
             `"missing"` takes it for a missing value.
         features: `FeatureOptions` or its fields: counts and target means of categories, ratios, differences of dates.
+        exclude: a list of rows that are left out, as `tlkit check --fix` writes it.
 
     Returns:
         A `TabularData`.
@@ -211,7 +215,10 @@ def table_from_file(
     if time_column:
         options = dataclasses.replace(options, time_form=_date_form(source, time_column, written, kinds, preprocessing))
     kept, dropped = _kept_rows(source, where, names)
+    if exclude is not None:
+        kept &= ~_excluded(source, exclude, dropped)
     part = _Part(source, kept)
+    columns_read = tuple(source.frame.columns)
     problems = Problems()
     values = (
         read_known_targets(
@@ -317,6 +324,7 @@ def table_from_file(
         class_weight=class_weight,
         sampling=sampling,
         unknown_rate=unknown_rate,
+        columns_read=columns_read,
     )
     found = choose_transforms(found, to_choose) if to_choose else found
     return with_features(found, computed) if computed and earlier is None else found
@@ -455,6 +463,15 @@ def _kept_rows(source: FrameSource, where: Sequence[str], targets: Sequence[str]
     if not kept.any():
         raise DataError(f"no row of {source.origin} has every target", received=list(targets))
     return kept, dropped
+
+
+def _excluded(source: FrameSource, exclude: str | Path, dropped: dict[str, int]) -> np.ndarray:
+    """Say which rows a list of exclusions names, and count them."""
+    root = root_of(source.origin)
+    names = [relative_name(source.place([row]), root) for row in range(len(source.frame))]
+    found = excluded_rows(exclude, names, lambda row: digest_of(source.frame.iloc[[row]]), source.origin)
+    dropped["excluded"] = int(found.sum())
+    return found
 
 
 def _strata(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:

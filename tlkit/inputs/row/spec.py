@@ -17,6 +17,7 @@ SPEC = InputSpec(
     warmup="tlkit.inputs.row.golden:warmup",
     hostile="tlkit.inputs.row.hostile",
     nothing="tlkit.inputs.row.spec:nothing",
+    examine="tlkit.inputs.row.examine:examine",
     files=FileSource(has_labels=False, quoted_tsv=True),
     batch=4096,
     shard=32_768,

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +14,8 @@ import tensorflow as tf
 
 from tlkit.errors import DataError, check_choice
 from tlkit.inputs.class_names import log_near_names
+from tlkit.inputs.examined import relative_name, root_of
+from tlkit.inputs.exclusions import excluded_rows
 from tlkit.inputs.image.augment import Augmentation
 from tlkit.inputs.image.copies import group_numbers
 from tlkit.inputs.label_sets import as_numbers, check_balance, count_labels, each_label
@@ -20,7 +23,7 @@ from tlkit.inputs.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.inputs.sampling import Sampling
 from tlkit.inputs.splits import ClassWords
 from tlkit.inputs.text.buckets import bucketed
-from tlkit.inputs.text.findings import copy_numbers, report, without_copies
+from tlkit.inputs.text.findings import copy_numbers, digest_of, report, without_copies
 from tlkit.inputs.text.listing import TextListing
 from tlkit.inputs.text.splits import assign_splits
 from tlkit.inputs.text.tokens import tokenize
@@ -89,6 +92,7 @@ class TextData(DivisibleData):
         class_weight: ClassWeight,
         sampling: Sampling = "shuffle",
         on_duplicate: OnDuplicate = "report",
+        exclude: str | Path | None = None,
     ):
         check_text_options(batch_size, seed, class_weight, sampling, on_duplicate, listing.multi_label)
         self.class_names = class_names or listing.class_names
@@ -99,6 +103,12 @@ class TextData(DivisibleData):
         self.multi_label = listing.multi_label
         self.origin = listing.origin
         self.dropped = {"missing_label": listing.unlabelled}
+        if exclude is not None:
+            names = [relative_name(place, root_of(listing.origin)) for place in listing.places]
+            left_out = excluded_rows(exclude, names, lambda row: digest_of(listing.texts[row]), listing.origin)
+            listing = listing.only(np.flatnonzero(~left_out).tolist())
+            self.dropped["excluded"] = int(left_out.sum())
+            _log.info("%d texts are left out: %s", self.dropped["excluded"], exclude)
         self._listing = listing
         copies = copy_numbers(listing.texts)
         rows, empty = assign_splits(listing, copies, val_fraction, seed)

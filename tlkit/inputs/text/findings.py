@@ -61,6 +61,11 @@ def copy_numbers(texts: Sequence[str]) -> npt.NDArray[np.int64]:
     return numbers
 
 
+def digest_of(text: str) -> str:
+    """Return a hash of a text as it stands in the file."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
 def report(listing: TextListing, rows: Mapping[str, np.ndarray], copies: np.ndarray, dropped: np.ndarray) -> TextReport:
     """Look for empty and repeated texts.
 

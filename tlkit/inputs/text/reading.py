@@ -45,6 +45,7 @@ def texts_from_table(
     class_weight: ClassWeight = "none",
     sampling: Sampling = "shuffle",
     on_duplicate: OnDuplicate = "report",
+    exclude: str | Path | None = None,
 ) -> TextData:
     """Read labelled texts from a CSV, TSV, JSONL or Parquet file, a DataFrame, or a file for each split.
 
@@ -84,6 +85,7 @@ def texts_from_table(
             that every class comes equally often. Not together with `class_weight`.
         on_duplicate: `"report"` counts duplicates; `"drop"` drops duplicates from training, including those in
             val or test too.
+        exclude: a list of texts that are left out, as `tlkit check --fix` writes it.
 
     Returns:
         A `TextData`.
@@ -118,6 +120,7 @@ def texts_from_table(
         class_weight=class_weight,
         sampling=sampling,
         on_duplicate=on_duplicate,
+        exclude=exclude,
     )
 
 
@@ -137,6 +140,7 @@ def texts_from_folder(
     class_weight: ClassWeight = "none",
     sampling: Sampling = "shuffle",
     on_duplicate: OnDuplicate = "report",
+    exclude: str | Path | None = None,
 ) -> TextData:
     """Read texts from `FOLDER/class/*.txt` or `FOLDER/{train,val,test}/class/*.txt`, as in aclImdb.
 
@@ -171,6 +175,7 @@ def texts_from_folder(
         class_weight=class_weight,
         sampling=sampling,
         on_duplicate=on_duplicate,
+        exclude=exclude,
     )
 
 

@@ -17,6 +17,8 @@ SPEC = InputSpec(
     hostile="tlkit.inputs.text.hostile",
     items="tlkit.inputs.text.items",
     nothing="tlkit.inputs.text.spec:nothing",
+    examine="tlkit.inputs.text.examine:examine",
+    check_settings=("data.on_duplicate=report",),
     files=FileSource(column="text", option="--text", key="text", items="texts", lines=True),
     by_length=True,
     request="""CURL -d '{"instances": ["SOME TEXT"]}'""",

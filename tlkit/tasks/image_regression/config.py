@@ -85,7 +85,13 @@ class ImageRegressionConfig(PretrainedConfig):
     def options(self) -> dict[str, Any]:
         """All arguments of `images_with_targets` but the table and the targets."""
         size = {"size": self.model.image_size, "resize": self.model.resize}
-        return self.data.options | size | self.target.options(self.target.names) | self.table_options
+        return (
+            self.data.options
+            | size
+            | {"exclude": self.exclude}
+            | self.target.options(self.target.names)
+            | self.table_options
+        )
 
     @model_validator(mode="after")
     def _targets_are_named(self) -> Self:

@@ -12,9 +12,11 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tlkit.config_sections import (
     DataSection,
+    Level,
     ModelSection,
     ProjectConfig,
     ProjectSection,
+    RuleName,
     Section,
     StepSection,
     ThresholdSection,
@@ -262,6 +264,12 @@ class TabularConfig(ProjectConfig):
     step: TabularStepSection = TabularStepSection()
 
     @property
+    def check_levels(self) -> dict[RuleName, Level]:
+        """As for other projects, but two rows may agree in every column and differ in the target."""
+        own: dict[RuleName, Level] = {"conflicting_labels": "warn"}
+        return super().check_levels | own | self.check
+
+    @property
     def targets(self) -> list[str] | SurvivalColumns:
         """The columns to predict, or those of times and events."""
         return self.target.survival or self.target_names
@@ -324,6 +332,7 @@ class TabularConfig(ProjectConfig):
                 "class_weight": data.class_weight,
                 "allow": data.allow,
                 "features": self.features.model_dump(),
+                "exclude": self.exclude,
             }
         )
 

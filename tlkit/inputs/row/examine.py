@@ -1,0 +1,135 @@
+"""What `tlkit check` looks at in rows of a table: their columns, missing cells, copies, keys, groups and dates."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlkit.inputs.examined import Examined, Fact, Pairs, Shown, relative_name, root_of, splits_of
+from tlkit.inputs.row.columns import Date
+from tlkit.inputs.row.copies import digest_of, find_copies
+from tlkit.inputs.row.events import as_moments
+from tlkit.inputs.row.targets import target_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_CODES = 64  # of a column that is turned into features; the others share one
+_MOST_CELLS = 16
+_GROUP = re.compile(
+    r"(^|[^a-z])(patient|subject|person|user|customer|client|member|session|scene|visit|device|household|family|account)",
+    re.IGNORECASE,
+)
+
+
+def examine(data: Any, **columns: str) -> Examined:
+    """Look at the rows of a `TabularData`.
+
+    Args:
+        data: the rows.
+        columns: `group_column` and `time_column`, where config.toml names them.
+    """
+    import pandas as pd
+
+    frame = pd.concat([data.frame(name) for name in data.splits])
+    splits = splits_of(data)
+    inputs = [column.name for column in data.preprocessing.columns]
+    targets = target_columns(data.targets)
+    copies = find_copies(frame, inputs, targets)
+    group = columns.get("group_column", "")
+    shown = [*targets, *(name for name in frame.columns if name not in targets)][:_MOST_CELLS]
+    forms = {column.name: column.form for column in data.preprocessing.columns if isinstance(column, Date)}
+    time = columns.get("time_column", "") or next(iter(forms), "")
+    root = root_of(data.origin)
+    names = [relative_name(place, root) for name in data.splits for place in data.places(name)]
+    return Examined(
+        items="rows",
+        splits=splits,
+        names=names,
+        digest=lambda item: digest_of(frame[list(data.columns_read)].iloc[[item]]),
+        facts=_facts(frame, data) | {"missing cells": Fact(_missing(frame, inputs), "shortcut")},
+        copies=copies.inputs,
+        by_chance=copies.by_chance,
+        near=lambda features: _same_keys(frame, [name for name, kind in data.kinds.items() if kind == "id"]),
+        show=lambda item: Shown(cells={name: str(frame[name].iloc[item]) for name in shown}),
+        unlabelled=data.dropped.get("missing_target", 0),
+        groups=_texts(frame[group]) if group else None,
+        guessed={
+            repr(name): _texts(frame[name])
+            for name in frame.columns
+            if not group and name not in targets and _GROUP.search(name)
+        },
+        times=_moments(frame[time], forms.get(time, "")) if time else None,
+        time_name=time,
+        features=_features(data),
+        notes=[f"{one.column}: {one.why}" for one in (*data.questions, *data.findings) if one.why],
+    )
+
+
+def _moments(column: pd.Series, form: str) -> np.ndarray:
+    """Return the times of a column, NaN or NaT where they cannot be read."""
+    import pandas as pd
+
+    if not form and pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    moments: np.ndarray = as_moments(column, form).to_numpy()
+    return moments
+
+
+def _facts(frame: pd.DataFrame, data: Any) -> dict[str, Fact]:
+    """Return each input column as a property."""
+    facts = {}
+    for name in (column.name for column in data.preprocessing.columns):
+        kind, column = data.kinds.get(name), frame[name]
+        if kind == "continuous":
+            values = column.to_numpy(np.float64, na_value=np.nan)
+        elif kind == "date":
+            form = next(one.form for one in data.preprocessing.columns if one.name == name)
+            values = _moments(column, form)
+            if values.dtype.kind == "M":
+                values = np.where(np.isnat(values), np.nan, values.astype("M8[s]").astype(np.float64))
+        else:
+            values = _texts(column)
+        facts[name] = Fact(values, "column")
+    return facts
+
+
+def _missing(frame: pd.DataFrame, inputs: list[str]) -> np.ndarray:
+    return frame[inputs].isna().sum(axis=1).to_numpy(np.float64)
+
+
+def _texts(column: pd.Series) -> np.ndarray:
+    """Return values as text, "" where one is missing: str objects [n]."""
+    return column.astype(object).where(column.notna(), "").astype(str).to_numpy(object)
+
+
+def _same_keys(frame: pd.DataFrame, keys: list[str]) -> Pairs:
+    """Return rows that share the value of a column of keys, each with the first of them."""
+    left, right = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for name in keys:
+        values = _texts(frame[name])
+        _, first, inverse = np.unique(values.astype(str), return_index=True, return_inverse=True)
+        again = np.flatnonzero((first[inverse] != np.arange(len(values))) & (values != ""))
+        left.append(first[inverse][again])
+        right.append(again)
+    both = np.concatenate(left), np.concatenate(right)
+    return Pairs(*both, np.ones(len(both[0])))
+
+
+def _features(data: Any) -> np.ndarray:
+    """Return rows as numbers: codes as one column for each of their values, then the scaled numbers."""
+    encoded = np.concatenate([data.encoded(name) for name in data.splits])
+    codes = data.preprocessing.codes
+    parts = []
+    for number, code in enumerate(codes):
+        values = encoded[:, number].astype(np.int64)
+        size = code.size
+        if size > _MOST_CODES:  # the most frequent ones, and one for all others
+            often = np.argsort(-np.bincount(values, minlength=size))[: _MOST_CODES - 1]
+            again = np.full(size, _MOST_CODES - 1)
+            again[often] = np.arange(len(often))
+            values, size = again[values], _MOST_CODES
+        parts.append(np.eye(size, dtype=np.float32)[values])
+    return np.concatenate([*parts, encoded[:, len(codes) :]], axis=1).astype(np.float32)

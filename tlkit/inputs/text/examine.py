@@ -1,0 +1,95 @@
+"""What `tlkit check` looks at in texts: length, language, encoding, copies and near copies."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from tlkit.inputs.examined import Examined, Fact, Shown, Unusable, relative_name, root_of, splits_of
+from tlkit.inputs.splits import moments_of
+from tlkit.inputs.text.findings import copy_numbers, digest_of, normalized
+from tlkit.inputs.text.near import near_texts
+
+_SHOWN = 400  # characters
+_LETTERS = 200  # looked at for the script
+_BROKEN = re.compile("\ufffd|[\u0080-\u009f]|Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]")
+
+
+def examine(data: Any, **columns: str) -> Examined:
+    """Look at the texts of a `TextData`.
+
+    Args:
+        data: the texts.
+        columns: `time_column`, where config.toml names one.
+    """
+    root = root_of(data.origin)
+    listing: Any = data._listing
+    rows = np.concatenate([data.rows(name) for name in data.splits])
+    texts = [listing.texts[row] for row in rows.tolist()]
+    names = [relative_name(listing.places[row], root) for row in rows.tolist()]
+    lengths = np.array([len(text) for text in texts], np.float64)
+    empty = [Unusable(name, "is empty") for name, text in zip(names, texts, strict=True) if not text.strip()]
+    used = set(names)
+    for row, text in enumerate(listing.texts):
+        name = relative_name(listing.places[row], root)
+        if not text.strip() and name not in used:
+            empty.append(Unusable(name, "is empty, and is left out of training"))
+    copies = copy_numbers(texts)
+    blank = np.array([not text.strip() for text in texts], bool)
+    copies[blank] = np.flatnonzero(blank)  # empty texts are no copies of each other
+    chosen = rows.tolist()
+    return Examined(
+        items="texts",
+        splits=splits_of(data),
+        names=names,
+        digest=lambda item: digest_of(texts[item]),
+        facts={
+            "characters": Fact(lengths, "shortcut", sizes=True, unit="characters"),
+            "words": Fact(np.array([len(text.split()) for text in texts], np.float64), "shortcut", unit="words"),
+            "script": Fact(np.array([script_of(text) for text in texts], object), "shortcut", rare=True),
+            "encoding": Fact(np.array([encoding_of(text) for text in texts], object), bad=("broken",)),
+            "ends with": Fact(np.array([_end(text) for text in texts], object), "shortcut"),
+        },
+        copies=copies,
+        near=lambda features: near_texts([normalized(text) for text in texts]),
+        show=lambda item: Shown(text=texts[item][:_SHOWN] + (" …" if len(texts[item]) > _SHOWN else "")),
+        unusable=empty,
+        unlabelled=listing.unlabelled,
+        groups=None if listing.groups is None else np.array([listing.groups[row] for row in chosen], object),
+        times=None if listing.times is None else moments_of([listing.times[row] for row in chosen]),
+        time_name=columns.get("time_column", ""),
+        by_time=listing.times is not None and all(split is None for split in listing.splits),
+    )
+
+
+def script_of(text: str) -> str:
+    """Return the script that most letters of a text are in; empty for a text without letters.
+
+    >>> script_of("Good film"), script_of("Хороший film фильм"), script_of("42")
+    ('LATIN', 'CYRILLIC', '')
+    """
+    letters = [letter for letter in text[: 4 * _LETTERS] if letter.isalpha()][:_LETTERS]
+    if all(letter.isascii() for letter in letters):
+        return "LATIN" if letters else ""
+    counts = Counter(unicodedata.name(letter, "?").split()[0] for letter in letters)
+    return counts.most_common(1)[0][0]
+
+
+def encoding_of(text: str) -> str:
+    """Return what a text's characters suggest of how it was decoded: `"plain"`, `"other"` or `"broken"`.
+
+    >>> encoding_of("naive"), encoding_of("naïve"), encoding_of("naÃ¯ve")
+    ('plain', 'other', 'broken')
+    """
+    if text.isascii():
+        return "plain"
+    return "broken" if _BROKEN.search(text) else "other"
+
+
+def _end(text: str) -> str:
+    last = text.rstrip()[-1:]
+    return "a letter" if last.isalpha() else "a digit" if last.isdigit() else last

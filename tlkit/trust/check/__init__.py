@@ -1,0 +1,1 @@
+"""The check of data before training: `tlkit check`."""

@@ -1,0 +1,27 @@
+"""Rules about items that cannot be read or are damaged."""
+
+from __future__ import annotations
+
+from tlkit.trust.check.outcome import Finding
+from tlkit.trust.check.rules import Found
+from tlkit.trust.check.seen import Seen
+
+
+def unreadable(seen: Seen) -> Found:
+    """List the items that cannot be read."""
+    return _found(seen, False, "cannot be read")
+
+
+def damaged(seen: Seen) -> Found:
+    """List the items that can be read although they are damaged."""
+    return _found(seen, True, "are damaged")
+
+
+def _found(seen: Seen, is_damaged: bool, what: str) -> Found:
+    place = {name: item for item, name in enumerate(seen.examined.names)}
+    findings = []
+    for one in seen.examined.unusable:
+        if one.damaged == is_damaged:
+            items = (place[one.name],) if one.name in place else ()
+            findings.append(Finding(f"{one.name} {one.reason}", items, items, one.name))
+    return Found(findings, f"{len(findings)} {seen.examined.items} {what}")

@@ -1,0 +1,104 @@
+"""What the rules of a check look at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from tlkit.inputs.examined import Examined, Pairs
+from tlkit.targets.base import Question
+
+FEWEST = 30  # items from which on something is estimated
+
+
+class OutOfFold(Protocol):
+    """Predict by logistic regression out of fold; see `tlkit.training.probe.out_of_fold`."""
+
+    def __call__(  # noqa: D102
+        self, features: np.ndarray, targets: np.ndarray, *, groups: np.ndarray | None = None, seed: int = 0
+    ) -> np.ndarray | None: ...
+
+
+@dataclasses.dataclass(eq=False)
+class Seen:
+    """The data of a check.
+
+    Attributes:
+        examined: the items.
+        questions: what their labels say.
+        fit: predicts out of fold.
+        network: gives the features of a frozen network, float32 [n, F]; None where there are none.
+        logits: out of fold of some items, by question: (items, float [m, k]); computed where they are left out.
+        allowed: columns that may give the label away.
+        seed: of folds.
+    """
+
+    examined: Examined
+    questions: Sequence[Question]
+    fit: OutOfFold
+    network: Callable[[], np.ndarray] | None = None
+    logits: tuple[np.ndarray, np.ndarray] | None = None
+    allowed: Collection[str] = ()
+    seed: int = 0
+
+    @cached_property
+    def features(self) -> np.ndarray | None:
+        """Features of all items, float32 [n, F], or None."""
+        if self.examined.features is not None:
+            return self.examined.features
+        return None if self.network is None else self.network()
+
+    @cached_property
+    def near(self) -> Pairs:
+        """Items that are nearly copies, without exact copies."""
+        found = self.examined.near(None)
+        copies = self.examined.copies
+        other = copies[found.left] != copies[found.right]
+        return Pairs(found.left[other], found.right[other], found.similarity[other])
+
+    @cached_property
+    def together(self) -> np.ndarray:
+        """Number the items so that copies, near copies and a group share a number, int64 [n]."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        copies = self.examined.copies
+        size = len(copies)
+        left, right = [np.arange(size), self.near.left], [copies, self.near.right]
+        if self.examined.groups is not None:
+            _, first, inverse = np.unique(self.examined.groups.astype(str), return_index=True, return_inverse=True)
+            left, right = [*left, np.arange(size)], [*right, first[inverse]]
+        a, b = np.concatenate(left), np.concatenate(right)
+        edges = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(size, size))
+        return connected_components(edges, directed=False)[1]
+
+    @property
+    def splits(self) -> np.ndarray:
+        """The split of each item, str objects [n]."""
+        return self.examined.splits
+
+    def rows(self, split: str) -> np.ndarray:
+        """The items of a split, int64."""
+        return np.flatnonzero(self.splits == split)
+
+    def label(self, item: int) -> str:
+        """The label of an item, for people."""
+        return ", ".join(filter(None, (question.said(item, len(self.questions) > 1) for question in self.questions)))
+
+    def one_hot(self, question: Question, items: np.ndarray) -> np.ndarray:
+        """Class numbers of some items as float32 [m, k]."""
+        return np.eye(len(question.class_names), dtype=np.float32)[question.values[items]]
+
+
+def shown_number(value: Any) -> str:
+    """Write a number with few digits.
+
+    >>> shown_number(1234.0), shown_number(0.12345)
+    ('1,234', '0.123')
+    """
+    number = float(value)
+    return f"{number:,.0f}" if number == round(number) or abs(number) >= 1000 else f"{number:.3g}"
