@@ -132,4 +132,6 @@ def _features(data: Any) -> np.ndarray:
             again[often] = np.arange(len(often))
             values, size = again[values], _MOST_CODES
         parts.append(np.eye(size, dtype=np.float32)[values])
-    return np.concatenate([*parts, encoded[:, len(codes) :]], axis=1).astype(np.float32)
+    # Without numbers that were computed from the labels: training rows have others than held-out rows.
+    end = len(codes) + sum(len(column.numbers) for column in data.preprocessing.columns)
+    return np.concatenate([*parts, encoded[:, len(codes) : end]], axis=1).astype(np.float32)
