@@ -114,6 +114,21 @@ def test_answers_are_those_of_scikit_learn(table, kind, models, monkeypatch):
     np.testing.assert_array_equal(BoostedTreesLayer(apart.shape, apart)(asked), answers)
 
 
+@pytest.mark.parametrize("kind", ["single_label", "regression"])
+def test_bags_are_the_mean_of_models_with_seeds_of_their_own(table, kind, models):
+    frame, preprocessing, encoded = table
+    objective, true = labels_of(kind, frame)
+    options = BoostingOptions(iterations=15, bags=3, seed=4)
+    fitted = fit_trees(encoded, true, preprocessing, objective, options=options)
+    assert [model.random_state for model in models] == [4, 5, 6]
+    each = [scores(model, fitted.columns.transform(encoded)) for model in models]
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    answers = BoostedTreesLayer(fitted.trees.shape, fitted.trees)(encoded)
+    np.testing.assert_allclose(answers, np.mean(each, axis=0), rtol=1e-6, atol=1e-6)
+    assert fitted.iterations == (45,)
+    assert fitted.trees.shape.trees == 45 * objective.width
+
+
 def test_two_classes_have_the_logit_of_the_second(table, models):
     frame, preprocessing, encoded = table
     objective = Objective([SingleLabel("large", ("no", "yes"))])
@@ -249,7 +264,14 @@ def test_what_cannot_be_fitted_is_refused(table):
     risk = Objective([Survival("risk", time="t", event="e", method="cox")])
     with pytest.raises(ConfigError, match="boosting cannot learn a survival target.*model.kind"):
         fit_trees(encoded, encoded[:, :2], preprocessing, risk)
-    for wrong in ({"leaves": 33}, {"iterations": 0}, {"learning_rate": 0}, {"max_features": 1.5}, {"threads": 0}):
+    for wrong in (
+        {"leaves": 33},
+        {"iterations": 0},
+        {"learning_rate": 0},
+        {"max_features": 1.5},
+        {"threads": 0},
+        {"bags": 0},
+    ):
         with pytest.raises(ConfigError, match=f"{next(iter(wrong))} of boosting is invalid"):
             BoostingOptions(**wrong)
     objective, true = labels_of("regression", frame)

@@ -173,6 +173,7 @@ class BoostingSection(Section):
     leaves: Annotated[int, Field(ge=2, le=32)] = 31
     patience: Annotated[int, Field(ge=0)] = 20
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    bags: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 def _boosting(value: object) -> object:

@@ -17,6 +17,7 @@ from tlkit.tasks.tabular.tree_columns import TreeColumns, fit_tree_columns
 from tlkit.tasks.tabular.trees import MOST_LEAVES, BoostedTrees, Tree, compile_trees
 
 Direction = Literal["increasing", "decreasing"]
+MOST_BAGS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class BoostingOptions:
         l2: penalty of the leaves' values.
         threads: that it uses. More than one help on a machine that has nothing else to do; on a busy one they wait for
             each other and take many times as long.
+        bags: models of each output, with seeds of their own; their mean is taken. Each takes as long as one.
         seed: of that tenth and of the columns.
         monotonic: column of numbers -> whether predictions never fall (`"increasing"`) or never rise (`"decreasing"`)
             where its value rises and all else stays. Of two classes the probability of the second one is meant, of
@@ -52,12 +54,13 @@ class BoostingOptions:
     few_iterations: int = 100
     l2: float = 1.0
     threads: int = 1
+    bags: int = 1
     seed: int = 0
     monotonic: Mapping[str, Direction] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wholes = {"iterations": (1, 100_000), "few_iterations": (1, 100_000), "leaves": (2, MOST_LEAVES),
-                  "patience": (0, 10**6), "threads": (1, 1024)}  # fmt: skip
+                  "patience": (0, 10**6), "threads": (1, 1024), "bags": (1, MOST_BAGS)}  # fmt: skip
         for name, (least, most) in wholes.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -188,15 +191,19 @@ def fit_trees(
     inputs = columns.transform(encoded)
     baseline, trees, iterations = np.zeros(objective.width), list[Tree](), list[int]()
     for learned in learned_of(objective, true):
-        fitted = fit_model(
-            inputs, learned, options.for_rows(int(learned.known.sum())) | _of_columns(columns, options),
-            weights=weights, threads=options.threads, refit=True,
-        )  # fmt: skip
-        found = _parts(fitted)
+        arguments = options.for_rows(int(learned.known.sum())) | _of_columns(columns, options)
+        found = []
+        for bag in range(options.bags):
+            own = arguments | {"random_state": options.seed + bag}
+            found.append(_parts(fit_model(inputs, learned, own, weights=weights, threads=options.threads, refit=True)))
         baseline[learned.outputs] = learned.otherwise
-        baseline[[learned.outputs[place] for place in found.places]] = found.baseline
-        trees += [dataclasses.replace(tree, output=learned.outputs[tree.output]) for tree in found.trees]
-        iterations.append(found.iterations)
+        places = [learned.outputs[place] for place in found[0].places]
+        baseline[places] = np.mean([parts.baseline for parts in found], axis=0)
+        for tree in (tree for parts in found for tree in parts.trees):
+            nodes = tree.nodes.copy()
+            nodes["value"] /= options.bags
+            trees.append(dataclasses.replace(tree, nodes=nodes, output=learned.outputs[tree.output]))
+        iterations.append(sum(parts.iterations for parts in found))
     return FittedTrees(compile_trees(columns, trees, baseline, encoded.shape[1]), columns, tuple(iterations))
 
 
