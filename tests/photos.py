@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,3 +72,11 @@ def write_values(root: Path, count: int = 40) -> Path:
         )  # fmt: skip
     pd.DataFrame(rows).to_csv(root / "photos.csv", index=False)
     return root / "photos.csv"
+
+
+@functools.cache
+def read_once(folder: Path, **options):
+    """What `tlkit.images_from_folder` gives, kept for later tests; treat it as read-only."""
+    import tlkit
+
+    return tlkit.images_from_folder(folder, **options)

@@ -171,16 +171,18 @@ def test_what_cannot_be_used_is_named(folder, tmp_path, change, targets, options
         data_of(folder, targets, tmp_path / "changed.csv", **options)
 
 
-@pytest.mark.parametrize("values", [["True", "False"], ["0.5", "1.0"], [" 1", " 2"], ["1.0", "2.0"]])
-def test_the_table_of_a_training_can_be_measured(folder, tmp_path, values):
-    frame = pd.read_csv(folder / "photos.csv").assign(flag=(values * 20))
+def test_the_table_of_a_training_can_be_measured(folder, tmp_path):
+    written = {"words": ["True", "False"], "halves": ["0.5", "1.0"], "spaced": [" 1", " 2"], "ones": ["1.0", "2.0"]}
+    flags = {name: values * 20 for name, values in written.items()}
+    frame = pd.read_csv(folder / "photos.csv").assign(**flags)
     frame.to_csv(tmp_path / "f.csv", index=False)
-    data = data_of(folder, ["brightness", "flag"], tmp_path / "f.csv", target_kinds={"flag": "single_label"})
+    kinds = dict.fromkeys(flags, "single_label")
+    data = data_of(folder, ["brightness", *flags], tmp_path / "f.csv", target_kinds=kinds)
     options = {"preprocessing": data.preprocessing, "path_column": "file", "root": folder}
     other = images_to_measure(tmp_path / "f.csv", data.targets, **options)
     assert len(other.labels("test")) == 40
-    gone = images_to_measure(frame.assign(flag=None), data.targets, **options)
-    assert np.isnan(gone.labels("test")[:, 1]).all()
+    gone = images_to_measure(frame.assign(**dict.fromkeys(flags)), data.targets, **options)
+    assert np.isnan(gone.labels("test")[:, 1:]).all()
     found = tlkit.Learner(tiny_value_task(data.targets), gone).evaluate("test")
     assert list(found.by_target) == ["brightness"]
 

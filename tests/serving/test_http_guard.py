@@ -98,13 +98,13 @@ def test_bad_chunks_end_the_connection(server, chunk):
 
 def test_a_head_that_trickles_is_given_up():
     with Doors(limits=HttpLimits(head_seconds=0.3)) as server, server.connect() as client:
-        began = time.monotonic()
-        status = None
+        status, sent = None, 0
         for byte in HEAD * 10:  # each byte comes in good time, the whole does not
             try:
                 client.sendall(bytes([byte]))
             except ConnectionError:
                 break
+            sent += 1
             time.sleep(0.02)
             client.setblocking(False)
             try:
@@ -117,7 +117,7 @@ def test_a_head_that_trickles_is_given_up():
         answer = read_all(client)
         assert answer.startswith(b"HTTP/1.1 408"), (answer, status)
         assert error_of(answer) == "the request's head took too long"
-        assert time.monotonic() - began < 5
+        assert sent < len(HEAD * 10)
         assert server.alive()
 
 

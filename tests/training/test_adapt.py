@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import math
 import shutil
@@ -68,8 +69,13 @@ def once(encoder, tmp_path_factory):
     return result, live[0]
 
 
+@functools.cache
+def built_once(encoder):
+    return build_encoder(encoder)
+
+
 def parts(encoder, texts=CORPUS, **options):
-    built = build_encoder(encoder)
+    built = built_once(encoder)
     special = built.special
     preprocessing = TextPreprocessing(built.tokenizer, max_tokens=16, long_texts="windows", max_windows=100)
     ids = tuple(sorted({special.start, special.end, special.pad, special.unknown, special.mask}))
@@ -111,7 +117,8 @@ def test_the_loss_on_held_out_texts_falls(adapted):
     assert adapted.steps == 12 * 7  # 51 texts in batches of 8
 
 
-def test_the_folder_holds_the_encoder_and_how_it_came_about(adapted, encoder):
+def test_the_folder_holds_the_encoder_and_how_it_came_about(once, encoder):
+    adapted, _ = once
     record = json.loads((adapted.folder / RECORD).read_text())
     assert record == adapted.to_dict()
     assert record["encoder"] == str(encoder)
@@ -142,7 +149,8 @@ def test_what_is_saved_gives_the_same_vectors_to_the_bit(once):
     assert all(layer.trainable for layer in loaded.layers)
 
 
-def test_a_classifier_is_built_on_the_folder(adapted):
+def test_a_classifier_is_built_on_the_folder(once):
+    adapted, _ = once
     task = text_classifier(str(adapted.folder), ["bad", "good"], max_tokens=16)
     assert task.model(task.preprocessing.batch(tf.constant(["a good film"]))).shape == (1, 2)
     assert task.weights_source == f"folder:{adapted.folder.name}"

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from photos import write_folder
+from photos import read_once, write_folder
 from tiny import tiny_task
 
 import tlkit
@@ -24,7 +24,13 @@ def folder(tmp_path_factory):
 
 
 def load(folder, **options):
-    return tlkit.images_from_folder(folder, **{"size": 32, "batch_size": 8, "val_fraction": 0.3, **options})
+    return read_once(folder, **{"size": 32, "batch_size": 8, "val_fraction": 0.3, **options})
+
+
+@pytest.fixture(scope="module")
+def untrained(folder):
+    """A Learner that no test may train."""
+    return tlkit.Learner(frozen_task(), load(folder))
 
 
 def values(task):
@@ -422,10 +428,10 @@ def test_an_unfinished_run_is_set_aside_with_its_snapshots(folder, tmp_path):
         ((1, float("nan")), "the learning rate must be a number above 0; received: nan"),
     ],
 )
-def test_unusable_arguments_are_named(folder, arguments, message):
-    learn = tlkit.Learner(frozen_task(), load(folder))
+def test_unusable_arguments_are_named(untrained, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        learn.fit(*arguments)
+        untrained.fit(*arguments)
+    assert untrained.history == []
 
 
 def test_an_accumulation_without_an_update_is_refused_before_anything_is_trained(folder, caplog):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from photos import write_folder
+from photos import read_once, write_folder
 from tiny import tiny_task
 
 import tlkit
@@ -96,8 +96,14 @@ def folder(tmp_path_factory):
 
 
 def learner(folder, directory, *, resume=False, size=32):
-    data = tlkit.images_from_folder(folder, size=size, batch_size=8, val_fraction=0.2)
+    data = read_once(folder, size=size, batch_size=8, val_fraction=0.2)
     return tlkit.Learner(tiny_task(CLASSES, size=size), data, directory=directory, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def untrained(folder):
+    """A Learner that no test may train."""
+    return learner(folder, None)
 
 
 def weights(learn):
@@ -159,8 +165,9 @@ def test_validation_data_decide_nothing(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "judge", wins(1.0))
     found = []
     for name, shift in (("one", 0), ("other", 1)):
-        learn = learner(folder, tmp_path / name)
-        val = learn.data.splits["val"]
+        data = tlkit.images_from_folder(folder, size=32, batch_size=8, val_fraction=0.2)
+        learn = tlkit.Learner(tiny_task(CLASSES), data, directory=tmp_path / name)
+        val = data.splits["val"]
         val.labels[:] = (val.labels + shift) % 3
         learn.fine_tune(2, policy="measure", verbose=False)
         found.append(weights(learn.finish()))
@@ -255,7 +262,7 @@ def test_a_network_that_was_trained_is_refused(folder):
 
 def test_batches_that_make_no_update_are_told(folder, tmp_path, caplog):
     caplog.set_level("INFO", "tlkit")
-    data = tlkit.images_from_folder(folder, size=32, batch_size=8, val_fraction=0.2)
+    data = read_once(folder, size=32, batch_size=8, val_fraction=0.2)
     learn = tlkit.Learner(tiny_task(CLASSES), data, accumulate=9)
     learn.fine_tune(1, policy="measure", verbose=False)
     assert "give no update with accumulate = 9" in caplog.text
@@ -279,11 +286,10 @@ def test_the_budget_bounds_the_second_stage(folder, tmp_path, caplog):
         ({"epochs": -1}, "epochs must be a whole number, 1 or more"),
     ],
 )
-def test_what_does_not_go_together_is_refused_before_anything_is_trained(folder, options, message):
-    learn = learner(folder, None)
+def test_what_does_not_go_together_is_refused_before_anything_is_trained(untrained, options, message):
     with pytest.raises(ConfigError, match=message):
-        learn.fine_tune(**{"epochs": None, "policy": "measure", **options})
-    assert learn.history == []
+        untrained.fine_tune(**{"epochs": None, "policy": "measure", **options})
+    assert untrained.history == []
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from photos import write_folder
+from photos import read_once, write_folder
 from tiny import tiny_task
 
 import tlkit
@@ -52,9 +52,8 @@ def three_groups(seed=0):
     return task
 
 
-@functools.cache
 def load(folder, **options):
-    return tlkit.images_from_folder(folder, **{"size": 32, "batch_size": 8, "val_fraction": 0.3, **options})
+    return read_once(folder, **{"size": 32, "batch_size": 8, "val_fraction": 0.3, **options})
 
 
 def learner(folder, directory, variant, *, resume=False, seed=0):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from photos import write_folder
+from photos import read_once, write_folder
 from tiny import tiny_task
 
 import tlkit
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 
 
 def data_of(folder):
-    return tlkit.images_from_folder(folder, size=32, batch_size=8, val_fraction=0.3)
+    return read_once(folder, size=32, batch_size=8, val_fraction=0.3)
 
 
 def line(value):
