@@ -14,7 +14,7 @@ from typing import NamedTuple
 import uvicorn
 
 from tlkit.serving.draining import Draining
-from tlkit.serving.grpc_door import grpc_server
+from tlkit.serving.grpc_server import grpc_server
 from tlkit.serving.rest import rest_app, uvicorn_config
 from tlkit.serving.status import Code, ServingError
 

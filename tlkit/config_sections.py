@@ -272,7 +272,7 @@ class ImageProjectSection(ProjectSection):
     task: Literal["image_classification"] = "image_classification"
 
 
-class PhotoFields(Section):
+class ImageFields(Section):
     """What [data] says of photos, whatever is predicted from them."""
 
     path_column: str = "path"
@@ -297,7 +297,7 @@ class PhotoFields(Section):
         return self.model_dump(include=names)
 
 
-class ImageDataSection(LabelledDataSection, PhotoFields):
+class ImageDataSection(LabelledDataSection, ImageFields):
     """[data]: where the photos are and how they are read."""
 
     @property

@@ -8,7 +8,7 @@ import pytest
 
 from tlkit import schedules
 from tlkit.callbacks.cyclical_lr import CyclicalLR
-from tlkit.callbacks.dial import DrivenFloat
+from tlkit.callbacks.momentum import DynamicFloat
 from tlkit.callbacks.one_cycle import OneCycle
 from tlkit.callbacks.recorder import Recorder
 from tlkit.callbacks.warm_restarts import WarmRestarts
@@ -229,7 +229,7 @@ def test_after_another_callback_raised_the_next_fit_is_as_if_new(then):
     first = OneCycle(1e-2)
     with pytest.raises(KeyboardInterrupt):
         model.fit(batches(), callbacks=[first, Fails()], verbose=0)
-    assert isinstance(model.optimizer.momentum, DrivenFloat)
+    assert isinstance(model.optimizer.momentum, DynamicFloat)
     callbacks = {"nothing": [], "the same": [first], "another": [OneCycle(1e-2)], "cyclical": [CyclicalLR(0.1, 0.1, 3)]}
     recorder = Recorder()
     model.fit(batches(), epochs=2, callbacks=[*callbacks[then], recorder], verbose=0)

@@ -16,7 +16,7 @@ from tlkit.export.manifest import LABELS_PATH, GoldenExample
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import CheckResult
-from tlkit.export.warmup import batch_sizes
+from tlkit.export.warmup_requests import batch_sizes
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.task import LayerGroup, Task
 from tlkit.tasks.text_classification import attribution
 from tlkit.tasks.text_classification.attribution import attribute
-from tlkit.tasks.text_classification.pieces import pieces_of
+from tlkit.tasks.text_classification.wordpieces import pieces_of
 
 # Building one takes longer than asking it.
 tiny_text_task = functools.cache(tiny_text.tiny_text_task)

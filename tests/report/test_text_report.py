@@ -13,7 +13,7 @@ from tlkit.report.multi_label import multi_label_metrics
 from tlkit.tasks.text_classification.attribution import TokenAttribution
 from tlkit.tasks.text_classification.confident import JudgedText, most_confident_errors, most_confident_hits
 from tlkit.tasks.text_classification.page import SHOWN, write_text_report
-from tlkit.tasks.text_classification.pieces import Piece
+from tlkit.tasks.text_classification.wordpieces import Piece
 
 NAMES = ("negative", "<script>alert(1)</script>", "חיובי")
 VOID = {"meta", "br", "link", "img", "input", "hr"}

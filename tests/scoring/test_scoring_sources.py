@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tlkit.errors import DataError
+from tlkit.scoring.image_folder import ImageFolder
 from tlkit.scoring.items import Item, cut, readable
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
-from tlkit.scoring.photo_folder import PhotoFolder
 
 
 def items_of(source, size):
@@ -243,8 +243,8 @@ def test_photos_are_listed_in_the_order_of_sorted_paths_and_as_they_were_in_the_
         (tmp_path / "in" / name).write_bytes(b"x")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "in" / "b")
     (tmp_path / "kept").mkdir()
-    before = PhotoFolder(tmp_path / "in").digest()
-    source = PhotoFolder(tmp_path / "in").placed(tmp_path / "kept")
+    before = ImageFolder(tmp_path / "in").digest()
+    source = ImageFolder(tmp_path / "in").placed(tmp_path / "kept")
     (tmp_path / "in" / "aa.jpg").write_bytes(b"too late")
     found = items_of(source, 2)
     wanted = sorted(tmp_path / "in" / name for name in names if name != ".h.jpg")
@@ -254,15 +254,15 @@ def test_photos_are_listed_in_the_order_of_sorted_paths_and_as_they_were_in_the_
         "left_out": {"files that are no images": 3, "hidden files": 1, "linked folders": 1},
     }
     assert [item.content for item in found] == [str(path) for path in wanted]
-    assert PhotoFolder(tmp_path / "in").digest() != before
+    assert ImageFolder(tmp_path / "in").digest() != before
 
 
 def test_a_photo_that_is_another_one_changes_the_digest(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
-    before = PhotoFolder(tmp_path).digest()
-    assert PhotoFolder(tmp_path).digest() == before
+    before = ImageFolder(tmp_path).digest()
+    assert ImageFolder(tmp_path).digest() == before
     os.utime(tmp_path / "a.jpg", ns=(1, 1))
-    assert PhotoFolder(tmp_path).digest() != before
+    assert ImageFolder(tmp_path).digest() != before
 
 
 def test_linked_folders_are_named_in_one_warning_and_links_to_nothing_are_problems(tmp_path, caplog):
@@ -274,10 +274,10 @@ def test_linked_folders_are_named_in_one_warning_and_links_to_nothing_are_proble
         (folder / name).symlink_to(leads_to)
     for name in ("back", "back.jpg", "sub/up"):
         (folder / name).symlink_to(folder)
-    PhotoFolder(folder).digest()
+    ImageFolder(folder).digest()
     assert not caplog.records
     caplog.set_level(logging.INFO, "tlkit")
-    found = items_of(PhotoFolder(folder).placed(tmp_path), 2)
+    found = items_of(ImageFolder(folder).placed(tmp_path), 2)
     assert [os.path.relpath(item.content, folder) for item in found] == [
         "gone.png", "linked.jpg", "loop.jpg", "sub/good.jpg",
     ]  # fmt: skip
@@ -301,7 +301,7 @@ def test_photos_are_called_as_their_folder_was_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     from pathlib import Path
 
-    [item] = items_of(PhotoFolder(Path("in")).placed(tmp_path), 5)
+    [item] = items_of(ImageFolder(Path("in")).placed(tmp_path), 5)
     assert item.fields == {"input": "in/a.jpg"}
     assert item.content == str(tmp_path / "in" / "a.jpg")
     name, size, _, problem = json.loads((tmp_path / "listing.jsonl").read_text())

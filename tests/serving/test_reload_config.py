@@ -10,7 +10,7 @@ import pytest
 from supervision import ask, drive, served, states, version
 
 from tlkit.serving import protos
-from tlkit.serving.grpc_door import grpc_server
+from tlkit.serving.grpc_server import grpc_server
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.reload_config import ConfigReloader
 from tlkit.serving.served_model import ServedModel

@@ -125,7 +125,7 @@ def test_a_request_that_kills_twice_is_refused_and_its_neighbours_are_not(tmp_pa
             errors = await crash(supervisor, "crash", *others)
             assert errors[-1].code == Code.UNAVAILABLE
             assert {supervisor.suspects.standing(request(text)) for text in others} == {"clear"}
-            assert supervisor.suspects.standing(request("crash")) == "convict"
+            assert supervisor.suspects.standing(request("crash")) == "quarantined"
             refused = await failure(supervisor.call(request("crash"), 5))
             assert (refused.code, refused.message) == (
                 Code.INVALID_ARGUMENT,
@@ -207,7 +207,7 @@ def test_a_client_that_goes_away_does_not_end_the_quarantine(tmp_path: Path, way
             else:
                 assert (await failure(supervisor.call(request("crash"), 0.01))).code == Code.DEADLINE_EXCEEDED
             await until(lambda: len(supervisor.downs) == 2)
-            assert supervisor.suspects.standing(request("crash")) == "convict"
+            assert supervisor.suspects.standing(request("crash")) == "quarantined"
 
     drive(work)
 
@@ -351,11 +351,11 @@ def test_the_worker_outlives_neither_the_server_nor_a_closed_connection(tmp_path
 def test_suspects_forget_the_oldest_and_hash_nothing_of_another_length(monkeypatch: pytest.MonkeyPatch):
     suspects = Suspects(limit=2)
     for number in range(3):
-        suspects.accuse(request(f"body {number}"))
+        suspects.suspect(request(f"body {number}"))
     assert [suspects.standing(request(f"body {number}")) for number in range(3)] == ["clear", "suspect", "suspect"]
-    suspects.convict(request("body 1"))
-    suspects.accuse(request("body 1"))
-    assert suspects.standing(request("body 1")) == "convict"
+    suspects.quarantine(request("body 1"))
+    suspects.suspect(request("body 1"))
+    assert suspects.standing(request("body 1")) == "quarantined"
     suspects.clear(request("body 2"))
     assert suspects.standing(request("body 2")) == "clear"
     monkeypatch.setattr(Request, "digest", lambda self: pytest.fail("hashed"))

@@ -209,10 +209,17 @@ def test_the_head_alone_can_be_asked_for(planned, options):
     assert [call.trained for call in calls] == [["head"]]
 
 
-@pytest.mark.parametrize(("likeness", "first"), [(0.9, None), (0.2, 1)])
-def test_the_automatic_policy_says_what_it_does_and_why(planned, monkeypatch, caplog, likeness, first):
+def test_the_former_name_of_the_similarity_warns(planned, monkeypatch):
+    learn, _ = planned
+    monkeypatch.setattr(learn, "domain_similarity", lambda: 0.5)
+    with pytest.warns(DeprecationWarning, match=r"domain_similarity\(\)"):
+        assert learn.likeness() == 0.5
+
+
+@pytest.mark.parametrize(("similarity", "first"), [(0.9, None), (0.2, 1)])
+def test_the_automatic_policy_says_what_it_does_and_why(planned, monkeypatch, caplog, similarity, first):
     learn, calls = planned
-    monkeypatch.setattr(learn, "likeness", lambda: likeness)
+    monkeypatch.setattr(learn, "domain_similarity", lambda: similarity)
     with caplog.at_level(logging.INFO, "tlkit"):
         learn.fine_tune(1, 0.1, policy="auto", divisor=1)
     assert "policy auto: few examples (8 of the rarest class; few is below 50, many above 1000)" in caplog.text
@@ -283,7 +290,7 @@ def test_fine_tuning_learns_through_sizes_and_stages(data):
     assert [len(stage["loss"]) for stage in learn.history] == [6, 6, 2]
     assert learn.evaluate().accuracy > 0.8
     assert learn.task.preprocessing.size == 32
-    assert 0.0 <= learn.likeness() <= 1.0
+    assert 0.0 <= learn.domain_similarity() <= 1.0
 
 
 @pytest.mark.parametrize(

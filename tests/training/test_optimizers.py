@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlkit import schedules
-from tlkit.callbacks.dial import momentum_name
+from tlkit.callbacks.momentum import momentum_name
 from tlkit.errors import ConfigError
 from tlkit.training.optimizers import begin_accumulation, group_optimizer
 from tlkit.training.plan import make_plan

@@ -19,7 +19,7 @@ FALLING, EVEN = (1 / 9, 1 / 9, 1 / 3, 1.0), (1.0, 1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("rarest", "likeness", "first", "ratios", "reason"),
+    ("rarest", "similarity", "first", "ratios", "reason"),
     [
         (49, 0.75, 3, FALLING, "few examples (49 of the rarest class; few is below 50, many above 1000), like the"),
         (
@@ -35,21 +35,21 @@ FALLING, EVEN = (1 / 9, 1 / 9, 1 / 3, 1.0), (1.0, 1.0, 1.0, 1.0)
         (1001, 0.0, 0, EVEN, "all layer groups are trained"),
     ],
 )
-def test_the_amount_of_data_and_its_likeness_decide(rarest, likeness, first, ratios, reason):
-    got = choose_policy(labels_of(rarest), likeness, GROUPS)
+def test_the_amount_of_data_and_its_likeness_decide(rarest, similarity, first, ratios, reason):
+    got = choose_policy(labels_of(rarest), similarity, GROUPS)
     assert got.first_trainable == first
     assert got.ratios == pytest.approx(ratios)
     assert reason in got.reason
 
 
-@given(rarest=st.integers(2, 3000), likeness=st.floats(0, 1), count=st.integers(2, 6))
-def test_a_choice_fits_any_number_of_groups(rarest, likeness, count):
-    got = choose_policy(labels_of(rarest), likeness, [str(number) for number in range(count)])
+@given(rarest=st.integers(2, 3000), similarity=st.floats(0, 1), count=st.integers(2, 6))
+def test_a_choice_fits_any_number_of_groups(rarest, similarity, count):
+    got = choose_policy(labels_of(rarest), similarity, [str(number) for number in range(count)])
     assert 0 <= got.first_trainable < count
     assert len(got.ratios) == count
     assert got.ratios[-1] == 1.0
     assert list(got.ratios) == sorted(got.ratios)
-    more = choose_policy(labels_of(rarest + 2000), likeness, [str(number) for number in range(count)])
+    more = choose_policy(labels_of(rarest + 2000), similarity, [str(number) for number in range(count)])
     assert more.first_trainable <= got.first_trainable
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.callbacks.dial import MomentumDial, inner_optimizer
+from tlkit.callbacks.momentum import MomentumController, inner_optimizer
 from tlkit.errors import ConfigError
 from tlkit.schedules import Schedule
 
@@ -45,7 +45,7 @@ class RateCallback(keras.callbacks.Callback):
         self._epoch_start: int | None = None
         self._done: list[int] = []
         self._rate: Any = None
-        self._dial: MomentumDial | None = None
+        self._dial: MomentumController | None = None
         self._inside_step = False
 
     @abstractmethod
@@ -170,13 +170,13 @@ class RateCallback(keras.callbacks.Callback):
                 fix="use only one of ReduceLROnPlateau, LearningRateScheduler and a cyclical learning rate",
             )
 
-    def _take_hold(self) -> MomentumDial:
-        left = MomentumDial.of(self._optimizer)
+    def _take_hold(self) -> MomentumController:
+        left = MomentumController.of(self._optimizer)
         # All callbacks of one fit are given the same params. A dial of another fit was left by an error in some
         # callback; one of this fit is at work, and a second is refused.
         if left is not None and getattr(left.owner, "params", None) is not self.params:
             left.release()
-        return MomentumDial(self._optimizer, owner=self)
+        return MomentumController(self._optimizer, owner=self)
 
     def _guard(self, train_function: Any) -> None:
         """Keras tells callbacks nothing about exceptions, so the step itself lets go of the momentum."""

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tlkit.callbacks.dial import inner_optimizer, momentum_now
+from tlkit.callbacks.momentum import inner_optimizer, momentum_now
 from tlkit.errors import ConfigError, check_choice
 from tlkit.report import plots
 from tlkit.separated import separated_writer

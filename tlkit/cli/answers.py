@@ -29,7 +29,7 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerAddress:
     """A server that answers in place of the export.
 
     Attributes:
@@ -43,7 +43,7 @@ class Server:
     ca_file: Path | None = None
 
     @classmethod
-    def asked(cls, url: str | None, name: str | None, ca_file: Path | None) -> Server | None:
+    def asked(cls, url: str | None, name: str | None, ca_file: Path | None) -> ServerAddress | None:
         """Return the server that --server, --name and --ca-file speak of; None without --server.
 
         Raises:
@@ -131,7 +131,7 @@ def _output_of(plain: Mapping[str, Any]) -> Output:
 
 
 @contextlib.contextmanager
-def predictor(project: Project, server: Server | None = None) -> Iterator[Predictor]:
+def predictor(project: Project, server: ServerAddress | None = None) -> Iterator[Predictor]:
     """Load the newest export, or else the checkpoint; with a server nothing is loaded, not even TensorFlow.
 
     Raises:
@@ -164,7 +164,7 @@ def predictor(project: Project, server: Server | None = None) -> Iterator[Predic
 
 
 @contextlib.contextmanager
-def anywhere(server: Server) -> Iterator[tuple[Kind, Predictor]]:
+def remote_predictor(server: ServerAddress) -> Iterator[tuple[Kind, Predictor]]:
     """Ask a server from outside of a project: what the model takes, its serving_default says.
 
     Returns:

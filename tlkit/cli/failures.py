@@ -46,7 +46,7 @@ class Failures:
             DataError: with `strict`.
         """
         if self.strict:
-            raise DataError(said(place, reason))
+            raise DataError(described(place, reason))
         bad = BadItem.of(number, item, place, reason)
         self.count += 1
         if self._write is not None:
@@ -81,15 +81,15 @@ class Failures:
             return
         note(f"{self.count:,} of {total:,} {items} failed:")
         for bad in self._first:
-            note(f"  {' '.join(said(bad.place, bad.reason).split())}")
+            note(f"  {' '.join(described(bad.place, bad.reason).split())}")
         if self.count > len(self._first):
             note(f"  and {self.count - len(self._first):,} more: {rest}")
 
 
-def said(place: str, reason: str) -> str:
+def described(place: str, reason: str) -> str:
     """Return a reason with its place, which many reasons begin with.
 
-    >>> said("a.csv row 3", "a.csv row 3 has no text"), said("a.csv row 3", "2 fields")
+    >>> described("a.csv row 3", "a.csv row 3 has no text"), described("a.csv row 3", "2 fields")
     ('a.csv row 3 has no text', 'a.csv row 3: 2 fields')
     """
     return reason if reason.startswith(place) else f"{place}: {reason}"

@@ -167,7 +167,7 @@ class ImageKind(Kind):
             **columns,
             augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
             damaged=config.data.damaged,
-            trained_on=_training_photos(config),
+            trained_on=_training_images(config),
         )
 
     def measure(self, learn: Learner, split: str) -> tuple[Any, None]:
@@ -232,7 +232,7 @@ class ImageValuesKind(ImageKind):
             **config.reading,
             augmentation=Augmentation(config.data.augment, max_zoom=config.data.max_zoom),
             damaged=config.data.damaged,
-            trained_on=_training_photos_of_values(config),
+            trained_on=_training_images_of_values(config),
         )
 
 
@@ -244,7 +244,7 @@ def _add_size(answers: dict[str, str]) -> None:
         answers.setdefault("image_size", str(image.get(answers["backbone"]).size))
 
 
-def _training_photos_of_values(config: Any) -> list[Path]:
+def _training_images_of_values(config: Any) -> list[Path]:
     """List the photos that the project trains on; none where they are not there now."""
     from tlkit.inputs.image.target_data import training_photos
 
@@ -278,7 +278,7 @@ def _say_what_is_in(data: Path) -> None:
     _log.info("%s", listing.tally)
 
 
-def _training_photos(config: Any) -> list[Path]:
+def _training_images(config: Any) -> list[Path]:
     """List the photos that the project trains on, as `tlkit train` splits them; none where they are not there now."""
     import numpy as np
 

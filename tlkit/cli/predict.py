@@ -15,10 +15,10 @@ from tlkit.cli.server_options import CaFile, ServedName
 from tlkit.errors import ConfigError, ProjectError
 
 if TYPE_CHECKING:
-    from tlkit.cli.answers import Predictor, Server
+    from tlkit.cli.answers import Predictor, ServerAddress
     from tlkit.cli.failures import Failures
     from tlkit.cli.kinds import Gathered, Kind
-    from tlkit.cli.predict_photos import Answered
+    from tlkit.cli.predict_images import Answered
     from tlkit.cli.project import Project
 
 
@@ -87,12 +87,12 @@ def predict(
 
     With --server and --name, photos and texts need no project.
     """
-    from tlkit.cli.answers import Server, anywhere, outputs, predictor
+    from tlkit.cli.answers import ServerAddress, outputs, predictor, remote_predictor
     from tlkit.cli.output import native_noise_filtered, print_json, stdout_to_stderr
-    from tlkit.cli.predict_photos import predict_photos
+    from tlkit.cli.predict_images import predict_images
     from tlkit.cli.predict_table import predict_table
 
-    asked = Server.asked(server, name, ca_file)
+    asked = ServerAddress.asked(server, name, ca_file)
     check_separator(separator)
     project = _project(asked)
     if project is not None and project.kind.has_rows:
@@ -159,11 +159,11 @@ def predict(
                 )
             model = stack.enter_context(predictor(project, asked)) if found.items else None
         elif asked is not None:
-            kind, model = stack.enter_context(anywhere(asked))
+            kind, model = stack.enter_context(remote_predictor(asked))
             found = kind.gathered(inputs)
             found.check(strict)
         if found.tally is not None and not strict:
-            answered = predict_photos(model, found, decoder=asked is None)
+            answered = predict_images(model, found, decoder=asked is None)
             stack.close()
             _print_photos(answered, found, top, as_json)
             return
@@ -287,7 +287,7 @@ def _predict_rows(
     target: str | None,
     force: bool,
     as_json: bool,
-    server: Server | None,
+    server: ServerAddress | None,
     strict: bool,
     escape_formulas: bool,
     separator: str | None,
@@ -325,7 +325,7 @@ def _predict_rows(
     _fail(failures, total, "rows", "use --json to list all")
 
 
-def _project(server: Server | None) -> Project | None:
+def _project(server: ServerAddress | None) -> Project | None:
     from tlkit.cli.project import find_project
 
     try:

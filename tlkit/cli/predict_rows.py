@@ -13,7 +13,7 @@ from tlkit.cli.predict_table import check_out
 from tlkit.errors import Advice, ConfigError, DataError, ExportError, ServerError
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.output_files import OutputFiles
-from tlkit.predicting.row_answers import answer_columns, number_columns, said
+from tlkit.predicting.row_answers import answer_columns, number_columns, to_columns
 from tlkit.predicting.row_chunks import Chunk, RowFile, joined, lacking_columns, like, typed
 from tlkit.predicting.summary import Summary
 from tlkit.predicting.table_writer import CellRules
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from tlkit.cli.answers import Server
+    from tlkit.cli.answers import ServerAddress
     from tlkit.cli.project import Project
     from tlkit.inputs.files.fields import Reading
 
@@ -46,7 +46,7 @@ def predict_rows(
     *,
     target: str | None = None,
     force: bool = False,
-    server: Server | None = None,
+    server: ServerAddress | None = None,
     strict: bool = False,
     escape_formulas: bool = False,
     separator: str | None = None,
@@ -158,7 +158,7 @@ def _predicted(
             results[number] = Refusal(NOT_FINITE)
     answered = [number for number in good if not isinstance(results[number], Refusal)]
     if answered:
-        columns = said(np.stack([results[number] for number in answered]), model.outputs)
+        columns = to_columns(np.stack([results[number] for number in answered]), model.outputs)
         for number, values in zip(answered, zip(*columns.values(), strict=True), strict=True):
             results[number] = dict(zip(columns, values, strict=True))
     return [results[number] for number in range(len(frame))]
@@ -426,7 +426,7 @@ class _Trained:
 
 
 @contextlib.contextmanager
-def _model(project: Project, server: Server | None) -> Iterator[Model]:
+def _model(project: Project, server: ServerAddress | None) -> Iterator[Model]:
     from tlkit.cli.output import import_tensorflow, note
     from tlkit.cli.trained import load_learner
 

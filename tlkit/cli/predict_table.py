@@ -18,7 +18,7 @@ from tlkit.predicting.summary import Summary
 from tlkit.predicting.table_writer import CellRules
 
 if TYPE_CHECKING:
-    from tlkit.cli.answers import Predictor, Server
+    from tlkit.cli.answers import Predictor, ServerAddress
     from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
     from tlkit.inputs.files.stream import StreamedRow
@@ -35,7 +35,7 @@ def predict_table(
     column: str | None = None,
     label: str | None = None,
     force: bool = False,
-    server: Server | None = None,
+    server: ServerAddress | None = None,
     strict: bool = False,
     escape_formulas: bool = False,
     separator: str | None = None,

@@ -41,11 +41,11 @@ def verify(
     """
     import json
 
-    from tlkit.cli.answers import Server
+    from tlkit.cli.answers import ServerAddress
     from tlkit.errors import ConfigError
     from tlkit.export.manifest import resolve_export
 
-    asked = Server.asked(server, name, ca_file)
+    asked = ServerAddress.asked(server, name, ca_file)
     if wait is not None and server is None:
         raise ConfigError("--wait needs --server", fix="add --server URL")
     path = resolve_export(export if export is not None else _project_export_dir())

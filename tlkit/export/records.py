@@ -11,7 +11,7 @@ from tlkit.export.short_floats import short_floats
 from tlkit.targets.survival_columns import time_name
 
 
-class Answer(Protocol):
+class NamedOutput(Protocol):
     """What is answered about one target, by names of outputs; `tlkit.export.interface.Output` is one.
 
     Attributes:
@@ -37,7 +37,7 @@ class Answer(Protocol):
 
 
 def records_of(
-    given: Sequence[Any], outputs: Mapping[str, np.ndarray], answers: Sequence[Answer], top: int | None
+    given: Sequence[Any], outputs: Mapping[str, np.ndarray], answers: Sequence[NamedOutput], top: int | None
 ) -> list[dict[str, Any]]:
     """Make a record of each row of an answer.
 

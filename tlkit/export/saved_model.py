@@ -39,7 +39,7 @@ from tlkit.export.manifest import (
 from tlkit.export.model_name import check_model_name
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
-from tlkit.export.warmup import warmup_examples, write_warmup
+from tlkit.export.warmup_requests import warmup_examples, write_warmup
 
 if TYPE_CHECKING:
     from tlkit.inputs.image.augment import Augmentation

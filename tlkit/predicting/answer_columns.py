@@ -8,7 +8,7 @@ from typing import Any
 from tlkit.errors import ConfigError
 from tlkit.export.interface import Output
 from tlkit.export.manifest import Manifest
-from tlkit.predicting.row_answers import answer_columns, columns_of, number_columns, predicted_classes, said
+from tlkit.predicting.row_answers import answer_columns, columns_of, number_columns, predicted_classes, to_columns
 
 
 class AnswerColumns:
@@ -109,5 +109,5 @@ class AnswerColumns:
 
     def of_rows(self, answers: Any) -> list[dict[str, Any]]:
         """Put numbers float32 [n, K] about rows, targets side by side, into columns."""
-        columns = said(answers, self.outputs)
+        columns = to_columns(answers, self.outputs)
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

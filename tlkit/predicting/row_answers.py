@@ -22,7 +22,7 @@ def answer_columns(outputs: Sequence[Output]) -> list[str]:
     return names
 
 
-def said(answers: np.ndarray, outputs: Sequence[Output]) -> dict[str, list[Any]]:
+def to_columns(answers: np.ndarray, outputs: Sequence[Output]) -> dict[str, list[Any]]:
     """Put numbers into columns.
 
     Args:
@@ -120,6 +120,6 @@ def columns_of(record: Mapping[str, Any], outputs: Sequence[Output]) -> dict[str
             classes, scores = classes[one.target], scores[one.target]
         own = dict(zip(classes, scores, strict=True))
         numbers += [own[label] for label in one.class_names]
-    columns = said(np.array([numbers], np.float64), outputs)
+    columns = to_columns(np.array([numbers], np.float64), outputs)
     found = {name: values[0] for name, values in columns.items()}
     return found | {_predicted(one): record["predictions"][one.target] for one in outputs if one.value}

@@ -47,15 +47,15 @@ class RecordAsker:
         self._answers = answers_of(self._signature, manifest)
 
     def files(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
-        """Answer about the bytes of files; see `ServingClient.predict_files`."""
+        """NamedOutput about the bytes of files; see `ServingClient.predict_files`."""
         return self._contents(items, input_spec("image"), top)
 
     def texts(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
-        """Answer about texts, those of similar length together; see `ServingClient.predict_texts`."""
+        """NamedOutput about texts, those of similar length together; see `ServingClient.predict_texts`."""
         return self._contents(items, input_spec("text"), top)
 
     def rows(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
-        """Answer about rows of a table; see `ServingClient.predict_rows`."""
+        """NamedOutput about rows of a table; see `ServingClient.predict_rows`."""
         arrays = Rows(self._signatures, DEFAULT_SIGNATURE, self._manifest).arrays(items)
         found: list[dict[str, Any]] = []
         for start in range(0, len(items), self._batch_size):

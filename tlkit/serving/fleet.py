@@ -37,7 +37,7 @@ DEFAULT_BATCHING: dict[str, Any] = {
 }
 
 
-class Answer(NamedTuple):
+class WorkerResponse(NamedTuple):
     """What the worker answered: the bytes for the client, and how many microseconds the model ran."""
 
     body: bytes
@@ -284,7 +284,9 @@ class Fleet:
         """
         return self._available(self._models.get(name), name, version).path
 
-    async def call(self, name: str, version: int, *, api: str, method: str, body: bytes, timeout: float) -> Answer:
+    async def call(
+        self, name: str, version: int, *, api: str, method: str, body: bytes, timeout: float
+    ) -> WorkerResponse:
         """Run one request.
 
         Args:
@@ -316,7 +318,7 @@ class Fleet:
             self._changed.set()
         if header.get("code"):
             raise ServingError(Code(header["code"]), str(header.get("message", "")))
-        return Answer(payload, int(header.get("runtime_us") or 0))
+        return WorkerResponse(payload, int(header.get("runtime_us") or 0))
 
     async def check_body(self, *, method: str, body: bytes, timeout: float) -> None:
         """Check the body of a REST request for a model that does not answer, as far as that needs no model.

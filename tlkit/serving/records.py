@@ -20,7 +20,7 @@ from tlkit.inputs.row.columns import ABSENT, argument_names, as_held, column_fro
 from tlkit.serving.client_arrays import array_of
 
 
-class Answer(NamedTuple):
+class NamedOutput(NamedTuple):
     """What is answered about one target, by names of outputs.
 
     Attributes:
@@ -43,19 +43,19 @@ class Answer(NamedTuple):
         return tuple(filter(None, (self.value, self.curve, self.classes, self.scores)))
 
 
-def answers_of(signature: SignatureInfo, manifest: Manifest | None) -> list[Answer]:
+def answers_of(signature: SignatureInfo, manifest: Manifest | None) -> list[NamedOutput]:
     """Say what the outputs of serving_default are about."""
     if manifest is not None:
         outputs = manifest.interface.outputs_or(manifest.labels, manifest.objective)
-        return [Answer(one.target, one.value, one.classes, one.scores, one.curve, one.times) for one in outputs]
+        return [NamedOutput(one.target, one.value, one.classes, one.scores, one.curve, one.times) for one in outputs]
     answers, used = [], set()
     for name in signature.outputs:
         stem = "" if name == "classes" else name.removesuffix("_classes")
         scores = f"{stem}_scores" if stem else "scores"
         if name.endswith("classes") and stem != name and scores in signature.outputs:
-            answers.append(Answer(stem, classes=name, scores=scores))
+            answers.append(NamedOutput(stem, classes=name, scores=scores))
             used |= {name, scores}
-    return answers + [Answer(name, value=name) for name in signature.outputs if name not in used]
+    return answers + [NamedOutput(name, value=name) for name in signature.outputs if name not in used]
 
 
 class Rows:

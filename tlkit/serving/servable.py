@@ -24,7 +24,7 @@ from tlkit.serving import op_check
 from tlkit.serving.json_tensor import TYPE_NAMES
 
 if TYPE_CHECKING:
-    from tlkit.serving.warm_up import Part, WarmUp
+    from tlkit.serving.warmup_replay import Part, WarmUp
 
 _TAG = "serve"
 #: TensorFlow writes these above what is wrong.
@@ -150,7 +150,7 @@ class Servable:
 
     def warm_up(self, part: Part = "all", stop: Callable[[], bool] = lambda: False) -> WarmUp:
         """Replay the warm-up requests, so that no client waits for the graph to be optimized; see `warm_up.warm_up`."""
-        from tlkit.serving.warm_up import warm_up
+        from tlkit.serving.warmup_replay import warm_up
 
         return warm_up(self, part, stop)
 

@@ -280,7 +280,7 @@ class Server:
         )
         if options.grpc_port is None:
             return rest, None, None
-        from tlkit.serving.grpc_door import grpc_server
+        from tlkit.serving.grpc_server import grpc_server
 
         try:
             grpc, port = await grpc_server(

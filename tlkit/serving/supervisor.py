@@ -176,7 +176,7 @@ class Supervisor:
         """
         deadline = asyncio.get_running_loop().time() + timeout
         standing = self.suspects.standing(request)
-        if standing == "convict":
+        if standing == "quarantined":
             raise _refusal()
         try:
             async with asyncio.timeout_at(deadline):
@@ -259,7 +259,7 @@ class Supervisor:
                     self._changed.clear()
                     await self._changed.wait()
                 await stack.enter_async_context(self._quiet(min(deadline, loop.time() + DRAIN_SECONDS)))
-            if self.suspects.standing(request) == "convict":  # the same request waited before this one
+            if self.suspects.standing(request) == "quarantined":  # the same request waited before this one
                 raise _refusal()
             until = max(deadline, loop.time() + self._silence_seconds)
             try:
@@ -267,7 +267,7 @@ class Supervisor:
                     answer = await self._run(request, until, alone=True)
             except TimeoutError:
                 if standing == "hung":  # it silenced the last process, and now this one
-                    self.suspects.convict(request)
+                    self.suspects.quarantine(request)
                     self.kill()
                 raise
             self.suspects.clear(request)
@@ -394,9 +394,9 @@ class Supervisor:
         for one in lost.values():
             if one.request is not None and not self._stopping:
                 if one.alone:
-                    self.suspects.convict(one.request)
+                    self.suspects.quarantine(one.request)
                 else:
-                    self.suspects.accuse(one.request, hung=hung)
+                    self.suspects.suspect(one.request, hung=hung)
             if not one.future.done():
                 one.future.set_exception(WorkerDiedError(reason, begun=True))
                 one.future.exception()  # who waited may have gone

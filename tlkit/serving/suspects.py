@@ -29,39 +29,39 @@ class Suspects:
     """Suspicion and proof, by the sha256 of requests.
 
     A request that was running when the process died is suspected. Whoever runs suspects one at a time can tell the
-    guilty from their neighbours: `clear` those that end well, `convict` the one that kills again.
+    guilty from their neighbours: `clear` those that end well, `quarantine` the one that kills again.
 
     Example:
         >>> suspects = Suspects()
-        >>> suspects.accuse(request)
+        >>> suspects.suspect(request)
         >>> suspects.standing(request)
         'suspect'
 
     Args:
-        limit: how many suspects, and how many convicts, are remembered; the oldest are forgotten first.
+        limit: how many suspects, and how many quarantined requests, are remembered; the oldest are forgotten first.
     """
 
     def __init__(self, limit: int = MAX_REMEMBERED):
         self._limit = limit
         self._suspects: OrderedDict[bytes, str] = OrderedDict()
-        self._convicts: OrderedDict[bytes, str] = OrderedDict()
+        self._quarantined: OrderedDict[bytes, str] = OrderedDict()
         # Hashing a body costs more than routing it, so only bodies as long as a remembered one are hashed.
         self._lengths: dict[int, int] = {}
         self._length_of: dict[bytes, int] = {}
 
     def standing(self, request: Request) -> str:
-        """Return "clear", "suspect", "hung" (a suspect whose process was killed for silence) or "convict"."""
+        """Return "clear", "suspect", "hung" (a suspect whose process was killed for silence) or "quarantined"."""
         if len(request.body) not in self._lengths:
             return "clear"
         digest = request.digest()
-        if digest in self._convicts:
-            return "convict"
+        if digest in self._quarantined:
+            return "quarantined"
         return self._suspects.get(digest, "clear")
 
-    def accuse(self, request: Request, *, hung: bool = False) -> None:
+    def suspect(self, request: Request, *, hung: bool = False) -> None:
         """Suspect a request that was running when the process ended."""
         digest = request.digest()
-        if digest not in self._convicts:
+        if digest not in self._quarantined:
             self._remember(self._suspects, digest, "hung" if hung else "suspect", len(request.body))
 
     def clear(self, request: Request) -> None:
@@ -70,10 +70,10 @@ class Suspects:
         if self._suspects.pop(digest, None):
             self._forget_length(digest)
 
-    def convict(self, request: Request) -> None:
+    def quarantine(self, request: Request) -> None:
         """Refuse the request from now on: it ran alone and the process ended."""
         self.clear(request)
-        self._remember(self._convicts, request.digest(), "convict", len(request.body))
+        self._remember(self._quarantined, request.digest(), "quarantined", len(request.body))
 
     def _remember(self, book: OrderedDict[bytes, str], digest: bytes, standing: str, length: int) -> None:
         if digest not in book:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlkit.serving.batching import Batcher, BatchSettings
     from tlkit.serving.call import Call
     from tlkit.serving.servable import Servable
-    from tlkit.serving.warm_up import WarmUp
+    from tlkit.serving.warmup_replay import WarmUp
 
 #: Seconds that a thread may keep Python to itself while others want it; with Python's own 5 ms, requests that
 #: arrive while another is parsed would wait so long.

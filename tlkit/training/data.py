@@ -48,12 +48,12 @@ class Divisible(Data, Protocol):
     def part(self, rows: np.ndarray) -> Divisible: ...  # noqa: D102
 
 
-class Photos(Data, Protocol):
+class Images(Data, Protocol):
     """What some practices need beyond that: views of a photo, other sizes, other augmentation."""
 
     augmentation: Augmentation
 
     def views(self, split: str, number: int) -> tf.data.Dataset: ...  # noqa: D102
-    def augmented_by(self, augmentation: Augmentation) -> Photos: ...  # noqa: D102
+    def augmented_by(self, augmentation: Augmentation) -> Images: ...  # noqa: D102
     def native_size(self) -> float: ...  # noqa: D102
-    def resized(self, size: int) -> Photos: ...  # noqa: D102
+    def resized(self, size: int) -> Images: ...  # noqa: D102

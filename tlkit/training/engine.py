@@ -12,8 +12,8 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, TrainingError
 from tlkit.models.task import Task
 from tlkit.training.features import fast_forward
+from tlkit.training.microbatch import step_in_pieces
 from tlkit.training.optimizers import begin_accumulation, group_optimizer
-from tlkit.training.pieces import step_in_pieces
 from tlkit.training.plan import Plan
 
 

@@ -155,7 +155,7 @@ def _policy(learn: Learner, name: PolicyName, factor: float) -> FreezingPolicy:
     count = len(learn.task.groups)
     if name == "auto":
         names = [group.name for group in learn.task.groups]
-        chosen = choose_policy(learn.data.labels("train"), learn.likeness(), names, factor=factor)
+        chosen = choose_policy(learn.data.labels("train"), learn.domain_similarity(), names, factor=factor)
         _log.info("policy auto: %s", chosen.reason)
         return chosen
     first = 0 if name == "all" else count - 1

@@ -13,7 +13,7 @@ from tlkit.training.snapshots import Snapshots
 _log = logging.getLogger("tlkit")
 _WORDS = {
     "find_lr": "finding the learning rate",
-    "likeness": "measuring the likeness",
+    "likeness": "measuring the domain similarity",
     "precision": "measuring the precision",
     "probe": "fitting the linear probe",
     "probe_at": "measuring the linear probe",

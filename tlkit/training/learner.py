@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -141,7 +142,7 @@ class Learner:
         Raises:
             ConfigError: the data is not photos.
         """
-        return self._run.photos("the size on disk").native_size()
+        return self._run.images("the size on disk").native_size()
 
     @property
     def history(self) -> list[dict[str, list[float]]]:
@@ -186,7 +187,7 @@ class Learner:
     def mix(self, alpha: float) -> None:
         """Set the strength of MixUp (a Beta distribution with this value as both parameters); 0 turns it off."""
         mix: Any = "mixup" if alpha else "none"
-        present = self._run.photos("MixUp").augmentation
+        present = self._run.images("MixUp").augmentation
         self._run.augment(dataclasses.replace(present, mix=mix, mix_alpha=alpha or None))
 
     @property
@@ -426,7 +427,7 @@ class Learner:
             group_factor: how many times lower the rate of each layer group is than that of the one above it, down to a
                 ninth of the highest.
             policy: `"all"` unfreezes everything, `"head"` nothing, `"auto"` decides by the amount of data and its
-                likeness to the source, and says why; `"gradual"` unfreezes one layer group more every `epochs` epochs
+                similarity to the source, and says why; `"gradual"` unfreezes one layer group more every `epochs` epochs
                 (see `fit_gradual`); `"bit"` follows Big Transfer's hyper-rule instead, which needs
                 the optimizer `"sgd"`; `"measure"` fits a probe, fine-tunes everything from it on a part of the training
                 data, photos at half of their size, and keeps that only if it beats the probe on the rest of them (see
@@ -457,7 +458,7 @@ class Learner:
             options=options,
         )
 
-    def likeness(self) -> float:
+    def domain_similarity(self) -> float:
         """Return the domain similarity: how well frozen features separate the classes, from 0 (guessing) to 1.
 
         Raises:
@@ -467,13 +468,18 @@ class Learner:
             raise ConfigError("domain similarity cannot be measured without classes", received=self.task.kind)
         if self.task.objective.is_multi_label:
             raise ConfigError("domain similarity cannot be measured for multi-label data")
-        call = {"likeness": self.size}
+        call = {"likeness": self.size}  # as journals of 0.1.0 call it
         stored = self._run.journal.replay(call)
         if stored is None:
             self._run.restore_once()
             stored = similarity(self._run.feed.training_features(), self.data.labels("train"))
             self._run.journal.note(call, stored)
         return float(stored)
+
+    def likeness(self) -> float:
+        """Return `domain_similarity()`. Deprecated: this name goes with the next release."""
+        warnings.warn("likeness() is now domain_similarity()", DeprecationWarning, stacklevel=2)
+        return self.domain_similarity()
 
     # Cycles that pay
 
@@ -563,7 +569,7 @@ class Learner:
         Raises:
             ConfigError: an argument is invalid, or the data is not augmented in training.
         """
-        views = AveragedViews(n, beta, self._run.photos("test-time augmentation").augmentation)
+        views = AveragedViews(n, beta, self._run.images("test-time augmentation").augmentation)
         self._run.restore_once()
         return self._run.feed.scores_with_views(split, views), self.data.labels(split)
 
@@ -727,7 +733,7 @@ class Learner:
             golden=self.data.samples("val", 4),
             tta=tta,
             tta_beta=tta_beta,
-            augmentation=self._run.photos("test-time augmentation").augmentation if tta else None,
+            augmentation=self._run.images("test-time augmentation").augmentation if tta else None,
             level=level,
         )
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.callbacks.dial import DRIVABLE, DrivenFloat, momentum_name
+from tlkit.callbacks.momentum import DRIVABLE, DynamicFloat, momentum_name
 from tlkit.errors import ConfigError
 
 _SHORTEST_TABLE = 1024
@@ -62,7 +62,7 @@ class GroupRates:
         self._momentum_name = name if name and float(getattr(self, name)) else None
         if self._momentum_name:
             self._default_momentum = float(getattr(self, self._momentum_name))
-            driven = DrivenFloat(self._default_momentum, self._momentum)
+            driven = DynamicFloat(self._default_momentum, self._momentum)
             setattr(self, self._momentum_name, driven)
 
     # The plan: what the next steps are told

@@ -81,7 +81,9 @@ def falling_ratios(count: int, factor: float = 3.0) -> tuple[float, ...]:
     return tuple(max(factor ** -(count - 1 - number), 1 / 9) for number in range(count))
 
 
-def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str], *, factor: float = 3.0) -> FreezingPolicy:
+def choose_policy(
+    labels: np.ndarray, domain_similarity: float, groups: Sequence[str], *, factor: float = 3.0
+) -> FreezingPolicy:
     """Choose how much to retrain.
 
     The rule of transfer learning: few examples train only the head, many everything; data unlike the source keeps only
@@ -89,7 +91,7 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str], *,
 
     Args:
         labels: int [n], of the training examples.
-        likeness: what `similarity` measured.
+        domain_similarity: what `similarity` measured.
         groups: names of the layer groups, from the input to the head.
         factor: how many times the rate falls from group to group, where it does.
 
@@ -99,7 +101,7 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str], *,
     rarest = int(np.unique(labels, return_counts=True)[1].min())
     count = len(groups)
     amount = "few" if rarest < FEW else "many" if rarest > MANY else "some"
-    alike = likeness >= ALIKE
+    alike = domain_similarity >= ALIKE
     last_block = max(0, count - 2)
     falling = falling_ratios(count, factor)
     even = (1.0,) * count
@@ -115,7 +117,7 @@ def choose_policy(labels: np.ndarray, likeness: float, groups: Sequence[str], *,
     looks = "like" if alike else "unlike"
     reason = (
         f"{amount} examples ({rarest} of the rarest class; few is below {FEW}, many above {MANY}), "
-        f"{looks} the pretraining data (domain similarity {likeness:.0%}, threshold {ALIKE:.0%}): {what}"
+        f"{looks} the pretraining data (domain similarity {domain_similarity:.0%}, threshold {ALIKE:.0%}): {what}"
     )
     return FreezingPolicy(first, ratios, reason)
 

@@ -21,7 +21,7 @@ from tlkit.tasks.base import spec_of
 from tlkit.training import precision
 from tlkit.training.bookkeeper import Bookkeeper
 from tlkit.training.checkpoint import EpochCheckpoint
-from tlkit.training.data import Data, Photos
+from tlkit.training.data import Data, Images
 from tlkit.training.engine import Engine
 from tlkit.training.feed import Feed
 from tlkit.training.journal import Journal
@@ -100,7 +100,7 @@ class Run:
         """How training photos are changed, as plain values; None for what is not changed."""
         return None if self.data.augmentation is None else self.data.augmentation.to_dict()
 
-    def photos(self, what: str) -> Photos:
+    def images(self, what: str) -> Images:
         """Give the data if it is photos.
 
         Raises:
@@ -108,7 +108,7 @@ class Run:
         """
         if self.data.augmentation is None:
             raise ConfigError(f"{what} needs an image model", received=self.task.kind)
-        return cast(Photos, self.data)
+        return cast(Images, self.data)
 
     def resize(self, size: int | None) -> None:
         """Go on with photos of another size."""
@@ -120,7 +120,7 @@ class Run:
             self.task, self.data, self.feed = self._sizes[size]
         else:
             task = self.task.at_size(size)
-            self.data = self.photos("another size").resized(size)
+            self.data = self.images("another size").resized(size)
             self.task, self.feed = task, Feed(task, self.data, self._epoch)
         self.feed.keep_former(self._sizes is not None)
         self.engine.task = self.task
@@ -129,7 +129,7 @@ class Run:
 
     def augment(self, augmentation: Augmentation) -> None:
         """Go on with another augmentation."""
-        self.data = self.photos("augmentation").augmented_by(augmentation)
+        self.data = self.images("augmentation").augmented_by(augmentation)
         self.feed = Feed(self.task, self.data, self._epoch)
 
     def restore_once(self) -> None:

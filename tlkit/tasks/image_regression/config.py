@@ -9,9 +9,9 @@ from pydantic import model_validator
 
 from tlkit.config_sections import (
     DataSection,
+    ImageFields,
     ImageModelSection,
     ImageTrainSection,
-    PhotoFields,
     PretrainedConfig,
     ProjectSection,
 )
@@ -25,7 +25,7 @@ class ImageRegressionProjectSection(ProjectSection):
     task: Literal["image_regression"]
 
 
-class ImageTargetDataSection(DataSection, PhotoFields):
+class ImageTargetDataSection(DataSection, ImageFields):
     """[data]: the table of photos and labels, and how both are read."""
 
     augment: Literal["none", "side_on", "top_down", "strong"] = "none"

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError, DataError, ModelError, check_choice
 from tlkit.models.task import Task
-from tlkit.tasks.text_classification.pieces import Piece, pieces_of
+from tlkit.tasks.text_classification.wordpieces import Piece, pieces_of
 
 Baseline = Literal["pad", "mask", "zero"]
 

@@ -18,7 +18,7 @@ _log = logging.getLogger("tlkit")
 
 
 @dataclasses.dataclass(frozen=True)
-class PhotoFolder:
+class ImageFolder:
     """The image files of a folder and of the folders inside, in the order of their names.
 
     Files are told apart by their content; see `tlkit.inputs.image.walk`. What is an image by name or content but
@@ -41,7 +41,7 @@ class PhotoFolder:
     columns: tuple[str, ...] = ("input",)
     counts: Mapping[str, Any] | None = None
 
-    def placed(self, folder: Path) -> PhotoFolder:
+    def placed(self, folder: Path) -> ImageFolder:
         """Write the listing into `folder`; says what is left out."""
         listing = folder / "listing.jsonl"
         tally = Tally()
@@ -59,7 +59,7 @@ class PhotoFolder:
                 "linked folders are not followed: %s%s; score them separately",
                 shown, f" and {more:,} more" if more else "",
             )  # fmt: skip
-        return PhotoFolder(self.folder.absolute(), listing.absolute(), str(self.folder), counts=tally.to_dict())
+        return ImageFolder(self.folder.absolute(), listing.absolute(), str(self.folder), counts=tally.to_dict())
 
     def digest(self) -> str:
         """Hash names, sizes and times of change of what is scored: photos are not read for it."""

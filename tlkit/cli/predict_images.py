@@ -33,7 +33,7 @@ class Answered(NamedTuple):
     line: str
 
 
-def predict_photos(model: Predictor | None, found: Gathered, *, decoder: bool) -> Answered:
+def predict_images(model: Predictor | None, found: Gathered, *, decoder: bool) -> Answered:
     """Answer about every photo that can be used.
 
     Args:

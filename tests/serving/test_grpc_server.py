@@ -15,9 +15,10 @@ from doors import SLASHED, Answer, Doors, FakeFleet, Status, echo, wait_for
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tlkit.errors import ConfigError
-from tlkit.serving import grpc_door, protos
+from tlkit.serving import grpc_server as module
+from tlkit.serving import protos
 from tlkit.serving.access_log import AccessLog
-from tlkit.serving.grpc_door import grpc_server
+from tlkit.serving.grpc_server import grpc_server
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.status import Code, ServingError
 from tlkit.serving.tls import Tls
@@ -168,7 +169,7 @@ def told(server, text, **kwargs):
 @pytest.fixture
 def any_body(monkeypatch):
     """Let the door route every body to the model `default`, so that a body may be a command."""
-    monkeypatch.setattr(grpc_door, "_spec", lambda body: spec("default"))
+    monkeypatch.setattr(module, "_spec", lambda body: spec("default"))
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])

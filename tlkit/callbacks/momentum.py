@@ -22,7 +22,7 @@ DRIVABLE = (
 )
 
 
-class DrivenFloat(float):
+class DynamicFloat(float):
     """A float that looks plain to Python and is read anew by every step of a compiled graph.
 
     Keras optimizers keep momentum and beta_1 as Python numbers, which a compiled step holds as constants. In their
@@ -32,7 +32,7 @@ class DrivenFloat(float):
 
     Example:
         >>> level = tf.Variable(0.8)
-        >>> beta = DrivenFloat(0.9, level.read_value)
+        >>> beta = DynamicFloat(0.9, level.read_value)
         >>> float(beta), round(float(1 - beta), 3)
         (0.9, 0.2)
 
@@ -42,9 +42,9 @@ class DrivenFloat(float):
     """
 
     read: Callable[[], tf.Tensor]
-    dial: MomentumDial | None = None
+    dial: MomentumController | None = None
 
-    def __new__(cls, value: float, read: Callable[[], tf.Tensor]) -> DrivenFloat:
+    def __new__(cls, value: float, read: Callable[[], tf.Tensor]) -> DynamicFloat:
         """Make the plain float and attach the reader."""
         driven = super().__new__(cls, value)
         driven.read = read
@@ -91,7 +91,7 @@ class DrivenFloat(float):
         return -self.read()
 
 
-class MomentumDial:
+class MomentumController:
     """Drives an optimizer's momentum (SGD) or beta_1 (Adam, AdamW, Adamax, Lamb, Lion) from outside the graph.
 
     A step that was compiled before the dial existed does not know it: call `model.make_train_function(force=True)`
@@ -99,7 +99,7 @@ class MomentumDial:
 
     Example:
         >>> optimizer = keras.optimizers.Adam(1e-3, beta_1=0.9)
-        >>> dial = MomentumDial(optimizer)
+        >>> dial = MomentumController(optimizer)
         >>> dial.set(0.85)
         >>> dial.release()
         >>> optimizer.beta_1
@@ -133,16 +133,16 @@ class MomentumDial:
             # Not a keras.Variable: the optimizer would keep that among its own and save it with its slots.
             self._level = tf.Variable(self._plain, dtype=tf.float32, trainable=False, name="momentum_dial")
             read = self._level.read_value
-        self._driven = DrivenFloat(self._plain, read)
+        self._driven = DynamicFloat(self._plain, read)
         self._driven.dial = self
         setattr(self._optimizer, self._name, self._driven)
 
     @staticmethod
-    def of(optimizer: keras.optimizers.Optimizer) -> MomentumDial | None:
+    def of(optimizer: keras.optimizers.Optimizer) -> MomentumController | None:
         """Give the dial that drives this optimizer at present, or None."""
         optimizer = inner_optimizer(optimizer)
         held = getattr(optimizer, momentum_name(optimizer) or "", None)
-        return held.dial if isinstance(held, DrivenFloat) else None
+        return held.dial if isinstance(held, DynamicFloat) else None
 
     def set(self, value: float) -> None:
         """Set the momentum of the next steps.
@@ -214,7 +214,7 @@ def momentum_now(optimizer: keras.optimizers.Optimizer) -> float:
     if name is None:
         return float("nan")
     value = getattr(inner_optimizer(optimizer), name)
-    return float(value.read()) if isinstance(value, DrivenFloat) else float(value)
+    return float(value.read()) if isinstance(value, DynamicFloat) else float(value)
 
 
 def _drivable_name(optimizer: keras.optimizers.Optimizer) -> str:
@@ -229,7 +229,7 @@ def _drivable_name(optimizer: keras.optimizers.Optimizer) -> str:
             fix=fix,
         )
     value = getattr(optimizer, name)
-    if isinstance(value, DrivenFloat):
+    if isinstance(value, DynamicFloat):
         raise ConfigError(
             "another callback already changes the optimizer's momentum",
             fix="use only one callback that changes the momentum",

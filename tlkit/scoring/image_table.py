@@ -12,7 +12,7 @@ from tlkit.scoring.items import Item, Shard, Source
 
 
 @dataclasses.dataclass(frozen=True)
-class PhotoTable:
+class ImageTable:
     """Photos by the paths in a table, relative to the folder that it lies in.
 
     Args:
@@ -30,9 +30,9 @@ class PhotoTable:
         """Name those of the table."""
         return self.table.columns
 
-    def placed(self, folder: Path) -> PhotoTable:
+    def placed(self, folder: Path) -> ImageTable:
         """Name the table and its folder by absolute paths."""
-        return PhotoTable(self.table.placed(folder), self.folder.absolute(), self.column)
+        return ImageTable(self.table.placed(folder), self.folder.absolute(), self.column)
 
     def digest(self) -> str:
         """Hash the table, and sizes and times of change of the photos: they are not read for it."""
