@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -161,6 +162,22 @@ def test_the_index_leads_to_every_page():
     assert {page.name for page in PAGES if page.parent.name == "decisions"} - {"index.md"} <= set(
         re.findall(r"\(([\w-]+\.md)\)", decisions)
     )
+
+
+def pages_of(entries: list[dict]) -> Iterator[str]:
+    """Yield the files of a navigation."""
+    for entry in entries:
+        for value in entry.values():
+            if isinstance(value, str):
+                yield value
+            else:
+                yield from pages_of(value)
+
+
+def test_the_navigation_of_the_site_lists_every_page_once():
+    site = tomllib.loads((DOCS.parent / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    generated = {f"reference/{name}.md" for name in ("api", "cli", "config")}
+    assert sorted(pages_of(site["nav"])) == sorted({str(page.relative_to(DOCS)) for page in PAGES} | generated)
 
 
 def test_the_page_on_the_finder_names_the_recommended_suggestion():
