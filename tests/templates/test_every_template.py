@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 import tlkit
 from tlkit.config import known_keys, load_config
@@ -55,6 +56,7 @@ FILES = {
     "tests/test_project.py",
     "train.py",
 }
+WORKFLOW = ".github/workflows/test.yml"
 TEMPLATES = templates()
 CHOICES = [
     (template.name, question, choice)
@@ -94,15 +96,26 @@ def test_the_exact_files(baked: Path):
 @pytest.mark.parametrize(("name", "question", "choice"), CHOICES)
 def test_every_choice_gives_a_project_that_can_be_read(tmp_path: Path, name: str, question: str, choice: str):
     project = new_project(name, tmp_path / "bees", {question: choice})
-    assert files_of(project) == FILES
+    assert files_of(project) == FILES | ({WORKFLOW} if (question, choice) == ("ci", "github") else set())
     config = load_config(project / "config.toml")
-    found = getattr(config.data, question, getattr(config.model, question, None))
-    assert str(found).lower() == choice
+    if question != "ci":
+        found = getattr(config.data, question, getattr(config.model, question, None))
+        assert str(found).lower() == choice
     for path in project.rglob("*"):
         if path.is_file():
             assert not re.search(r"\{\{|\{%|cookiecutter", path.read_text()), f"{path.name} holds template marks"
         if path.suffix == ".py":
             ast.parse(path.read_text())
+
+
+def test_the_workflow_is_valid_and_runs_the_tests_of_the_project(tmp_path: Path, template: Template):
+    project = new_project(template, tmp_path / "bees", {"ci": "github"})
+    schema = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    subprocess.run([*schema, str(project / WORKFLOW)], check=True, capture_output=True)
+    steps = yaml.safe_load((project / WORKFLOW).read_text())["jobs"]["test"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands == ["python -m pip install -r requirements.txt", "python -m pytest"]
+    assert not (new_project(template, tmp_path / "none", {"ci": "none"}) / ".github").exists()
 
 
 @each_template
@@ -216,12 +229,15 @@ def cookiecutter(template: Template, folder: Path, *answers: str) -> subprocess.
 
 def test_plain_cookiecutter_gives_the_same_project(tmp_path: Path, template: Template):
     said = {"data_path": "/srv/data", "tlkit_requirement": "tlkit~=0.2.0"}
+    said |= {"ci": "github"} if template.name == "image-classification" else {}
+    files = FILES | ({WORKFLOW} if "ci" in said else set())
     done = cookiecutter(template, tmp_path, "project_name=My Bees", *(f"{key}={value}" for key, value in said.items()))
     assert done.returncode == 0, done.stderr
     ours = new_project(template, tmp_path / "My Bees", said)
     theirs = tmp_path / "out" / "my-bees"
-    assert files_of(theirs) == FILES
-    for name in FILES:
+    assert files_of(theirs) == files
+    assert (theirs / ".github").exists() == ("ci" in said)
+    for name in files:
         assert (theirs / name).read_bytes() == (ours / name).read_bytes(), name
 
 
@@ -245,6 +261,11 @@ def test_the_hook_refuses_what_cannot_work_and_nothing_is_left(tmp_path: Path, t
 @pytest.mark.parametrize("name", ["pre_gen_project.py", "post_gen_project.py"])
 def test_every_hook_is_the_same(name: str):
     assert len({(item.path / "hooks" / name).read_text() for item in TEMPLATES.values()}) == 1
+
+
+def test_every_workflow_is_the_same():
+    found = [item.path / "{{cookiecutter.project_slug}}" / WORKFLOW for item in TEMPLATES.values()]
+    assert len({path.read_text() for path in found}) == 1
 
 
 def test_plain_cookiecutter_names_the_folder_that_holds_the_template(tmp_path: Path):
@@ -294,4 +315,5 @@ def test_bake_templates_bakes_every_choice(tmp_path: Path, capsys):
     lines = capsys.readouterr().out.splitlines()
     firsts = len({(name, question) for name, question, _ in CHOICES})
     assert len(lines) == len(TEMPLATES) + len(CHOICES) - firsts
-    assert all(line.endswith(f"{len(FILES)} files") for line in lines)
+    for line in lines:
+        assert line.endswith(f"{len(FILES) + ('github' in line)} files"), line

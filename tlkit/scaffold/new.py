@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Template:
         questions: answer name -> default, or the list of choices with the default first.
         rules: answer name -> (pattern, what that means).
         task: the kind of project, as in [project] of its config.toml.
+        omitted: question -> choice -> folders of the template that a project with this choice does not have.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Template:
     questions: Mapping[str, Any]
     rules: Mapping[str, tuple[str, str]]
     task: str = "image_classification"
+    omitted: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def check(self, answers: Mapping[str, str]) -> None:
         """Refuse names that the template does not ask for and values that it cannot use.
@@ -200,12 +202,21 @@ def _bake(template: Template, workshop: Path, answers: Mapping[str, str]) -> Pat
             extra_context={**answers, "project_slug": slug},
             output_dir=str(project_dir),
             config_file=str(settings),
-            accept_hooks=False,  # the hook's rules were checked above, with one clear line
+            accept_hooks=False,  # `check` has the rules of the hooks, `_remove_omitted` removes the same folders
         )
+        _remove_omitted(template, Path(baked), answers)
     except (CookiecutterException, TemplateError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ProjectError(f"the template {template.name} could not be rendered: {reason}") from error
     return Path(baked)
+
+
+def _remove_omitted(template: Template, project: Path, answers: Mapping[str, str]) -> None:
+    for question, choices in template.omitted.items():
+        default = template.questions[question]
+        choice = answers.get(question, default[0] if isinstance(default, list) else default)
+        for name in choices.get(choice, ()):
+            shutil.rmtree(project / name)
 
 
 def _default_slug(template: Template, answers: Mapping[str, str]) -> str:
@@ -226,4 +237,5 @@ def _read(path: Path) -> Template:
         questions={key: value for key, value in document.items() if not key.startswith("_")},
         rules={key: (pattern, meaning) for key, (pattern, meaning) in document.get("_rules", {}).items()},
         task=document["_task"],
+        omitted=document.get("_omitted", {}),
     )

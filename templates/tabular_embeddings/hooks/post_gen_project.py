@@ -1,8 +1,9 @@
-"""Write where this template came from into requirements.txt, where nobody said it; needs nothing but Python."""
+"""Remove files that the answers leave out, and complete requirements.txt; needs nothing but Python."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,6 +41,10 @@ def origin():
     url = f"{parts.scheme}://{user}{'@' * bool(user)}{host}{parts.path}"
     return f"tlkit @ git+{url}@{commit}" if parts.scheme and commit else None
 
+
+for question, choices in ANSWERS.get("_omitted", {}).items():
+    for name in choices.get(ANSWERS[question], ()):
+        shutil.rmtree(name)
 
 if ANSWERS["tlkit_requirement"] == "auto":
     requirements = Path("requirements.txt")
