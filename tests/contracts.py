@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import keras
 import numpy as np
+import pytest
+from fake_serving import FakeGrpc, FakeRest, export_model
 
 import tlkit
+from tlkit.cli.main import run
+from tlkit.config import load_config
+from tlkit.errors import ConfigError
 from tlkit.export.interface import interface_of
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
@@ -13,6 +21,11 @@ from tlkit.export.records import named_arrays, records_of
 from tlkit.models.ensemble import ensemble
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.row_answers import numbers_of
+from tlkit.scaffold.new import new_project
+from tlkit.scoring.items import Item
+from tlkit.scoring.scorer import Scorer
+from tlkit.serving.client import ServingClient
+from tlkit.tasks.base import spec_of
 
 
 def first_batch(data, split="val"):
@@ -92,16 +105,41 @@ def it_learns_and_goes_on_where_it_was(task_of, data, folder):
     return learn
 
 
-def the_export_answers_as_the_model(learn, folder, items):
-    """Published after its checks; what it answers by name is what the model answers.
+def a_step_and_the_finder(learn):
+    """One epoch changes what is trainable, and the finder changes nothing."""
+    before = [variable.numpy() for variable in learn.task.model.trainable_variables]
+    history = learn.fit(1, 0.01, verbose=False)
+    assert np.isfinite(history["loss"]).all()
+    after = [variable.numpy() for variable in learn.task.model.trainable_variables]
+    assert any(not np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+    weights = [variable.numpy() for variable in learn.task.model.variables]
+    found = learn.find_lr(steps=12)
+    assert len(found.losses) > 1
+    for variable, value in zip(learn.task.model.variables, weights, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert json.dumps(learn.evaluate().to_dict())
+
+
+def a_report_is_written_or_refused(learn, folder):
+    """A page where the task has one; a clear error otherwise."""
+    if spec_of(learn.task.kind).page:
+        page = learn.report(folder / "report.html", title="Contract")
+        assert "<title>Contract" in page.read_text(encoding="utf-8")
+        return
+    with pytest.raises(ConfigError, match="this type of task has no report"):
+        learn.report(folder / "report.html")
+    assert not (folder / "report.html").exists()
+
+
+def the_export_answers_as_the_model(learn, version, items):
+    """What an export answers by name is what the model answers.
 
     Args:
-        learn: a trained Learner.
-        folder: for the export.
+        learn: the Learner that it is an export of.
+        version: the export.
         items: what a client has: paths of photos, strings or rows; in the order of `learn.data.ordered("val")`.
     """
     task = learn.task
-    version = learn.export(folder / "exported")
     manifest = Manifest.read(version)
     assert manifest.objective == task.objective.name
     assert manifest.labels == list(task.class_names)
@@ -113,5 +151,72 @@ def the_export_answers_as_the_model(learn, folder, items):
         np.testing.assert_allclose(sorted(numbers_of(found)), sorted(numbers_of(own)), rtol=1e-4, atol=1e-5)
         if task.objective.classes is not None:
             assert found["classes"][0] == own["classes"][0]
-    columns = AnswerColumns.of(manifest, target="sold" if manifest.interface.columns else None)
-    assert set(columns.types()) == set(columns.names)
+
+
+def servers_answer_as_the_export(version, items, form):
+    """Over REST and gRPC, a client gets what the export answers.
+
+    Args:
+        version: the export.
+        items: what a client has.
+        form: what is sent, `"files"`, `"texts"` or `"rows"`: which method of the client takes the items.
+    """
+    manifest = Manifest.read(version)
+    expected = SavedModelPredictor(version).predict(items)
+    model = export_model(version, manifest.model_name)
+    for server in (FakeRest, FakeGrpc):
+        with server(model) as running, ServingClient(running.url, manifest.model_name, manifest=manifest) as client:
+            found = getattr(client, f"predict_{form}")(items)
+        for one, own in zip(found, expected, strict=True):
+            assert one.keys() == own.keys()
+            assert numbers_of(one) == pytest.approx(numbers_of(own), rel=1e-6)
+            assert one.get("classes") == own.get("classes")
+
+
+def scoring_answers_as_the_export(version, items, form):
+    """`tlkit score` writes the columns of what the export answers."""
+    rows = form == "rows"
+    asked = [
+        Item(number, f"item {number}", None if rows else item, dict(item) if rows else {})
+        for number, item in enumerate(items)
+    ]
+    columns = AnswerColumns.of(Manifest.read(version), target=None)
+    expected = SavedModelPredictor(version).predict(items)
+    scored = list(Scorer(version).score(asked))
+    assert [one.reason for one in scored] == [""] * len(items)
+    for one, record in zip(scored, expected, strict=True):
+        assert list(one.answer) == columns.names == list(columns.types())
+        if not rows:  # rows are answered by columns alone
+            assert one.answer == columns.of_record(record)
+        numbers = sorted(value for value in one.answer.values() if isinstance(value, float))
+        assert numbers
+        told = [value for value in numbers_of(record) if isinstance(value, float)]
+        assert all(any(number == pytest.approx(value, abs=2e-6, rel=1e-5) for value in told) for number in numbers)
+
+
+def a_project_has_the_commands(template, answers, version, words, folder, capfd, monkeypatch):
+    """A baked project reads its config.toml, and predicts, verifies and deploys an export.
+
+    Args:
+        template, answers: of the project.
+        version: an export of its task.
+        words: what `tlkit predict` is given.
+        folder: for the project.
+    """
+    project = new_project(template, folder / "made", answers)
+    config = load_config(project / "config.toml")
+    assert config.project.task == Manifest.read(version).kind
+    assert type(config).model_validate(config.model_dump()).model_dump() == config.model_dump()
+    shutil.copytree(version, config.export_dir / "1")
+    monkeypatch.chdir(project)
+    capfd.readouterr()
+    assert run(["predict", *words, "--json"]) == 0
+    answered = json.loads(capfd.readouterr().out)
+    assert len(answered) > 1
+    assert run(["verify", "--json"]) == 0
+    checked = json.loads(capfd.readouterr().out)
+    assert checked["ok"] is True
+    assert all(check["ok"] for check in checked["checks"])
+    assert run(["deploy"]) == 0
+    assert "stable" in (project / "serving" / "models.config").read_text(encoding="utf-8")
+    return answered
