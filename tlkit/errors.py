@@ -138,6 +138,12 @@ class VerificationError(TlkitError):
     exit_code = 1
 
 
+class CheckError(TlkitError):
+    """The check of the data before training failed."""
+
+    exit_code = 1
+
+
 class ScoringError(TlkitError):
     """A batch scoring failed, or its counts do not add up."""
 

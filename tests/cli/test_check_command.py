@@ -83,3 +83,95 @@ def test_bad_input_is_one_line_and_exit_code_2(inside: Path, capsys, words: list
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(error) == 1
     assert message in error[0]
+
+
+TRAIN = """
+import tlkit
+
+def load_data(config):
+    return tlkit.images_from_folder(
+        config.data_path, size=32, **{**config.data.options, "on_error": "skip", "exclude": config.exclude}
+    )
+
+def main(config, resume=False):
+    data = load_data(config)
+    print("trains on", len(data.labels("train")) + len(data.labels("val")))
+    return type("Learner", (), {"data": data})
+"""
+
+
+@pytest.fixture
+def training(inside: Path, monkeypatch: pytest.MonkeyPatch):
+    """The project with a train.py that only loads its data."""
+    before = (inside / "train.py").read_text()
+    (inside / "train.py").write_text(TRAIN)
+    yield inside
+    (inside / "train.py").write_text(before)
+
+
+def test_train_checks_what_it_loads_and_stops_where_a_rule_of_the_config_fails(training: Path, capsys):
+    assert run(["train"]) == 1
+    said = capsys.readouterr()
+    assert "check: fail  Copies with different labels: 1 images occur with different labels" in said.err
+    assert "error: the data check failed: unreadable, conflicting_labels; run `tlkit check`" in said.err
+    assert "trains on" not in said.out
+    levels = ["--set", "check.conflicting_labels=warn", "--set", "check.unreadable=off"]
+    assert run(["train", *levels]) == 0
+    said = capsys.readouterr()
+    assert "trains on 34" in said.out
+    assert "check: warn  Copies with different labels" in said.err
+    (training / "left_out.csv").write_text("item\nants/00.jpg\n")
+    assert run(["train", *levels, "--set", "data.exclude=left_out.csv"]) == 0
+    assert "trains on 33" in capsys.readouterr().out
+
+
+def test_train_of_a_project_without_the_section_check_only_warns(training: Path, capsys):
+    config = training / "config.toml"
+    before = config.read_text()
+    config.write_text("".join(line for line in before.splitlines(keepends=True) if not line.startswith("[check]")))
+    try:
+        assert run(["train"]) == 0
+        assert "check: fail  Copies with different labels" in capsys.readouterr().err
+    finally:
+        config.write_text(before)
+
+
+def test_train_says_where_a_list_of_exclusions_is_not_read(training: Path, capsys):
+    (training / "train.py").write_text(TRAIN.replace(', "exclude": config.exclude', ""))
+    (training / "left_out.csv").write_text("item\nants/00.jpg\n")
+    levels = ["--set", "check.conflicting_labels=off", "--set", "check.unreadable=off"]
+    assert run(["train", *levels, "--set", "data.exclude=left_out.csv"]) == 0
+    assert "warning: data.exclude is not used: pass exclude=config.exclude" in capsys.readouterr().err
+
+
+def test_a_probe_of_the_training_data_shows_wrong_labels(tmp_path: Path, capsys):
+    import numpy as np
+
+    from tlkit.cli.check_first import checking_first
+    from tlkit.config import load_config
+    from tlkit.training import feed
+    from tlkit.training.probe import fit_probe
+
+    root = photos.write_folder(tmp_path / "photos", {"ants": 60, "bees": 60})
+    for number in range(4):
+        (root / "ants" / f"{number:02d}.jpg").rename(root / "bees" / f"x{number}.jpg")
+    import tlkit
+
+    project = new_project("image-classification", tmp_path / "bees", ANSWERS | {"data_path": str(root)})
+    whole = type("Project", (), {"config": load_config(project / "config.toml")})
+    code = type(
+        "Code", (), {"train": type("Train", (), {"load_data": lambda: tlkit.images_from_folder(root, size=16)})}
+    )
+    with checking_first(whole, code):
+        data = code.train.load_data()
+        wrong = np.array([path.name.startswith("x") for path in data.paths("train")])
+        labels = data.labels("train")
+        features = (
+            np.random.default_rng(0).normal(size=(len(labels), 6)) + 5 * np.where(wrong, 1 - labels, labels)[:, None]
+        )
+        probe = fit_probe(features, np.eye(2)[labels])
+        feed.PROBE_WATCHERS[-1](data, probe, features)
+    assert not feed.PROBE_WATCHERS
+    said = capsys.readouterr().err
+    assert "check: 120 images, nothing found" in said
+    assert "check: warn  Labels that may be wrong" in said

@@ -132,7 +132,7 @@ def _checked(project: Project, code: Code, asked: Any) -> tuple[Examined, Result
 
     config = project.config
     data = code.train.load_data(config)
-    examined = examine(data, spec_of(config.project.task).input, **columns_of(config))
+    examined = examine(data, spec_of(config.project.task).input, columns_of(config))
 
     def network() -> np.ndarray:
         """Compute the features of the frozen network that training starts from."""

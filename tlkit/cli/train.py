@@ -21,6 +21,7 @@ def train(
     Example:  tlkit train --set train.finetune_epochs=0
     """
     from tlkit.catalogue.random_weights import to_be_replaced
+    from tlkit.cli.check_first import checking_first
     from tlkit.cli.output import import_tensorflow, native_noise_filtered, note
     from tlkit.cli.project import find_project
 
@@ -33,7 +34,8 @@ def train(
     resumed = to_be_replaced() if resume else contextlib.nullcontext()
     with native_noise_filtered(), project.code() as code, resumed:
         try:
-            learn = code.train.main(config, resume=resume)
+            with contextlib.nullcontext() if resume else checking_first(project, code):
+                learn = code.train.main(config, resume=resume)
         except KeyboardInterrupt:
             now = _record(project.checkpoints)
             if now is not None and (resume or now != before):
@@ -41,6 +43,8 @@ def train(
             else:
                 note("stopped before the first checkpoint: nothing was saved; run `tlkit train` to start again")
             raise
+    if config.data.exclude and "excluded" not in (getattr(getattr(learn, "data", None), "dropped", None) or {}):
+        note("warning: data.exclude is not used: pass exclude=config.exclude where train.py reads the data")
     unused = project.kind.unused(config, learn)
     if unused:
         note(f"warning: {unused}")

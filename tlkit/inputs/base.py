@@ -59,7 +59,7 @@ class InputSpec:
         items: the module that turns what a caller gives into what is sent: `checked(item, position)`,
             `content(checked) -> bytes` and `refusal(item, position, data, max_pixels, said) -> NotAnsweredError`;
             empty where an example has named columns.
-        examine: a function: data, columns named in config.toml -> the `Examined` that `tlkit check` looks at.
+        examine: a function: data, quick=, columns named in config.toml -> the `Examined` that `tlkit check` looks at.
         nothing: a function: path -> the error that an input of `tlkit score` holds no item.
         files: how files of items are read.
         batch: items that are run together by default.

@@ -110,8 +110,8 @@ class Examined:
     splits: np.ndarray
     names: Sequence[str]
     digest: Callable[[int], str]
-    facts: Mapping[str, Fact]
     copies: np.ndarray
+    facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     blocks: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     by_chance: bool = False
     near: Callable[[np.ndarray | None], Pairs] = no_pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from tlkit.training import features
 from tlkit.training.data import Data
 from tlkit.training.linear_probe import fit_linear_probe
 from tlkit.training.probe import Probe, fit_probe
+
+#: Functions that are called with data, each new probe of classes for all of its training items, and their features.
+PROBE_WATCHERS: list[Callable[[Data, Probe, np.ndarray], None]] = []
 
 
 class Feed:
@@ -89,6 +93,8 @@ class Feed:
                     groups=groups,
                     seed=seed,
                 )
+                for watch in PROBE_WATCHERS if rows is None else ():
+                    watch(self._data, self._probes[key], inputs)
         if self._task.objective.classes is None:
             return self._probes[key]
         return self._probes[key].softened(targets, smoothing, self._data.multi_label)

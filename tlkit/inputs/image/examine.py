@@ -22,6 +22,7 @@ _HEAD = 4096  # bytes that the EXIF data begin in
 _EDGE = 4  # pixels of the small image that are its edge
 _CORNER = 12  # likewise
 _CORNER_NUMBERS = 6  # each way
+_CORNERS = ("top left", "top right", "bottom left", "bottom right")
 _SHOWN = 160  # pixels
 _EXIF = b"Exif\x00\x00"
 _SERIES = re.compile(r"^(.*?[^\W\d_].*?)[-_ .](?:frame|f|img|image|crop|slice|tile|view|aug)?[-_ ]?\d+$", re.IGNORECASE)
@@ -41,35 +42,42 @@ class Looked(NamedTuple):
     corners: np.ndarray
 
 
-def examine(data: Any, **columns: str) -> Examined:
+def examine(data: Any, *, quick: bool = False, **columns: str) -> Examined:
     """Look at the images of an `ImageData`: each file is read and decoded once more, at a small size.
 
     Args:
         data: the images.
+        quick: leave out what needs such a pass.
+        columns: not used; images have groups of their own.
     """
     root = root_of(data.origin)
     paths = [path for name in data.splits for path in data.paths(name)]
     names = [relative_name(str(path), root) for path in paths]
-    found = look(paths, data.preprocessing.max_pixels)
+    found = None if quick else look(paths, data.preprocessing.max_pixels)
+    whole = {} if found is None else _looked(found)
     return Examined(
         items="images",
         splits=splits_of(data),
         names=names,
         digest=lambda item: digest_of(paths[item]),
-        facts=_facts(found),
-        blocks={
-            f"{place} corner": found.corners[:, number]
-            for number, place in enumerate(("top left", "top right", "bottom left", "bottom right"))
-        },
-        copies=copy_numbers(paths, found.bytes.tolist()),
-        near=lambda features: near_images(found.grey, features),
+        copies=copy_numbers(paths),
         show=lambda item: Shown(image=thumbnail(paths[item], data.preprocessing.max_pixels)),
         unusable=[Unusable(relative_name(str(one.path), root), one.reason) for one in data.skipped]
         + [Unusable(relative_name(str(one.path), root), one.reason, True) for one in data.damaged],
         unlabelled=data.dropped.get("missing_label", 0),
         groups=data.groups,
         guessed={"name": _series(names)},
+        **whole,
     )
+
+
+def _looked(found: Looked) -> dict[str, Any]:
+    """Return what one pass over the files adds to an `Examined`."""
+    return {
+        "facts": _facts(found),
+        "blocks": {f"{place} corner": found.corners[:, number] for number, place in enumerate(_CORNERS)},
+        "near": lambda features: near_images(found.grey, features),
+    }
 
 
 def look(paths: Sequence[Path], max_pixels: int) -> Looked:

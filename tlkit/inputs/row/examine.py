@@ -24,11 +24,12 @@ _GROUP = re.compile(
 )
 
 
-def examine(data: Any, **columns: str) -> Examined:
+def examine(data: Any, *, quick: bool = False, **columns: str) -> Examined:
     """Look at the rows of a `TabularData`.
 
     Args:
         data: the rows.
+        quick: leave out facts and features.
         columns: `group_column` and `time_column`, where config.toml names them.
     """
     import pandas as pd
@@ -49,7 +50,7 @@ def examine(data: Any, **columns: str) -> Examined:
         splits=splits,
         names=names,
         digest=lambda item: digest_of(frame[list(data.columns_read)].iloc[[item]]),
-        facts=_facts(frame, data) | {"missing cells": Fact(_missing(frame, inputs), "shortcut")},
+        facts={} if quick else _facts(frame, data) | {"missing cells": Fact(_missing(frame, inputs), "shortcut")},
         copies=copies.inputs,
         by_chance=copies.by_chance,
         near=lambda features: _same_keys(frame, [name for name, kind in data.kinds.items() if kind == "id"]),
@@ -63,7 +64,7 @@ def examine(data: Any, **columns: str) -> Examined:
         },
         times=_moments(frame[time], forms.get(time, "")) if time else None,
         time_name=time,
-        features=_features(data),
+        features=None if quick else _features(data),
         notes=[f"{one.column}: {one.why}" for one in (*data.questions, *data.findings) if one.why],
     )
 

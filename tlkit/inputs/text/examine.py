@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tlkit.inputs.examined import Examined, Fact, Shown, Unusable, relative_name, root_of, splits_of
+from tlkit.inputs.examined import Examined, Fact, Shown, Unusable, no_pairs, relative_name, root_of, splits_of
 from tlkit.inputs.splits import moments_of
 from tlkit.inputs.text.findings import copy_numbers, digest_of, normalized
 from tlkit.inputs.text.near import near_texts
@@ -19,11 +20,12 @@ _LETTERS = 200  # looked at for the script
 _BROKEN = re.compile("\ufffd|[\u0080-\u009f]|Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]")
 
 
-def examine(data: Any, **columns: str) -> Examined:
+def examine(data: Any, *, quick: bool = False, **columns: str) -> Examined:
     """Look at the texts of a `TextData`.
 
     Args:
         data: the texts.
+        quick: leave out facts and near copies.
         columns: `time_column`, where config.toml names one.
     """
     root = root_of(data.origin)
@@ -31,7 +33,6 @@ def examine(data: Any, **columns: str) -> Examined:
     rows = np.concatenate([data.rows(name) for name in data.splits])
     texts = [listing.texts[row] for row in rows.tolist()]
     names = [relative_name(listing.places[row], root) for row in rows.tolist()]
-    lengths = np.array([len(text) for text in texts], np.float64)
     empty = [Unusable(name, "is empty") for name, text in zip(names, texts, strict=True) if not text.strip()]
     used = set(names)
     for row, text in enumerate(listing.texts):
@@ -47,15 +48,9 @@ def examine(data: Any, **columns: str) -> Examined:
         splits=splits_of(data),
         names=names,
         digest=lambda item: digest_of(texts[item]),
-        facts={
-            "characters": Fact(lengths, "shortcut", sizes=True, unit="characters"),
-            "words": Fact(np.array([len(text.split()) for text in texts], np.float64), "shortcut", unit="words"),
-            "script": Fact(np.array([script_of(text) for text in texts], object), "shortcut", rare=True),
-            "encoding": Fact(np.array([encoding_of(text) for text in texts], object), bad=("broken",)),
-            "ends with": Fact(np.array([_end(text) for text in texts], object), "shortcut"),
-        },
         copies=copies,
-        near=lambda features: near_texts([normalized(text) for text in texts]),
+        facts={} if quick else _facts(texts),
+        near=no_pairs if quick else lambda features: near_texts([normalized(text) for text in texts]),
         show=lambda item: Shown(text=texts[item][:_SHOWN] + (" …" if len(texts[item]) > _SHOWN else "")),
         unusable=empty,
         unlabelled=listing.unlabelled,
@@ -93,3 +88,16 @@ def encoding_of(text: str) -> str:
 def _end(text: str) -> str:
     last = text.rstrip()[-1:]
     return "a letter" if last.isalpha() else "a digit" if last.isdigit() else last
+
+
+def _facts(texts: Sequence[str]) -> dict[str, Fact]:
+    """Return properties of texts."""
+    return {
+        "characters": Fact(
+            np.array([len(text) for text in texts], np.float64), "shortcut", sizes=True, unit="characters"
+        ),
+        "words": Fact(np.array([len(text.split()) for text in texts], np.float64), "shortcut", unit="words"),
+        "script": Fact(np.array([script_of(text) for text in texts], object), "shortcut", rare=True),
+        "encoding": Fact(np.array([encoding_of(text) for text in texts], object), bad=("broken",)),
+        "ends with": Fact(np.array([_end(text) for text in texts], object), "shortcut"),
+    }

@@ -114,16 +114,19 @@ def cleaned_logits(seen: Seen, features: np.ndarray, question: Question, items: 
     Wrong labels pull a regression towards themselves. So suspected items are given their predicted class when others
     are predicted; each item is still predicted by a regression that has not seen it.
     """
-    labels, targets, groups = question.values[items], seen.one_hot(question, items), seen.together[items]
-    first = seen.fit(features, targets, groups=groups, seed=seen.seed)
-    if first is None:
-        return None
+    first = seen.fit(features, seen.one_hot(question, items), groups=seen.together[items], seed=seen.seed)
+    return None if first is None else fitted_again(seen, features, question, items, first)
+
+
+def fitted_again(seen: Seen, features: np.ndarray, question: Question, items: np.ndarray, first: np.ndarray) -> Logits:
+    """Add a second round to predictions out of fold, float [m, k]; see `cleaned_logits`."""
+    labels = question.values[items]
     cleaned, doubtful = labels.copy(), suspects(softmax(first), labels)
     cleaned[doubtful] = first[doubtful].argmax(1)
     if not len(doubtful) or len(np.unique(cleaned)) < len(np.unique(labels)):
         return Logits(first)
-    targets = np.eye(targets.shape[1], dtype=np.float32)[cleaned]
-    return Logits(first, seen.fit(features, targets, groups=groups, seed=seen.seed), cleaned)
+    targets = np.eye(first.shape[1], dtype=np.float32)[cleaned]
+    return Logits(first, seen.fit(features, targets, groups=seen.together[items], seed=seen.seed), cleaned)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -173,13 +176,12 @@ def _findings(
 
 def _predicted(seen: Seen, question: Question, number: int) -> tuple[np.ndarray, Logits | None, str]:
     """Return the items looked at, their logits out of fold, or why there are none."""
-    if seen.logits is not None:
-        items, logits = seen.logits
+    if seen.probed is not None:
+        items, logits, features = seen.probed
         known = question.values[items] >= 0
-        own = logits
         if question.is_label:  # each label has a logit of its own
-            own = np.stack([np.zeros_like(logits[:, number]), logits[:, number]], 1)
-        return items[known], Logits(own[known]), ""
+            logits = np.stack([np.zeros_like(logits[:, number]), logits[:, number]], 1)
+        return items[known], fitted_again(seen, reduced(features[known]), question, items[known], logits[known]), ""
     if seen.features is None:
         return np.zeros(0, np.int64), None, "there are no features; run `tlkit check`"
     items = np.flatnonzero(question.values >= 0)

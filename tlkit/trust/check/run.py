@@ -15,20 +15,21 @@ from tlkit.lazy import loaded
 from tlkit.targets.base import Question, label_questions
 from tlkit.trust.check.outcome import Level, Outcome, Result
 from tlkit.trust.check.rules import RULES, Found
-from tlkit.trust.check.seen import OutOfFold, Seen
+from tlkit.trust.check.seen import OutOfFold, Probed, Seen
 
 _log = logging.getLogger("tlkit")
 
 
-def examine(data: Any, input_name: str, **columns: str) -> Examined:
+def examine(data: Any, input_name: str, columns: Mapping[str, str] | None = None, *, quick: bool = False) -> Examined:
     """Look at all items of a data set, as its input says.
 
     Args:
         data: what a Learner is trained on.
         input_name: a key of `INPUTS`.
         columns: `group_column` and `time_column`, empty where there is none.
+        quick: report only what takes seconds: neither facts nor features nor near copies.
     """
-    found: Examined = loaded(input_spec(input_name).examine)(data, **columns)
+    found: Examined = loaded(input_spec(input_name).examine)(data, quick=quick, **(columns or {}))
     return found
 
 
@@ -39,7 +40,7 @@ def check(
     fit: OutOfFold,
     levels: Mapping[str, Level],
     network: Callable[[], np.ndarray] | None = None,
-    logits: tuple[np.ndarray, np.ndarray] | None = None,
+    probed: Probed | None = None,
     quick: bool = False,
     allowed: Collection[str] = (),
     handled: Mapping[str, str] | None = None,
@@ -53,7 +54,7 @@ def check(
         fit: predicts by logistic regression out of fold.
         levels: rule -> `"fail"`, `"warn"` or `"off"`.
         network: gives features of all items, float32 [n, F]; called only where a rule needs them.
-        logits: predictions out of fold that there are already: items int [m] and logits float [m, k].
+        probed: predictions out of fold that there are already.
         quick: run only rules that take seconds.
         allowed: columns that may give the label away.
         handled: rule -> what training does about it.
@@ -63,7 +64,7 @@ def check(
         What was found.
     """
     began = time.monotonic()
-    seen = Seen(examined, questions, fit, network, logits, allowed, seed)
+    seen = Seen(examined, questions, fit, network, probed, allowed, seed)
     outcomes = []
     for name, rule in RULES.items():
         level = levels.get(name, "warn")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,20 @@ class OutOfFold(Protocol):
     ) -> np.ndarray | None: ...
 
 
+class Probed(NamedTuple):
+    """Predictions of a linear probe that there is already.
+
+    Attributes:
+        items: int64 [m], which.
+        logits: float [m, k], out of fold; of several labels one for each.
+        features: float [m, F], that it was fitted on.
+    """
+
+    items: np.ndarray
+    logits: np.ndarray
+    features: np.ndarray
+
+
 @dataclasses.dataclass(eq=False)
 class Seen:
     """The data of a check.
@@ -32,7 +46,7 @@ class Seen:
         questions: what their labels say.
         fit: predicts out of fold.
         network: gives the features of a frozen network, float32 [n, F]; None where there are none.
-        logits: out of fold of some items, by question: (items, float [m, k]); computed where they are left out.
+        probed: what a probe predicted out of fold of some items; computed where it is left out.
         allowed: columns that may give the label away.
         seed: of folds.
     """
@@ -41,7 +55,7 @@ class Seen:
     questions: Sequence[Question]
     fit: OutOfFold
     network: Callable[[], np.ndarray] | None = None
-    logits: tuple[np.ndarray, np.ndarray] | None = None
+    probed: Probed | None = None
     allowed: Collection[str] = ()
     seed: int = 0
 
