@@ -83,7 +83,7 @@ def flips(report: Report, x: np.ndarray, y: np.ndarray, runs: int) -> None:
         question = Question("label", labels, tuple(map(str, range(classes))))
         logits = noise.cleaned_logits(examined, width, question, rows)
         assert logits is not None
-        first, mean = noise.softmax(logits.first), noise.softmax(logits.mean)
+        first, mean = noise.softmax(logits.first), noise.softmax(logits.ranking)
         ours.append(recall(mean[rows, labels], is_flipped))
         theirs.append(recall(get_label_quality_scores(labels, first), is_flipped))
         listed: np.ndarray = np.zeros(0, np.int64)
@@ -237,7 +237,7 @@ def texts(root: Path, report: Report, runs: int) -> None:
     draw = np.random.default_rng(0)
     chosen = draw.choice(np.flatnonzero(frame["split"] == "val"), COPIES, replace=False)
     added = frame.loc[chosen].assign(split="train", sentence="  " + frame.loc[chosen, "sentence"].str.upper())
-    planted = [{row(old), row(TEXTS + new)} for new, old in enumerate(chosen.tolist())]
+    planted = [{text(old), text(TEXTS + new)} for new, old in enumerate(chosen.tolist())]
     report(
         f"{COPIES} copies across splits",
         pairs(checked(as_texts(pd.concat([frame, added])), "text"), "copies_across_splits", planted),
@@ -250,7 +250,7 @@ def texts(root: Path, report: Report, runs: int) -> None:
     long = frame["sentence"].str.split().str.len().between(12, 60) & (frame["split"] == "val")
     chosen = draw.choice(np.flatnonzero(long), NEAR, replace=False)
     added = frame.loc[chosen].assign(split="train", sentence=[reworded(frame["sentence"][place]) for place in chosen])
-    planted = [{row(old), row(TEXTS + new)} for new, old in enumerate(chosen.tolist())]
+    planted = [{text(old), text(TEXTS + new)} for new, old in enumerate(chosen.tolist())]
     result = checked(as_texts(pd.concat([frame, added])), "text")
     before = {frozenset(one) for one in found_by(checked(data, "text"), "near_copies_across_splits")}
     found = [one for one in found_by(result, "near_copies_across_splits") if frozenset(one) not in before]
@@ -270,6 +270,10 @@ def as_texts(frame: pd.DataFrame) -> Any:
     return tlkit.texts_from_table(
         frame.reset_index(drop=True), text_column="sentence", split_column="split", encoder="bge-small-en-v1.5"
     )
+
+
+def text(number: int) -> str:
+    return f"the table data row {number + 1}"
 
 
 def row(number: int) -> str:

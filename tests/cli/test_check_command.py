@@ -63,7 +63,7 @@ def test_levels_decide_the_exit_code_and_the_terminal_shows_findings_first(insid
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert lines[0].startswith("34 images")
-    assert lines[1] == "warn  Unreadable items: 1 images cannot be read"
+    assert lines[1] == "warn  Unreadable items: 1 image"
     assert (inside / "other.html").is_file()
     assert run(["check", "--set", "check.copies=fail", *sets]) == 1
 
@@ -112,7 +112,7 @@ def training(inside: Path, monkeypatch: pytest.MonkeyPatch):
 def test_train_checks_what_it_loads_and_stops_where_a_rule_of_the_config_fails(training: Path, capsys):
     assert run(["train"]) == 1
     said = capsys.readouterr()
-    assert "check: fail  Copies with different labels: 1 images occur with different labels" in said.err
+    assert "check: fail  Copies with different labels: 1 image with different labels" in said.err
     assert "error: the data check failed: unreadable, conflicting_labels; run `tlkit check`" in said.err
     assert "trains on" not in said.out
     levels = ["--set", "check.conflicting_labels=warn", "--set", "check.unreadable=off"]

@@ -121,9 +121,17 @@ def look(paths: Sequence[Path], max_pixels: int) -> Looked:
 
 def thumbnail(path: Path, max_pixels: int, size: int = _SHOWN) -> bytes:
     """Return a small JPEG of an image file."""
-    pixels = ImagePreprocessing(size, "pad", max_pixels)(tf.io.read_file(os.fsencode(path)))
-    content: bytes = tf.io.encode_jpeg(pixels, quality=80, optimize_size=True).numpy()
-    return content
+    content = tf.io.read_file(os.fsencode(path))
+    pixels = ImagePreprocessing(size, "pad", max_pixels)(content)
+    header = read_header(content)
+    height, width = int(header.height), int(header.width)
+    if int(header.orientation) > 4:  # lies on its side
+        height, width = width, height
+    down, across = (max(1, round(size * side / max(height, width))) for side in (height, width))
+    top, left = (size - down) // 2, (size - across) // 2
+    pixels = pixels[top : top + down, left : left + across]
+    small: bytes = tf.io.encode_jpeg(pixels, quality=80, optimize_size=True).numpy()
+    return small
 
 
 def camera_of(head: bytes) -> str:

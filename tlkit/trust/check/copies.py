@@ -22,7 +22,8 @@ def conflicting(seen: Seen) -> Found:
         if _differ(seen, items):
             said = " / ".join(dict.fromkeys(seen.label(item) or "no label" for item in items))
             findings.append(Finding(f"{len(items)} copies with different labels: {said}", tuple(items), tuple(items)))
-    return Found(findings, f"{len(findings)} {seen.examined.items} occur with different labels")
+    found = f"{seen.counted(len(findings))} with different labels" if findings else "no copies with different labels"
+    return Found(findings, found)
 
 
 def inside(seen: Seen) -> Found:
@@ -62,8 +63,8 @@ def _copies(seen: Seen, across: bool) -> Found:
                 if len(same) > 1
             ]
     count = sum(len(finding.exclude) for finding in findings)
-    where = "in training and in held-out data" if across else "repeated in their split"
-    return Found(findings, f"{count} {seen.examined.items} {where}", {"excluded": count})
+    where = "in training and in held-out data" if across else "repeated in a split"
+    return Found(findings, f"{seen.counted(count)} {where}" if findings else "no copies", {"excluded": count})
 
 
 def _near(seen: Seen, across: bool) -> Found:
@@ -78,8 +79,8 @@ def _near(seen: Seen, across: bool) -> Found:
         clash = " with different labels" if _differ(seen, [a, b]) else ""
         findings.append(Finding(f"{where}{clash} (similarity {similarity:.3f})", (a, b), (drop,), score=similarity))
     findings.sort(key=lambda finding: -(finding.score or 0))
-    where = "across splits" if across else "in one split"
-    return Found(findings, f"{len(findings)} pairs of {seen.examined.items} are nearly the same {where}")
+    pairs_of = f"{len(findings):,} {'pair' if len(findings) == 1 else 'pairs'} of {seen.examined.items}"
+    return Found(findings, f"{pairs_of} are nearly the same" if findings else "no near copies")
 
 
 def _sets(numbers: np.ndarray) -> Iterable[list[int]]:

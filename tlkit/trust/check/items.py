@@ -9,12 +9,12 @@ from tlkit.trust.check.seen import Seen
 
 def unreadable(seen: Seen) -> Found:
     """List the items that cannot be read."""
-    return _found(seen, False, "cannot be read")
+    return _found(seen, False, "unreadable")
 
 
 def damaged(seen: Seen) -> Found:
     """List the items that can be read although they are damaged."""
-    return _found(seen, True, "are damaged")
+    return _found(seen, True, "damaged")
 
 
 def _found(seen: Seen, is_damaged: bool, what: str) -> Found:
@@ -24,4 +24,4 @@ def _found(seen: Seen, is_damaged: bool, what: str) -> Found:
         if one.damaged == is_damaged:
             items = (place[one.name],) if one.name in place else ()
             findings.append(Finding(f"{one.name} {one.reason}", items, items, one.name))
-    return Found(findings, f"{len(findings)} {seen.examined.items} {what}")
+    return Found(findings, f"{seen.counted(len(findings))}" if findings else f"no {what} {seen.examined.items}")

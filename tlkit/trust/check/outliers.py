@@ -39,7 +39,8 @@ def sizes(seen: Seen) -> Found:
         return Found(skipped=f"there are no sizes to compare, or fewer than {FEWEST} items")
     findings.sort(key=lambda finding: -(finding.score or 0))
     count = len({finding.items for finding in findings})
-    return Found(findings[:_MOST], f"{count} {seen.examined.items} have a size far from the others", {"items": count})
+    summary = f"{seen.counted(count)} far from the others" if count else "no size stands out"
+    return Found(findings[:_MOST], summary, {"items": count})
 
 
 def rare(seen: Seen) -> Found:
@@ -60,4 +61,5 @@ def rare(seen: Seen) -> Found:
                     findings.append(Finding(f"{name} {value}; most have {usual}", (item,), name=name))
     if not looked:
         return Found(skipped=f"{seen.examined.items} have no formats, scripts or encodings")
-    return Found(findings, f"{len(findings)} {seen.examined.items} have a rare or broken form")
+    summary = f"{seen.counted(len(findings))} of a rare or broken form" if findings else "no rare or broken forms"
+    return Found(findings, summary)

@@ -58,7 +58,7 @@ def write_check_page(path: str | Path, result: Result, show: Callable[[int], Sho
             "status": outcome.status,
             "word": _WORDS[outcome.status],
             "summary": outcome.skipped if outcome.status == "skipped" else outcome.summary,
-            "advice": RULES[outcome.rule].advice,
+            "advice": RULES[outcome.rule].advice.replace("`", ""),
             "handled": outcome.handled,
             "findings": [finding(found) for found in outcome.findings[:_FINDINGS]],
             "more": max(len(outcome.findings) - _FINDINGS, 0),
@@ -70,7 +70,7 @@ def write_check_page(path: str | Path, result: Result, show: Callable[[int], Sho
     page = render_page(
         "check_report.html.j2",
         title=title,
-        verdict="failed" if result.failed else "passed with warnings" if result.warned else "passed",
+        verdict="failed" if result.failed else "warnings" if result.warned else "passed",
         figures=[(f"{name} {result.items}", f"{count:,}") for name, count in result.counts.items()],
         failed=len(result.failed),
         warned=len(result.warned),

@@ -103,6 +103,11 @@ class Seen:
         """The label of an item, for people."""
         return ", ".join(filter(None, (question.said(item, len(self.questions) > 1) for question in self.questions)))
 
+    def counted(self, count: int) -> str:
+        """Return a number of items in words: "1 image", "2 images"."""
+        items = self.examined.items
+        return f"{count:,} {items.removesuffix('s') if count == 1 else items}"
+
     def one_hot(self, question: Question, items: np.ndarray) -> np.ndarray:
         """Class numbers of some items as float32 [m, k]."""
         return np.eye(len(question.class_names), dtype=np.float32)[question.values[items]]
