@@ -227,6 +227,13 @@ def four_groups():
     return task
 
 
+def small_base() -> keras.Model:
+    """Return a network that takes pixels and returns a vector per image, as keras.applications do without a top."""
+    pixels = keras.Input((None, None, 3))
+    scaled = keras.layers.Conv2D(4, 8, strides=8)(keras.layers.Rescaling(1 / 255)(pixels))
+    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(scaled))
+
+
 @pytest.fixture
 def names(tmp_path, monkeypatch):
     """What the pages take for granted, small; photos and pretrained networks are replaced, their arguments checked."""
@@ -266,6 +273,9 @@ def names(tmp_path, monkeypatch):
     Path("tickets.txt").write_text("a ticket\n", encoding="utf-8")
     monkeypatch.setattr(tlkit, "texts_from_table", small_texts)
     monkeypatch.setattr(tlkit, "text_classifier", without_work(tlkit.text_classifier, text_task))
+    monkeypatch.setattr(
+        keras.applications, "EfficientNetB0", without_work(keras.applications.EfficientNetB0, small_base())
+    )
     losses = SimpleNamespace(loss_before=2.0, loss_after=1.0)
     monkeypatch.setattr(tlkit, "adapt_encoder", without_work(tlkit.adapt_encoder, losses))
     monkeypatch.setattr(tlkit.Learner, "report", without_work(tlkit.Learner.report))
@@ -291,7 +301,7 @@ def names(tmp_path, monkeypatch):
 
 # These train through stages, sizes and policies: minutes for what tests/training holds as well.
 LONG = {"discriminative-rates", "fine-tune", "freezing", "learning-rate-finder", "recorder", "resume"}
-LONG |= {"snapshots-and-swa", "texts", "training-options"}
+LONG |= {"migrate", "snapshots-and-swa", "texts", "training-options"}
 
 
 @pytest.mark.parametrize(
