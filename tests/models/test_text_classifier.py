@@ -167,7 +167,9 @@ def test_one_yes_or_no_label_is_enough_when_labels_are_independent():
     assert task.model.output_shape == (None, 1)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "meanmax"])
+@pytest.mark.parametrize(
+    "pooling", ["mean", "meanmax", *[pytest.param(pooling, marks=pytest.mark.slow) for pooling in ("cls", "max")]]
+)
 def test_scaled_vectors_have_length_one_for_each_block_and_pool(pooling, tmp_path):
     plain, scaled = (
         tiny_text_task(pooling=pooling, layers=2, long_texts="windows", max_tokens=6, normalize=normalize)

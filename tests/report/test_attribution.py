@@ -211,24 +211,20 @@ def test_the_layer_is_put_back_when_the_model_fails(patched, monkeypatch):
 # Words
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("The Film was great!", ["The ", "Film ", "was ", "great", "!"]),
-        ("Á  DÙLL\nplot…", ["Á  ", "DÙLL\n", "plot", "…"]),
-        ("good,film 电影 x😀y good", ["good", ",", "film ", "电", "影 ", "x😀y ", "good"]),
-        ("no\x00w \u200bgood", ["no\x00w \u200b", "good"]),
-        ("סרט טוב!", ["סרט ", "טוב", "!"]),
-        ("x" * 150 + " good", ["x" * 150 + " ", "good"]),
-        ("   ", []),
-        ("", []),
-    ],
-)
-def test_words_are_those_of_the_text(text, words):
-    task = tiny_text_task(max_tokens=32)
-    [found] = attribute(task, [text], steps=1)
-    assert [piece.text for piece in found.pieces] == words
-    assert all(piece.read for piece in found.pieces)
+def test_words_are_those_of_the_text():
+    words = {
+        "The Film was great!": ["The ", "Film ", "was ", "great", "!"],
+        "Á  DÙLL\nplot…": ["Á  ", "DÙLL\n", "plot", "…"],
+        "good,film 电影 x😀y good": ["good", ",", "film ", "电", "影 ", "x😀y ", "good"],
+        "no\x00w \u200bgood": ["no\x00w \u200b", "good"],
+        "סרט טוב!": ["סרט ", "טוב", "!"],
+        "x" * 150 + " good": ["x" * 150 + " ", "good"],
+        "   ": [],
+        "": [],
+    }
+    found = attribute(tiny_text_task(max_tokens=32), list(words), steps=1)
+    assert [[piece.text for piece in one.pieces] for one in found] == list(words.values())
+    assert all(piece.read for one in found for piece in one.pieces)
 
 
 def test_markup_that_was_taken_out_is_not_read():
