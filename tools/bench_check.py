@@ -23,6 +23,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 import tlkit
+from tlkit.inputs.row.examine import features_of
 from tlkit.targets.base import Question
 from tlkit.training.features import FeatureCache
 from tlkit.training.probe import out_of_fold
@@ -296,9 +297,7 @@ def rows(root: Path, report: Report, runs: int) -> None:
     data = as_rows(frame, target)
     result = checked(data, "row")
     clean(report, result)
-    from tlkit.inputs.row.examine import _features
-
-    flips(report, _features(data), np.concatenate([data.labels(name) for name in data.splits]), runs)
+    flips(report, features_of(data)(np.arange(ROWS)), np.concatenate([data.labels(name) for name in data.splits]), runs)
     draw = np.random.default_rng(0)
     chosen = draw.choice(np.flatnonzero(frame["split"] == "val"), COPIES, replace=False)
     added = frame.loc[chosen].assign(split="train")

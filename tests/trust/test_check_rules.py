@@ -39,7 +39,7 @@ def clean(seed: int = 0, **changes) -> tuple[Examined, list[Question]]:
             "colour": Fact(random.choice(["red", "blue", "green"], N).astype(object), "column"),
         },
         copies=np.arange(N),
-        features=features,
+        features=features.__getitem__,
     )
     return dataclasses.replace(examined, **changes), [Question("kind", labels, ("ant", "bee"))]
 
@@ -171,7 +171,9 @@ def test_a_property_of_files_and_a_constant_corner_give_the_label_away():
 
 def test_flipped_labels_are_found_and_clean_ones_are_not_reported():
     examined, questions = clean()
-    examined.features[:, 0] += 4 * questions[0].values
+    features = examined.features(np.arange(N))
+    features[:, 0] += 4 * questions[0].values
+    examined = dataclasses.replace(examined, features=features.__getitem__)
     flipped = np.random.default_rng(2).choice(N, 12, replace=False)
     labels = questions[0].values.copy()
     labels[flipped] = 1 - labels[flipped]
@@ -212,10 +214,10 @@ def test_imbalance_small_and_missing_classes():
 def test_a_shifted_validation_set_is_found():
     examined, questions = clean()
     assert outcome_of("shift", examined, questions).status == "ok"
-    features = examined.features.copy()
+    features = examined.features(np.arange(N))
     features[200:, 3] += 1.5
     facts = {**examined.facts, "brightness": Fact(np.r_[np.zeros(200), np.ones(100)], "shortcut")}
-    found = outcome_of("shift", dataclasses.replace(examined, features=features, facts=facts), questions)
+    found = outcome_of("shift", dataclasses.replace(examined, features=features.__getitem__, facts=facts), questions)
     assert found.status == "warn"
     assert "brightness 0 and 1" in found.findings[0].text
     assert found.figures["val"]["low"] > 0.6
@@ -238,7 +240,6 @@ def test_with_few_items_or_one_split_it_says_what_cannot_be_estimated():
     examined, questions = clean()
     few = dataclasses.replace(
         examined, splits=examined.splits[:12], names=examined.names[:12], copies=np.arange(12),
-        features=examined.features[:12],
         facts={name: Fact(fact.values[:12], fact.use, fact.sizes) for name, fact in examined.facts.items()},
     )  # fmt: skip
     result = check(few, [Question("kind", questions[0].values[:12], ("ant", "bee"))], fit=out_of_fold, levels={})

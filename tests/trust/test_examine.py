@@ -163,5 +163,6 @@ def test_rows_name_columns_keys_and_groups(tmp_path: Path):
     assert list(examined.guessed) == ["'patient'"]
     pairs = examined.near(None)
     assert {examined.names[pairs.left[0]], examined.names[pairs.right[0]]} == {"data row 1", "data row 60"}
-    assert examined.features.shape[0] == 60
+    assert examined.features(np.arange(60)).shape[0] == 60
+    assert (examined.features(np.array([7, 3])) == examined.features(np.arange(60))[[7, 3]]).all()
     assert examined.show(0).cells["label"] in ("yes", "no")

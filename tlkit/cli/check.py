@@ -125,7 +125,7 @@ def _checked(project: Project, code: Code, asked: Any) -> tuple[Examined, Result
     import numpy as np
 
     from tlkit.tasks.base import spec_of
-    from tlkit.training.features import FeatureCache
+    from tlkit.training.features import fast_forward
     from tlkit.training.probe import out_of_fold
     from tlkit.trust.check.run import check as check_data
     from tlkit.trust.check.run import examine, questions_of
@@ -135,9 +135,17 @@ def _checked(project: Project, code: Code, asked: Any) -> tuple[Examined, Result
     examined = examine(data, spec_of(config.project.task).input, columns_of(config))
 
     def network() -> np.ndarray:
-        """Compute the features of the frozen network that training starts from."""
-        features = FeatureCache(project.kind.build_task(code, config, data).features, data.ordered)
-        return np.concatenate([features[name] for name in data.splits])
+        """Compute the features of the frozen network that training starts from; half precision is enough."""
+        forward = fast_forward(project.kind.build_task(code, config, data).features)
+        kept = np.empty((0, 0), np.float16)
+        end = 0
+        for batch in (batch for name in data.splits for batch in data.ordered(name)):
+            rows = forward(batch[0]).numpy()
+            if not end:
+                kept = np.empty((len(examined.splits), rows.shape[1]), np.float16)
+            kept[end : end + len(rows)] = np.clip(rows, -65_000, 65_000)
+            end += len(rows)
+        return kept
 
     result = check_data(
         examined,

@@ -102,7 +102,7 @@ class Examined:
         times: float64 [n]; None where nothing is named.
         time_name: the column of times, or of dates that were found.
         by_time: whether the splits were made by time.
-        features: float32 [n, F] to be used in place of a frozen network's; None where there are none.
+        features: items int [m] -> float32 [m, F], in place of a frozen network's features; None where there are none.
         notes: what else reading the data found, one sentence each.
     """
 
@@ -123,7 +123,7 @@ class Examined:
     times: np.ndarray | None = None
     time_name: str = ""
     by_time: bool = False
-    features: np.ndarray | None = None
+    features: Callable[[np.ndarray], np.ndarray] | None = None
     notes: Sequence[str] = ()
 
 

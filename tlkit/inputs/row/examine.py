@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def examine(data: Any, *, quick: bool = False, **columns: str) -> Examined:
         },
         times=_moments(frame[time], forms.get(time, "")) if time else None,
         time_name=time,
-        features=None if quick else _features(data),
+        features=None if quick else features_of(data),
         notes=[f"{one.column}: {one.why}" for one in (*data.questions, *data.findings) if one.why],
     )
 
@@ -119,20 +120,31 @@ def _same_keys(frame: pd.DataFrame, keys: list[str]) -> Pairs:
     return Pairs(*both, np.ones(len(both[0])))
 
 
-def _features(data: Any) -> np.ndarray:
-    """Return rows as numbers: codes as one column for each of their values, then the scaled numbers."""
+def features_of(data: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that gives rows as numbers: a column for each value of a code, then the scaled numbers.
+
+    Args:
+        data: the rows, which the function numbers split after split.
+    """
     encoded = np.concatenate([data.encoded(name) for name in data.splits])
     codes = data.preprocessing.codes
-    parts = []
-    for number, code in enumerate(codes):
-        values = encoded[:, number].astype(np.int64)
-        size = code.size
-        if size > _MOST_CODES:  # the most frequent ones, and one for all others
-            often = np.argsort(-np.bincount(values, minlength=size))[: _MOST_CODES - 1]
-            again = np.full(size, _MOST_CODES - 1)
-            again[often] = np.arange(len(often))
-            values, size = again[values], _MOST_CODES
-        parts.append(np.eye(size, dtype=np.float32)[values])
     # Without numbers that were computed from the labels: training rows have others than held-out rows.
     end = len(codes) + sum(len(column.numbers) for column in data.preprocessing.columns)
-    return np.concatenate([*parts, encoded[:, len(codes) : end]], axis=1).astype(np.float32)
+    places = []  # of each code of a column among its features: the most frequent ones, and one for all others
+    for number, code in enumerate(codes):
+        place = np.arange(code.size)
+        if code.size > _MOST_CODES:
+            often = np.argsort(-np.bincount(encoded[:, number].astype(np.int64), minlength=code.size))
+            place = np.full(code.size, _MOST_CODES - 1)
+            place[often[: _MOST_CODES - 1]] = np.arange(_MOST_CODES - 1)
+        places.append(place)
+
+    def features(items: np.ndarray) -> np.ndarray:
+        own = encoded[items]
+        parts = [
+            np.eye(int(place.max()) + 1, dtype=np.float32)[place[own[:, number].astype(np.int64)]]
+            for number, place in enumerate(places)
+        ]
+        return np.concatenate([*parts, own[:, len(codes) : end]], axis=1).astype(np.float32)
+
+    return features

@@ -24,6 +24,7 @@ _SHARE = 0.2  # of the errors that are clear ones: at most 0.15 on clean data se
 _SECOND = 0.3  # weight of the second round in the ranking; better than either on images, texts and tables
 _LISTED = 0.1  # probability of a label
 _MOST = 1000  # findings
+_MOST_ITEMS = 50_000  # of more, so many are drawn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,7 +190,7 @@ def _predicted(seen: Seen, question: Question, number: int) -> tuple[np.ndarray,
         if question.is_label:  # each label has a logit of its own
             logits = np.stack([np.zeros_like(logits[:, number]), logits[:, number]], 1)
         return items[known], fitted_again(seen, reduced(features[known]), question, items[known], logits[known]), ""
-    if seen.features is None:
+    if not seen.has_features:
         return np.zeros(0, np.int64), None, "there are no features; run `tlkit check`"
     items = np.flatnonzero(question.values >= 0)
     counts = np.bincount(question.values[items], minlength=len(question.class_names))
@@ -198,5 +199,7 @@ def _predicted(seen: Seen, question: Question, number: int) -> tuple[np.ndarray,
     rare = counts[(counts > 0) & (counts < _FEWEST_EACH)].sum()
     if (counts >= _FEWEST_EACH).sum() < 2 or rare > len(items) // 10:
         return items, None, f"fewer than two classes have {_FEWEST_EACH} items"
-    cleaned = cleaned_logits(seen, reduced(seen.features[items]), question, items)
+    if len(items) > _MOST_ITEMS:
+        items = np.sort(np.random.default_rng(seen.seed).choice(items, _MOST_ITEMS, replace=False))
+    cleaned = cleaned_logits(seen, seen.features(items), question, items)
     return items, cleaned, "" if cleaned is not None else "there are too few items of a class for cross-validation"

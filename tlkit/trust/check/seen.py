@@ -11,6 +11,7 @@ import numpy as np
 
 from tlkit.inputs.examined import Examined, Pairs
 from tlkit.targets.base import Question
+from tlkit.trust.check.statistics import reduced
 
 FEWEST = 30  # items from which on something is estimated
 
@@ -59,12 +60,19 @@ class Seen:
     allowed: Collection[str] = ()
     seed: int = 0
 
+    @property
+    def has_features(self) -> bool:
+        """Whether items can be described by features."""
+        return self.examined.features is not None or self.network is not None
+
+    def features(self, items: np.ndarray) -> np.ndarray:
+        """Return features of some items, float32 [m, F]; a network computes them once, and fewer numbers are kept."""
+        return self._of_network[items] if self.examined.features is None else reduced(self.examined.features(items))
+
     @cached_property
-    def features(self) -> np.ndarray | None:
-        """Features of all items, float32 [n, F], or None."""
-        if self.examined.features is not None:
-            return self.examined.features
-        return None if self.network is None else self.network()
+    def _of_network(self) -> np.ndarray:
+        assert self.network is not None  # narrows the type
+        return reduced(self.network())
 
     @cached_property
     def near(self) -> Pairs:

@@ -10,7 +10,7 @@ import numpy as np
 from tlkit.trust.check.outcome import Finding
 from tlkit.trust.check.rules import Found
 from tlkit.trust.check.seen import FEWEST, Seen, shown_number
-from tlkit.trust.check.statistics import auc, auc_interval, reduced
+from tlkit.trust.check.statistics import auc, auc_interval
 
 _MOST = 5000  # items of each side
 _CLEAR = 0.6  # AUC
@@ -24,7 +24,7 @@ def shift(seen: Seen) -> Found:
     others = [name for name in ("val", "test") if (seen.splits == name).any()]
     if not len(train) or not others:
         return Found(skipped="there is no validation split" if len(train) else "there is no training split")
-    if seen.features is None:
+    if not seen.has_features:
         return Found(skipped="there are no features; run `tlkit check`")
     draw = np.random.default_rng(seen.seed)
     findings, figures, lines, skipped = [], {}, [], []
@@ -36,7 +36,7 @@ def shift(seen: Seen) -> Found:
         sides = [np.sort(draw.choice(own, min(len(own), _MOST), replace=False)) for own in (train, held)]
         items = np.concatenate(sides)
         is_held = np.repeat([False, True], [len(own) for own in sides])
-        features = np.concatenate([reduced(seen.features[items]), _numbers(seen, items)], axis=1)
+        features = np.concatenate([seen.features(items), _numbers(seen, items)], axis=1)
         targets = np.stack([~is_held, is_held], 1).astype(np.float32)
         logits = seen.fit(features, targets, groups=seen.together[items], seed=seen.seed)
         if logits is None:

@@ -73,12 +73,19 @@ def encoded_out_of_fold(values: np.ndarray, target: np.ndarray, seed: int = 0) -
 
 
 def reduced(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return features of many items in fewer dimensions: their first 256 principal components, found on 5,000 items."""
+    """Return features of many items in fewer dimensions: their first 256 principal components, found on 5,000 items.
+
+    Args:
+        features: float16 or float32 [n, F].
+        seed: of the items that they are found on.
+    """
     if len(features) <= _MANY or features.shape[1] <= 2 * _WIDTH:
         return features
     from sklearn.decomposition import PCA
 
     chosen = np.random.default_rng(seed).choice(len(features), _MANY, replace=False)
-    found = PCA(_WIDTH, svd_solver="randomized", random_state=seed).fit(features[np.sort(chosen)])
-    parts = [found.transform(features[start : start + _MANY]) for start in range(0, len(features), _MANY)]
-    return np.concatenate(parts).astype(np.float32)
+    found = PCA(_WIDTH, svd_solver="randomized", random_state=seed).fit(features[np.sort(chosen)].astype(np.float32))
+    fewer = np.empty((len(features), _WIDTH), np.float32)
+    for start in range(0, len(features), _MANY):
+        fewer[start : start + _MANY] = found.transform(features[start : start + _MANY].astype(np.float32))
+    return fewer
