@@ -15,7 +15,7 @@ import tlkit
 from tlkit.inputs.exclusions import Exclusion, add_exclusions, excluded_rows, read_exclusions
 from tlkit.inputs.image.examine import camera_of
 from tlkit.inputs.image.near import near_images
-from tlkit.inputs.text.examine import encoding_of, script_of
+from tlkit.inputs.text.examine import encoding_of, language_of, script_of
 from tlkit.inputs.text.near import near_texts
 from tlkit.trust.check.run import examine, questions_of
 
@@ -66,6 +66,12 @@ def test_texts_with_a_word_changed_are_near_copies():
 def test_scripts_and_broken_encodings(text: str, script: str, encoding: str):
     assert script_of(text) == script
     assert encoding_of(text) == encoding
+
+
+def test_languages_of_texts_that_are_long_enough():
+    german = "Das ist ein sehr guter Film, den ich gern noch einmal sehen würde."
+    english = "a film that is as funny as it is sad , and never less than gripping ."
+    assert [language_of(text) for text in (german, english, "too short", "1 2 3 " * 20)] == ["de", "en", "", ""]
 
 
 def test_the_camera_is_read_from_exif():

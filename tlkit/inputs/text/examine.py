@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -17,6 +18,8 @@ from tlkit.inputs.text.near import near_texts
 
 _SHOWN = 400  # characters
 _LETTERS = 200  # looked at for the script
+_FEWEST_LETTERS, _MOST_LETTERS = 40, 400  # for the language
+_SURE = 0.9  # probability of a language
 _BROKEN = re.compile("\ufffd|[\u0080-\u009f]|Ã[\u0080-\u00bf]|â€|Â[\u00a0-\u00bf]")
 
 
@@ -74,6 +77,26 @@ def script_of(text: str) -> str:
     return counts.most_common(1)[0][0]
 
 
+def language_of(text: str) -> str:
+    """Return the language of a text as an ISO 639-1 code; empty where it is short, or not clear.
+
+    >>> language_of("Das ist ein sehr guter Film, den ich gern noch einmal sehen würde."), language_of("42")
+    ('de', '')
+    """
+    if len(text) < _FEWEST_LETTERS:
+        return ""
+    code, probability = _languages().classify(text[:_MOST_LETTERS])
+    return str(code) if probability >= _SURE else ""
+
+
+@functools.cache
+def _languages() -> Any:
+    """Load py3langid's model of languages."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
 def encoding_of(text: str) -> str:
     """Return what a text's characters suggest of how it was decoded: `"plain"`, `"other"` or `"broken"`.
 
@@ -98,6 +121,7 @@ def _facts(texts: Sequence[str]) -> dict[str, Fact]:
         ),
         "words": Fact(np.array([len(text.split()) for text in texts], np.float64), "shortcut", unit="words"),
         "script": Fact(np.array([script_of(text) for text in texts], object), "shortcut", rare=True),
+        "language": Fact(np.array([language_of(text) for text in texts], object), rare=True),
         "encoding": Fact(np.array([encoding_of(text) for text in texts], object), bad=("broken",)),
         "ends with": Fact(np.array([_end(text) for text in texts], object), "shortcut"),
     }

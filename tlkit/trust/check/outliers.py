@@ -51,11 +51,13 @@ def rare(seen: Seen) -> Found:
             continue
         looked = True
         values = fact.values.astype(str)
-        found, counts = np.unique(values, return_counts=True)
+        found, counts = np.unique(values[values != ""], return_counts=True)
+        if not len(found):
+            continue
         usual = str(found[counts.argmax()])
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
-            is_rare = fact.rare and value and value != usual and counts.max() >= _COMMON * len(values)
-            is_rare = is_rare and count <= max(1, min(_MOST_RARE, _RARE * len(values)))
+            is_rare = fact.rare and value and value != usual and counts.max() >= _COMMON * counts.sum()
+            is_rare = is_rare and count <= max(1, min(_MOST_RARE, _RARE * counts.sum()))
             if (is_rare and len(values) >= FEWEST) or value in fact.bad:
                 for item in np.flatnonzero(values == value)[:_MOST].tolist():
                     findings.append(Finding(f"{name} {value}; most have {usual}", (item,), name=name))
