@@ -17,7 +17,8 @@ from tlkit.inputs.image.examine import camera_of
 from tlkit.inputs.image.near import near_images
 from tlkit.inputs.text.examine import encoding_of, language_of, script_of
 from tlkit.inputs.text.near import near_texts
-from tlkit.trust.check.run import examine, questions_of
+from tlkit.training.probe import out_of_fold
+from tlkit.trust.check.run import check, examine, questions_of
 
 
 def picture(seed: int) -> Image.Image:
@@ -172,3 +173,35 @@ def test_rows_name_columns_keys_and_groups(tmp_path: Path):
     assert examined.features(np.arange(60)).shape[0] == 60
     assert (examined.features(np.array([7, 3])) == examined.features(np.arange(60))[[7, 3]]).all()
     assert examined.show(0).cells["label"] in ("yes", "no")
+
+
+def outcomes_of(data, kind: str) -> dict[str, str]:
+    result = check(examine(data, kind), questions_of(data), fit=out_of_fold, levels={})
+    assert {outcome.status for outcome in result.outcomes} <= {"ok", "warn", "skipped"}
+    assert result.to_dict()["items"]
+    return {outcome.rule: outcome.skipped or outcome.summary for outcome in result.outcomes}
+
+
+def test_several_labels_several_targets_and_survival_can_be_checked(tmp_path: Path):
+    frame = photos.write_tagged(tmp_path / "photos", ("red", "green"), 40)
+    frame.to_csv(tmp_path / "photos.csv", index=False)
+    columns = dict(zip(("path_column", "label_column"), frame.columns, strict=False))
+    data = tlkit.images_from_table(
+        tmp_path / "photos.csv", size=32, label_separator=";", root=tmp_path / "photos", **columns
+    )
+    assert [question.name for question in questions_of(data)] == data.class_names
+    assert outcomes_of(data, "image")["missing_classes"] == "every split has every class"
+
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"x": random.normal(size=80), "price": random.normal(size=80), "kind": ["a", "b"] * 40})
+    several = tlkit.table_from_file(rows, ["price", "kind"])
+    assert [question.name for question in questions_of(several)] == ["price", "kind"]
+    assert (
+        "doubtful" in outcomes_of(several, "row")["label_noise"]
+        or "no label" in outcomes_of(several, "row")["label_noise"]
+    )
+
+    times = pd.DataFrame({"x": random.normal(size=80), "t": random.exponential(1, 80) + 0.1, "e": [1, 0] * 40})
+    survival = tlkit.table_from_file(times, tlkit.SurvivalColumns("t", "e"))
+    assert [question.name for question in questions_of(survival)] == ["t", "e"]
+    assert "only labels that are classes" in outcomes_of(survival, "row")["label_noise"]
