@@ -31,13 +31,13 @@ from tlkit.schedule_parts import (
 )
 
 Mode = Literal["triangular", "triangular2", "exp_range"]
-# A cycle that starts after this many steps is not tabulated; nobody trains that long, and int64 holds its end.
+# Cycles that start after this many steps are not listed. No training is that long, and their end fits int64.
 _FURTHEST_STEP = 2**53
 
 
 @runtime_checkable
 class Schedule(Protocol):
-    """What a learning-rate schedule can be asked.
+    """The protocol of a learning-rate schedule.
 
     Example:
         >>> isinstance(Constant(1e-3), Schedule)
@@ -45,7 +45,7 @@ class Schedule(Protocol):
     """
 
     def rate(self, step: Any, xp: Any = np) -> Any:
-        """Give the learning rate of a step.
+        """Return the learning rate of a step.
 
         Args:
             step: whole number, or an integer array or tensor of any shape; the first step is 0.
@@ -56,15 +56,15 @@ class Schedule(Protocol):
         """
 
     def momentum(self, step: Any, xp: Any = np) -> Any | None:
-        """Give the momentum (beta_1) of a step in the shape of `step`, or None if the schedule leaves it alone."""
+        """Return the momentum (beta_1) of a step in the shape of `step`, or None if the schedule does not set it."""
 
     def cycle_ends(self, total_steps: int) -> list[int]:
-        """Give the number of steps done when each whole cycle ends, as far as `total_steps`."""
+        """Return the number of steps at the end of each complete cycle, up to `total_steps`."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same rate for ever.
+    """A constant learning rate.
 
     Example:
         >>> float(Constant(0.1).rate(7))
@@ -87,17 +87,17 @@ class Constant:
         return self.lr + 0.0 * real(whole(step, xp), xp)
 
     def momentum(self, step: Any, xp: Any = np) -> None:
-        """Leave the momentum alone."""
+        """Return None: this schedule does not set the momentum."""
         return
 
     def cycle_ends(self, total_steps: int) -> list[int]:
-        """Count the whole run as one cycle."""
+        """Return `total_steps`: the whole run is one cycle."""
         return [total_steps]
 
 
 @dataclass(frozen=True)
 class Cyclical:
-    """Rates that climb from `base_lr` to `max_lr` and back along straight lines, again and again.
+    """A learning rate that rises linearly from `base_lr` to `max_lr` and falls back, in cycles.
 
     Follows Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186.
 
@@ -155,7 +155,7 @@ class Cyclical:
         return between(self.base_lr, self.max_lr, height * self._scale(step, cycle, xp))
 
     def momentum(self, step: Any, xp: Any = np) -> None:
-        """Leave the momentum alone."""
+        """Return None: this schedule does not set the momentum."""
         return
 
     def cycle_ends(self, total_steps: int) -> list[int]:
@@ -172,7 +172,7 @@ class Cyclical:
 
 @dataclass(frozen=True)
 class Restarts:
-    """Rates that fall along half a cosine and jump back up (SGDR).
+    """A learning rate that falls along half a cosine and restarts at its maximum (SGDR).
 
     Follows Loshchilov & Hutter 2016, "SGDR: Stochastic Gradient Descent with Warm Restarts", arXiv 1608.03983.
 
@@ -220,7 +220,7 @@ class Restarts:
             cycle = xp.floor_divide(step, self.cycle_steps)
             part = xp.divide(xp.mod(step, self.cycle_steps), self.cycle_steps)
         else:
-            # Compared as whole numbers: the logarithm that would find the cycle misses boundaries by rounding.
+            # Whole numbers are compared, because a logarithm would miss boundaries of cycles by rounding.
             starts = self._starts(_FURTHEST_STEP)
             lengths = [self.cycle_steps * self.cycle_mult**i for i in range(len(starts))]
             later = xp.array(starts[1:], dtype="int64")
@@ -230,7 +230,7 @@ class Restarts:
         return between(self.min_lr, self.max_lr, power(self.cycle_decay, cycle, xp) * cosine_fall(part, xp))
 
     def momentum(self, step: Any, xp: Any = np) -> None:
-        """Leave the momentum alone."""
+        """Return None: this schedule does not set the momentum."""
         return
 
     def cycle_ends(self, total_steps: int) -> list[int]:
@@ -240,7 +240,7 @@ class Restarts:
         return self._starts(total_steps)[1:]
 
     def _starts(self, limit: int) -> list[int]:
-        """Give the first step of each cycle, as far as `limit`."""
+        """Return the first step of each cycle, up to `limit`."""
         starts, length = [0], self.cycle_steps
         while starts[-1] + length <= limit:
             starts.append(starts[-1] + length)
@@ -250,7 +250,7 @@ class Restarts:
 
 @dataclass(frozen=True)
 class OneCycle:
-    """One climb and one long fall over the whole run, along cosines; the momentum goes the other way.
+    """A learning rate with one rise and one long fall along cosines. The momentum is the inverse.
 
     Follows Smith 2018, "A disciplined approach to neural network hyper-parameters", arXiv 1803.09820, with cosines in
     place of straight lines. Runs of one or two steps have no room for a climb and begin at `max_lr`.
@@ -305,7 +305,7 @@ class OneCycle:
         return self._wave(step, outer, peak, outer, xp)
 
     def cycle_ends(self, total_steps: int) -> list[int]:
-        """Count the whole run as one cycle."""
+        """Return `total_steps`: the whole run is one cycle."""
         return [total_steps]
 
     def _wave(self, step: Any, first: float, peak: float, last: float, xp: Any) -> Any:
@@ -319,7 +319,7 @@ class OneCycle:
 
 @dataclass(frozen=True)
 class Staircase:
-    """A rate that falls by the same factor at given steps, and stays between them.
+    """A learning rate that is multiplied by the same factor at given steps.
 
     Example:
         >>> schedule = Staircase(0.1, falls=(30, 60, 90))
@@ -356,17 +356,17 @@ class Staircase:
         return self.max_lr * xp.exp(fallen * math.log(self.factor))
 
     def momentum(self, step: Any, xp: Any = np) -> None:
-        """Leave the momentum alone."""
+        """Return None: this schedule does not set the momentum."""
         return
 
     def cycle_ends(self, total_steps: int) -> list[int]:
-        """Count the whole run as one cycle."""
+        """Return `total_steps`: the whole run is one cycle."""
         return [total_steps]
 
 
 @dataclass(frozen=True)
 class SlantedTriangular:
-    """A short straight climb and a long straight fall: the schedule that language models are fine-tuned with.
+    """A short linear rise and a long linear fall, as used to fine-tune language models (ULMFiT).
 
     Follows Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", arXiv 1801.06146,
     section 3.2.
@@ -404,7 +404,7 @@ class SlantedTriangular:
 
     def rate(self, step: Any, xp: Any = np) -> Any:
         """See `Schedule.rate`."""
-        # A run of a few steps has no room for a climb: it begins at the peak.
+        # A run of a few steps has no rise: it starts at the peak.
         cut = math.floor(self.total_steps * self.cut_fraction)
         step = xp.clip(whole(step, xp), 0, self.total_steps)
         climb = xp.divide(step, max(cut, 1))
@@ -412,9 +412,9 @@ class SlantedTriangular:
         return between(self.max_lr / self.ratio, self.max_lr, xp.where(xp.less(step, cut), climb, drop))
 
     def momentum(self, step: Any, xp: Any = np) -> None:
-        """Leave the momentum alone."""
+        """Return None: this schedule does not set the momentum."""
         return
 
     def cycle_ends(self, total_steps: int) -> list[int]:
-        """Count the whole run as one cycle."""
+        """Return `total_steps`: the whole run is one cycle."""
         return [total_steps]

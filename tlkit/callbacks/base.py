@@ -1,4 +1,4 @@
-"""What the learning-rate callbacks share: who may set the rate, the position in the schedule, and tidying up."""
+"""Shared parts of the learning-rate callbacks: setting the rate, the position in the schedule, and cleaning up."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RateCallback(keras.callbacks.Callback):
     """
 
     needs_steps = False
-    # Tells Keras that on_train_batch_end may run beside the next step: it does not have to wait for it.
+    # Lets Keras start the next step before on_train_batch_end has finished.
     async_safe = True
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class RateCallback(keras.callbacks.Callback):
 
     @abstractmethod
     def schedule(self, steps_per_epoch: int | None, epochs: int) -> Schedule:
-        """Give the schedule of a run.
+        """Return the schedule of a run.
 
         Args:
             steps_per_epoch: batches of an epoch; None when unknown, which only happens if `needs_steps` is False.
@@ -89,7 +89,7 @@ class RateCallback(keras.callbacks.Callback):
         return steps
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Check the model, make the schedule and, if it moves the momentum, take hold of that."""
+        """Check the model and create the schedule. Replace the optimizer's momentum if the schedule sets it."""
         self._release()
         self._optimizer = _settable(self.model.optimizer, type(self).__name__)
         if self.model.steps_per_execution > 1:
@@ -113,7 +113,7 @@ class RateCallback(keras.callbacks.Callback):
             self._guard(self.model.train_function)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Find the position at which the epoch starts."""
+        """Compute the step at which the epoch starts."""
         steps = self.params.get("steps")
         if steps is not None:
             self._epoch_start = epoch * steps
@@ -129,7 +129,7 @@ class RateCallback(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Set rate and momentum of the step."""
-        assert self._schedule is not None  # narrows the type; on_train_begin and on_epoch_begin set both
+        assert self._schedule is not None  # for the type checker: on_train_begin and on_epoch_begin set both
         assert self._epoch_start is not None
         # Other callbacks change rates between epochs, or at each step. Reading the variable waits for the step before,
         # so it is read where that shows, not everywhere.
@@ -152,11 +152,11 @@ class RateCallback(keras.callbacks.Callback):
             self._inside_step = True
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note that the step took place: where the data run out, Keras begins one more that does not."""
+        """Count the step. At the end of the data, Keras begins one more step that does not take place."""
         self._done.append(batch)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Give the optimizer its own momentum back."""
+        """Restore the optimizer's own momentum."""
         self._release()
 
     def _check_untouched(self) -> None:
@@ -179,7 +179,7 @@ class RateCallback(keras.callbacks.Callback):
         return MomentumController(self._optimizer, owner=self)
 
     def _guard(self, train_function: Any) -> None:
-        """Keras tells callbacks nothing about exceptions, so the step itself lets go of the momentum."""
+        """Restore the momentum if the step raises. Keras does not notify callbacks of exceptions."""
 
         def guarded(iterator: Any) -> Any:
             if not self._inside_step:
@@ -208,7 +208,7 @@ class RateCallback(keras.callbacks.Callback):
 
 
 def _settable(optimizer: Any, who: str) -> Any:
-    """Give the optimizer whose rate is to be set, or say why there is none."""
+    """Return the optimizer that has the learning rate."""
     optimizer = inner_optimizer(optimizer)
     if hasattr(optimizer, "optimizers"):
         raise ConfigError(

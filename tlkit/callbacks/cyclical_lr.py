@@ -54,7 +54,7 @@ class CyclicalLR(RateCallback):
                 allowed="either step_size (in steps) or step_size_epochs",
             )
         self._epochs = None if step_size_epochs is None else check_positive("step_size_epochs", step_size_epochs)
-        # Made here, so that bad arguments are told before any training; the epochs are resolved at fit.
+        # Made here, so that invalid arguments are reported before any training; epochs become steps in fit.
         self._checked = Cyclical(base_lr, max_lr, 1 if step_size is None else step_size, mode, gamma, scale_fn)
         self.needs_steps = step_size is None
 

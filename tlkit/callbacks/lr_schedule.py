@@ -1,4 +1,4 @@
-"""The kit's schedules as Keras learning-rate schedules, which work without a callback."""
+"""Schedules of tlkit as Keras learning-rate schedules, for use without a callback."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LRSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.schedule = schedule
 
     def __call__(self, step: Any) -> Any:
-        """Give the rate of a step.
+        """Return the rate of a step.
 
         Args:
             step: integer tensor, array or number.

@@ -1,4 +1,4 @@
-"""A momentum that can be turned while a compiled training step runs."""
+"""A momentum that can change while a compiled training step is in use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError
 
-# Tried one by one. The others either refuse such a number (Nadam, RMSprop) or mean something else by it (Muon,
+# Tested one by one. Other optimizers reject such a number (Nadam, RMSprop) or use it for something else (Muon,
 # ScheduleFreeAdamW).
 DRIVABLE = (
     keras.optimizers.SGD,
@@ -23,7 +23,7 @@ DRIVABLE = (
 
 
 class DynamicFloat(float):
-    """A float that looks plain to Python and is read anew by every step of a compiled graph.
+    """A float in Python whose current value every step of a compiled graph reads.
 
     Keras optimizers keep momentum and beta_1 as Python numbers, which a compiled step holds as constants. In their
     place this one turns into a tensor wherever the graph computes with it. `float()`, comparisons, `repr` and saved
@@ -45,17 +45,17 @@ class DynamicFloat(float):
     dial: MomentumController | None = None
 
     def __new__(cls, value: float, read: Callable[[], tf.Tensor]) -> DynamicFloat:
-        """Make the plain float and attach the reader."""
+        """Create the float and attach the function that reads the current value."""
         driven = super().__new__(cls, value)
         driven.read = read
         return driven
 
     def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
-        """Become a tensor, as TensorFlow's conversion protocol asks."""
+        """Return the value as a tensor, for TensorFlow's conversion protocol."""
         tensor = self.read()
         return tensor if dtype is None else tf.cast(tensor, dtype, name=name)
 
-    # Every operator reads the tensor: one that fell through to float would quietly compute with the plain value.
+    # Every operator must read the tensor: an operator inherited from float would silently use the first value.
 
     def __add__(self, other: Any) -> Any:
         return self.read() + other
@@ -139,7 +139,7 @@ class MomentumController:
 
     @staticmethod
     def of(optimizer: keras.optimizers.Optimizer) -> MomentumController | None:
-        """Give the dial that drives this optimizer at present, or None."""
+        """Return the controller of this optimizer's momentum, or None."""
         optimizer = inner_optimizer(optimizer)
         held = getattr(optimizer, momentum_name(optimizer) or "", None)
         return held.dial if isinstance(held, DynamicFloat) else None
@@ -158,13 +158,13 @@ class MomentumController:
         self._level.assign(value)
 
     def release(self) -> None:
-        """Give the optimizer its plain number back; a second call does nothing."""
+        """Restore the optimizer's number; a second call does nothing."""
         if getattr(self._optimizer, self._name) is self._driven:
             setattr(self._optimizer, self._name, self._plain)
 
 
 def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Give the optimizer that updates: the inside of a LossScaleOptimizer, or the optimizer itself.
+    """Return the optimizer that updates the weights: the inner one of a LossScaleOptimizer, or the optimizer itself.
 
     Example:
         >>> inner_optimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())).name
@@ -198,7 +198,7 @@ def momentum_name(optimizer: keras.optimizers.Optimizer) -> str | None:
 
 
 def momentum_now(optimizer: keras.optimizers.Optimizer) -> float:
-    """Give the momentum that the next step will use, NaN if the optimizer has none.
+    """Return the momentum that the next step will use, NaN if the optimizer has none.
 
     Example:
         >>> momentum_now(keras.optimizers.SGD(momentum=0.9))

@@ -40,7 +40,7 @@ class OneCycle(RateCallback):
         momentums: tuple[float, float] | None = (0.95, 0.85),
     ):
         super().__init__()
-        # Made here, so that bad arguments are told before any training; the steps are resolved at fit.
+        # Made here, so that invalid arguments are reported before any training; the number of steps is known in fit.
         self._checked = schedules.OneCycle(max_lr, 1, pct_start, div, final_div, momentums)
 
     def schedule(self, steps_per_epoch: int | None, epochs: int) -> schedules.OneCycle:

@@ -1,4 +1,4 @@
-"""Keeps the rate, momentum and loss of every step, and the figures of every epoch."""
+"""Record learning rate, momentum and loss of every step, and the metrics of every epoch."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _loss(self, reported: float) -> float:
         if self._mean is None:
-            # Keras makes it with the first step, hence not found on the start of training.
+            # Keras creates it in the first step, so it does not exist when training starts.
             self._mean = next((one for one in self.model.metrics if _is_running_mean(one)), False)
         if self._mean is False:
             return float(reported)
@@ -251,7 +251,7 @@ def _last_rate(optimizer: Any) -> float:
     optimizer = inner_optimizer(optimizer)
     held = optimizer._learning_rate
     if isinstance(held, keras.optimizers.schedules.LearningRateSchedule):
-        # The step has counted itself already, so optimizer.learning_rate is the rate of the next one.
+        # The step has already been counted, so optimizer.learning_rate is the rate of the next step.
         return float(held(keras.ops.maximum(optimizer._iterations - 1, 0)))
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
@@ -261,7 +261,7 @@ def _is_running_mean(metric: Any) -> bool:
 
 
 def _write_scalar(tag: str, step: int, value: float) -> None:
-    # tf.summary.scalar needs the package tensorboard; what it would write is this.
+    # tf.summary.scalar needs the package tensorboard. This writes the same event.
     plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
     metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin, data_class="DATA_CLASS_SCALAR")
     if not math.isnan(value):

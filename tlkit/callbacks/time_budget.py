@@ -1,4 +1,4 @@
-"""Training that ends within a time."""
+"""Stop a training at a time limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger("tlkit")
 
 
 class TimeBudget(keras.callbacks.Callback):
-    """Stops a training after the epoch behind which another one would no longer fit into a number of minutes.
+    """Stop training after an epoch if the next one would exceed a number of minutes.
 
     An epoch is taken to last as long as the longest one before it. The first epoch is always finished. A `Learner`
     keeps the best epoch of those that were trained.
@@ -40,15 +40,15 @@ class TimeBudget(keras.callbacks.Callback):
         self._longest = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start the time."""
+        """Start the timer of the training."""
         self._began, self._longest = self._clock(), 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the time of the epoch."""
+        """Start the timer of the epoch."""
         self._epoch_began = self._clock()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stop where another epoch would take too long."""
+        """Stop if another epoch would take too long."""
         now = self._clock()
         self._longest = max(self._longest, now - self._epoch_began)
         epochs = self.params.get("epochs", epoch + 1)

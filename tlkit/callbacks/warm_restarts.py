@@ -41,7 +41,7 @@ class WarmRestarts(RateCallback):
     ):
         super().__init__()
         self._cycle_len = check_positive("cycle_len", cycle_len)
-        # Made here, so that bad arguments are told before any training; the steps are resolved at fit.
+        # Made here, so that invalid arguments are reported before any training; the number of steps is known in fit.
         self._checked = Restarts(max_lr, 1, cycle_mult, min_lr, cycle_decay)
 
     def schedule(self, steps_per_epoch: int | None, epochs: int) -> Restarts:

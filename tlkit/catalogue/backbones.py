@@ -1,4 +1,4 @@
-"""Building backbones from the catalogue: network, layer groups, weights, and the scaling in front."""
+"""Build backbones of the catalogue: network, layer groups, weights, and the scaling of pixels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LITE = {
 
 @dataclass(frozen=True, eq=False)
 class BuiltBackbone:
-    """A backbone ready to be put under a head.
+    """A backbone that a head can be added to.
 
     Attributes:
         row: the row of the catalogue.
@@ -149,7 +149,7 @@ def build_classifier(
 def split_groups(
     row: ImageBackbone, network: keras.Model, model: keras.Model
 ) -> tuple[tuple[str, tuple[keras.layers.Layer, ...]], ...]:
-    """Part the layers of `model` into stem, body and last block, following the row's rule.
+    """Split the layers of `model` into stem, body and last block, following the row's rule.
 
     Args:
         row: the row of the catalogue.
@@ -262,7 +262,7 @@ def _build(row: ImageBackbone, size: int, include_top: bool = False) -> tuple[ke
 
 
 def _entry(row: ImageBackbone, network: keras.Model) -> Any:
-    """Where `network` begins: at its input, or for Lite after the rescaling and normalization that it has not."""
+    """Return the input of `network`, or for Lite the output of the rescaling and normalization that it skips."""
     return network.get_layer("stem_conv_pad").input if row.builder in _LITE else network.input
 
 
@@ -292,7 +292,7 @@ def _layers_before(network: keras.Model, end: str) -> set[int]:
 
 
 def _end_tensor(network: keras.Model, end: str) -> Any:
-    """Return what comes out where a group ends, `end` written as in `GroupRule`."""
+    """Return the output at the end of a group; `end` is written as in `GroupRule`."""
     position, _, pattern = end.rpartition(":")
     if position == "pool":
         found = [layer for layer in network.layers if isinstance(layer, keras.layers.MaxPooling2D)]

@@ -1,4 +1,4 @@
-"""A place for weights that two processes may fill at once; a crash or a full disk leaves it as it was."""
+"""A cache of weights that several processes can write. A crash or a full disk leaves it unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def default_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
-    """Hold the folder's lock, so that of two processes one pulls and the other finds what it pulled.
+    """Hold the lock of the folder: one process downloads, and others wait and use its files.
 
     Args:
         folder: is made if it does not exist.
@@ -56,7 +56,7 @@ def sidecar(path: Path) -> Path:
 
 
 def write(path: Path, writer: Callable[[Path], None]) -> None:
-    """Write a file and its sha256 so that readers see both, whole, or what was there before.
+    """Write a file and its SHA-256. Readers see both complete, or the old ones.
 
     Example:
         >>> write(folder / "a.bin", lambda temporary: temporary.write_bytes(b"abc"))
@@ -80,7 +80,7 @@ def write(path: Path, writer: Callable[[Path], None]) -> None:
 
 
 def write_folder(path: Path, writer: Callable[[Path], None]) -> None:
-    """Write a folder so that readers see it whole or not at all.
+    """Write a folder. Readers see it complete or not at all.
 
     Example:
         >>> write_folder(folder / "encoder", lambda temporary: (temporary / "a.bin").write_bytes(b"abc"))
@@ -106,7 +106,7 @@ def write_folder(path: Path, writer: Callable[[Path], None]) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Say whether `path` has the sha256 that was written beside it; without one it is not whole."""
+    """Return whether `path` has the SHA-256 that was written beside it; without one, the file is incomplete."""
     try:
         expected = sidecar(path).read_text(encoding="ascii").split()[0]
     except (OSError, IndexError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What a folder with a text encoder holds, read from its small files; no TensorFlow, no Keras, no weights.
+"""Read the properties of a text encoder from the small files of its folder, without TensorFlow, Keras or weights.
 
 Two layouts are known: Hugging Face's (config.json with a `model_type`, vocabulary, model.safetensors) and
 KerasHub's (what `backbone.save_to_preset` and `tokenizer.save_to_preset` write).
@@ -98,7 +98,7 @@ class EncoderFolder:
     normalize: bool = False
 
     def check_against(self, row: TextEncoder) -> None:
-        """Refuse an encoder that is not the one of a row.
+        """Raise an error if the encoder is not the one of a row.
 
         Raises:
             WeightsError: the architecture differs; the message says in what.
@@ -118,12 +118,12 @@ class EncoderFolder:
 
 
 def is_encoder_folder(path: Path) -> bool:
-    """Say whether a folder looks like one with an encoder: it has a config.json."""
+    """Return whether a folder can have an encoder: it has a config.json."""
     return (path / "config.json").is_file()
 
 
 def read(path: Path) -> EncoderFolder:
-    """Read what a folder holds, without its weights.
+    """Read the properties of the encoder in a folder, without its weights.
 
     Example:
         >>> read(Path("all-MiniLM-L6-v2")).sizes["width"]
@@ -151,7 +151,7 @@ def read(path: Path) -> EncoderFolder:
 
 
 def read_sizes(path: Path) -> dict[str, int]:
-    """Read the sizes of a BERT from Hugging Face's config.json, before its weights are there.
+    """Read the sizes of a BERT from Hugging Face's config.json; the weights need not exist yet.
 
     Args:
         path: the folder with the config.json.
@@ -166,7 +166,7 @@ def read_sizes(path: Path) -> dict[str, int]:
 
 
 def write_pooling(path: Path, pooling: Literal["mean", "cls"], normalize: bool) -> None:
-    """Note how an encoder's token vectors become one, in the files that sentence-transformers has for it.
+    """Write the pooling of an encoder into the files that sentence-transformers uses.
 
     Args:
         path: the folder of an encoder.
@@ -229,7 +229,7 @@ def _read_hugging_face(path: Path, config: Mapping[str, Any]) -> EncoderFolder:
 
 
 def _check_faithful(path: Path, family: str, config: Mapping[str, Any]) -> None:
-    """Refuse what KerasHub would build differently without a word."""
+    """Raise an error for settings that KerasHub would silently ignore."""
     activations, epsilon = _FIXED[family]
     activation = config.get("activation" if family == "distil_bert" else "hidden_act", "gelu")
     given = config.get("layer_norm_eps", epsilon)

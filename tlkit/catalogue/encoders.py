@@ -1,4 +1,4 @@
-"""Building text encoders from the catalogue: network, tokenizer, layer groups and weights.
+"""Build text encoders of the catalogue: network, tokenizer, layer groups and weights.
 
 KerasHub is imported inside the functions: its import takes five seconds.
 """
@@ -42,7 +42,7 @@ _CLASSES = {
 
 @dataclass(frozen=True, eq=False)
 class BuiltEncoder:
-    """A text encoder ready to be put under a head.
+    """A text encoder that a head can be added to.
 
     Attributes:
         model: the KerasHub backbone: a dict of `token_ids` and `padding_mask`, both int32 [B, T] (BERT, ELECTRA and
@@ -166,7 +166,7 @@ def save_encoder(
     pooled: Literal["mean", "cls"] = "mean",
     normalized: bool = False,
 ) -> Path:
-    """Write an encoder and its tokenizer into a folder that `build_encoder` takes, in KerasHub's layout.
+    """Write an encoder and its tokenizer into a folder in KerasHub's layout, for `build_encoder`.
 
     Example:
         >>> save_encoder(built.model, built.tokenizer, "my_encoder")
@@ -215,7 +215,7 @@ def special_tokens(tokenizer: Any, file: str | Path = "the tokenizer") -> Specia
 
 
 def layer_groups(model: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    """Part the layers of a KerasHub backbone into the embeddings and each third of its blocks.
+    """Split the layers of a KerasHub backbone into the embeddings and each third of its blocks.
 
     Args:
         model: a KerasHub backbone of one of the catalogue's families.

@@ -1,4 +1,4 @@
-"""The image backbones that can be built on: look-ups in a frozen table, without TensorFlow and Keras.
+"""Look up image backbones in a constant table, without TensorFlow and Keras.
 
 The table holds all networks of `keras.applications` in Keras 3.15, and EfficientNet-Lite0 to Lite2, which
 Keras' own EfficientNet builder makes; `tlkit.catalogue.image_rows` says where each column comes from, and

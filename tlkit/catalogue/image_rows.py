@@ -1,4 +1,4 @@
-"""The rows of the catalogue of image backbones, and where their columns come from.
+"""The catalogue of image backbones, and the sources of its columns.
 
 All networks of `keras.applications` in Keras 3.15, and EfficientNet-Lite0 to Lite2, which Keras' own
 EfficientNet builder makes (see `tlkit.catalogue.backbones`). Where the columns come from:

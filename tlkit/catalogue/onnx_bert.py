@@ -1,4 +1,4 @@
-"""Turning a BERT in ONNX with eight-bit weights into float32 weights by Hugging Face's names.
+"""Convert a BERT in ONNX with eight-bit weights into float32 weights with Hugging Face's names.
 
 The file is one that ONNX Runtime's dynamic quantization wrote. A weight W is there as `W_quantized` (int8 or uint8),
 `W_scale` and `W_zero_point`, one of each for the tensor or for each of its last axis, and stands for
@@ -19,7 +19,7 @@ from tlkit.errors import WeightsError
 _QUANTIZED, _SCALE, _ZERO = "_quantized", "_scale", "_zero_point"
 _SEGMENTS = 2  # as KerasHub builds every BERT
 _POOLER = ("pooler.dense.weight", "pooler.dense.bias")
-# What ONNX Runtime puts between the product of integers and the bias: to float, times both scales.
+# Operations of ONNX Runtime between the integer product and the bias: cast to float, multiply by both scales.
 _BETWEEN = ("Cast", "Mul")
 
 
@@ -118,7 +118,7 @@ def _dequantized(graph: OnnxGraph, stem: str, name: str) -> np.ndarray:
 
 
 def _dense_names(graph: OnnxGraph, name: str) -> dict[str, str]:
-    """Name the kernels that are multiplied with: the bias `x.bias` is added to the product with `x.weight`."""
+    """Return the names of the kernels: the bias `x.bias` is added to the product with `x.weight`."""
     users: dict[str, list[OnnxNode]] = {}
     for node in graph.nodes:
         for one in node.inputs:

@@ -1,4 +1,4 @@
-"""Reading the nodes and the constant tensors of an ONNX file with protobuf alone; nothing is executed."""
+"""Read the nodes and the constant tensors of an ONNX file with protobuf only; nothing is executed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES = {
 _EXTERNAL = 1
 
 # The part of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) that is read:
-# message -> (field, number, type, repeated). Protobuf passes over all other fields.
+# message -> (field, number, type, repeated). Protobuf ignores all other fields.
 _MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     "Tensor": (
         ("dims", 1, "int64", True),
@@ -59,7 +59,7 @@ class OnnxNode:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """What an ONNX file holds.
+    """The contents of an ONNX file.
 
     Attributes:
         nodes: in the order of the file, in which inputs come before their use.

@@ -1,4 +1,4 @@
-"""Fetching single files with the user's own pip: its configuration, its mirror, its proxy."""
+"""Fetch single files with the user's pip, its configuration, mirror and proxy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def download(requirement: str, folder: Path, options: Sequence[str], pattern: st
 
 
 def download_source(package: str, version: str, sha256: str, folder: Path, *, error: type[TlkitError]) -> Path:
-    """Fetch the source archive of a package, of which pip checks the SHA-256 first.
+    """Fetch the source archive of a package; pip checks its SHA-256.
 
     To know a source archive's dependencies, pip runs its setup.py, which no option of pip prevents. With a hash it is
     only ever that of the known archive.
@@ -69,7 +69,7 @@ def download_source(package: str, version: str, sha256: str, folder: Path, *, er
 
 
 def known_content(path: Path, sha256: str, *, error: type[TlkitError]) -> bytes:
-    """Read a file that must have a certain SHA-256.
+    """Read a file and check its SHA-256.
 
     Raises:
         TlkitError: of the kind `error`: it has another.

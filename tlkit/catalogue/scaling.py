@@ -1,4 +1,4 @@
-"""The in-graph scaling of pixels that a backbone was trained with."""
+"""Scale pixels in the graph as in the pretraining of a backbone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class PixelScaling(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments for `from_config`."""
         return {**super().get_config(), "kind": self.kind}
 
 

@@ -1,4 +1,4 @@
-"""What images and texts share about sources of weights: which are asked, in what order, and what is told."""
+"""Sources of weights for images and texts: their order, and the errors if none has the weights."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _NOT_YET = "not downloaded yet"
 
 
 class Row(Protocol):
-    """What a row of a catalogue must have for its weights to be looked for."""
+    """The protocol of a catalogue row that has weights."""
 
     @property
     def name(self) -> str:
-        """How tlkit calls it."""
+        """The name of the row."""
 
     @property
     def default_sources(self) -> tuple[str, ...]:
-        """Where its weights are looked for when nobody says otherwise."""
+        """The default sources of its weights."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class ResolvedWeights:
 
 
 class NotHere(Exception):  # noqa: N818 - not an error: the next source is asked
-    """A source has no weights; its text says why."""
+    """A source has no weights; the message has the reason."""
 
 
 def configured_sources(row: Row) -> tuple[str, ...]:
-    """Return the sources for a row when the caller names none: TLKIT_WEIGHTS_SOURCES, else the row's own."""
+    """Return the default sources of a row: TLKIT_WEIGHTS_SOURCES if it is set, otherwise those of the row."""
     listed = [part.strip() for part in os.environ.get(SOURCES_VARIABLE, "").split(",")]
     return tuple(part for part in listed if part) or row.default_sources
 
@@ -60,7 +60,7 @@ def ask(
     look: Callable[[str, bool], ResolvedWeights],
     hint: str,
 ) -> ResolvedWeights:
-    """Ask sources in order: first all of them for what lies on this machine, then for what can be fetched.
+    """Try the sources in order: first local files of all sources, then downloads.
 
     Args:
         row: whose weights are wanted.
@@ -77,7 +77,7 @@ def ask(
     """
     listed = (sources,) if isinstance(sources, str) else tuple(sources or configured_sources(row))
     reasons: dict[str, str] = {}
-    level = logging.INFO if download else logging.DEBUG  # a look at what is here is no news
+    level = logging.INFO if download else logging.DEBUG  # finding local files is not worth a message
     for fetch in (False, True) if download else (False,):
         for source in listed:
             try:
@@ -98,7 +98,7 @@ def through_cache(
     is_whole: Callable[[Path], bool] = cache.is_whole,
     write: Callable[[Path, Callable[[Path], None]], None] = cache.write,
 ) -> None:
-    """Make sure that `path` is in the cache and whole.
+    """Make sure that `path` is in the cache and complete.
 
     Args:
         path: what is wanted.
@@ -115,7 +115,7 @@ def through_cache(
         raise NotHere(f"the cached {'folder' if path.is_dir() else 'file'} is damaged" if path.exists() else _NOT_YET)
     with cache.locked(path.parent):
         if path.exists():
-            if is_whole(path):  # another process pulled it meanwhile
+            if is_whole(path):  # another process has downloaded it in the meantime
                 return
             log.warning("%s is damaged (its sha256 differs); downloading it again", path)
         write(path, make)

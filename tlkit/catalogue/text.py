@@ -1,4 +1,4 @@
-"""The text encoders that can be built on: look-ups in a frozen table, without TensorFlow and Keras.
+"""Look up text encoders in a constant table, without TensorFlow and Keras.
 
 The table holds the encoders of KerasHub (which KerasNLP was renamed to) that classify well;
 `tlkit.catalogue.text_rows` says where each column comes from, and `tlkit.catalogue.encoders` builds the rows.

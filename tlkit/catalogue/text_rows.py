@@ -1,4 +1,4 @@
-"""The rows of the catalogue of text encoders, and where their columns come from.
+"""The catalogue of text encoders, and the sources of its columns.
 
 * `name`, `preset`, `params`, `handle`: from KerasHub 0.32's tables of presets (keras_hub/src/models/*_presets.py).
   A test compares them with the installed KerasHub, and counts `params` again from the other columns.

@@ -1,4 +1,4 @@
-"""Where text encoders come from: the sources that the user lists, tried in order, and a cache that works offline.
+"""Find text encoders: try the sources of the user in order, and keep a cache that works offline.
 
 A source is one of
 
@@ -60,7 +60,7 @@ def find_row(name: str | Path) -> TextEncoder:
 
 
 def row_of(folder: EncoderFolder) -> TextEncoder:
-    """Return a row for an encoder that the catalogue does not have, from what its folder says."""
+    """Return a row for an encoder that is not in the catalogue, from the files in its folder."""
     lowercase = folder.tokenizer == "wordpiece" and wordpiece.settings(folder, None).lowercase
     return TextEncoder(
         name=folder.path.resolve().name,
@@ -191,7 +191,7 @@ def _from_wheel(record: WheelFolder, folder: Path, origin: Path | None, fetch: b
 
 
 def _is_whole(record: WheelFolder, path: Path) -> bool:
-    """Say whether every file has the sha256 of the record, which is pinned in the catalogue.
+    """Return whether every file has the SHA-256 of the record in the catalogue.
 
     Weights that were converted have the sha256 that was written beside them.
     """

@@ -68,7 +68,7 @@ def _rebuild_tensor(
 
 
 class _StateDictUnpickler(pickle.Unpickler):
-    """Resolves the names of the allow-list to stand-ins and refuses everything else."""
+    """Replaces the names of the allow-list by stand-ins and rejects all other names."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any] | np.dtype:
         if (module, name) == ("collections", "OrderedDict"):
@@ -149,7 +149,7 @@ def _read_storage(stream: BinaryIO, storage: _Storage) -> np.ndarray:
     end = stream.seek(0, 2)
     stream.seek(here)
     wanted = storage.count * storage.dtype.itemsize
-    if wanted > end - here:  # looked at before memory is taken
+    if wanted > end - here:  # checked before memory is allocated
         raise ValueError("it is truncated")
     return np.frombuffer(stream.read(wanted), storage.dtype)
 

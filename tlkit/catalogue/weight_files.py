@@ -1,4 +1,4 @@
-"""HDF5 files of weights: compared with a model before anything is assigned, and written from arrays."""
+"""Write HDF5 weights files from arrays, and compare them with a model before weights are assigned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tlkit.errors import WeightsError
 
-# Layers of the ImageNet classifiers of keras.applications, which a backbone without one leaves out.
+# Layers of the ImageNet classifiers of keras.applications, which backbones do not have.
 _CLASSIFIER = {
     "predictions",
     "fc",

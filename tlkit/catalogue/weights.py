@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: the sources that the user lists, tried in order, and a cache that works
+"""Find pretrained weights: try the sources of the user in order, and keep a cache that works
 offline.
 
 A source is one of

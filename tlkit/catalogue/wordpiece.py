@@ -17,7 +17,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class WordPieceSettings:
-    """How text is cleaned before WordPiece (Devlin et al. 2018, arXiv:1810.04805) cuts it.
+    """How text is cleaned before WordPiece (Devlin et al. 2018, arXiv:1810.04805) splits it.
 
     Attributes:
         lowercase: whether letters are made small.
@@ -42,7 +42,7 @@ def characters() -> list[str]:
 
 
 def settings(folder: EncoderFolder, row: TextEncoder | None) -> WordPieceSettings:
-    """Return how the encoder of a folder was trained to have text cleaned.
+    """Return how text was cleaned when the encoder of a folder was trained.
 
     In Hugging Face's tokenizer_config.json, `strip_accents` null means "as do_lower_case"; KerasHub's converter
     forgets it. Where that file does not say, tokenizer.json is asked, then the row.
@@ -57,7 +57,7 @@ def settings(folder: EncoderFolder, row: TextEncoder | None) -> WordPieceSetting
     if folder.layout == "keras_hub":
         config = read_json(folder.path / "tokenizer.json").get("config") or {}
         lowercase = bool(config.get("lowercase"))
-        # An uncased BERT was trained without accents, whatever a published preset says.
+        # An uncased BERT was trained without accents, although some published presets keep them.
         published = row is not None and bool(row.preset) and not row.cased
         strip = bool(config.get("strip_accents")) or (lowercase and published)
         return WordPieceSettings(lowercase, strip, bool(config.get("split_on_cjk", True)))

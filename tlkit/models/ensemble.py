@@ -1,4 +1,4 @@
-"""Several sets of weights of one task as one network that averages their probabilities."""
+"""Combine several sets of weights of a task into one network that averages their probabilities."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ensemble(task: Task, weights: Sequence[Sequence[np.ndarray]]) -> Task:
     variables = list(task.model.variables)
     members = _checked_members(variables, weights)
     _refuse_other_variables(task, variables)
-    # Seeds of dropout move in training and say nothing about an answer: they do not make a backbone another one.
+    # Seeds of dropout change in training but not in prediction: backbones are equal if only these differ.
     below_head = [id(weight) for weight in task.features.weights]
 
     copies: dict[bytes, keras.Model] = {}
@@ -89,7 +89,7 @@ def ensemble(task: Task, weights: Sequence[Sequence[np.ndarray]]) -> Task:
 
 
 def _checked_members(variables: Sequence[Any], weights: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
-    """Give the members as arrays of the variables' dtypes, or say which array of which member does not fit."""
+    """Return the members as arrays of the variables' dtypes, or say which array of which member does not fit."""
     if isinstance(weights, np.ndarray | str) or not isinstance(weights, Sequence) or not weights:
         raise ConfigError(
             "an ensemble needs at least one member",
@@ -140,7 +140,7 @@ def _fingerprint(arrays: Iterable[np.ndarray]) -> bytes:
 
 
 def _copy(part: keras.Model, name: str, values: dict[int, np.ndarray]) -> keras.Model:
-    """Copy a network, with other values by the id of the original's variable."""
+    """Copy a network, with new values by the id of the original's variable."""
     try:
         copy = keras.models.clone_model(part)
     except Exception as error:  # whatever a user's layer raises in get_config or from_config
@@ -148,7 +148,7 @@ def _copy(part: keras.Model, name: str, values: dict[int, np.ndarray]) -> keras.
             f"{part.name} cannot be copied: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
             fix="implement get_config() and from_config() in its custom layers",
         ) from error
-    copy.name = name  # the copies stand side by side in one model
+    copy.name = name  # the copies are parts of one model
     _twins(part, copy)
     if [(v.name, v.shape) for v in copy.variables] != [(v.name, v.shape) for v in part.variables]:
         raise ModelError(

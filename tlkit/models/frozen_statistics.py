@@ -64,11 +64,11 @@ class FrozenStatistics(keras.layers.Layer):
         return self.network._run_through_graph(inputs, operation_fn=operation)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Give the network's output shape."""
+        """Return the network's output shape."""
         return self.network.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments, the network included."""
+        """Return the arguments, the network included."""
         return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The small network on top of an embedding that is trained anew for each task."""
+"""The head: a small network on the embedding, trained for each task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HeadBuilder = Callable[[Any, int], Any]
 
 
 def check_dropout(name: str, value: object) -> None:
-    """Refuse what is not a part from 0 up to (not including) 1.
+    """Raise an error unless a rate is at least 0 and below 1.
 
     Raises:
         ConfigError: with the argument's name.
@@ -23,7 +23,7 @@ def check_dropout(name: str, value: object) -> None:
 
 
 def build_head(own: HeadBuilder | None, dropout: float, seed: int) -> HeadBuilder:
-    """Give a head builder that is checked: the user's own, or dropout and one dense layer.
+    """Return a checked head builder: the user's own, or dropout and one dense layer.
 
     The default's weights start at zero (as in Big Transfer, Kolesnikov et al. 2019, arXiv 1912.11370), so that the
     first step is taken from even odds.

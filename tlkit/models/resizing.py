@@ -61,7 +61,7 @@ def _on_new_input(network: keras.Model, size: int, replaced: dict[int, keras.lay
 
 
 def _without_size(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Give the layer itself; a Sequential, which refuses another size, anew around the same layers."""
+    """Return the layer, or for a Sequential, which rejects other sizes, a new one with the same layers."""
     if isinstance(layer, keras.Sequential):
         return keras.Sequential([_without_size(inner) for inner in layer.layers], name=layer.name)
     return layer

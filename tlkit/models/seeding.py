@@ -1,4 +1,4 @@
-"""Initial weights and dropouts that follow from a seed, whatever draws them."""
+"""Make initial weights and dropout depend on a seed only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GLOBAL_SEEDS = "global_seed_generator"
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let every initializer, dropout and draw of Keras that brings no seed of its own follow from `seed`.
+    """Derive the seeds of all initializers, dropouts and random draws of Keras without a seed from `seed`.
 
     Keras takes such seeds from Python's `random` and from a seed generator of the process. Both are put back when the
     block is left, so that the caller's own draws go on as if nothing had been built. TensorFlow's and NumPy's global
@@ -41,7 +41,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def follows_seed(build: _Builder) -> _Builder:
-    """Decorate a function that makes a network: what it draws follows from its argument `seed`, 0 by default."""
+    """Decorate a function that builds a network: its random draws depend on its argument `seed`, 0 by default."""
 
     @functools.wraps(build)
     def wrapper(*arguments: Any, seed: int = 0, **options: Any) -> Any:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
-# What a backbone does to pixels before its first convolution needs more than the eight bits of bfloat16; the others
-# compute nothing themselves, but would round what they hand on.
+# Layers before the first convolution of a backbone need more than the eight bits of bfloat16. The other layers here
+# compute nothing, but would round the pixels that they pass on.
 _ALWAYS_FLOAT32 = (
     keras.layers.InputLayer,
     keras.layers.Rescaling,
@@ -49,11 +49,11 @@ class LayerGroup:
 
     @property
     def variables(self) -> tuple[keras.Variable, ...]:
-        """What training changes once the group is unfrozen, in the order of the model; the same while it is frozen.
+        """The trainable variables of the unfrozen group, in the order of the model; the same list while it is frozen.
 
         Batch-normalisation statistics and other state that no gradient reaches are not among them.
         """
-        # Keras' own lists leave out what is frozen at the moment; this one of each layer does not.
+        # Keras' trainable lists skip frozen layers; this list of each layer does not.
         kinds = {
             id(variable)
             for layer in self.layers
@@ -111,7 +111,7 @@ class Task:
             object.__setattr__(self, "objective", classification(self.class_names))
 
     def embedded(self, features: Any) -> Any:
-        """Return the embedding float32 [B, E] of what `features` gave."""
+        """Return the embedding float32 [B, E] of outputs of `features`."""
         return features if self.embedding is None else self.embedding(features, training=False)
 
     def freeze_to(self, first_trainable: int) -> None:
@@ -128,7 +128,7 @@ class Task:
             names = ", ".join(f"{number} {group.name}" for number, group in enumerate(self.groups))
             raise ConfigError("unknown layer group", received=first_trainable, allowed=names)
         first = first_trainable % count
-        # A layer that holds frozen layers must itself be trainable, or Keras freezes all that is inside it.
+        # A layer with frozen layers inside must itself be trainable, otherwise Keras freezes all inner layers.
         self.features.trainable = True
         for number, group in enumerate(self.groups):
             group.set_trainable(number >= first)
@@ -167,7 +167,7 @@ class Task:
         if size == self.preprocessing.size:
             return self
         features, backbone = features_at_size(self.features, self.backbone, size)
-        # Built as `model` was: a file of weights names the variables by that structure.
+        # Same structure as `model`: weights files name the variables by it.
         pixels = keras.Input(features.input_shape[1:], name="pixels")
         model = keras.Model(pixels, self.head(features(pixels)), name=self.model.name)
         return dataclasses.replace(self, model=model, features=features, backbone=backbone, preprocessing=preprocessing)
@@ -196,7 +196,7 @@ class Task:
             reduced = id(layer) in inside and not isinstance(layer, _ALWAYS_FLOAT32)
             layer.dtype_policy = precision if reduced else "float32"
         for network in (self.model, self.features, self.backbone):
-            # Keras keeps the graphs that it traced; these would go on in the old precision.
+            # Keras keeps traced graphs, which would still use the old precision.
             network.train_function = network.test_function = network.predict_function = None
 
     def __iter__(self) -> Iterator[LayerGroup]:
@@ -204,7 +204,7 @@ class Task:
 
 
 def check_class_names(class_names: object, least: int = 2) -> tuple[str, ...]:
-    """Give the class names as a tuple, or say what is wrong with them.
+    """Return the class names as a tuple.
 
     Args:
         class_names: a list of strings.

@@ -134,7 +134,7 @@ def assemble(
     weights_source: str,
     normalize: bool = False,
 ) -> Task:
-    """Put windows, encoder, pooling and head together.
+    """Combine windows, encoder, pooling and head into a model.
 
     Args:
         network: a KerasHub backbone: inputs `token_ids` and `padding_mask`, and `segment_ids` where it has them.
@@ -185,8 +185,8 @@ def assemble(
 def _outputs(
     network: keras.Model, groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]], layers: int
 ) -> list[Any]:
-    """Give what the last blocks say of each token; the last of all as the network itself gives it."""
-    # A layer that is called several times has no output of its own.
+    """Return the outputs of the last blocks for each token; the last one as the network returns it."""
+    # A layer that is called several times has no single output.
     blocks = [layer for _, members in groups[1:] for layer in members if len(layer._inbound_nodes) == 1]
     most = max(1, len(blocks))
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
@@ -195,12 +195,12 @@ def _outputs(
 
 
 def token_vectors(network: keras.Model) -> Any:
-    """Give the output of a KerasHub backbone that has a vector for each token, [B, T, width]."""
+    """Return the output of a KerasHub backbone that has a vector for each token, [B, T, width]."""
     return network.output["sequence_output"] if isinstance(network.output, dict) else network.output
 
 
 def encoder_inputs(network: keras.Model, token_ids: Any, pad_id: int) -> dict[str, Any]:
-    """Make what a KerasHub backbone takes out of padded token ids, int32 [B, T]: a single segment, padding masked."""
+    """Return the inputs of a KerasHub backbone for padded token ids, int32 [B, T]: one segment, padding masked."""
     given = {"token_ids": token_ids, "padding_mask": TokenMask(pad_id, name="mask")(token_ids)}
     if "segment_ids" in network.input:
         given["segment_ids"] = keras.ops.zeros_like(token_ids)
@@ -210,6 +210,6 @@ def encoder_inputs(network: keras.Model, token_ids: Any, pad_id: int) -> dict[st
 def groups_within(
     encoder: keras.Model, groups: Sequence[tuple[str, Sequence[keras.layers.Layer]]]
 ) -> tuple[LayerGroup, ...]:
-    """Give the layer groups with those of their layers that a network uses: the pooler of BERT is often left out."""
+    """Return the layer groups without layers that a network does not use, such as the pooler of BERT."""
     in_use = {id(layer) for layer in encoder._flatten_layers()}
     return tuple(LayerGroup(name, tuple(layer for layer in members if id(layer) in in_use)) for name, members in groups)

@@ -1,4 +1,4 @@
-"""The layers around a text encoder: windows of long texts in, one embedding out."""
+"""Layers around a text encoder: split long texts into windows, and pool tokens into one embedding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pooling = Literal["mean", "cls", "max", "meanmax"]
 
 @keras.saving.register_keras_serializable("tlkit")
 class TokenWindows(keras.layers.Layer):
-    """Turns rows of several windows into one row for each window.
+    """Reshape rows of several windows to one row per window.
 
     token_ids int32 [B, T] -> int32 [B * W, T / W], where W is 1 up to `max_tokens` tokens; longer rows are a multiple
     of it.
@@ -37,13 +37,13 @@ class TokenWindows(keras.layers.Layer):
         return keras.KerasTensor((None, None), dtype=token_ids.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments."""
+        """Return the arguments."""
         return {**super().get_config(), "max_tokens": self.max_tokens}
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class TokenPooling(keras.layers.Layer):
-    """Pools what an encoder says of each token into one vector for each text; padding does not count.
+    """Pool the encoder's outputs for tokens into one vector per text, without padding.
 
     Takes `[sequence [B * W, t, H], ..., mask bool [B * W, t], token_ids int32 [B, T]]`, any number n of sequences, and
     gives float32 [B, n * H], or twice that for `"meanmax"`.
@@ -69,7 +69,7 @@ class TokenPooling(keras.layers.Layer):
         if self.mode == "cls":  # only the first token of each window counts
             sequence, mask = sequence[:, :1], mask[:, :1]
         rows, width = ops.shape(token_ids)[0], ops.shape(sequence)[-1]
-        # One row for each text again: its windows stand side by side.
+        # Back to one row per text, with its windows side by side.
         sequence = ops.reshape(sequence, (rows, -1, width))
         mask = ops.reshape(mask, (rows, -1, 1))
         pools = []
@@ -89,13 +89,13 @@ class TokenPooling(keras.layers.Layer):
         return keras.KerasTensor((token_ids.shape[0], width), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments."""
+        """Return the arguments."""
         return {**super().get_config(), "mode": self.mode, "normalize": self.normalize}
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class TokenMask(keras.layers.Layer):
-    """Tells tokens from padding: ids int32 [N, t] -> bool [N, t].
+    """Return True for tokens and False for padding: ids int32 [N, t] -> bool [N, t].
 
     Args:
         pad_id: the padding token.
@@ -110,14 +110,14 @@ class TokenMask(keras.layers.Layer):
         return ops.not_equal(token_ids, self.pad_id)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments."""
+        """Return the arguments."""
         return {**super().get_config(), "pad_id": self.pad_id}
 
 
 def set_dropout(network: keras.Model, seed: int, *, rate: float | None = None) -> None:
     """Seed the dropouts of an encoder, each with a stream of its own, and set their rate.
 
-    KerasHub draws their seeds anew in each process; with one seed for all, every block would drop alike.
+    KerasHub draws new seeds in each process. With one seed for all, every block would drop the same units.
 
     Args:
         network: a KerasHub backbone.

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: of what is predicted with 0.8, eight in ten should be true."""
+"""Measure calibration: of all predictions with probability 0.8, eight in ten should be true."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tlkit.report import table_plots
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CalibrationCurve:
-    """Predicted probabilities in bins of about equally many answers, beside how many of them were true.
+    """Predicted probabilities in bins of about equal size, with the fraction that was true.
 
     Attributes:
         of: what the probability is about.
@@ -41,7 +41,7 @@ class CalibrationCurve:
     n: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON: `of`, `ece`, `brier`, `n` and one object for each of the `bins`."""
+        """Return plain values for JSON: `of`, `ece`, `brier`, `n` and one object for each of the `bins`."""
         keys = ("predicted", "observed", "low", "high", "counts")
         columns = [getattr(self, key).tolist() for key in keys]
         bins = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -58,7 +58,7 @@ class CalibrationCurve:
 def calibration_curve(
     probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str], *, bins: int = 10
 ) -> CalibrationCurve:
-    """Compare probabilities with how often they come true (reliability diagram).
+    """Compare probabilities with observed frequencies (reliability diagram).
 
     Of two classes it is the probability of the second one; of more, that of the class that is predicted (Guo et al.
     2017, arXiv 1706.04599); where any number of labels can be true, those of all labels together. Bins hold about
@@ -125,8 +125,8 @@ def _answers(
 
 
 def _bins(asked: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64]:
-    """Number the bin of each answer, 0 up, without gaps."""
-    # Edges are values that occur: what is equal falls on the same side of each.
+    """Return the bin of each prediction, from 0, without gaps."""
+    # Edges are values that occur, so that equal values are in the same bin.
     places = np.arange(1, bins) * len(asked) // bins
     edges = np.unique(np.sort(asked)[places])
     numbers = np.searchsorted(edges, asked, side="right")

@@ -1,4 +1,4 @@
-"""One HTML file from a template: every value escaped, nothing loaded from elsewhere, written whole or not at all."""
+"""Write an HTML file from a template. Values are escaped, nothing is loaded from other hosts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def render_page(template: str, /, **values: Any) -> str:
 
 
 def write_page(path: str | Path, page: str) -> Path:
-    """Write a page so that readers see the old file or all of the new one.
+    """Write a page. Readers see the old file or the complete new one.
 
     Args:
         path: a file ending in .html or .htm; folders are made.
@@ -60,7 +60,7 @@ def write_page(path: str | Path, page: str) -> Path:
 
 
 def visible(text: str) -> str:
-    r"""Show what HTML cannot hold: control characters as their pictures, half surrogates as the replacement sign.
+    r"""Replace characters that HTML cannot have: control characters by their symbols, lone surrogates by U+FFFD.
 
     >>> visible("a\x00b\x85c")
     'a␀b\nc'

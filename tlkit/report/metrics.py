@@ -16,7 +16,7 @@ from tlkit.report.ranking import ranking_figures, shown
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassificationMetrics:
-    """How well a classifier does on a split.
+    """Metrics of a classifier on a split.
 
     Attributes:
         loss: mean cross-entropy, natural logarithm.
@@ -47,7 +47,7 @@ class ClassificationMetrics:
         return self.loss
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON: `metrics`, `per_class`, `confusion_matrix` and `n`; None for what is undefined.
+        """Return plain values for JSON: `metrics`, `per_class`, `confusion_matrix` and `n`; undefined metrics are None.
 
         `metrics` holds loss, accuracy, macro_f1, auc, average_precision and log_loss.
         """
@@ -60,7 +60,7 @@ class ClassificationMetrics:
         }
 
     def __getitem__(self, name: str) -> Any:
-        """Give a figure, `per_class`, `confusion_matrix` or `n` by name."""
+        """Return a figure, `per_class`, `confusion_matrix` or `n` by name."""
         if name not in {"log_loss", *(field.name for field in dataclasses.fields(self))}:
             raise KeyError(name)
         return getattr(self, name)
@@ -72,7 +72,7 @@ class ClassificationMetrics:
     plot = plot_confusion
 
     def table(self) -> Any:
-        """Give the per-class table as a rich renderable."""
+        """Return the per-class table as a rich renderable."""
         return per_class_table(self._headline(), self.per_class)
 
     def _headline(self) -> str:
@@ -111,7 +111,7 @@ def classification_metrics(
     predicted = scores.argmax(axis=1)
     chances = log_softmax(scores, axis=1)
     losses = -chances[np.arange(len(truth)), truth]
-    # The difference of two logits orders also where a probability rounds to one.
+    # The difference of two logits keeps the order when probabilities round to one.
     asked, ranks = (numbers, chances) if len(class_names) > 2 else (numbers[1:], scores[:, 1:] - scores[:, :1])
     auc, average_precision = ranking_figures(ranks, truth[:, None] == asked)
     columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0)

@@ -21,7 +21,7 @@ _RANKING = ("auc", "average_precision", "log_loss")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MultiLabelMetrics:
-    """How well a multi-label classifier does on a split.
+    """Metrics of a multi-label classifier on a split.
 
     Attributes:
         loss: mean binary cross-entropy over items and labels, natural logarithm.
@@ -60,7 +60,7 @@ class MultiLabelMetrics:
         return self.loss
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON: `metrics`, `per_class`, `confusion_matrix` [k, 2, 2], `threshold` and `n`.
+        """Return plain values for JSON: `metrics`, `per_class`, `confusion_matrix` [k, 2, 2], `threshold` and `n`.
 
         A figure that is undefined is None.
         """
@@ -73,7 +73,7 @@ class MultiLabelMetrics:
         }
 
     def __getitem__(self, name: str) -> Any:
-        """Give a figure, `per_class`, `confusion_matrix`, `threshold` or `n` by name."""
+        """Return a figure, `per_class`, `confusion_matrix`, `threshold` or `n` by name."""
         if name not in {"log_loss", *(field.name for field in dataclasses.fields(self))}:
             raise KeyError(name)
         return getattr(self, name)
@@ -85,7 +85,7 @@ class MultiLabelMetrics:
     plot = plot_confusion
 
     def table(self) -> Any:
-        """Give the per-label table as a rich renderable."""
+        """Return the per-label table as a rich renderable."""
         return per_class_table(self._headline(), self.per_class)
 
     def _headline(self) -> str:
@@ -201,10 +201,10 @@ def best_thresholds(logits: npt.ArrayLike, labels: npt.ArrayLike, fewest: int = 
         f1 = 2 * hits / (np.arange(1, len(own) + 1) + true.sum())
         lower = np.append(ranked[1:], 0.0)
         middles = (ranked + lower) / 2
-        usable = ranked > lower  # equal probabilities cannot be told apart
+        usable = ranked > lower  # equal probabilities cannot be separated
         best = usable & (f1 >= f1[usable].max() - 1e-12)
         middles = np.clip(middles[best], 1e-6, 1 - 1e-6)
-        # Where the gap around it holds 0.5, 0.5 it is.
+        # Use 0.5 if it is inside the gap.
         if np.any((lower[best] <= 0.5) & (ranked[best] > 0.5)):
             found.append(0.5)
         else:
@@ -225,5 +225,5 @@ def _checked(threshold: Any, count: int) -> float | tuple[float, ...]:
 
 
 def _part(some: npt.NDArray[np.int64], of: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Divide; a part of nothing is 0."""
+    """Divide; the result is 0 if the divisor is 0."""
     return np.asarray(some / np.maximum(of, 1), np.float64)

@@ -1,4 +1,4 @@
-"""The table of classes that all metrics show: one row of figures a class."""
+"""The table of per-class metrics: one row per class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADINGS = {"precision": "precision", "recall": "recall", "f1": "F1", "average_p
 def per_class_rows(
     class_names: Sequence[str], support: npt.ArrayLike, **columns: npt.ArrayLike
 ) -> dict[str, dict[str, float]]:
-    """Give plain numbers by class name.
+    """Return plain numbers by class name.
 
     Example:
         >>> per_class_rows(["ants"], [4], precision=[0.5], recall=[1.0], f1=[2 / 3])
@@ -37,7 +37,7 @@ def per_class_rows(
 
 
 def per_class_table(title: str, per_class: Mapping[str, Mapping[str, float]]) -> Any:
-    """Give the rows as a rich table.
+    """Return the rows as a rich table.
 
     Args:
         title: the line above it.
@@ -62,7 +62,7 @@ def per_class_table(title: str, per_class: Mapping[str, Mapping[str, float]]) ->
 
 
 def per_class_lines(per_class: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Give the rows as lines of text, without line ends."""
+    """Return the rows as lines of text, without line ends."""
     columns = _columns(per_class)
     return [
         f"  {name}: {'   '.join(f'{HEADINGS[key]} {row[key]:.3f}' for key in columns)}   n {int(row['n'])}"

@@ -1,4 +1,4 @@
-"""Pictures: the learning-rate sweep, the rates and losses of a training, and confusion matrices."""
+"""Plots: the learning-rate sweep, learning rates and losses of a training, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def plot_label_confusions(matrices: Any, class_names: tuple[str, ...], path: Pat
 
 
 def _moving_mean(values: np.ndarray) -> np.ndarray:
-    """Average exponentially over about a twentieth of the run, 4 to 50 steps, without a pull at the start."""
+    """Return an exponential moving average over 1/20 of the run (4 to 50 steps), corrected for bias."""
     keep = 1 - 1 / min(max(len(values) / 20, 4.0), 50.0)
     means, total, weight = np.empty(len(values)), 0.0, 0.0
     for index, value in enumerate(values):
@@ -184,7 +184,7 @@ def _moving_mean(values: np.ndarray) -> np.ndarray:
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, *, share: bool = True) -> tuple[Any, Any]:
-    """Return a figure of some inches and its panels, which share the horizontal axis where `share` says so."""
+    """Return a figure and its panels, which share the horizontal axis if `share` is set."""
     # The object interface keeps no figure in a global list and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -195,7 +195,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, *, 
 
 
 def write_figure(figure: Any, path: Path) -> Path:
-    """Write a figure as the kind of picture that the path\'s suffix names, and give the path."""
+    """Write a figure in the format of the path's suffix, and return the path."""
     if path.suffix.lower() not in _SUFFIXES:
         raise ConfigError("unknown image format", received=str(path), allowed=_SUFFIXES)
     path.parent.mkdir(parents=True, exist_ok=True)

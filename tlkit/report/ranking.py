@@ -1,4 +1,4 @@
-"""How well scores put what is true before what is not: areas under the ROC and precision-recall curves."""
+"""Ranking metrics: areas under the ROC and precision-recall curves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def ranking_figures(scores: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[float | None, float | None]:
-    """Give the area under the ROC curve and the average precision, as means over the columns.
+    """Return the area under the ROC curve and the average precision, as means over the columns.
 
     A column in which nothing or everything is true ranks nothing, and is left out of the means.
 

@@ -23,7 +23,7 @@ HEADINGS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RegressionMetrics:
-    """How near the predictions of a number are to the truth on a split.
+    """Metrics of predicted numbers on a split.
 
     Attributes:
         name: of the target.
@@ -51,12 +51,12 @@ class RegressionMetrics:
     values: npt.NDArray[np.float64] = dataclasses.field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON: `metrics`, an empty `per_class`, `zeros` and `n`; None for what is undefined."""
+        """Return values for JSON: `metrics`, an empty `per_class`, `zeros` and `n`; undefined metrics are None."""
         figures = {name: getattr(self, name) for name in HEADINGS}
         return {"metrics": figures, "per_class": {}, "zeros": self.zeros, "n": self.n}
 
     def __getitem__(self, name: str) -> Any:
-        """Give a figure, `zeros`, `n`, `predictions` or `values` by name."""
+        """Return a figure, `zeros`, `n`, `predictions` or `values` by name."""
         if name not in {field.name for field in dataclasses.fields(self)}:
             raise KeyError(name)
         return getattr(self, name)
@@ -71,7 +71,7 @@ class RegressionMetrics:
     plot = plot_predictions
 
     def table(self) -> Any:
-        """Give the figures as a rich renderable."""
+        """Return the figures as a rich renderable."""
         from rich.table import Table
         from rich.text import Text
 
@@ -131,7 +131,7 @@ def regression_metrics(predictions: npt.ArrayLike, values: npt.ArrayLike, name: 
         rmse=_root_mean_square(errors),
         mae=float(np.abs(errors).mean()),
         rmspe=_root_mean_square(errors[other] / true[other]) if other.any() else None,
-        # Scaled, which changes nothing but that squares of very large numbers stay finite.
+        # Scaled so that squares of very large numbers stay finite; the result is the same.
         r2=float(r2_score(true / largest, guessed / largest)) if (true != true[0]).any() else None,
         median_absolute_error=float(np.median(np.abs(errors))),
         zeros=int((~other).sum()),

@@ -34,7 +34,7 @@ FIGURE_HEADINGS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SeveralMetrics:
-    """How well each of several targets is predicted on a split.
+    """Metrics of several targets on a split.
 
     Attributes:
         by_target: the metrics of each target by its name, in the order of the model's answers.
@@ -45,7 +45,7 @@ class SeveralMetrics:
     n: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON.
+        """Return plain values for JSON.
 
         Returns:
             `metrics` with keys such as `"price.rmse"`, `per_class` with keys such as `"sold=yes"`, `targets` with what
@@ -64,7 +64,7 @@ class SeveralMetrics:
         }
 
     def __getitem__(self, name: str) -> RegressionMetrics | ClassificationMetrics:
-        """Give the metrics of a target."""
+        """Return the metrics of a target."""
         return self.by_target[name]
 
     def plot(self, path: str | Path) -> Path:
@@ -74,7 +74,7 @@ class SeveralMetrics:
     plot_predictions = plot
 
     def table(self) -> Any:
-        """Give a rich table with one line for each target and figure."""
+        """Return a rich table with one line for each target and figure."""
         from rich.table import Table
         from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""What every report page shows of a model and its data: confusions as cells or pairs, counts and other facts."""
+"""Data for report pages: confusion matrix, most frequent confusions, counts and other values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cell:
 
 
 def confusion_cells(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, list[Cell]]]:
-    """Give the rows of the confusion matrix; none where it would be too large to read, or there are many labels."""
+    """Return the rows of the confusion matrix; none where it would be too large to read, or there are many labels."""
     matrix = metrics.confusion_matrix
     if matrix.ndim != 2 or len(matrix) > _MATRIX:
         return []
@@ -40,7 +40,7 @@ def confusion_cells(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[
 
 
 def commonest_confusions(metrics: ClassificationMetrics | MultiLabelMetrics) -> list[tuple[str, str, int]]:
-    """Give the commonest confusions, (true, predicted, count), where the matrix is too large to show them."""
+    """Return the most frequent confusions, (true, predicted, count), if the matrix is too large to show."""
     matrix = metrics.confusion_matrix
     if matrix.ndim != 2 or len(matrix) <= _MATRIX:
         return []
@@ -51,7 +51,7 @@ def commonest_confusions(metrics: ClassificationMetrics | MultiLabelMetrics) -> 
 
 
 def class_counts(summary: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Give the splits, and for each class its number of texts in every split."""
+    """Return the splits, and for each class its number of texts in every split."""
     counts = summary.get("counts")
     if not isinstance(counts, Mapping) or not counts:
         return [], []

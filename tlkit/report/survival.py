@@ -24,7 +24,7 @@ _BLOCK = 512  # rows that are compared with all others at once
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SurvivalMetrics:
-    """How well risks order the times of events on a split.
+    """Metrics of predicted risks on a split.
 
     Attributes:
         name: of the target.
@@ -51,7 +51,7 @@ class SurvivalMetrics:
     seen: npt.NDArray[np.bool_] = dataclasses.field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values: `metrics`, an empty `per_class`, `events` and `n`; None for what is undefined."""
+        """Return plain values: `metrics`, an empty `per_class`, `events` and `n`; undefined metrics are None."""
         figures = {name: getattr(self, name) for name in HEADINGS}
         return {"metrics": figures, "per_class": {}, "events": self.events, "n": self.n}
 

@@ -1,4 +1,4 @@
-"""Pictures about tables: predicted against true numbers, calibration, and maps of embeddings."""
+"""Plots for tables: predicted against true numbers, calibration, and maps of embeddings."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def plot_targets(by_target: Mapping[str, Any], path: Path) -> Path:
 
 
 def plot_calibration(curve: CalibrationCurve, path: Path) -> Path:
-    """Draw what happened against what was predicted, and below it how often each was predicted.
+    """Draw observed frequencies against predicted probabilities, and below them the number of predictions.
 
     Args:
         curve: what `calibration_curve` gives.
@@ -110,7 +110,7 @@ def plot_map(
     note: str,
     path: Path,
 ) -> Path:
-    """Draw points with labels whose places are worked out already.
+    """Draw points with labels at given positions.
 
     Args:
         title: heading.

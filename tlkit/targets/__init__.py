@@ -1,1 +1,1 @@
-"""What is predicted: each target knows its labels, its loss, its answers and its metrics."""
+"""Targets: labels, losses, answers and metrics of what is predicted."""

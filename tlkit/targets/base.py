@@ -1,4 +1,4 @@
-"""The protocol of a target, and the table of those that there are."""
+"""The protocol of a target, and the table of all targets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TARGETS: Mapping[str, str] = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
-    """One thing that labels say of every item, as a check of the data looks at it.
+    """One property of every item's label, for checks of the data.
 
     Attributes:
         name: the target, or one of several labels.
@@ -49,7 +49,7 @@ class Question:
 
 
 def label_questions(labels: np.ndarray, class_names: Sequence[str], multi_label: bool, name: str) -> list[Question]:
-    """Return what labels of one class, int [n], or of several, 0 and 1 [n, k], say."""
+    """Return the values of labels with one class, int [n], or several, 0 and 1 [n, k]."""
     if not multi_label:
         values = np.where(np.isnan(np.asarray(labels, np.float64)), -1, labels).astype(np.int64)
         return [Question(name, values, tuple(class_names))]
@@ -96,7 +96,7 @@ class Target(ABC):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of a table that hold its labels."""
+        """The columns of a table that have its labels."""
         return (self.name,)
 
     @property
@@ -111,7 +111,7 @@ class Target(ABC):
 
     @abstractmethod
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """Return what training compares the network's outputs with.
+        """Return the values that the loss compares with the network's outputs.
 
         Args:
             values: labels, [n] or [n, label_width]. NaN stands for a label that is missing.
@@ -129,7 +129,7 @@ class Target(ABC):
         return [Question(name, labels[:, number].astype(np.float64)) for number, name in enumerate(names)]
 
     def check_split(self, labels: np.ndarray, split: str) -> None:  # noqa: B027 - most targets need no more
-        """Warn where the labels of a split, [n, label_width], cannot measure the target."""
+        """Warn if the labels of a split, [n, label_width], cannot measure the target."""
 
     # Outputs
 
@@ -213,7 +213,7 @@ class Target(ABC):
     # Plain data
 
     def describe(self) -> dict[str, Any]:
-        """Return what a summary of the data says of it: kind, weight, and more that its kind has."""
+        """Return the facts for a summary of the data: kind, weight, and more that its kind has."""
         return {"kind": self.kind, "weight": self.weight}
 
     def learned(self) -> dict[str, Any]:
@@ -234,7 +234,7 @@ class Target(ABC):
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Target:
-        """Return the target that `to_dict` gave."""
+        """Return the target from the values of `to_dict`."""
         return target_class(plain["kind"])._made(plain)
 
     @classmethod

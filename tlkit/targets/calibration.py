@@ -48,13 +48,13 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain = dataclasses.asdict(self)
-        # No infinity in JSON: None is a quantile beyond every score.
+        # JSON has no infinity: None is a quantile above every score.
         limits = [[limit if math.isfinite(limit) else None for limit in own] for own in self.limits]
         return plain | {"scale": list(self.scale), "shift": list(self.shift), "limits": limits}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` gave."""
+        """Return the calibration from the values of `to_dict`."""
         limits = tuple(tuple(math.inf if limit is None else limit for limit in own) for own in plain["limits"])
         return cls(**{**plain, "scale": tuple(plain["scale"]), "shift": tuple(plain["shift"]), "limits": limits})
 
@@ -122,7 +122,7 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
 
     scores = np.asarray(logits, np.float64)
     right = scores.argmax(1) == true.argmax(1)
-    if len(scores) < _FEWEST or right.all():  # the loss would fall for ever: nothing limits the scale
+    if len(scores) < _FEWEST or right.all():  # the loss has no minimum: the scale would grow without limit
         return 1.0
 
     def loss(log_scale: float) -> float:

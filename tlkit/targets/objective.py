@@ -1,4 +1,4 @@
-"""What a network's outputs mean: one target, or several side by side that share the network."""
+"""The objective of a network: one target, or several targets that share the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tlkit.targets.single_label import SingleLabel
 
 
 class Objective:
-    """How outputs become answers, and what training minimises.
+    """Computes answers from outputs, and the loss.
 
     Several targets share a network and have outputs of their own (multi-task learning, Caruana 1997, Machine Learning
     28); the loss is the sum of theirs, each times its weight. A label that is missing (NaN) counts nothing in it.
@@ -64,7 +64,7 @@ class Objective:
 
     @property
     def classes(self) -> SingleLabel | None:
-        """The target where it is the only one and has classes or labels; None otherwise."""
+        """The only target if it has classes or labels, otherwise None."""
         only = self.targets[0] if len(self.targets) == 1 else None
         return only if isinstance(only, SingleLabel) else None
 
@@ -218,7 +218,7 @@ class Objective:
         return self.targets[0].centered(outputs) if len(self.targets) == 1 else outputs
 
     def accuracy(self) -> keras.metrics.Metric | None:
-        """Make the accuracy of an epoch; None where an answer is not just right or wrong."""
+        """Return the accuracy metric of an epoch, or None if answers are not simply right or wrong."""
         return None if self.classes is None else self.classes.accuracy()
 
     def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
@@ -250,7 +250,7 @@ class _SumOfLosses(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """See the class."""
-        if len(self._objective.targets) == 1:  # whose label is never missing
+        if len(self._objective.targets) == 1:  # the label of a single target is never missing
             return self._objective.targets[0].losses(y_true, y_pred, self._smoothing)
         total: Any = 0.0
         pairs = zip(self._objective.parts(y_true, true=True), self._objective.parts(y_pred), strict=True)
@@ -272,7 +272,7 @@ def classification(class_names: Sequence[str], multi_label: bool = False) -> Obj
 
 
 def measure_answers(answers: Any, labels: Any, targets: Sequence[Target]) -> Any:
-    """Measure what a model says, target by target.
+    """Compute the metrics of a model, for each target.
 
     Example:
         >>> measure_answers([[2.5, 0.9, 0.1]], [[3.0, 0]], [price, sold])["price"].mae

@@ -1,4 +1,4 @@
-"""A value: in its own unit outside, a well-scaled number inside."""
+"""A numeric target: values in their own unit for users, scaled numbers for the network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tlkit.float_digits import needs_float64
 from tlkit.targets.base import Target, TargetKind
 
 _FARTHEST = 1e6  # an interval without limits reaches so many scales
-_LEAST_SPREAD = 1e-13  # of the middle: float64 has 16 digits, and a few must be left
+_LEAST_SPREAD = 1e-13  # of the centre: float64 has 16 digits, and some must be left for the differences
 Transform = Literal["none", "log", "log1p", "yeo_johnson"]
-AutoTransform = Literal["auto", "none", "log", "log1p", "yeo_johnson"]  # "auto" is chosen by whoever has the rows
+AutoTransform = Literal["auto", "none", "log", "log1p", "yeo_johnson"]  # callers with the rows resolve "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Regression(Target):
 
     def _transformed(self, values: np.ndarray) -> np.ndarray:
         if self.transform == "log":
-            with np.errstate(divide="ignore", invalid="ignore"):  # rows to evaluate may hold what training may not
+            with np.errstate(divide="ignore", invalid="ignore"):  # evaluation may have values that training rejects
                 return np.log(values)
         if self.transform == "log1p":
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -174,7 +174,7 @@ class Regression(Target):
         power = self.power
 
         def power_back(base: tf.Tensor, exponent: float) -> tf.Tensor:
-            # What lies beyond the transform's range is moved to its end; the untaken branch must stay finite too.
+            # Values outside the transform's range are clipped to it. The branch that is not used must be finite, too.
             inside = tf.maximum(base * exponent + 1.0, 1e-6)
             return tf.exp(tf.math.log(inside) / exponent) - 1.0
 

@@ -65,7 +65,7 @@ class SingleLabel(Target):
 
     def logits(self, answers: np.ndarray) -> np.ndarray:
         """Probabilities [..., k] -> logits that give them, float32 [..., k]; finite also where a probability is 0."""
-        # A probability that float32 rounds to zero is a very small one: its logarithm must stay a number.
+        # float32 rounds very small probabilities to zero: their logarithm must be finite.
         return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
 
     def calibration(self, outputs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The risk of an event, learned from times some of which are censored."""
+"""Survival targets: the risk of an event, learned from times that may be censored."""
 
 from __future__ import annotations
 
@@ -95,19 +95,19 @@ class Survival(Target):
     def forward(self, values: np.ndarray) -> np.ndarray:
         """Times and events, [n, 2] -> float32 [n, true_width]."""
         labels = np.asarray(values, np.float64).reshape(-1, 2)
-        if self.method == "cox":  # whose loss knows the order of times alone: ranks are exact in float32
+        if self.method == "cox":  # Cox's loss uses only the order of times; ranks are exact in float32
             ranks = np.unique(labels[:, 0], return_inverse=True)[1]
             return np.stack([ranks, labels[:, 1]], axis=1).astype(np.float32)
         time, event = labels[:, :1], labels[:, 1:] > 0.5
         ends = np.asarray(self.times)[None]
         begins = np.concatenate([[[0.0]], ends[:, :-1]], axis=1)
         failed = event & (time > begins) & (time <= ends)
-        # A censored time counts from the middle of its interval on.
+        # A censored row survived its interval if it was censored in the second half.
         survived = np.where(event, time > ends, time >= (begins + ends) / 2)
         return np.concatenate([survived, failed], axis=1).astype(np.float32)
 
     def check_split(self, labels: np.ndarray, split: str) -> None:
-        """Warn where no row of a split has an event."""
+        """Warn if no row of a split has an event."""
         if len(labels) and not (labels[:, 1] > 0.5).any():
             _log.warning(
                 "no %s row has an event: the %s cannot be measured on it%s",
@@ -132,7 +132,7 @@ class Survival(Target):
         return tf.concat([risk, tf.exp(survival)], axis=-1)
 
     def centered(self, outputs: np.ndarray) -> np.ndarray:
-        """A risk of Cox's model has no origin: its mean becomes 0."""
+        """Subtract the mean: a risk of Cox's model has no origin."""
         return outputs - outputs.mean() if self.method == "cox" and len(outputs) else outputs
 
     def averaged(self, outputs: Sequence[Any]) -> Any:
@@ -229,7 +229,7 @@ def _efron(time: tf.Tensor, event: tf.Tensor, risk: tf.Tensor) -> tf.Tensor:
     def by_time(values: tf.Tensor, reduce: Any) -> tf.Tensor:
         return tf.gather(reduce(values, group, count), group)
 
-    # All in logarithms: risks may be far apart, and a risk set without the largest of them is not empty.
+    # In logarithms, because risks may differ by many orders of magnitude.
     last = by_time(tf.range(count), tf.math.unsorted_segment_max)
     at_risk = tf.gather(tf.math.cumulative_logsumexp(eta), last)
     highest = tf.stop_gradient(by_time(eta, tf.math.unsorted_segment_max))

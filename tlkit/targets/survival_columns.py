@@ -1,4 +1,4 @@
-"""Which columns of a table hold times and events; imports neither TensorFlow nor Keras."""
+"""The columns with times and events; imports neither TensorFlow nor Keras."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SurvivalColumns:
 
 
 def time_name(time: float) -> str:
-    """Return a time as records and columns of tables call it; different times have different names.
+    """Return the name of a time in records and columns; different times have different names.
 
     >>> time_name(365.0), time_name(0.25), time_name(10000001.0)
     ('365', '0.25', '10000001')
