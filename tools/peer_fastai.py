@@ -2,8 +2,8 @@
 
     PYTHON peer_fastai.py train.csv val.csv TARGET BATCH
 
-Trains one epoch of a tabular_learner (hidden layers 200 and 100, no dropout) for every line on stdin, validates as
-its fit does, and prints the seconds it took.
+Trains one epoch of a tabular_learner (hidden layers 200 and 100, no dropout) for every line on stdin, with validation,
+and prints the seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastai.tabular.learner import tabular_config, tabular_learner
 
 
 def main() -> None:
-    """Train when told."""
+    """Train one epoch per line of stdin."""
     train, val, target, batch = sys.argv[1:]
     frame = pd.concat([pd.read_csv(train), pd.read_csv(val)], ignore_index=True)
     rows = len(pd.read_csv(train))

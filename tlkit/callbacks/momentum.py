@@ -25,10 +25,10 @@ DRIVABLE = (
 class DynamicFloat(float):
     """A float in Python whose current value every step of a compiled graph reads.
 
-    Keras optimizers keep momentum and beta_1 as Python numbers, which a compiled step holds as constants. In their
-    place this one turns into a tensor wherever the graph computes with it. `float()`, comparisons, `repr` and saved
-    configs see the plain value, and so does an eager tensor to the left of an operator: TensorFlow takes a short cut
-    there. None of the optimizers in `DRIVABLE` does that.
+    Keras optimizers have momentum and beta_1 as Python numbers, which are constants in a compiled step. This class
+    replaces the number and is converted to a tensor in every operation of the graph. `float()`, comparisons, `repr` and
+    saved configs use the first value. An eager tensor to the left of an operator uses it too, because TensorFlow
+    does not call the conversion there; no optimizer in `DRIVABLE` has such an operation.
 
     Example:
         >>> level = tf.Variable(0.8)
@@ -92,30 +92,30 @@ class DynamicFloat(float):
 
 
 class MomentumController:
-    """Drives an optimizer's momentum (SGD) or beta_1 (Adam, AdamW, Adamax, Lamb, Lion) from outside the graph.
+    """Set an optimizer's momentum (SGD) or beta_1 (Adam, AdamW, Adamax, Lamb, Lion) from outside the graph.
 
-    A step that was compiled before the dial existed does not know it: call `model.make_train_function(force=True)`
-    after making one, and set `model.train_function = None` after `release()`.
+    A step that was compiled earlier keeps its constant. Call `model.make_train_function(force=True)` after creating a
+    controller, and set `model.train_function = None` after `release()`.
 
     Example:
         >>> optimizer = keras.optimizers.Adam(1e-3, beta_1=0.9)
-        >>> dial = MomentumController(optimizer)
-        >>> dial.set(0.85)
-        >>> dial.release()
+        >>> controller = MomentumController(optimizer)
+        >>> controller.set(0.85)
+        >>> controller.release()
         >>> optimizer.beta_1
         0.9
 
     Args:
-        optimizer: one of the kinds above, or the LossScaleOptimizer around one.
-        read: gives the momentum as a float scalar tensor inside the graph, for a schedule that is computed there; left
-            out, a variable holds what `set` was given.
-        owner: whoever turns the dial.
+        optimizer: one of these optimizers, or a LossScaleOptimizer around one.
+        read: returns the momentum as a float scalar tensor inside the graph, for a schedule that is computed there. By
+            default, a variable has the value of the last `set`.
+        owner: the object that sets the momentum.
 
     Attributes:
         owner: as given.
 
     Raises:
-        ConfigError: the optimizer has no momentum that can be driven.
+        ConfigError: the optimizer has no momentum that can be set.
     """
 
     def __init__(

@@ -63,14 +63,14 @@ def ask(
     """Try the sources in order: first local files of all sources, then downloads.
 
     Args:
-        row: whose weights are wanted.
-        sources: what to ask; None takes the configured ones.
-        download: False looks on this machine only.
-        look: gets a source and whether it may fetch; raises `NotHere` where it has nothing.
-        hint: what a user may give instead, such as "a file of weights".
+        row: the row of the catalogue.
+        sources: the sources to try; None for the configured ones.
+        download: False searches on this machine only.
+        look: called with a source and whether it may download; raises `NotHere` if the source has no weights.
+        hint: what a user can pass instead, such as "a file of weights".
 
     Returns:
-        What the first source with weights gave.
+        The weights of the first source that has them.
 
     Raises:
         WeightsError: no source has the weights; the message names each with its reason.
