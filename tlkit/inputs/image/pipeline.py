@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,25 +80,23 @@ def build_split(
     side = preprocessing.size
     kept = np.empty((len(paths), side, side, 3), np.uint8) if keep_in_memory else None
     readable = np.zeros(len(paths), bool)
-    files = _strings(paths)
     read = _reader(preprocessing)
-    # A variable, because each new data set would cost some milliseconds more than a new pass over this one.
-    block = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
-    numbers = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(block[0], block[1]))
-    decoded = numbers.map(lambda number: (number, read(files[number])), num_parallel_calls=_parallel())
-    plain = tf.data.Options()
-    # There is nothing to optimise in this pass, and looking for it takes half a second.
-    plain.experimental_optimization.apply_default_optimizations = False
-    batches = decoded.ignore_errors().batch(32).prefetch(1).with_options(plain)
+
+    def decode(row: int) -> None:
+        # Called, not mapped over a data set: making one takes longer than a few hundred images do.
+        try:
+            image = read(tf.constant(os.fsencode(paths[row]))).numpy()
+        except tf.errors.OpError:
+            return
+        readable[row] = True
+        if kept is not None:
+            kept[row] = image
+
     damaged: list[Unreadable] = []
-    with LibjpegLines() as lines:
+    with LibjpegLines() as lines, ThreadPoolExecutor(_parallel()) as pool:
         for start in range(0, len(paths), _BLOCK):
             end = min(start + _BLOCK, len(paths))
-            block.assign([start, end])
-            for rows, images in batches:
-                readable[rows.numpy()] = True
-                if kept is not None:
-                    kept[rows.numpy()] = images.numpy()
+            list(pool.map(decode, range(start, end)))
             if lines.take():  # of which photos it does not say
                 damaged += _damaged([paths[row] for row in range(start, end) if readable[row]], lines)
         bad = [paths[row] for row in np.flatnonzero(~readable)]
