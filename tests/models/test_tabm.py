@@ -142,7 +142,7 @@ def test_the_embedding_is_the_mean_of_the_members_also_in_a_blend():
     assert features.shape == (24, MEMBERS * 6)
     mean = features.numpy().reshape(24, MEMBERS, 6).mean(axis=1)
     np.testing.assert_allclose(task.embedded(features), mean, rtol=1e-5, atol=1e-6)
-    blend = add_trees(task, TreeShape(0, 0, 0, 0, 0, 0, 1, 1))
+    blend = add_trees(task, TreeShape(0, 0, 0, 0, 0, 0, 0, 1, 1))
     np.testing.assert_allclose(blend.embedded(blend.features(ROWS)), mean, rtol=1e-5, atol=1e-6)
     assert blend.model(ROWS, training=True).shape == (24, MEMBERS, 1)
     np.testing.assert_allclose(blend.model(ROWS), task.model(ROWS), rtol=1e-5, atol=1e-6)
