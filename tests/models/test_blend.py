@@ -315,6 +315,13 @@ def test_monotonic_constraints_that_cannot_be_kept_are_refused(data):
         fit_trees(data.encoded("train"), np.eye(3)[[0] * 192], data.preprocessing, classes.objective, options=held)
 
 
+def test_trees_of_another_version_are_refused(data, trees):
+    shape = dataclasses.asdict(trees.shape)
+    del shape["lookups"]
+    with pytest.raises(ModelError, match="trees of this training have another form.*run `tlkit train` again"):
+        restored_trees(network(data), {"kind": "blend", "shape": shape})
+
+
 def test_what_has_no_boosting_is_said_or_refused(data, caplog):
     plain = network(data)
     assert with_boosting(plain, data, "network") is plain

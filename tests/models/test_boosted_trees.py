@@ -152,6 +152,28 @@ def test_the_rows_that_end_it_are_learned_from_too(models):
     assert (root["count"], models[0].n_iter_) == (2000, fitted.iterations[0])
 
 
+def test_few_rows_choose_the_number_of_trees_in_folds():
+    draw = np.random.default_rng(0)
+    preprocessing = TablePreprocessing(tuple(Continuous(name, name) for name in "abc"))
+    encoded = draw.normal(size=(400, 3)).astype(np.float32)
+    objective = Objective([Regression("y", center=0.0, scale=1.0)])
+    found = {}
+    for name, noise in (("clear", 0.05), ("noisy", 3.0)):
+        values = np.sin(3 * encoded[:, 0]) * encoded[:, 1] + noise * draw.normal(size=400)
+        fitted = fit_trees(encoded, objective.encode(values), preprocessing, objective)
+        found[name] = fitted.iterations[0]
+        plain = fit_trees(
+            encoded, objective.encode(values), preprocessing, objective, options=BoostingOptions(patience=0)
+        )
+        assert plain.iterations == (100,)
+    assert found["noisy"] < 60 < 150 < found["clear"] <= 300
+    few = fit_trees(encoded[:29], objective.encode(values[:29]), preprocessing, objective)
+    assert few.iterations == (100,)
+    classes = Objective([SingleLabel("c", ("a", "b"))])
+    rare = classes.encode(np.arange(400) == 7)
+    assert fit_trees(encoded, rare, preprocessing, classes).iterations == (100,)
+
+
 def test_a_range_is_undone_before_its_sigmoid(table):
     frame, preprocessing, encoded = table
     price = frame["price"].to_numpy()

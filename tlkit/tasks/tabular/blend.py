@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, ModelError
 from tlkit.models.task import LayerGroup, Task
 from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.tree_fit import check_boosting
@@ -192,8 +192,17 @@ def restored_trees(task: Task, plain: Mapping[str, Any]) -> Task:
     Args:
         task: the network of the project.
         plain: what `facts_of` says of the trees.
+
+    Raises:
+        ModelError: another version of tlkit wrote it.
     """
-    shape = TreeShape(**plain["shape"])
+    try:
+        shape = TreeShape(**plain["shape"])
+    except TypeError:
+        raise ModelError(
+            "the boosted trees of this training have another form", received=sorted(plain["shape"]),
+            allowed=[field.name for field in dataclasses.fields(TreeShape)], fix="run `tlkit train` again",
+        ) from None  # fmt: skip
     if plain["kind"] == "boosting":
         return trees_alone(task.objective, task.preprocessing, shape)
     return add_trees(task, shape)

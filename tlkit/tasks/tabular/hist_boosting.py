@@ -12,6 +12,8 @@ from tlkit.targets.objective import Objective
 
 FEW = 1000  # training rows: of fewer, a tenth is not enough for early stopping
 ABSENT = -16.0  # logit of a class that no training row has
+FOLDS = 3  # of fewer than FEW rows, by which the number of trees is chosen
+_FEWEST = 30  # rows that can be divided into folds
 _ENDS = 1e-6  # how near predictions may come to the ends of a target's range, as a fraction of it
 
 
@@ -134,6 +136,59 @@ def fit_model(
             model.set_params(max_iter=model.n_iter_, early_stopping=False)
             model.fit(inputs[known], labels, sample_weight=own)
     return FittedModel(learned, model, present)
+
+
+def iterations_by_folds(
+    inputs: np.ndarray,
+    learned: Learned,
+    arguments: Mapping[str, Any],
+    *,
+    most: int,
+    weights: np.ndarray | None = None,
+    threads: int = 1,
+) -> int | None:
+    """Return the number of trees with the lowest mean loss over three folds of few rows.
+
+    Args:
+        inputs: of all rows, float64 [n, F].
+        learned: their labels.
+        arguments: of scikit-learn's HistGradientBoosting; `n_iter_no_change` ends a fold that becomes no better.
+        most: most trees.
+        weights: how much each row counts, float32 [n].
+        threads: that it uses.
+
+    Returns:
+        The number; None where there are fewer than 30 rows, or a class has a single one.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.model_selection import KFold, StratifiedKFold
+    from threadpoolctl import threadpool_limits
+
+    rows, labels = inputs[learned.known], learned.labels[learned.known]
+    own = None if weights is None else weights[learned.known]
+    folds = FOLDS
+    if learned.classes:
+        present, counts = np.unique(labels, return_counts=True)
+        folds = min(FOLDS, int(counts.min()))
+        if len(present) < 2:
+            return None
+    if len(labels) < _FEWEST or folds < 2:
+        return None
+    seed = arguments["random_state"]
+    split = (StratifiedKFold if learned.classes else KFold)(folds, shuffle=True, random_state=seed)
+    maker: Any = HistGradientBoostingClassifier if learned.classes else HistGradientBoostingRegressor
+    curves = np.full((folds, most + 1), np.nan)
+    for number, (train, held) in enumerate(split.split(rows, labels)):
+        model = maker(**{**arguments, "early_stopping": True, "max_iter": most, "scoring": "loss"})
+        with threadpool_limits(threads, user_api="openmp"):
+            model.fit(
+                rows[train], labels[train], sample_weight=None if own is None else own[train],
+                X_val=rows[held], y_val=labels[held], sample_weight_val=None if own is None else own[held],
+            )  # fmt: skip
+        scores = np.asarray(model.validation_score_)
+        curves[number, : len(scores)] = scores
+        curves[number, len(scores) :] = scores[-1]  # it ended there
+    return max(int(curves.mean(axis=0).argmax()), 1)
 
 
 def _outputs_of(target: Any, scaled: np.ndarray) -> np.ndarray:

@@ -12,12 +12,13 @@ from tlkit.errors import ConfigError, ModelError, check_choice, did_you_mean
 from tlkit.inputs.row.columns import Continuous
 from tlkit.inputs.row.features import needed_columns
 from tlkit.targets.objective import Objective
-from tlkit.tasks.tabular.hist_boosting import FEW, FittedModel, fit_model, learned_of
+from tlkit.tasks.tabular.hist_boosting import FEW, FittedModel, fit_model, iterations_by_folds, learned_of
 from tlkit.tasks.tabular.tree_columns import TreeColumns, fit_tree_columns
 from tlkit.tasks.tabular.trees import MOST_LEAVES, BoostedTrees, Tree, compile_trees
 
 Direction = Literal["increasing", "decreasing"]
 MOST_BAGS = 100
+MOST_OF_FEW = 300  # trees of each output with fewer than 1,000 rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +30,11 @@ class BoostingOptions:
         learning_rate: of each tree.
         max_features: part of the columns that each split may choose from.
         leaves: most leaves of a tree, 2 to 32.
-        patience: iterations without a better loss on a tenth of the rows after which it has enough; so many are then
-            fitted to all rows. 0 grows all trees. With fewer than 1,000 rows, a tenth says too little: it then grows
-            `few_iterations` trees.
-        few_iterations: trees of each output where there are fewer than 1,000 rows.
+        patience: iterations without a better loss on held-out rows after which boosting ends. From 1,000 rows on, a
+            tenth is held out, and so many trees are then fitted to all rows. With fewer rows, the number of trees with
+            the lowest mean loss over three folds, up to 300, is fitted to all rows. 0 grows all trees.
+        few_iterations: trees of each output with fewer than 1,000 rows where folds do not decide: with `patience` 0,
+            fewer than 30 rows, or a class of a single row.
         l2: penalty of the leaves' values.
         threads: that it uses. More than one help on a machine that has nothing else to do; on a busy one they wait for
             each other and take many times as long.
@@ -192,6 +194,18 @@ def fit_trees(
     baseline, trees, iterations = np.zeros(objective.width), list[Tree](), list[int]()
     for learned in learned_of(objective, true):
         arguments = options.for_rows(int(learned.known.sum())) | _of_columns(columns, options)
+        if int(learned.known.sum()) < FEW and options.patience:
+            arguments["max_iter"] = (
+                iterations_by_folds(
+                    inputs,
+                    learned,
+                    arguments,
+                    most=min(options.iterations, MOST_OF_FEW),
+                    weights=weights,
+                    threads=options.threads,
+                )
+                or arguments["max_iter"]
+            )
         found = []
         for bag in range(options.bags):
             own = arguments | {"random_state": options.seed + bag}
