@@ -190,6 +190,11 @@ def test_every_picture_is_shown():
     assert shown == {file.name for file in (DOCS / "images").iterdir()}
 
 
+def test_every_picture_is_made_by_a_script():
+    scripts = "".join(path.read_text("utf-8") for path in (DOCS.parent / "tools").glob("plot_*.py"))
+    assert [file.name for file in (DOCS / "images").iterdir() if f'"{file.name}"' not in scripts] == []
+
+
 @pytest.mark.parametrize(
     ("check", "wrong", "right"),
     [
