@@ -103,12 +103,16 @@ def test_near_copies_across_splits_leave_out_the_one_in_training():
 
 
 def test_unreadable_items_fail_and_damaged_ones_warn():
-    unusable = [Unusable("x.jpg", "cannot be decoded"), Unusable("thing 3", "ends early", damaged=True)]
+    unusable = [
+        Unusable("x.jpg", "cannot be decoded"),
+        Unusable("thing 3", "ends early", damaged=True),
+        Unusable("thing 4", "is empty"),
+    ]
     examined, questions = clean(unusable=unusable)
     result = check(examined, questions, fit=out_of_fold, levels={"unreadable": "fail"})
     assert result.failed == ["unreadable"]
     assert result.warned == ["damaged"]
-    assert result.excluded() == {3: "damaged"}
+    assert result.excluded() == {4: "unreadable"}
 
 
 def test_groups_on_both_sides_are_found_where_they_are_named():
@@ -116,7 +120,8 @@ def test_groups_on_both_sides_are_found_where_they_are_named():
     assert outcome_of("group_leakage", *clean(groups=groups)).status == "ok"
     groups[250] = "p3"
     found = outcome_of("group_leakage", *clean(groups=groups))
-    assert [(finding.name, finding.exclude) for finding in found.findings] == [("p3", (6, 7))]
+    assert [(finding.name, finding.items) for finding in found.findings] == [("p3", (6, 7, 250))]
+    assert found.findings[0].exclude == ()
 
 
 def test_names_that_look_like_groups_are_reported_but_not_classes():

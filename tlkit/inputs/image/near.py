@@ -36,7 +36,9 @@ def near_images(small: np.ndarray, features: np.ndarray | None = None, least: fl
     Returns:
         Pairs with `left` before `right`; the similarity is the correlation.
     """
-    rows = np.flatnonzero(small.reshape(len(small), -1).std(1) >= _FLAT)
+    starts = range(0, len(small), _BLOCK)
+    spreads = [small[start : start + _BLOCK].reshape(-1, SIDE**2).std(1, dtype=np.float32) for start in starts]
+    rows = np.flatnonzero(np.concatenate([np.zeros(0, np.float32), *spreads]) >= _FLAT)
     plain = _coarse(small, rows, SIDE, 0, 0)
     found = []
     for size, y, x in _COARSE_CUTS:

@@ -23,5 +23,6 @@ def _found(seen: Seen, is_damaged: bool, what: str) -> Found:
     for one in seen.examined.unusable:
         if one.damaged == is_damaged:
             items = (place[one.name],) if one.name in place else ()
-            findings.append(Finding(f"{one.name} {one.reason}", items, items, one.name))
+            excluded = () if is_damaged else items  # damaged items are used as they can be read
+            findings.append(Finding(f"{one.name} {one.reason}", items, excluded, one.name))
     return Found(findings, f"{seen.counted(len(findings))}" if findings else f"no {what} {seen.examined.items}")

@@ -115,7 +115,6 @@ def _straddling(seen: Seen, values: np.ndarray, what: str) -> Iterator[Finding]:
         there = dict.fromkeys(str(split) for split in seen.splits[items])
         if len(there) > 1:
             chosen = items[: _SHOWN if len(items) > _SHOWN else None].tolist()
-            drop = [item for item in items.tolist() if seen.splits[item] == "train"]
             name = str(values[items[0]])
             yield Finding(
                 f"{what} {name!r}: {len(items)} items in {' and '.join(there)}", tuple(chosen), tuple(drop), name
