@@ -36,6 +36,7 @@ FALSE_ALARMS = 0.05
 FLIPPED = 0.02
 COPIES = 10
 NEAR = 60
+SIZE = 320  # pixels, as in new projects
 TEXTS, ROWS = 4000, 8000
 Report = Callable[[str, str], None]
 
@@ -113,8 +114,8 @@ def clean(report: Report, result: Any) -> None:
 def images(root: Path, report: Report, runs: int) -> None:
     """Ants and bees."""
     source = root / "hymenoptera"
-    data = tlkit.images_from_folder(source, size=224)
-    task = tlkit.image_classifier("efficientnet-lite0", data.class_names, size=224)
+    data = tlkit.images_from_folder(source, size=SIZE)
+    task = tlkit.image_classifier("efficientnet-lite0", data.class_names, size=SIZE)
     began = time.monotonic()
     features = FeatureCache(task.features, data.ordered)
     x = np.concatenate([features[name] for name in data.splits])
@@ -166,7 +167,7 @@ def images(root: Path, report: Report, runs: int) -> None:
         result = checked(tlkit.images_from_folder(folder, size=64), "image")
         report("watermark on one class", named(result, "shortcuts"))
     with copy_of(source, brighter) as folder:
-        shifted = tlkit.images_from_folder(folder, size=224)
+        shifted = tlkit.images_from_folder(folder, size=SIZE)
         report("val 30 % brighter", named(checked(shifted, "image", task), "shift"))
 
 

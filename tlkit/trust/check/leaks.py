@@ -116,9 +116,7 @@ def _straddling(seen: Seen, values: np.ndarray, what: str) -> Iterator[Finding]:
         if len(there) > 1:
             chosen = items[: _SHOWN if len(items) > _SHOWN else None].tolist()
             name = str(values[items[0]])
-            yield Finding(
-                f"{what} {name!r}: {len(items)} items in {' and '.join(there)}", tuple(chosen), tuple(drop), name
-            )
+            yield Finding(f"{what} {name!r}: {len(items)} items in {' and '.join(there)}", tuple(chosen), name=name)
 
 
 def _is_grouping(seen: Seen, values: np.ndarray) -> bool:
