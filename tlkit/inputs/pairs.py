@@ -38,7 +38,7 @@ def joined_by_buckets(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def joined_by_products(
-    vectors: np.ndarray, least: float, others: np.ndarray | None = None, block: int = 2048
+    vectors: np.ndarray, least: float, others: np.ndarray | None = None, block: int = 4096
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs of different rows whose cosine is at least `least`, compared block by block.
 
@@ -56,7 +56,10 @@ def joined_by_products(
     for start in range(0, len(vectors), block):
         own = vectors[start : start + block]
         for other in range(start if others is None else 0, len(right), block):
-            pairs = np.argwhere(own @ right[other : other + block].T >= least) + np.array([start, other])
+            products = own @ right[other : other + block].T
+            if products.max() < least:  # nearly all of them
+                continue
+            pairs = np.argwhere(products >= least) + np.array([start, other])
             found.append(pairs[pairs[:, 0] < pairs[:, 1]] if others is None else pairs[pairs[:, 0] != pairs[:, 1]])
     both = np.concatenate(found)
     return both[:, 0], both[:, 1]
