@@ -1,6 +1,6 @@
 """Settings of boosted trees and computed numbers, by cross-validation on training rows alone.
 
-    python tools/bench_trees.py [--sets adult flights ...] [--options '{"bags": 3}' ...] [--features '{"counts": "all"}']
+    python tools/bench_trees.py [--sets adult flights] [--options '{"bags": 3}'] [--features '{"counts": "all"}']
 
 Prints for each set and each setting RMSE and MAE, or log-loss and AUC, over three folds of the rows that
 tools/bench_tabular.py trains on, with the standard error of the mean over the folds. Test rows are never read.
