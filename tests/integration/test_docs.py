@@ -72,10 +72,11 @@ def problems_of_prose(text: str) -> list[str]:
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     known = {key for task in TASKS for key, _ in config.known_keys(task)}
     sections = {key.partition(".")[0] for key in known} | {
+        "check",
         "columns",
         "dates",
         "formats",
-    }  # which hold the user's own names
+    }  # which hold rules, or the user's own names
     found = []
     for quoted in re.findall(r"`([^`\n]+)`", prose):
         named = re.fullmatch(r"\[(\w+)\](?: (\w+).*)?", quoted)
