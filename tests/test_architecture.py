@@ -230,7 +230,7 @@ STILL_NAMING = {
     "cli/kinds.py", "cli/output.py", "cli/predict.py", "cli/predict_images.py", "cli/predict_rows.py", "cli/score.py",
     "cli/table_findings.py", "cli/table_kind.py", "cli/text_kind.py", "export/averaged_views.py", "export/interface.py",
     "export/manifest_schemas.py", "export/predictor.py", "export/records.py", "export/rows.py", "export/saved_model.py",
-    "export/verify_answers.py", "predicting/row_answers.py", "predicting/row_chunks.py", "predicting/summary.py",
+    "export/verify_answers.py", "predicting/row_answers.py", "predicting/row_chunks.py",
     "scaffold/new.py", "scoring/image_folder.py", "scoring/scorer.py", "serving/records.py", "training/adapt.py",
     "training/data.py", "training/masked_model.py", "training/masked_texts.py", "training/run.py",
 }  # fmt: skip

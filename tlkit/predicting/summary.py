@@ -25,7 +25,7 @@ class Summary:
                 continue
             counts = self._found.setdefault(one.target, dict.fromkeys(one.class_names, 0))
             for value in values:
-                for name in value.split("|") if one.kind == "multi_label" else [value]:
+                for name in [value] if value in counts else value.split("|"):  # several labels are joined
                     if name in counts:
                         counts[name] += 1
 
