@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of the shared exports, which workers find by their environment."""
     if exports.PLACE not in os.environ:
         os.environ[exports.PLACE] = tempfile.mkdtemp(prefix="tlkit-exports-")
+        (Path(os.environ[exports.PLACE]) / "owner").write_text(str(os.getpid()))
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(exports.PLACE), ignore_errors=True))
 
 

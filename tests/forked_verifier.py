@@ -2,7 +2,7 @@
 
 Stands in for tlkit/export/verify_worker.py: `python -I forked_verifier.py EXPORT` has the checks made by a fork of a
 server, which the first call starts, and ends as the fork ended. Like a fresh process, a fork has neither Keras nor
-tlkit, nor anything that an earlier verification left. The server ends with the folder that it listens in.
+tlkit, nor anything that an earlier verification left. The server ends with the test run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def serve(place: Path) -> None:
         listening.listen()
         listening.settimeout(1.0)
         (place / "coming").rename(place / "verifier")
-        while place.exists():
+        while owned(place):
             try:
                 call, _ = listening.accept()
             except TimeoutError:
@@ -47,6 +47,15 @@ def serve(place: Path) -> None:
                 listening.close()
                 answer(call)
             call.close()
+
+
+def owned(place: Path) -> bool:
+    """Whether the test run that made the folder goes on."""
+    try:
+        os.kill(int((place / "owner").read_text()), 0)
+    except OSError:
+        return False
+    return True
 
 
 def answer(call: socket.socket) -> None:
