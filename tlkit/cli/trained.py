@@ -44,6 +44,7 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     from tlkit.catalogue.random_weights import to_be_replaced
     from tlkit.cli.output import note
     from tlkit.targets.calibration import read_calibration
+    from tlkit.training.run_state import read_novelty
 
     config = project.config
     run = last_run(project)
@@ -69,6 +70,7 @@ def load_learner(project: Project, code: Code, other_data: Path | None = None) -
     if run["thresholds"]:
         learn.task.objective.set_thresholds(run["thresholds"])
     learn.task.objective.calibration = read_calibration(run["calibration"])
+    learn.task.set_novelty(read_novelty(project.checkpoints, run["novelty"]))
     return learn
 
 
@@ -83,7 +85,7 @@ def last_run(project: Project) -> dict[str, Any]:
     try:
         run = json.loads((project.checkpoints / RUN_FILE).read_text(encoding="utf-8"))
         defaults: dict[str, Any] = {"kept": "best", "size": None, "precision": "float32", "thresholds": {}}
-        defaults["calibration"] = None
+        defaults |= {"calibration": None, "novelty": None}
         known = {"finished": run["finished"], "identity": dict(run["identity"])}
         return known | {name: run.get(name, default) for name, default in defaults.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -17,7 +17,7 @@ Further = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 
 def further_signatures(task: Task, interface: Interface, level: float) -> dict[str, Further]:
-    """Return the further signatures of a task, by name; none where it is not calibrated.
+    """Return the further signatures of a task, by name; none where `Learner.calibrate` was not called.
 
     Args:
         task: what is exported.
@@ -29,14 +29,22 @@ def further_signatures(task: Task, interface: Interface, level: float) -> dict[s
         conformal: the answers that are possible at the level. `in_set` int32 [B, k], 1 for each possible class in the
         order of the labels, or `lower` and `upper` [B] of a value; after the name of the target where there are
         several.
+        trust: `distance` float32 [B] to the training data, and `outlier` int32 [B], 1 where it is above the threshold.
 
     Raises:
         ConfigError: the level is not usable.
     """
-    calibration = task.objective.calibration
-    if calibration is None:
-        return {}
+    calibration, novelty = task.objective.calibration, task.novelty
     found: dict[str, Further] = {}
+    if novelty is not None:
+
+        def trust(embedding: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            distance = novelty(embedding)
+            return {"distance": distance, "outlier": tf.cast(distance > novelty.threshold, tf.int32)}
+
+        found["trust"] = trust
+    if calibration is None:
+        return found
     if calibration.moves:
         found["logits"] = lambda embedding, outputs: {"logits": outputs}
     calibration.limits_at(level)

@@ -101,6 +101,7 @@ class Manifest(BaseModel):
             largest value where that is above 1; `tolerance` for what is not there.
         tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
         calibration: of the scores, as `Calibration.to_dict` gives it; None where they are as the network gives them.
+        novelty: of the signature `trust`, as `Novelty.to_dict` gives it; None where there is none.
         memory: what the verification of the export took; None where it was not measured.
         files: sha256 in hexadecimal of every other file of the export, by relative path.
     """
@@ -126,6 +127,7 @@ class Manifest(BaseModel):
     tolerances: dict[str, dict[str, float]] = {}
     tta: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
+    novelty: dict[str, Any] | None = None
     memory: MemoryUse | None = None
     files: dict[str, str]
 

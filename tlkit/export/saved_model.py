@@ -262,8 +262,9 @@ def _write(
         max_batch=max_batch,
         tolerance=tolerance,
         golden=golden_examples(task, contents, views, level),
-        tolerances={"embedding": {"embedding": 10 * tolerance}},
+        tolerances={"embedding": {"embedding": 10 * tolerance}, "trust": {"distance": 10 * tolerance}},
         tta=None if views is None else views.to_dict(),
+        novelty=None if task.novelty is None else task.novelty.to_dict(),
         calibration=None
         if task.objective.calibration is None
         else task.objective.calibration.to_dict() | {"level": level},

@@ -145,6 +145,7 @@ def serving_module(
     module = tf.Module()
     module.labels = tf.saved_model.Asset(str(labels_file))
     module.weights = _variables_of([features, head])
+    module.novelty = None if task.novelty is None else task.novelty.variable  # type: ignore[attr-defined]
     module.tables = list(getattr(preprocessing, "tables", ()))
     module.endpoints = signatures
     return module, signatures

@@ -12,6 +12,7 @@ from tlkit.errors import ConfigError, check_choice
 from tlkit.inputs.image.preprocessing import ImagePreprocessing
 from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.frozen_statistics import FrozenStatistics
+from tlkit.models.novelty import Novelty
 from tlkit.models.resizing import features_at_size
 from tlkit.targets.objective import Objective, classification
 
@@ -88,6 +89,7 @@ class Task:
         cut: the layer group that the backbone ends after; empty when it is whole.
         min_size: the smallest side of an image that the backbone takes, in pixels; unused for texts.
         objective: what the outputs mean; one class out of `class_names` by default.
+        novelty: how far an item is from the training data; None until `Learner.calibrate` measured it.
         embedding: output of `features` -> the embedding [B, E] that the export gives; None where they are the same.
     """
 
@@ -105,10 +107,15 @@ class Task:
     min_size: int = 16
     objective: Objective = None  # type: ignore[assignment]
     embedding: keras.Model | None = None
+    novelty: Novelty | None = None
 
     def __post_init__(self) -> None:
         if self.objective is None:
             object.__setattr__(self, "objective", classification(self.class_names))
+
+    def set_novelty(self, novelty: Novelty | None) -> None:
+        """Use another measure of how far an item is from the training data; None for none."""
+        object.__setattr__(self, "novelty", novelty)
 
     def embedded(self, features: Any) -> Any:
         """Return the embedding float32 [B, E] of outputs of `features`."""

@@ -58,7 +58,7 @@ def _measured(
     for fold in range(_FOLDS):
         held = folds == fold
         crossed[held] = objective.fit_calibration(outputs[~held], true[~held])(outputs[held])
-    before, after = (_figures(objective, values, true) for values in (outputs, crossed))
+    before, after = (figures(objective, values, true) for values in (outputs, crossed))
     if after["log_loss"] < before["log_loss"]:
         found = dataclasses.replace(found, before=before, after=after)
         _log.info("%s", found)
@@ -71,7 +71,7 @@ def _measured(
     return dataclasses.replace(found, scale=(1.0,) * count, shift=(0.0,) * count)
 
 
-def _figures(objective: Objective, outputs: np.ndarray, true: np.ndarray) -> dict[str, float]:
+def figures(objective: Objective, outputs: np.ndarray, true: np.ndarray) -> dict[str, float]:
     """Return the mean log loss and the expected calibration error, over the targets that have classes."""
     losses, errors = [], []
     for (target, own), (_, wanted) in zip(objective.parts(outputs), objective.parts(true, true=True), strict=True):

@@ -17,6 +17,7 @@ from tlkit.errors import Advice, ConfigError, check_choice
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
+from tlkit.models.novelty import fit_novelty
 from tlkit.models.task import Task
 from tlkit.targets.calibration import Calibration
 from tlkit.tasks.base import spec_of
@@ -596,12 +597,17 @@ class Learner:
             self._need_several_labels()
         learn = self._finished(keep)
         learn.task.objective.calibration = None
-        self._remember(calibration=learn.calibrate() if calibrate else None)
+        learn.task.set_novelty(None)
+        self._remember(calibration=None, novelty=None)
+        if calibrate:
+            self._remember(calibration=learn.calibrate(), novelty=learn.task.novelty)
         self._remember(thresholds=learn.tune_thresholds() if thresholds == "f1" else {})
         return learn
 
     def calibrate(self, split: str = "val") -> Calibration | None:
         """Fit the probabilities of classes to a split, so that of those predicted with 0.8 eight in ten are true.
+
+        Conformal sets and intervals, and the distance to the training data, are measured as well.
 
         The map is part of the task from then on: `evaluate`, `report`, predictions and exports use it, and the run in
         `directory` remembers it. It is left out where the split has fewer than 30 items or where it does not lower the
@@ -621,7 +627,8 @@ class Learner:
         objective = self.task.objective
         found = fit_calibration(objective, self.logits(split), self.data.labels(split), split)
         objective.calibration = found
-        self._remember(calibration=found)
+        self.task.set_novelty(fit_novelty(self.task, self.data, seed=self.data.seed))
+        self._remember(calibration=found, novelty=self.task.novelty)
         if getattr(objective.classes, "thresholds", ()):  # they are of probabilities as they were
             self.tune_thresholds(split)
         return found

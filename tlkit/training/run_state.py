@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -24,10 +24,12 @@ import numpy as np
 
 from tlkit.errors import TrainingError
 from tlkit.files import atomic_write
+from tlkit.models.novelty import Novelty
 from tlkit.targets.calibration import Calibration, read_calibration
 
 _log = logging.getLogger("tlkit")
 RUN_FILE = "run.json"
+NOVELTY_FILE = "novelty.npz"
 BEST_FILE = "best.weights.h5"
 Keep = Literal["best", "last", "swa", "ensemble"]
 Thresholds = Literal["half", "f1"]
@@ -64,6 +66,7 @@ class RunState:
         self.precision: str = "float32"
         self.thresholds: dict[str, float] = {}
         self.calibration: Calibration | None = None
+        self.novelty: Novelty | None = None
         self._begins = not resume
         if resume:
             self._read()
@@ -81,6 +84,7 @@ class RunState:
             self.size, self.kept = stored.get("size"), stored.get("kept", "best")
             self.thresholds = stored.get("thresholds", {})
             self.calibration = read_calibration(stored.get("calibration"))
+            self.novelty = read_novelty(self.directory, stored.get("novelty"))
             before = stored["identity"]
         except (ValueError, KeyError) as error:
             raise TrainingError(f"the run cannot be read: {error}", received=str(file)) from error
@@ -131,10 +135,14 @@ class RunState:
             "kept": self.kept,
             "precision": self.precision,
             "thresholds": self.thresholds,
+            "novelty": None if self.novelty is None else self.novelty.to_dict(),
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
+        if self.novelty is not None:
+            self.save_arrays(NOVELTY_FILE, [self.novelty.core])
         self._write(RUN_FILE, lambda file: file.write(json.dumps(document, indent=1).encode()))
         wanted = {*self.files, *(self.best["files"] if self.best else [])}
+        wanted |= set() if self.novelty is None else {NOVELTY_FILE}
         wanted |= {call["steps"] for call in self.calls if "steps" in call}
         for file in self.directory.glob("*.npz"):
             if file.name not in wanted:
@@ -172,3 +180,23 @@ class RunState:
             shutil.rmtree(kept / "snapshots", ignore_errors=True)
             (self.directory / "snapshots").replace(kept / "snapshots")
         _log.warning("the unfinished run is kept in %s", kept)
+
+
+def read_novelty(directory: Path, plain: Mapping[str, Any] | None) -> Novelty | None:
+    """Return the measure that a run directory holds; None where there is none.
+
+    Args:
+        directory: of the run.
+        plain: what run.json says of it.
+
+    Raises:
+        TrainingError: its file is missing or broken.
+    """
+    if plain is None:
+        return None
+    try:
+        with np.load(directory / NOVELTY_FILE) as stored:
+            core = stored[stored.files[0]]
+        return Novelty(core, int(plain["k"]), float(plain["threshold"]), int(plain["examples"]))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise TrainingError(f"a checkpoint file cannot be read: {error}", received=NOVELTY_FILE) from error
