@@ -57,7 +57,8 @@ def fit_novelty(task: Task, data: Any, *, seed: int = 0) -> Novelty | None:
 
     Args:
         task: with its trained weights.
-        data: a `tlkit.training.data.Data` that it was trained on. Up to 500 training and 2,000 validation examples are embedded.
+        data: a `tlkit.training.data.Data` that it was trained on. Up to 500 training and 2,000 validation examples
+            are embedded.
         seed: of the sample.
 
     Returns:
