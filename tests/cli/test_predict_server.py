@@ -490,6 +490,7 @@ def test_rows_need_the_export(served, projects, tmp_path, capfd, monkeypatch, wi
     ("words", "code", "message"),
     [
         (["predict", "a text", "--name", "x"], 2, "--name needs --server"),
+        (["predict", "a text", "--trust", "--server", "http://127.0.0.1:1"], 2, "--trust needs an export"),
         (["verify", "--name", "x"], 2, "--name needs --server"),
         (
             ["predict", "a text", "--server", "127.0.0.1:8501"],

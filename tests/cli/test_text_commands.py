@@ -322,6 +322,10 @@ def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, c
         (["predict", "--strict", "fine", "bad \udcff byte"], "text number 2 is not valid UTF-8"),
         (["predict", "--file", "../reviews.csv"], "--file needs --out"),
         (["predict", "--out", "out.csv", "text"], "pass the table with --file"),
+        (
+            ["predict", "--file", "../reviews.csv", "--out", "out.csv", "--trust"],
+            "--trust cannot be combined with tables",
+        ),
         (["predict", "text", "--file", "../reviews.csv", "--out", "out.csv"], "--file and inputs cannot be combined"),
         (
             ["predict", "--top", "1", "--file", "../reviews.csv", "--out", "out.csv"],

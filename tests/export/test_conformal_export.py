@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from tiny_table import tiny_frame, tiny_table_task
 
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, ExportError
 from tlkit.export.manifest import Manifest
+from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.saved_model import export_task
 from tlkit.targets.calibration import Calibration
 
@@ -69,6 +70,17 @@ def test_scores_are_calibrated_and_raw_outputs_have_a_signature(kind, tmp_path):
     assert set(first["conformal"]) == set(NAMES[kind])
     for name, (place, part) in NAMES[kind].items():
         np.testing.assert_allclose(first["conformal"][name], regions[place][part][0], rtol=1e-5)
+    rows = tiny_frame(targets=False)
+    (record,) = SavedModelPredictor(path, trust=True).predict([rows.iloc[0].to_dict()])
+    assert record["conformal"].pop("level") == 0.8
+    assert set(record["conformal"]) == {name.replace("in_set", "set") for name in NAMES[kind]}
+    for name, value in record["conformal"].items():
+        given = first["conformal"][name.removesuffix("set") + "in_set" if name.endswith("set") else name]
+        if name.endswith("set"):
+            classes = next(one.class_names for one in task.objective.targets if len(one.class_names) == len(given))
+            assert value == [label for label, inside in zip(classes, given, strict=True) if inside]
+        else:
+            assert value == pytest.approx(given, rel=1e-5)
     assert set(loaded.signatures["conformal"].structured_outputs) == set(first["conformal"])
 
 
@@ -77,3 +89,9 @@ def test_the_level_is_checked_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match="invalid conformal level"):
         export_task(task, tmp_path / "m", max_batch=1, level=1.5)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_model_that_was_not_calibrated_has_nothing_to_say_of_trust(tmp_path):
+    path = export_task(tiny_table_task("regression"), tmp_path / "m", max_batch=1)
+    with pytest.raises(ExportError, match=r"neither conformal.*train\.calibrate = true"):
+        SavedModelPredictor(path, trust=True)

@@ -131,13 +131,21 @@ def _output_of(plain: Mapping[str, Any]) -> Output:
 
 
 @contextlib.contextmanager
-def predictor(project: Project, server: ServerAddress | None = None) -> Iterator[Predictor]:
+def predictor(project: Project, server: ServerAddress | None = None, *, trust: bool = False) -> Iterator[Predictor]:
     """Load the newest export, or else the checkpoint; with a server nothing is loaded, not even TensorFlow.
 
+    Args:
+        project: where the command runs.
+        server: to ask in place of the export.
+        trust: see `SavedModelPredictor`.
+
     Raises:
+        ConfigError: `trust` without an export.
         TrainingError: there is neither.
-        ExportError: the export cannot be loaded.
+        ExportError: the export cannot be loaded, or has not what `trust` asks for.
     """
+    if trust and (server is not None or project.newest_export() is None):
+        raise ConfigError("--trust needs an export of the project", fix="run `tlkit export`, and leave out --server")
     if server is not None:
         try:
             expected = outputs(project)
@@ -157,7 +165,7 @@ def predictor(project: Project, server: ServerAddress | None = None) -> Iterator
     if export is not None:
         from tlkit.export.predictor import SavedModelPredictor
 
-        yield SavedModelPredictor(export, batch_size=BATCH)
+        yield SavedModelPredictor(export, batch_size=BATCH, trust=trust)
         return
     with project.code() as code:
         yield CheckpointPredictor(load_learner(project, code).task, project.kind)

@@ -67,6 +67,13 @@ def predict(
     ] = None,
     name: ServedName = None,
     ca_file: CaFile = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Images and texts: add conformal sets or intervals, and the distance to the training data.",
+        ),
+    ] = False,
     strict: Strict = False,
     escape_formulas: EscapeFormulas = False,
 ) -> None:
@@ -93,11 +100,14 @@ def predict(
     from tlkit.cli.predict_table import predict_table
 
     asked = ServerAddress.asked(server, name, ca_file)
+    if trust and (file is not None or out is not None):
+        raise ConfigError("--trust cannot be combined with tables", fix="remove --file and --out, or remove --trust")
     check_separator(separator)
     project = _project(asked)
     if project is not None and project.kind.has_rows:
         _refuse_together(
-            "rows of a table", {"--top": top, "--text": text, "--label": label, "--path-column": path_column}
+            "rows of a table",
+            {"--trust": trust, "--top": top, "--text": text, "--label": label, "--path-column": path_column},
         )
         tables = [*map(Path, inputs or ()), *([file] if file is not None else [])]
         _predict_rows(project, tables, out, target, force, as_json, asked, strict, escape_formulas, separator, encoding)
@@ -157,8 +167,10 @@ def predict(
                 raise ConfigError(
                     "--top is an option for classifiers, and this project predicts values", fix="remove --top"
                 )
-            model = stack.enter_context(predictor(project, asked)) if found.items else None
+            model = stack.enter_context(predictor(project, asked, trust=trust)) if found.items else None
         elif asked is not None:
+            if trust:
+                raise ConfigError("--trust cannot be combined with --server", fix="remove one of them")
             kind, model = stack.enter_context(remote_predictor(asked))
             found = kind.gathered(inputs)
             found.check(strict)
@@ -232,6 +244,11 @@ def _words(row: dict[str, Any]) -> str:
         ranked = {f"{target} ": (own, scores[target]) for target, own in classes.items()}
     for target, (names, values) in ranked.items():
         parts += [f"{target}{name} {score:.3f}" for name, score in zip(names, values, strict=True)]
+    for name, value in row.get("conformal", {}).items():
+        shown = "{" + ", ".join(value) + "}" if isinstance(value, list) else f"{value:g}"
+        parts.append(f"{'conformal level' if name == 'level' else name} {shown}")
+    if "distance" in row:
+        parts.append(f"distance {row['distance']:.3f}{' (unlike the training data)' if row['outlier'] else ''}")
     return "  ".join(parts)
 
 

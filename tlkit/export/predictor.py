@@ -13,7 +13,7 @@ import tensorflow as tf
 from tlkit.errors import DataError, ExportError
 from tlkit.export.graph_errors import graph_errors
 from tlkit.export.manifest import Manifest, resolve_export
-from tlkit.export.records import named_arrays, records_of
+from tlkit.export.records import add_trust, named_arrays, records_of
 from tlkit.export.text_ops import FIX, provide_ops
 from tlkit.inputs.base import INPUTS, input_spec
 from tlkit.lazy import loaded
@@ -38,12 +38,15 @@ class SavedModelPredictor:
     Args:
         path: a version folder, or a model's base path (then its newest version).
         batch_size: images, texts or rows that are run together.
+        trust: `predict` also gives `conformal`, what is possible at the level of the export, and `distance` and
+            `outlier`, of the distance to the training data. The network runs three times.
 
     Raises:
-        ExportError: there is no export, it cannot be loaded, or it needs TF Text, which is not installed.
+        ExportError: with `trust`, the model was not calibrated.
+            There is no export, it cannot be loaded, or it needs TF Text, which is not installed.
     """
 
-    def __init__(self, path: str | Path, *, batch_size: int = 32):
+    def __init__(self, path: str | Path, *, batch_size: int = 32, trust: bool = False):
         if batch_size < 1:
             raise ExportError("batch_size must be positive", received=batch_size)
         self.export = resolve_export(path)
@@ -57,6 +60,12 @@ class SavedModelPredictor:
                 fix="upgrade tlkit",
             )
         self._input = input_spec(self.manifest.interface.content)
+        self._trust = [name for name in ("conformal", "trust") if name in self.manifest.signatures] if trust else []
+        if trust and not self._trust:
+            raise ExportError(
+                f"{self.export} has neither conformal predictions nor a distance to the training data",
+                fix="set train.calibrate = true, train and export again, with 30 or more validation items",
+            )
         try:
             missing = provide_ops(self.export)
             if missing:
@@ -106,8 +115,12 @@ class SavedModelPredictor:
         for start in range(0, len(items), self.batch_size):
             part = order[start : start + self.batch_size]
             contents = [given.content(checked[at]) for at in part]
-            found = self._run(contents, [(items[at], at) for at in part])
-            for at, record in zip(part, records_of([str(items[at]) for at in part], found, about, top), strict=True):
+            numbered = [(items[at], at) for at in part]
+            found = self._run(contents, numbered)
+            records = records_of([str(items[at]) for at in part], found, about, top)
+            for name in self._trust:
+                add_trust(records, self._run(contents, numbered, name), about, self._level)
+            for at, record in zip(part, records, strict=True):
                 answers[at] = record
         return answers
 
@@ -144,12 +157,16 @@ class SavedModelPredictor:
         from tlkit.export.rows import frame_of_rows
 
         frame = frame_of_rows(rows, self._table.columns)
-        outputs = self.manifest.interface.outputs
+        about = self.manifest.interface.outputs
         answers: list[dict[str, Any]] = []
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
-            found = self._answer(self._signature, frame.iloc[start : start + self.batch_size], start)
-            answers += records_of([dict(row) for row in part], found, outputs, top)
+            own = frame.iloc[start : start + self.batch_size]
+            records = records_of([dict(row) for row in part], self._answer(self._signature, own, start), about, top)
+            for name in self._trust:
+                extra = self._answer(self._model.signatures[name], own, start)
+                add_trust(records, extra, about, self._level)
+            answers += records
         return answers
 
     def _answer(self, signature: Any, frame: pd.DataFrame, begin: int) -> dict[str, np.ndarray]:
@@ -180,14 +197,21 @@ class SavedModelPredictor:
             for column in self.manifest.interface.columns
         }
 
-    def _run(self, contents: list[bytes], given: list[tuple[Any, int]]) -> dict[str, np.ndarray]:
+    @property
+    def _level(self) -> float:
+        return float((self.manifest.calibration or {}).get("level", 0.0))
+
+    def _run(
+        self, contents: list[bytes], given: list[tuple[Any, int]], signature: str = "serving_default"
+    ) -> dict[str, np.ndarray]:
+        run = self._model.signatures[signature]
         try:
             with graph_errors():
-                answer = self._signature(**{self.manifest.interface.input: tf.constant(contents, tf.string)})
+                answer = run(**{self.manifest.interface.input: tf.constant(contents, tf.string)})
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if len(contents) > 1:  # the error does not say which one it was
                 for content, one in zip(contents, given, strict=True):
-                    self._run([content], [one])
+                    self._run([content], [one], signature)
             raise loaded(self._input.items).refusal(
                 *given[0],
                 data=contents[0],

@@ -82,6 +82,36 @@ def records_of(
     return records
 
 
+def add_trust(
+    records: Sequence[dict[str, Any]], outputs: Mapping[str, np.ndarray], about: Sequence[Any], level: float
+) -> None:
+    """Add what the signatures conformal or trust answer to the records of the same items.
+
+    `conformal` gets `level`, and `set` (the possible classes) or `lower` and `upper`; with several targets, these with
+    the name of the target before. `distance` and `outlier` are those of the signature trust.
+
+    Args:
+        records: of `records_of`; they are changed.
+        outputs: of one of the signatures, a row for each record.
+        about: what the export answers, each a `tlkit.export.interface.Output`; it names the classes.
+        level: of the conformal predictions.
+    """
+    if "distance" in outputs:
+        for row, record in enumerate(records):
+            record |= {"distance": _value(outputs["distance"][row]), "outlier": bool(outputs["outlier"][row])}
+        return
+    for row, record in enumerate(records):
+        own: dict[str, Any] = {"level": level}
+        for name, values in outputs.items():
+            if not name.endswith("in_set"):
+                own[name] = _value(values[row])
+                continue
+            stem = name.removesuffix("in_set")
+            (classes,) = (one.class_names for one in about if one.scores == f"{stem}scores")
+            own[f"{stem}set"] = [label for label, inside in zip(classes, values[row], strict=True) if inside]
+        record["conformal"] = own
+
+
 def named_arrays(numbers: np.ndarray, outputs: Sequence[Any]) -> dict[str, np.ndarray]:
     """Split answers into what serving_default calls them.
 
