@@ -253,7 +253,9 @@ class TablePreprocessing:
         """
         arguments = self.to_arguments(frame)
         return [
-            frames.example({name: values[row] for name, values in arguments.items()}).SerializeToString()
+            frames.example({name: values[row] for name, values in arguments.items()}).SerializeToString(
+                deterministic=True
+            )
             for row in range(len(frame))
         ]
 
