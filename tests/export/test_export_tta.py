@@ -166,7 +166,7 @@ def test_missing_answers_and_missing_warm_up_fail(exported, tmp_path):
     tiny.refresh_hashes(export)
     tiny.edit_manifest(export, golden=golden)
     assert failures(export) == {
-        "golden_parity": "a golden example of manifest.json has no tta",
+        "golden_parity": "a golden example of manifest.json has no tta: probabilities",
         "warmup_replay": "no record warms up tta from batch 1 to 2",
     }
 
@@ -174,11 +174,17 @@ def test_missing_answers_and_missing_warm_up_fail(exported, tmp_path):
 @pytest.mark.real
 def test_graph_and_manifest_must_agree_on_whether_there_is_one(exported, tmp_path):
     silent = private_copy(exported, tmp_path / "silent")
-    tiny.edit_manifest(silent, tta=None)
-    assert "tta is not recorded in manifest.json" in failures(silent)["signature_lint"]
+    golden = json.loads((silent / "manifest.json").read_text())["golden"]
+    recorded = golden[0]["outputs"]["tta"]
+    for example in golden:
+        del example["outputs"]["tta"]
+    tiny.edit_manifest(silent, golden=golden)
+    assert "signature tta is not recorded in manifest.json" in failures(silent)["signature_lint"]
     boasting = tiny.copy_export(tmp_path / "boasting")
-    tiny.edit_manifest(boasting, tta={"n": 2})
-    assert "signature tta is missing" in failures(boasting)["signature_lint"]
+    golden = json.loads((boasting / "manifest.json").read_text())["golden"]
+    golden[0]["outputs"]["tta"] = recorded
+    tiny.edit_manifest(boasting, golden=golden)
+    assert failures(boasting)["manifest_complete"] == "manifest.json is unusable: KeyError: 'tta'"
 
 
 @pytest.mark.real

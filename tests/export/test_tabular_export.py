@@ -445,7 +445,7 @@ class Squeamish(TablePreprocessing):
     [
         (Forgetful, r"golden_parity \(predictions: differs from the Keras model's answers"),
         pytest.param(Sociable, r"rows_independent \(a row alone and in a batch differ", marks=pytest.mark.real),
-        pytest.param(Squeamish, r"strings of 1,000,000 characters: refused", marks=pytest.mark.real),
+        pytest.param(Squeamish, r"strings of 1,000,000 characters: rejected", marks=pytest.mark.real),
     ],
 )
 def test_preprocessing_that_is_wrong_is_not_published(tmp_path, kind, message):

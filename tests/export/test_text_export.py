@@ -351,7 +351,7 @@ def with_preprocessing(task, kind):
     ("kind", "message"),
     [
         (PaddedWithWords, r"rows_independent \(a text alone and in a batch differ"),
-        pytest.param(AfraidOfLongTexts, r"bad_inputs \(a word of 1,000,000 letters: refused", marks=pytest.mark.real),
+        pytest.param(AfraidOfLongTexts, r"bad_inputs \(a word of 1,000,000 letters: rejected", marks=pytest.mark.real),
     ],
 )
 def test_preprocessing_that_is_wrong_is_not_published(task, tmp_path, kind, message):
@@ -384,7 +384,7 @@ def test_an_interface_that_is_not_the_graphs_fails(exported, tmp_path):
     assert "input token_ids is int32, not int64" in failures(export)["signature_lint"]
     tiny.edit_manifest(export, interface={**manifest["interface"], "vocabulary": None, "content": "table"})
     assert "manifest.json has an unknown content type" in failures(export)["loads_v1_session"]
-    with pytest.raises(ExportError, match="does not know; received: 'table'; allowed: image, text"):
+    with pytest.raises(ExportError, match="does not support; received: 'table'; allowed: image, text, row"):
         SavedModelPredictor(export)
 
 
