@@ -52,7 +52,9 @@ def test_rows_and_columns_of_images(server):
     assert status == 200
     for row, example in zip(answer["predictions"], golden, strict=True):
         assert sorted(row["classes"]) == sorted(tiny.LABELS)
-        expected = [example.probabilities[tiny.LABELS.index(label)] for label in row["classes"]]
+        expected = [
+            example.outputs["probabilities"]["probabilities"][tiny.LABELS.index(label)] for label in row["classes"]
+        ]
         np.testing.assert_allclose(row["scores"], expected, atol=1e-5)
     named = predict(server, {"instances": [{"image_bytes": image} for image in images]})
     assert named == (200, answer)

@@ -306,7 +306,7 @@ def test_the_best_weights_stay_loaded_in_a_resumed_run(folder, tmp_path):
         (lambda folder: {"data": load(folder, seed=4)}, "the run to resume used another (data|seed)"),
         pytest.param(
             lambda folder: {"task": frozen_task(size=48), "data": load(folder, size=48)},
-            "had another preprocessing",
+            "used another preprocessing",
             marks=pytest.mark.real,
         ),
         pytest.param(

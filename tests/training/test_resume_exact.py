@@ -192,10 +192,14 @@ def killed(folder, tmp_path_factory):
         *(
             pytest.param(*case, marks=pytest.mark.real)  # the same rule for other options
             for case in (
-                ({}, {"label_smoothing": 0.1}, "had another options; .*'label_smoothing': 0.1.*'label_smoothing': 0.0"),
+                (
+                    {},
+                    {"label_smoothing": 0.1},
+                    "used another options; .*'label_smoothing': 0.1.*'label_smoothing': 0.0",
+                ),
                 ({}, {"clip_norm": 1.0}, "used another optimizer; .*'global_clipnorm': 1.0"),
-                ({"batch_size": 4}, {}, "had another batch_size; received: 4; allowed: 8"),
-                ({"val_fraction": 0.5}, {}, "had another data"),
+                ({"batch_size": 4}, {}, "used another batch_size; received: 4; allowed: 8"),
+                ({"val_fraction": 0.5}, {}, "used another data"),
             )
         ),
     ],
