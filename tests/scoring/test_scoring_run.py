@@ -113,7 +113,7 @@ def test_rows_are_written_as_tlkit_predict_writes_them(scored, rows, tmp_path, m
     export = export_of(kind)
     target = {"single_label": "sold", "multi_label": "labels"}.get(kind)
     data = SimpleNamespace(separator="", encoding="utf-8", events=[])
-    config = SimpleNamespace(data=data, reading={"join": []}, targets=["sold"])
+    config = SimpleNamespace(data=data, reading={"join": []}, targets=["sold"], target_names=["sold"])
     monkeypatch.setattr("tlkit.cli.answers.outputs", lambda project: None)
     monkeypatch.setattr(
         command, "_model", lambda *asked: _Context(command._Exported(SavedModelPredictor(export), config))
