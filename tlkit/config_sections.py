@@ -108,8 +108,7 @@ class TrainSection(Section):
     @property
     def ending(self) -> dict[str, Any]:
         """The arguments of `Learner.finish` beside `keep`."""
-        given = {"calibrate": self.calibrate}
-        return given | ({"thresholds": self.thresholds} if hasattr(self, "thresholds") else {})
+        return {"calibrate": self.calibrate}
 
     def _check_cycles(self, cycles: int, key: str) -> None:
         if self.keep in ("swa", "ensemble") and not (self.cycle_len and cycles):

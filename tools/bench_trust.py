@@ -23,9 +23,9 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 import tlkit
-from tlkit.models.novelty import fit_novelty
 from tlkit.samples.registry import get
 from tlkit.training.calibrating import figures, fit_calibration
+from tlkit.training.novelty import fit_novelty
 
 LEVEL, SPLITS = 0.9, 20
 

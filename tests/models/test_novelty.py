@@ -13,7 +13,8 @@ from tiny_table import tiny_frame
 import tlkit
 from tlkit.errors import TrainingError
 from tlkit.export.manifest import Manifest
-from tlkit.models.novelty import Novelty, fit_novelty
+from tlkit.models.novelty import Novelty
+from tlkit.training.novelty import fit_novelty
 from tlkit.training.run_state import read_novelty
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlkit.cli.output import one_line
 from tlkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def check(
     from tlkit.cli.output import import_tensorflow, native_noise_filtered, note, print_json, stdout_to_stderr
     from tlkit.cli.project import find_project
 
-    project = find_project(overrides=[*(overrides or ()), *reading_settings(find_project(overrides=overrides or ()))])
-    asked = find_project(overrides=overrides or ()).config
+    given = find_project(overrides=overrides or ())
+    project, asked = find_project(overrides=[*(overrides or ()), *reading_settings(given)]), given.config
     page = report if report is not None else project.reports / "check.html"
     _check_place(page)
     with native_noise_filtered(), stdout_to_stderr(as_json):
@@ -110,14 +111,10 @@ def _show_found(outcome: Outcome, result: Result) -> None:
     for finding in outcome.findings[:_SHOWN]:
         named = [f"{result.names[item]} ({result.labels[item]})" for item in finding.items[:_ITEMS]]
         more = f", and {len(finding.items) - _ITEMS} more" if len(finding.items) > _ITEMS else ""
-        print(f"        {_line(finding.text)}{': ' if named else ''}{_line(', '.join(named))}{more}")
+        print(f"        {one_line(finding.text)}{': ' if named else ''}{one_line(', '.join(named))}{more}")
     if len(outcome.findings) > _SHOWN:
         print(f"        and {len(outcome.findings) - _SHOWN:,} more")
     print(f"        {RULES[outcome.rule].advice}")
-
-
-def _line(text: str) -> str:
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _checked(project: Project, code: Code, asked: Any) -> tuple[Examined, Result]:

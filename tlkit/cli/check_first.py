@@ -83,18 +83,19 @@ class _First:
             return  # a part of the data
         self._probed = True
         items = np.flatnonzero(examined.splits == "train")[probe.rows]
-        self._judge(self._run(Probed(items, probe.logits.astype(np.float64), features[probe.rows])), only="label_noise")
+        self._judge(self._run(Probed(items, probe.logits.astype(np.float64), features[probe.rows])))
 
     def _run(self, probed: Probed | None) -> Result:
         from tlkit.cli.check import handled_by
         from tlkit.training.probe import out_of_fold
+        from tlkit.trust.check.rules import RULES
         from tlkit.trust.check.run import check, questions_of
 
         assert self._examined is not None  # narrows the type
         config = self._project.config
-        levels = {str(name): level for name, level in config.check_levels.items()}
+        levels: dict[str, Any] = {str(name): level for name, level in config.check_levels.items()}
         if probed is not None:
-            levels = {name: level if name == "label_noise" else "off" for name, level in self._levels(levels).items()}
+            levels = dict.fromkeys(RULES, "off") | {"label_noise": levels.get("label_noise", "warn")}
         return check(
             self._examined,
             questions_of(self._data),
@@ -107,25 +108,18 @@ class _First:
             seed=config.data.seed,
         )
 
-    @staticmethod
-    def _levels(levels: dict[str, Any]) -> dict[str, Any]:
-        from tlkit.trust.check.rules import RULES
-
-        return {name: levels.get(name, "warn") for name in RULES}
-
-    def _judge(self, result: Result, only: str = "", say_fine: bool = False) -> None:
+    def _judge(self, result: Result, say_fine: bool = False) -> None:
         """Print what was found in one line for each rule, and stop where a rule failed."""
         from tlkit.cli.output import note
 
         found = [outcome for outcome in result.outcomes if outcome.status in ("fail", "warn")]
         for outcome in found:
-            if not only or outcome.rule == only:
-                note(f"check: {_line(outcome)}")
+            note(f"check: {_line(outcome)}")
         if found:
             note(f"check: {_MORE}")
         elif say_fine:
             note(f"check: {sum(result.counts.values()):,} {result.items}, nothing found; `tlkit check` looks closer")
-        failed = [rule for rule in result.failed if not only or rule == only]
+        failed = result.failed
         if failed and "check" in self._project.config.model_fields_set:
             raise CheckError(
                 f"the data check failed: {', '.join(failed)}",

@@ -17,6 +17,7 @@ from tlkit.cli.column_options import (
     check_separator,
     overrides_of,
 )
+from tlkit.cli.output import one_line
 from tlkit.errors import ConfigError, DataError, check_choice
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _error_line(error: dict[str, Any]) -> str:
     )
     if "text" not in error:
         return f"  {true}, predicted {predicted}  [{error['place']}]"
-    text = " ".join("".join(c if c.isprintable() else " " for c in error["text"][:_SHOWN_CHARACTERS]).split())
+    text = one_line(error["text"][:_SHOWN_CHARACTERS])
     dots = " ..." if len(error["text"]) > _SHOWN_CHARACTERS else ""
     return f"  {true}, predicted {predicted} ({error['confidence']:.3f}): {text}{dots}  [{error['place']}]"
 

@@ -138,6 +138,15 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def one_line(text: str) -> str:
+    """Return text as one line: without control characters, runs of spaces as one.
+
+    >>> one_line("two\\n lines")
+    'two lines'
+    """
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def note(message: str) -> None:
     """Tell a person something on stderr, where it does not disturb a program that reads stdout."""
     print(message, file=sys.stderr)

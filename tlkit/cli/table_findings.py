@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
-from tlkit.cli.output import note
+from tlkit.cli.output import note, one_line
 from tlkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def look_at(
     transform = ""
     if target in problems.found:
         note(f"target {target!r}: {problems.found[target]}")
-        of_target = f"{'kinds = {}':<29} # {_printable(str(problems.found[target]))}"
+        of_target = f"{'kinds = {}':<29} # {one_line(str(problems.found[target]))}"
     elif survival is not None:
         of_target = ""
     else:
@@ -209,7 +209,7 @@ def _choose_dates(dates: Mapping[str, DateGuess], asks: bool) -> dict[str, str]:
 
 def _date_line(column: str, form: str, why: str) -> str:
     entry = f"{toml_key(column)} = {json.dumps(form, ensure_ascii=False)}"
-    return f"{entry:<29} # {_printable(why)}\n"
+    return f"{entry:<29} # {one_line(why)}\n"
 
 
 def _choose_forms(
@@ -295,7 +295,7 @@ def _transform(source: FrameSource, name: str) -> str:
         return ""
     entry = f"transform = {json.dumps(advice.transform)}"
     note(f"target {name!r}: {advice.why}; {entry} in [target] of config.toml")
-    return f"{entry:<29} # {_printable(advice.why)}"
+    return f"{entry:<29} # {one_line(advice.why)}"
 
 
 def _target(source: FrameSource, name: str, asks: bool) -> tuple[str, str]:
@@ -324,7 +324,7 @@ def _target(source: FrameSource, name: str, asks: bool) -> tuple[str, str]:
     if not guess.is_question:
         return "", kind
     entry = f"kinds = {{ {toml_key(name)} = {json.dumps(kind)} }}"
-    return f"{entry:<29} # {_printable(guess.why)}", kind
+    return f"{entry:<29} # {one_line(guess.why)}", kind
 
 
 def _either(values: Sequence[str]) -> str:
@@ -360,7 +360,7 @@ def _format_line(form: NumberForm, decimal: str, found: FormNote) -> str:
         return ""
     values = ", ".join(f"{key} = {_toml(value)}" for key, value in plain.items())
     entry = f"{toml_key(found.column)} = {{ {values} }}"
-    return f"{entry:<29} # {_printable(found.why)}\n"
+    return f"{entry:<29} # {one_line(found.why)}\n"
 
 
 def _toml(value: object) -> str:
@@ -372,11 +372,7 @@ def _toml(value: object) -> str:
 def _line(column: str, kind: str, finding: Finding | None) -> str:
     """Write one column of [columns], what was noticed about it behind it."""
     entry = f"{toml_key(column)} = {json.dumps(kind)}"
-    return f"{entry}\n" if finding is None else f"{entry:<29} # {_printable(finding.comment())}\n"
-
-
-def _printable(text: str) -> str:
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return f"{entry}\n" if finding is None else f"{entry:<29} # {one_line(finding.comment())}\n"
 
 
 def toml_key(name: str) -> str:

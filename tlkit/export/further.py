@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tlkit.export.interface import Interface
+from tlkit.export.interface import Interface, region_prefixes
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -49,12 +49,13 @@ def further_signatures(task: Task, interface: Interface, level: float) -> dict[s
         found["logits"] = lambda embedding, outputs: {"logits": outputs}
     calibration.limits_at(level)
     if calibration.limits:
-        names = [(output.value or output.scores.removesuffix("scores")) for output in interface.outputs] or [""]
-        stems = [""] if len(names) == 1 else [name.rstrip("_") + "_" for name in names]
+        prefixes = region_prefixes(interface.outputs)
 
         def conformal(embedding: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
             regions = task.objective.regions(outputs, level)
-            return {stem + key: part for stem, own in zip(stems, regions, strict=True) for key, part in own.items()}
+            return {
+                prefix + key: part for prefix, own in zip(prefixes, regions, strict=True) for key, part in own.items()
+            }
 
         found["conformal"] = conformal
     return found

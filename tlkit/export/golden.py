@@ -66,16 +66,14 @@ def golden_examples(
     def answers(batch: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         raw = tf.cast(task.preprocessing.batch(batch), interface.raw_dtype)
         features = tf.cast(task.features(raw, training=False), tf.float32)
+        outputs = task.model(raw, training=False)
         found = {
             "embedding": {"embedding": task.embedded(features)},
-            interface.answers: {interface.answers: probabilities_of(raw)},
+            interface.answers: {interface.answers: task.objective.probabilities(outputs)},
         }
         if views is not None:
             found["tta"] = {interface.answers: views(probabilities_of, raw)}
-        if further:
-            outputs = tf.cast(task.model(raw, training=False), tf.float32)
-            found |= {name: make(features, outputs) for name, make in further.items()}
-        return found
+        return found | {name: make(features, tf.cast(outputs, tf.float32)) for name, make in further.items()}
 
     with tf.device("/CPU:0"):
         found = answers(tf.constant(list(contents), tf.string))

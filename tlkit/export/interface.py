@@ -89,9 +89,23 @@ class Output(BaseModel):
         return self.thresholds or (0.5,) * len(self.class_names)
 
     @property
+    def stem(self) -> str:
+        """What the names of its outputs begin with; empty where there is one classification."""
+        return (self.value or self.scores.removesuffix("scores")).rstrip("_")
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The outputs that are about it."""
         return tuple(filter(None, (self.value, self.curve, self.classes, self.scores)))
+
+
+def region_prefixes(outputs: Sequence[Output]) -> list[str]:
+    """Return what the names of each target's region begin with in the signature conformal.
+
+    Args:
+        outputs: of the export; none where it is one classification of the manifest's labels.
+    """
+    return [f"{output.stem}_" for output in outputs] if len(outputs) > 1 else [""]
 
 
 class Interface(BaseModel):

@@ -71,7 +71,7 @@ class SavedModelPredictor:
             if missing:
                 raise ExportError(f"{self.export} needs operations of TensorFlow Text", received=missing[0], fix=FIX)
             self._model = tf.saved_model.load(str(self.export))  # owns the variables that the signature uses
-            self._signature = self._model.signatures["serving_default"]
+            self._model.signatures["serving_default"]
         except ExportError:
             raise
         except Exception as error:  # a damaged protobuf has an error of its own
@@ -145,11 +145,10 @@ class SavedModelPredictor:
             raise DataError("this export has no table input", received=interface.content, fix="use predict")
         if rows_at_once < 1:
             raise DataError("rows_at_once must be positive", received=rows_at_once)
-        signature = self._model.signatures[interface.answers]
         found = [np.zeros([0, len(self.manifest.labels)], np.float32)]
         for start in range(0, len(frame), rows_at_once):
             part = frame.iloc[start : start + rows_at_once]
-            found.append(self._answer(signature, part, start)[interface.answers])
+            found.append(self._answer(interface.answers, part, start)[interface.answers])
         answers = np.concatenate(found)
         return {interface.answers: answers} | named_arrays(answers, interface.outputs)
 
@@ -162,19 +161,18 @@ class SavedModelPredictor:
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
             own = frame.iloc[start : start + self.batch_size]
-            records = records_of([dict(row) for row in part], self._answer(self._signature, own, start), about, top)
+            records = records_of([dict(row) for row in part], self._answer("serving_default", own, start), about, top)
             for name in self._trust:
-                extra = self._answer(self._model.signatures[name], own, start)
-                add_trust(records, extra, about, self._level)
+                add_trust(records, self._answer(name, own, start), about, self._level)
             answers += records
         return answers
 
-    def _answer(self, signature: Any, frame: pd.DataFrame, begin: int) -> dict[str, np.ndarray]:
+    def _answer(self, signature: str, frame: pd.DataFrame, begin: int) -> dict[str, np.ndarray]:
         """Run a signature on rows that `begin` others come before."""
         columns = self._tensors(self._table.to_arguments(frame))
         try:
             with graph_errors():
-                answer = signature(**columns)
+                answer = self._model.signatures[signature](**columns)
         except tf.errors.InvalidArgumentError as error:
             for row, unread in self._table.unreadable_values(frame).items():
                 raise DataError(

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tlkit.export.interface import region_prefixes
 from tlkit.export.short_floats import short_floats
 from tlkit.targets.survival_columns import time_name
 
@@ -100,15 +101,15 @@ def add_trust(
         for row, record in enumerate(records):
             record |= {"distance": _value(outputs["distance"][row]), "outlier": bool(outputs["outlier"][row])}
         return
+    classes = {f"{prefix}in_set": one.class_names for prefix, one in zip(region_prefixes(about), about, strict=True)}
     for row, record in enumerate(records):
         own: dict[str, Any] = {"level": level}
         for name, values in outputs.items():
-            if not name.endswith("in_set"):
+            if name in classes:
+                inside = [label for label, is_in in zip(classes[name], values[row], strict=True) if is_in]
+                own[f"{name.removesuffix('in_set')}set"] = inside
+            else:
                 own[name] = _value(values[row])
-                continue
-            stem = name.removesuffix("in_set")
-            (classes,) = (one.class_names for one in about if one.scores == f"{stem}scores")
-            own[f"{stem}set"] = [label for label, inside in zip(classes, values[row], strict=True) if inside]
         record["conformal"] = own
 
 

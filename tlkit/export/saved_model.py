@@ -102,8 +102,7 @@ def export_task(
     """
     base = Path(base_dir)
     name = model_name or base.resolve().name
-    _check_arguments(task, base, name, version, max_batch)
-    further_signatures(task, interface_of(task), level)
+    _check_arguments(task, base, name, version, max_batch, level)
     views = _averaged_views(tta, tta_beta, augmentation)
     if views is not None and not input_of(task).views:
         raise ConfigError("test-time augmentation needs an image model", fix="remove tta")
@@ -116,8 +115,8 @@ def export_task(
             return _publish(tmp, base, version)
 
 
-def _check_arguments(task: Task, base: Path, name: str, version: int | None, max_batch: int) -> None:
-    interface_of(task)
+def _check_arguments(task: Task, base: Path, name: str, version: int | None, max_batch: int, level: float) -> None:
+    interface = interface_of(task)
     check_model_name(name)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise ExportError("a version must be a positive integer", received=version, allowed="1, 2, 3, ...")
@@ -132,6 +131,7 @@ def _check_arguments(task: Task, base: Path, name: str, version: int | None, max
         raise ExportError("a class name is empty or spans lines", received=bad[0], fix="rename the class")
     if len(set(task.class_names)) != len(task.class_names):
         raise ExportError("class names are not unique", received=list(task.class_names))
+    further_signatures(task, interface, level)
 
 
 def _averaged_views(tta: int, beta: float, augmentation: Augmentation | None) -> AveragedViews | None:

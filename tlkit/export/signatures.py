@@ -89,12 +89,11 @@ def serving_module(
         return tf.cast(task.features(raw, training=False), tf.float32)
 
     @graph(tf.TensorSpec([None, task.features.output_shape[-1]], tf.float32, name="embedding"))
-    def head(embedding: tf.Tensor) -> tf.Tensor:
-        return task.objective.probabilities(task.head(embedding, training=False))
-
-    @graph(tf.TensorSpec([None, task.features.output_shape[-1]], tf.float32, name="embedding"))
     def outputs_of(embedding: tf.Tensor) -> tf.Tensor:
         return tf.cast(task.head(embedding, training=False), tf.float32)
+
+    def head(embedding: tf.Tensor) -> tf.Tensor:
+        return task.objective.probabilities(outputs_of(embedding))
 
     def with_outputs(further: Further, raw: tf.Tensor) -> dict[str, tf.Tensor]:
         embedding = features(raw)
@@ -144,8 +143,8 @@ def serving_module(
         signatures[name] = from_content(functools.partial(with_outputs, further))
     module = tf.Module()
     module.labels = tf.saved_model.Asset(str(labels_file))
-    module.weights = _variables_of([features, head])
-    module.novelty = None if task.novelty is None else task.novelty.variable  # type: ignore[attr-defined]
+    module.weights = _variables_of([features, outputs_of])
+    module.novelty = None if task.novelty is None else task.novelty.variable
     module.tables = list(getattr(preprocessing, "tables", ()))
     module.endpoints = signatures
     return module, signatures

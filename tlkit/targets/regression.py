@@ -162,12 +162,9 @@ class Regression(Target):
         return plain
 
     def _transformed(self, values: np.ndarray) -> np.ndarray:
-        if self.transform == "log":
+        if self.transform in ("log", "log1p"):
             with np.errstate(divide="ignore", invalid="ignore"):  # evaluation may have values that training rejects
-                return np.log(values)
-        if self.transform == "log1p":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return np.log1p(values)
+                return np.log(values) if self.transform == "log" else np.log1p(values)
         return stats.yeojohnson(values, self.power) if self.transform == "yeo_johnson" else values
 
     def _yeo_johnson_back(self, value: tf.Tensor) -> tf.Tensor:

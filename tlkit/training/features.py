@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -56,7 +57,7 @@ def run(model: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     return collect(fast_forward(model), dataset)
 
 
-def collect(forward: Callable[[tf.Tensor], tf.Tensor], dataset: tf.data.Dataset) -> np.ndarray:
+def collect(forward: Callable[[tf.Tensor], tf.Tensor], dataset: Iterable[Any]) -> np.ndarray:
     """Apply a function to the first part of each element and join the results: float32 [n, ...]."""
     return np.concatenate([forward(batch[0]).numpy() for batch in dataset]).astype(np.float32, copy=False)
 

@@ -17,7 +17,6 @@ from tlkit.errors import Advice, ConfigError, check_choice
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
-from tlkit.models.novelty import fit_novelty
 from tlkit.models.task import Task
 from tlkit.targets.calibration import Calibration
 from tlkit.tasks.base import spec_of
@@ -26,6 +25,7 @@ from tlkit.training.calibrating import fit_calibration
 from tlkit.training.checkpoint import EpochCheckpoint
 from tlkit.training.data import Data
 from tlkit.training.lr_finder import LRFinderResult, check_range, find_lr
+from tlkit.training.novelty import fit_novelty
 from tlkit.training.options import TrainingOptions
 from tlkit.training.plan import Plan, make_plan
 from tlkit.training.policy import similarity
@@ -598,9 +598,9 @@ class Learner:
         learn = self._finished(keep)
         learn.task.objective.calibration = None
         learn.task.set_novelty(None)
-        self._remember(calibration=None, novelty=None)
         if calibrate:
-            self._remember(calibration=learn.calibrate(), novelty=learn.task.novelty)
+            learn.calibrate()
+        self._remember(calibration=learn.task.objective.calibration, novelty=learn.task.novelty)
         self._remember(thresholds=learn.tune_thresholds() if thresholds == "f1" else {})
         return learn
 
@@ -660,13 +660,8 @@ class Learner:
     def _remember(self, **found: Any) -> None:
         """Write thresholds or the calibration of a run that has ended beside its weights."""
         state = self._run.state
-        if state is None or not state.finished:
-            return
-        changed = {name: value for name, value in found.items() if getattr(state, name) != value}
-        for name, value in changed.items():
-            setattr(state, name, value)
-        if changed:
-            state.commit()
+        if state is not None and state.finished:
+            state.remember(**found)
 
     def _need_several_labels(self) -> None:
         if not self.task.objective.is_multi_label:

@@ -145,11 +145,9 @@ def out_of_fold(
     Returns:
         Logits, float64 [n, k], or None where there are too few examples of a class.
     """
-    center, scale = _standard(features)
-    solver = _Solver(_rotated((features.astype(np.float64) - center) / scale).rows, targets, None, False)
-    kept = _subset(targets, False, seed)
-    of_kept = None if groups is None else np.asarray(groups)[kept]
-    folds = cut_folds(targets[kept], of_kept, False, seed)
+    _, _, space = _standardised(features)
+    solver = _Solver(space.rows, targets, None, False)
+    kept, folds = _cut(targets, groups, False, seed)
     if not folds:
         return None
     with one_thread_each():
@@ -201,11 +199,9 @@ def cross_validated(
         groups, strengths, seed: as for `fit_probe`.
         examples: what there may be too few of, for the note.
     """
-    center, scale = _standard(features)
-    space = _rotated((features.astype(np.float64) - center) / scale)
+    center, scale, space = _standardised(features)
     solver = make(space.rows)
-    kept = _subset(targets, loose, seed)
-    folds = cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], loose, seed)
+    kept, folds = _cut(targets, groups, loose, seed)
     with one_thread_each():
         if folds:
             strength, outputs = _chosen(solver, width, kept, folds, strengths)
@@ -268,6 +264,18 @@ def _rotated(rows: np.ndarray) -> _Space:
         return _Space(rows, None)
     basis, triangle = np.linalg.qr(rows.T)  # rows = triangle.T @ basis.T
     return _Space(np.ascontiguousarray(triangle.T), basis)
+
+
+def _standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, _Space]:
+    """Return mean and spread of each feature, and the standardised rows in the space that they span."""
+    center, scale = _standard(features)
+    return center, scale, _rotated((features.astype(np.float64) - center) / scale)
+
+
+def _cut(targets: np.ndarray, groups: np.ndarray | None, loose: bool, seed: int) -> tuple[np.ndarray, list[Fold]]:
+    """Return the rows that the regularisation is chosen on, and their folds."""
+    kept = _subset(targets, loose, seed)
+    return kept, cut_folds(targets[kept], None if groups is None else np.asarray(groups)[kept], loose, seed)
 
 
 def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

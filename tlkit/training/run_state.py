@@ -123,6 +123,23 @@ class RunState:
         except (OSError, ValueError, KeyError) as error:
             raise TrainingError(f"a checkpoint file cannot be read: {error}", received=name) from error
 
+    def remember(self, **found: Any) -> None:
+        """Set attributes and commit, where one of them changes.
+
+        Args:
+            found: thresholds, calibration and novelty, some of them.
+
+        Raises:
+            TrainingError: the directory cannot be written.
+        """
+        changed = {name: value for name, value in found.items() if getattr(self, name) != value}
+        if changed.get("novelty") is not None:
+            self.save_arrays(NOVELTY_FILE, [changed["novelty"].core])
+        for name, value in changed.items():
+            setattr(self, name, value)
+        if changed:
+            self.commit()
+
     def commit(self) -> None:
         """Make the present state the valid one, then delete the arrays that nothing refers to."""
         document = {
@@ -138,8 +155,6 @@ class RunState:
             "novelty": None if self.novelty is None else self.novelty.to_dict(),
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
-        if self.novelty is not None:
-            self.save_arrays(NOVELTY_FILE, [self.novelty.core])
         self._write(RUN_FILE, lambda file: file.write(json.dumps(document, indent=1).encode()))
         wanted = {*self.files, *(self.best["files"] if self.best else [])}
         wanted |= set() if self.novelty is None else {NOVELTY_FILE}

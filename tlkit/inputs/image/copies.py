@@ -61,25 +61,22 @@ def copy_numbers(paths: Sequence[Path], sizes: Sequence[int] = ()) -> npt.NDArra
     by_size: dict[int, list[int]] = {}
     for row, size in enumerate(sizes):
         by_size.setdefault(size, []).append(row)
-    for size, rows in by_size.items():
-        if size <= 0 or len(rows) < 2:
+    for length, rows in by_size.items():
+        if length <= 0 or len(rows) < 2:
             continue
-        first: dict[bytes, int] = {}
+        first: dict[str, int] = {}
         for row in rows:
-            try:
-                with paths[row].open("rb") as file:
-                    digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-            except OSError:
-                continue
-            numbers[row] = first.setdefault(digest, row)
+            digest = digest_of(paths[row], size=16)
+            if digest:
+                numbers[row] = first.setdefault(digest, row)
     return numbers
 
 
-def digest_of(path: Path) -> str:
-    """Return a hash of a file's content; empty where it cannot be read."""
+def digest_of(path: Path, size: int = 8) -> str:
+    """Return a hash of a file's content, of so many bytes in hexadecimal; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
     except OSError:
         return ""
 

@@ -33,19 +33,17 @@ def examine(data: Any, *, quick: bool = False, **columns: str) -> Examined:
     """
     root = root_of(data.origin)
     listing: Any = data._listing
-    rows = np.concatenate([data.rows(name) for name in data.splits])
-    texts = [listing.texts[row] for row in rows.tolist()]
-    names = [relative_name(listing.places[row], root) for row in rows.tolist()]
+    chosen = np.concatenate([data.rows(name) for name in data.splits]).tolist()
+    texts = [listing.texts[row] for row in chosen]
+    names = [relative_name(listing.places[row], root) for row in chosen]
     empty = [Unusable(name, "is empty") for name, text in zip(names, texts, strict=True) if not text.strip()]
     used = set(names)
     for row, text in enumerate(listing.texts):
-        name = relative_name(listing.places[row], root)
-        if not text.strip() and name not in used:
+        if not text.strip() and (name := relative_name(listing.places[row], root)) not in used:
             empty.append(Unusable(name, "is empty, and is left out of training"))
     copies = copy_numbers(texts)
     blank = np.array([not text.strip() for text in texts], bool)
     copies[blank] = np.flatnonzero(blank)  # empty texts are no copies of each other
-    chosen = rows.tolist()
     return Examined(
         items="texts",
         splits=splits_of(data),

@@ -228,6 +228,11 @@ class TabularTrainSection(ThresholdSection, TrainSection):
         return min(max(6, -(-500 // data.steps_per_epoch)), 40) if self.epochs == "auto" else int(self.epochs)
 
     @property
+    def ending(self) -> dict[str, Any]:
+        """The arguments of `Learner.finish` beside `keep`."""
+        return super().ending | {"thresholds": self.thresholds}
+
+    @property
     def stages(self) -> dict[str, Any]:
         """The further arguments of `Learner.fit`."""
         return super().stages or {"schedule": self.schedule}

@@ -77,7 +77,7 @@ def columns(seen: Seen) -> Found:
     findings, figures = [], {}
     for question in seen.questions:
         power = {name: _power(fact, question, rows, seen.seed) for name, fact in facts.items()}
-        figures[question.name] = {name: round(value, 4) for name, value in sorted(power.items(), key=lambda x: -x[1])}
+        figures[question.name] = _ranked(power)
         for name in _ahead(power):
             if name not in seen.allowed:
                 text = f"{name} alone predicts {question.name} with {_measure(question)} {power[name]:.3f}"
@@ -99,7 +99,7 @@ def shortcuts(seen: Seen) -> Found:
             if len(facts) > 1 and max(power.values()) < _STRONG_SHORTCUT:
                 blocks["all properties together"] = _table(facts)
             power |= {name: _power_of_block(seen, block, question, rows) for name, block in blocks.items()}
-        figures[question.name] = {name: round(value, 4) for name, value in sorted(power.items(), key=lambda x: -x[1])}
+        figures[question.name] = _ranked(power)
         for name, value in sorted(power.items(), key=lambda pair: -pair[1]):
             if value >= _STRONG_SHORTCUT:
                 text = f"{name} alone predicts {question.name} with {_measure(question)} {value:.3f}"
@@ -143,6 +143,11 @@ def _rows(seen: Seen) -> np.ndarray:
     if len(rows) > _MOST_ROWS:
         rows = np.sort(np.random.default_rng(seen.seed).choice(rows, _MOST_ROWS, replace=False))
     return rows
+
+
+def _ranked(power: dict[str, float]) -> dict[str, float]:
+    """Return rounded values, the largest first."""
+    return {name: round(value, 4) for name, value in sorted(power.items(), key=lambda pair: -pair[1])}
 
 
 def _measure(question: Question) -> str:

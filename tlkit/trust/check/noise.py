@@ -61,7 +61,7 @@ def label_noise(seen: Seen) -> Found:
             skipped = why
             continue
         labels = question.values[items]
-        suspected, is_clear = suspects(softmax(logits.ranking), labels), stand_out(logits, labels)
+        suspected, is_clear = suspects(_softmax(logits.ranking), labels), stand_out(logits, labels)
         named = f"{question.name}: " if len(asked) > 1 else ""
         own = _findings(question, items, logits, suspected, named) if is_clear else []
         figures[question.name] = {"checked": len(items), "doubtful": len(suspected), "listed": len(own)}
@@ -104,7 +104,7 @@ def stand_out(logits: Logits, labels: np.ndarray) -> bool:
     two classes come on top. Where they are all over the data, it takes them for chance. One that was trained on
     cleaned labels does not: then many of all errors are clear ones, while they lie near the border on clean data.
     """
-    probabilities = softmax(calibrated(logits.first, labels))
+    probabilities = _softmax(calibrated(logits.first, labels))
     given = probabilities[np.arange(len(labels)), labels]
     for bound in _BOUNDS:
         expected = float(np.where(probabilities < bound, probabilities, 0).sum())
@@ -129,7 +129,7 @@ def cleaned_logits(seen: Seen, features: np.ndarray, question: Question, items: 
 def fitted_again(seen: Seen, features: np.ndarray, question: Question, items: np.ndarray, first: np.ndarray) -> Logits:
     """Add a second round to predictions out of fold, float [m, k]; see `cleaned_logits`."""
     labels = question.values[items]
-    cleaned, doubtful = labels.copy(), suspects(softmax(first), labels)
+    cleaned, doubtful = labels.copy(), suspects(_softmax(first), labels)
     cleaned[doubtful] = first[doubtful].argmax(1)
     if not len(doubtful) or len(np.unique(cleaned)) < len(np.unique(labels)):
         return Logits(first)
@@ -137,10 +137,10 @@ def fitted_again(seen: Seen, features: np.ndarray, question: Question, items: np
     return Logits(first, seen.fit(features, targets, groups=seen.together[items], seed=seen.seed), cleaned)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities, float64 [n, k]."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import softmax
+
+    return np.asarray(softmax(logits, axis=1))
 
 
 def calibrated(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ def calibrated(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     own = np.arange(len(labels))
 
     def loss(factor: float) -> float:
-        return -float(np.log(np.maximum(softmax(logits * np.exp(factor))[own, labels], 1e-12)).mean())
+        return -float(np.log(np.maximum(_softmax(logits * np.exp(factor))[own, labels], 1e-12)).mean())
 
     found: float = minimize_scalar(loss, bounds=(-2, 3), method="bounded").x
     return logits * np.exp(found)
@@ -159,7 +159,7 @@ def calibrated(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _given_by_cleaned(logits: Logits, labels: np.ndarray) -> np.ndarray:
     """Return how probable the labels are to a calibrated regression that was trained on cleaned ones, float [m]."""
     assert logits.second is not None and logits.cleaned is not None  # narrows the types  # noqa: PT018
-    given: np.ndarray = softmax(calibrated(logits.second, logits.cleaned))[np.arange(len(labels)), labels]
+    given: np.ndarray = _softmax(calibrated(logits.second, logits.cleaned))[np.arange(len(labels)), labels]
     return given
 
 
@@ -168,7 +168,7 @@ def _findings(
 ) -> list[Finding]:
     """Describe the suspected labels that are improbable."""
     labels = question.values[items]
-    scores = softmax(logits.ranking)
+    scores = _softmax(logits.ranking)
     given = scores[np.arange(len(labels)), labels]
     listed = suspected[given[suspected] < _LISTED]
     if logits.second is not None:
