@@ -27,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from tlkit.export.interface import interface_of
 from tlkit.export.signatures import serving_module
 from tlkit.inputs.row.columns import Categorical, Continuous
 from tlkit.inputs.row.preprocessing import TablePreprocessing
@@ -84,7 +85,7 @@ def measure_encoding(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder) / "labels.txt"
         labels.write_text("".join(f"{name}\n" for name in target.class_names))
-        module, signatures = serving_module(task, labels)
+        module, signatures = serving_module(task, interface_of(task), labels)
         tf.saved_model.save(module, f"{folder}/1", signatures=signatures)
         loaded = tf.saved_model.load(f"{folder}/1")
         serve = loaded.signatures["serving_default"]
@@ -136,7 +137,7 @@ def measure_kinds(given: argparse.Namespace) -> None:
         serve: dict[str, Callable[..., Any]] = {}
         facts: dict[str, tuple[float, float]] = {}
         for name, task in tasks.items():
-            module, signatures = serving_module(task, labels)
+            module, signatures = serving_module(task, interface_of(task), labels)
             path = Path(folder) / name
             tf.saved_model.save(module, str(path), signatures=signatures)
             size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 import tlkit
+from tlkit.export.interface import interface_of
 from tlkit.export.signatures import serving_module
 
 SENTENCES = (
@@ -73,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder) / "labels.txt"
         labels.write_text("negative\npositive\n")
-        module, signatures = serving_module(task, labels)
+        module, signatures = serving_module(task, interface_of(task), labels)
         tf.saved_model.save(module, f"{folder}/1", signatures=signatures)
         graph = Path(folder, "1", "saved_model.pb").stat().st_size
         loaded = tf.saved_model.load(f"{folder}/1")

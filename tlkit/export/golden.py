@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.further import further_signatures
-from tlkit.export.interface import input_of, interface_of
+from tlkit.export.interface import Interface, input_of
 from tlkit.export.manifest import GoldenExample
 from tlkit.lazy import loaded
 
@@ -41,7 +41,7 @@ def golden_contents(task: Task, given: Sequence[bytes]) -> list[bytes]:
 
 
 def golden_examples(
-    task: Task, contents: Sequence[bytes], views: AveragedViews | None = None, level: float = 0.9
+    task: Task, interface: Interface, contents: Sequence[bytes], views: AveragedViews | None = None, level: float = 0.9
 ) -> list[GoldenExample]:
     """Return photos, texts or rows with what the Keras model answers for them in this process.
 
@@ -49,6 +49,7 @@ def golden_examples(
 
     Args:
         task: what is exported.
+        interface: of its export.
         contents: encoded images, texts in UTF-8, or rows as serialized tf.Examples.
         views: test-time augmentation whose answers are recorded too.
         level: of the conformal predictions.
@@ -56,7 +57,6 @@ def golden_examples(
     Returns:
         One example each, in order.
     """
-    interface = interface_of(task)
     further = further_signatures(task, interface, level)
 
     def probabilities_of(raw: tf.Tensor) -> tf.Tensor:

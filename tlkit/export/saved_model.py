@@ -27,7 +27,7 @@ from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.further import further_signatures
 from tlkit.export.golden import golden_contents, golden_examples
-from tlkit.export.interface import input_of, interface_of
+from tlkit.export.interface import Interface, input_of, interface_of
 from tlkit.export.manifest import (
     Manifest,
     MemoryUse,
@@ -102,21 +102,23 @@ def export_task(
     """
     base = Path(base_dir)
     name = model_name or base.resolve().name
-    _check_arguments(task, base, name, version, max_batch, level)
+    interface = interface_of(task)
+    _check_arguments(task, interface, base, name, version, max_batch, level)
     views = _averaged_views(tta, tta_beta, augmentation)
     if views is not None and not input_of(task).views:
         raise ConfigError("test-time augmentation needs an image model", fix="remove tta")
     with _new_folders_undone(base):
         _remove_stale(base)
         with _working_folder(base, version) as tmp:
-            _write(task, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views, level)
+            _write(task, interface, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views, level)
             _sync(tmp)
             _verify(tmp)
             return _publish(tmp, base, version)
 
 
-def _check_arguments(task: Task, base: Path, name: str, version: int | None, max_batch: int, level: float) -> None:
-    interface = interface_of(task)
+def _check_arguments(
+    task: Task, interface: Interface, base: Path, name: str, version: int | None, max_batch: int, level: float
+) -> None:
     check_model_name(name)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise ExportError("a version must be a positive integer", received=version, allowed="1, 2, 3, ...")
@@ -218,6 +220,7 @@ def _alive(pid: int) -> bool:
 
 def _write(
     task: Task,
+    interface: Interface,
     tmp: Path,
     name: str,
     metrics: Mapping[str, Any],
@@ -229,17 +232,16 @@ def _write(
 ) -> None:
     labels_file = tmp / "labels.txt"
     labels_file.write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
-    module, signatures = serving_module(task, labels_file, views, level)
+    module, signatures = serving_module(task, interface, labels_file, views, level)
     with _quiet_logs():
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(tmp), signatures=signatures, options=options)
     labels_file.unlink()
     mark_classify(tmp)
-    interface = interface_of(task)
     contents = golden_contents(task, golden)
     schema = read_signatures(tmp)
     tolerance = _tolerance(task)
-    write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, contents), max_batch)
+    write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, interface, contents), max_batch)
     Manifest(
         kind=task.kind,
         model_name=name,
@@ -261,7 +263,7 @@ def _write(
         metrics=_plain(dict(metrics)),
         max_batch=max_batch,
         tolerance=tolerance,
-        golden=golden_examples(task, contents, views, level),
+        golden=golden_examples(task, interface, contents, views, level),
         tolerances={"embedding": {"embedding": 10 * tolerance}, "trust": {"distance": 10 * tolerance}},
         tta=None if views is None else views.to_dict(),
         novelty=None if task.novelty is None else task.novelty.to_dict(),

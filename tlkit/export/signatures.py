@@ -14,7 +14,7 @@ from tensorflow.python.saved_model import fingerprinting_utils
 from tlkit.errors import ExportError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.further import Further, further_signatures
-from tlkit.export.interface import Interface, Output, interface_of
+from tlkit.export.interface import Interface, Output
 from tlkit.export.manifest import SignatureInfo, TensorInfo
 from tlkit.export.row_signature import encoded_checks, row_signature
 
@@ -27,7 +27,7 @@ _EXAMPLE_METHODS = {"classify": CLASSIFY_METHOD, "regress": REGRESS_METHOD}
 
 
 def serving_module(
-    task: Task, labels_file: Path, views: AveragedViews | None = None, level: float = 0.9
+    task: Task, interface: Interface, labels_file: Path, views: AveragedViews | None = None, level: float = 0.9
 ) -> tuple[tf.Module, dict[str, tf.types.experimental.GenericFunction]]:
     """Return a module that owns the weights and the labels file, and the signatures that run on them.
 
@@ -37,11 +37,12 @@ def serving_module(
     model is a constant of the graph.
 
     Example:
-        >>> module, signatures = serving_module(task, Path("labels.txt"))
+        >>> module, signatures = serving_module(task, interface_of(task), Path("labels.txt"))
         >>> tf.saved_model.save(module, "photos/1", signatures=signatures)
 
     Args:
         task: what is exported; its networks run with training=False.
+        interface: of its export.
         labels_file: one label a line, in the order of the outputs.
         views: adds the signature tta, which runs on the same weights; images only.
         level: of the signature conformal.
@@ -63,11 +64,7 @@ def serving_module(
         encoded: encoded float32 [B, D], codes and scaled numbers -> as serving_default; rows only.
         tta: CONTENT -> as probabilities or predictions, averaged over views; only with `views`.
         What `further_signatures` lists: CONTENT -> its outputs; only where the task is calibrated.
-
-    Raises:
-        ExportError: tasks of this kind cannot be exported.
     """
-    interface = interface_of(task)
     preprocessing: Any = task.preprocessing
     raw_spec = tf.TensorSpec(interface.raw_shape, interface.raw_dtype, name=interface.raw_input)
     content_spec = tf.TensorSpec([None], tf.string, name=interface.input or "examples")

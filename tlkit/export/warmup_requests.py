@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tlkit.export.interface import input_of, interface_of
+from tlkit.export.interface import Interface, input_of
 from tlkit.export.manifest import WARMUP_PATH, SignatureInfo, batch_sizes
 from tlkit.export.signatures import CLASSIFY_METHOD, REGRESS_METHOD
 from tlkit.inputs.base import WarmupExample
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 MAX_RECORDS = 1000  # TensorFlow Serving refuses to load a version with more
 
 
-def warmup_examples(task: Task, contents: Sequence[bytes]) -> list[WarmupExample]:
+def warmup_examples(task: Task, interface: Interface, contents: Sequence[bytes]) -> list[WarmupExample]:
     """Choose what to warm up with.
 
     Args:
         task: what is exported.
+        interface: of its export.
         contents: golden examples.
     """
-    made: list[WarmupExample] = loaded(input_of(task).warmup)(
-        task.preprocessing, contents, interface_of(task).model_dump()
-    )
+    make = loaded(input_of(task).warmup)
+    made: list[WarmupExample] = make(task.preprocessing, contents, interface.model_dump())
     return made
 
 
@@ -50,7 +50,8 @@ def write_warmup(
 
     Example:
         >>> schema = read_signatures(Path("photos/1"))
-        >>> write_warmup(Path("photos/1"), "photos", schema, "image/encoded", warmup_examples(task, [jpeg]), 32)
+        >>> examples = warmup_examples(task, interface_of(task), [jpeg])
+        >>> write_warmup(Path("photos/1"), "photos", schema, "image/encoded", examples, 32)
         30
 
     Args:
