@@ -725,8 +725,9 @@ def test_rows_are_predicted_and_served_without_keras(exported):
             sys.modules[name] = None
         from tlkit.export.predictor import SavedModelPredictor
         from tlkit.serving.servable import Servable
+        from tlkit.serving.warmup_replay import warm_up
 
-        Servable(sys.argv[1]).warm_up()
+        warm_up(Servable(sys.argv[1]))
         print(json.dumps(SavedModelPredictor(sys.argv[1]).predict([{"rooms": 3}])[0]))
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(exported("regression"))]

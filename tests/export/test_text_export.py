@@ -483,6 +483,7 @@ def test_no_keras_is_needed_but_text_operations_are(exported):
         from tlkit.errors import ExportError
         from tlkit.export.predictor import SavedModelPredictor
         from tlkit.serving.servable import Servable
+        from tlkit.serving.warmup_replay import warm_up
 
         said, find = [], importlib.util.find_spec
         importlib.util.find_spec = lambda name: None
@@ -493,7 +494,7 @@ def test_no_keras_is_needed_but_text_operations_are(exported):
                 said.append(str(error))
         importlib.util.find_spec = find
         servable = Servable(sys.argv[1])
-        servable.warm_up()
+        warm_up(servable)
         import numpy as np
         served = servable.run("serving_default", {"text": np.array([b"good film"], object)})["scores"]
         predicted = SavedModelPredictor(sys.argv[1]).predict(["good film"])[0]["scores"]

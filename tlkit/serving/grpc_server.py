@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -20,6 +20,7 @@ from tlkit.serving.access_log import AccessLog
 from tlkit.serving.draining import Draining
 from tlkit.serving.grpc_reflection_service import MODEL, PREDICTION, reflection_handlers
 from tlkit.serving.metrics import Metrics
+from tlkit.serving.served_fleet import ServedFleet
 from tlkit.serving.status import MAX_MESSAGE, Code, ServingError
 from tlkit.serving.tls import Tls
 
@@ -37,17 +38,8 @@ _METADATA_BYTES = 16 * 1024
 _SPARE_CALLS = 64
 
 
-class _Fleet(Protocol):
-    @property
-    def max_in_flight(self) -> int: ...
-    def resolve(self, name: str, version: int | None = None, label: str | None = None) -> int: ...
-    def statuses(self, name: str, version: int | None = None) -> Sequence[Any]: ...
-    def models(self) -> Mapping[str, Sequence[Any]]: ...
-    async def call(self, name: str, version: int, *, api: str, method: str, body: bytes, timeout: float) -> Any: ...
-
-
 async def grpc_server(
-    fleet: _Fleet,
+    fleet: ServedFleet,
     *,
     host: str,
     port: int,
@@ -123,7 +115,7 @@ async def grpc_server(
 class _Door:
     def __init__(
         self,
-        fleet: _Fleet,
+        fleet: ServedFleet,
         timeout: float,
         metrics: Metrics | None,
         access_log: AccessLog | None,
@@ -268,7 +260,7 @@ class _Health(health.aio.HealthServicer):
     that cannot be loaded does not take the others out of service. Nothing serves any more when the server stops.
     """
 
-    def __init__(self, fleet: _Fleet, draining: Draining):
+    def __init__(self, fleet: ServedFleet, draining: Draining):
         super().__init__()
         self._fleet, self._draining = fleet, draining
         self._told: dict[str, int] = {}

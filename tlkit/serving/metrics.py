@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from typing import Any, Protocol
 
+from tlkit.serving.served_fleet import ServedFleet
 from tlkit.serving.status import Code, ServingError
 
 #: Where TensorFlow Serving serves them.
@@ -27,14 +26,6 @@ HELP = {
 }
 
 Labels = tuple[tuple[str, str], ...]
-
-
-class _Fleet(Protocol):
-    in_flight: int
-
-    @property
-    def restarts(self) -> int: ...
-    def models(self) -> Mapping[str, Any]: ...
 
 
 class Metrics:
@@ -118,7 +109,7 @@ class Metrics:
         """Return the sum of a counter over all its labels; 0 for a name that is none."""
         return sum(self._counters.get(name, {}).values())
 
-    def page(self, fleet: _Fleet) -> bytes:
+    def page(self, fleet: ServedFleet) -> bytes:
         """Return the text of all metrics, in Prometheus' exposition format 0.0.4."""
         lines: list[str] = []
         for name, cells in sorted(self._counters.items()):

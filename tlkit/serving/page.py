@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import ValidationError
@@ -17,6 +17,8 @@ from tlkit.export.interface import InputColumn, Interface, Output
 from tlkit.export.manifest_schemas import upgraded
 from tlkit.export.short_floats import short_float
 from tlkit.inputs.base import INPUTS
+from tlkit.serving.model_state import VersionStatus
+from tlkit.serving.served_fleet import ServedFleet
 from tlkit.serving.status import ServingError
 
 if TYPE_CHECKING:
@@ -27,22 +29,7 @@ MOST_VALUES, MOST_CLASSES = 1000, 100
 _SCRIPTS = ("values.js", "request.js", "answers.js", "photos.js", "forms.js", "main.js")
 
 
-class _Version(Protocol):
-    @property
-    def version(self) -> int: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-
-
-class _Fleet(Protocol):
-    def models(self) -> Mapping[str, Sequence[_Version]]: ...
-    def manifest(self, name: str, version: int) -> dict[str, Any] | None: ...
-    def metadata(self, name: str, version: int) -> dict[str, Any]: ...
-
-
-def add_page(app: fastapi.FastAPI, fleet: _Fleet) -> None:
+def add_page(app: fastapi.FastAPI, fleet: ServedFleet) -> None:
     """Serve the page at / and what it needs to know at /ui/models.json.
 
     The page is one document without outside assets. Its Content-Security-Policy lets only its own script and style
@@ -109,7 +96,7 @@ def page() -> tuple[str, str]:
     return html.replace("{{style}}", style).replace("{{script}}", script), policy
 
 
-def served_models(fleet: _Fleet) -> dict[str, Any]:
+def served_models(fleet: ServedFleet) -> dict[str, Any]:
     """Say what the page needs to know of every model.
 
     Golden examples stay out: they are somebody's data, and whoever reaches the server reads this answer.
@@ -131,7 +118,7 @@ def served_models(fleet: _Fleet) -> dict[str, Any]:
     }
 
 
-def _described(fleet: _Fleet, name: str, status: _Version) -> dict[str, Any]:
+def _described(fleet: ServedFleet, name: str, status: VersionStatus) -> dict[str, Any]:
     found: dict[str, Any] = {
         "version": str(status.version),
         "state": status.state,

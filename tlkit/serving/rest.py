@@ -11,8 +11,8 @@ import logging
 import re
 import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import fastapi
 import uvicorn
@@ -28,6 +28,7 @@ from tlkit.serving.http_access import HttpAccess
 from tlkit.serving.http_guard import GuardedApp, HttpLimits, guarded_protocol
 from tlkit.serving.metrics import Metrics
 from tlkit.serving.request_body import ClientGoneError, RequestBodies
+from tlkit.serving.served_fleet import ServedFleet
 from tlkit.serving.status import MAX_MESSAGE, Code, ServingError
 from tlkit.serving.tls import Tls
 
@@ -43,22 +44,8 @@ _SMALL_BODY = 64 * 1024
 _ALLOW = (b"allow", b"GET, POST, OPTIONS")
 
 
-class _Fleet(Protocol):
-    in_flight: int
-
-    @property
-    def restarts(self) -> int: ...
-    def resolve(self, name: str, version: int | None = None, label: str | None = None) -> int: ...
-    def statuses(self, name: str, version: int | None = None) -> Sequence[Any]: ...
-    def models(self) -> Mapping[str, Any]: ...
-    def metadata(self, name: str, version: int) -> dict[str, Any]: ...
-    def manifest(self, name: str, version: int) -> dict[str, Any] | None: ...
-    async def call(self, name: str, version: int, *, api: str, method: str, body: bytes, timeout: float) -> Any: ...
-    async def check_body(self, *, method: str, body: bytes, timeout: float) -> None: ...
-
-
 def rest_app(
-    fleet: _Fleet,
+    fleet: ServedFleet,
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     timeout: float = 60.0,
@@ -151,7 +138,9 @@ def uvicorn_config(
 class _Endpoint:
     """A raw ASGI app: no request is parsed twice, and the answer is two messages."""
 
-    def __init__(self, fleet: _Fleet, max_body_bytes: int, timeout: float, metrics: Metrics | None, draining: Draining):
+    def __init__(
+        self, fleet: ServedFleet, max_body_bytes: int, timeout: float, metrics: Metrics | None, draining: Draining
+    ):
         self.fleet, self.timeout, self.metrics, self.draining = fleet, timeout, metrics, draining
         self.bodies = RequestBodies(max_body_bytes)
 

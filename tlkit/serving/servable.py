@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,9 +22,6 @@ from tlkit.export.text_ops import FIX, operations, provide
 from tlkit.export.verify_answers import message_of
 from tlkit.serving import op_check
 from tlkit.serving.json_tensor import TYPE_NAMES
-
-if TYPE_CHECKING:
-    from tlkit.serving.warmup_replay import Part, WarmUp
 
 _TAG = "serve"
 #: TensorFlow writes these above what is wrong.
@@ -147,12 +144,6 @@ class Servable:
     def is_batchable(self, signature: str) -> bool:
         """Say whether every input and output of a signature has a known rank and a free first dimension."""
         return self._batchable[signature]
-
-    def warm_up(self, part: Part = "all", stop: Callable[[], bool] = lambda: False) -> WarmUp:
-        """Replay the warm-up requests, so that no client waits for the graph to be optimized; see `warm_up.warm_up`."""
-        from tlkit.serving.warmup_replay import warm_up
-
-        return warm_up(self, part, stop)
 
     def metadata(self) -> dict[str, Any]:
         """Return the answer of TensorFlow Serving's GET .../metadata."""

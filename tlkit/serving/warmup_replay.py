@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +13,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tlkit.export.manifest import MANIFEST_NAME, WARMUP_PATH, Manifest
 from tlkit.serving import grpc_calls
+from tlkit.serving.servable import Servable
 from tlkit.serving.status import Code, ServingError
-
-if TYPE_CHECKING:
-    from tlkit.serving.servable import Servable
 
 #: TensorFlow Serving refuses to load a version with more.
 MAX_RECORDS = 1000

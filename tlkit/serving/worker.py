@@ -215,8 +215,10 @@ class _Model:
 
     def warm_up_rest(self) -> int:
         """Run what the load left of the warm-up; return how many requests that were until the end, or `close`."""
+        from tlkit.serving.warmup_replay import warm_up
+
         with self._warming:
-            return self.servable.warm_up("rest", self.closing.is_set).run
+            return warm_up(self.servable, "rest", self.closing.is_set).run
 
     def close(self) -> None:
         """Free the memory once every call that came has been answered, and the warm-up has noticed."""
@@ -233,6 +235,7 @@ def _key(header: dict[str, Any]) -> tuple[str, int]:
 def _load_model(header: dict[str, Any]) -> _Model:
     from tlkit.serving.batching import Batcher, BatchSettings, RowLimits
     from tlkit.serving.servable import Servable, cores
+    from tlkit.serving.warmup_replay import warm_up
 
     wanted = header.get("batching")
     settings = None
@@ -251,7 +254,7 @@ def _load_model(header: dict[str, Any]) -> _Model:
     if settings is not None and slice_rows is not None:  # neither does a batch of several requests get larger
         settings = replace(settings, max_batch_size=min(settings.max_batch_size, slice_rows))
     try:
-        warmed = servable.warm_up(header.get("warm", "all"))
+        warmed = warm_up(servable, header.get("warm", "all"))
     except BaseException:
         servable.close()
         raise
