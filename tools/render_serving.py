@@ -1,4 +1,4 @@
-"""Put the deployment files of a new project into every template: serving/, as `tlkit deploy` renders it.
+"""Put the deployment files of a new project into templates/_shared: serving/, as `tlkit deploy` renders it.
 
     python tools/render_serving.py
 
@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
+from tlkit.scaffold.new import SHARED
 from tlkit.serving.deploy import Deployment, kubernetes_name, render
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
@@ -34,11 +35,11 @@ def main(templates: Path = TEMPLATES) -> None:
         answers = json.loads(document.read_text(encoding="utf-8"))
         if answers.get("__kubernetes_name") != KUBERNETES_NAME:
             raise SystemExit(f"{document} must say: {json.dumps({'__kubernetes_name': KUBERNETES_NAME})}")
-        folder = document.parent / "{{cookiecutter.project_slug}}" / "serving"
-        shutil.rmtree(folder, ignore_errors=True)
-        for name, text in template_files().items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text, encoding="utf-8")
+    folder = templates / SHARED / "{{cookiecutter.project_slug}}" / "serving"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, text in template_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_a_bake_that_is_stopped_writes_nothing(tmp_path: Path, monkeypatch):
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cookiecutter.main.cookiecutter", stop)
+    monkeypatch.setattr("cookiecutter.generate.generate_files", stop)
     with pytest.raises(KeyboardInterrupt):
         new_project("image-classification", tmp_path / "bees", {})
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,7 +19,7 @@ import yaml
 
 import tlkit
 from tlkit.config import known_keys, load_config
-from tlkit.scaffold.new import Template, new_project, templates
+from tlkit.scaffold.new import SHARED, Template, new_project, templates
 from tlkit.scaffold.origin import requirement_for
 
 REPOSITORY = Path(__file__).parents[2]
@@ -258,14 +259,56 @@ def test_the_hook_refuses_what_cannot_work_and_nothing_is_left(tmp_path: Path, t
     assert list((tmp_path / "out").glob("*")) == []
 
 
-@pytest.mark.parametrize("name", ["pre_gen_project.py", "post_gen_project.py"])
-def test_every_hook_is_the_same(name: str):
-    assert len({(item.path / "hooks" / name).read_text() for item in TEMPLATES.values()}) == 1
+def test_what_templates_share_is_kept_once():
+    hooks = [f"hooks/{when}_gen_project.py" for when in ("pre", "post")]  # cookiecutter looks for them in each template
+    places: dict[bytes, list[str]] = {}
+    for path in (REPOSITORY / "templates").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            places.setdefault(path.read_bytes(), []).append(path.relative_to(REPOSITORY / "templates").as_posix())
+    repeated = sorted(sorted(names) for names in places.values() if len(names) > 1)
+    assert repeated == sorted(sorted(f"{item.path.name}/{hook}" for item in TEMPLATES.values()) for hook in hooks)
+    for hook in hooks:
+        assert len((TEMPLATES["text-sentiment"].path / hook).read_text().splitlines()) < 20
+        assert (REPOSITORY / "templates" / SHARED / hook).is_file()
 
 
-def test_every_workflow_is_the_same():
-    found = [item.path / "{{cookiecutter.project_slug}}" / WORKFLOW for item in TEMPLATES.values()]
-    assert len({path.read_text() for path in found}) == 1
+def test_a_template_replaces_a_shared_file_with_its_own(tmp_path: Path):
+    ours, shared = (
+        REPOSITORY / "templates" / folder / "{{cookiecutter.project_slug}}" / ".gitignore"
+        for folder in ("tabular_embeddings", SHARED)
+    )
+    assert ours.read_text() != shared.read_text()
+    assert (new_project("tabular-embeddings", tmp_path / "x", {}) / ".gitignore").read_text() == ours.read_text()
+    assert (new_project("text-sentiment", tmp_path / "y", {}) / ".gitignore").read_text() == shared.read_text()
+
+
+def test_plain_cookiecutter_takes_a_relative_path_from_any_shell(tmp_path: Path):
+    where = os.path.relpath(TEMPLATES["text-sentiment"].path, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "cookiecutter", where, "--no-input", "--output-dir", "out"],
+        env={**os.environ, "HOME": str(tmp_path), "PWD": "/"},  # cmd.exe sets none, and a program may leave an old one
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert files_of(tmp_path / "out" / "reviews") == FILES
+
+
+def test_a_template_without_the_shared_folder_says_so(tmp_path: Path):
+    shutil.copytree(TEMPLATES["text-sentiment"].path, tmp_path / "alone")
+    done = subprocess.run(
+        [sys.executable, "-m", "cookiecutter", str(tmp_path / "alone"), "--no-input", "--output-dir", "out"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "error: the folder _shared beside the template is not found" in done.stderr
+    assert not (tmp_path / "out" / "reviews").exists()
 
 
 def test_plain_cookiecutter_names_the_folder_that_holds_the_template(tmp_path: Path):
@@ -289,20 +332,28 @@ def test_plain_cookiecutter_names_the_folder_that_holds_the_template(tmp_path: P
 )
 def test_the_hook_names_a_clone_s_address_and_commit_without_secrets(tmp_path: Path, remote: str, requirement: str):
     clone = tmp_path / "clone"
-    (clone / "templates" / "x").mkdir(parents=True)
+    templates = shutil.copytree(REPOSITORY / "templates", clone / "templates")
     (clone / "pyproject.toml").touch()
     git = ["git", "-C", str(clone), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in ("init -q", "add .", "commit -qm x", *([f"remote add origin {remote}"] if remote else [])):
         subprocess.run([*git, *words.split()], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    text = (TEMPLATES["text-sentiment"].path / "hooks" / "post_gen_project.py").read_text()
-    known = {"_template": "https://example.org/a/tlkit", "_repo_dir": str(clone / "templates" / "x"), "_tlkit": "9.8.7"}
+    text = (templates / "text_sentiment" / "hooks" / "post_gen_project.py").read_text()
+    document = json.loads((templates / "text_sentiment" / "cookiecutter.json").read_text())
+    answers = {key: value[0] if isinstance(value, list) else value for key, value in document.items()}
+    answers |= {"project_slug": "reviews", "__kubernetes_name": "tfs-reviews", "_tlkit": "9.8.7"}
+    answers |= {"_template": "https://example.org/a/tlkit", "_repo_dir": str(templates / "text_sentiment")}
     (tmp_path / "hook.py").write_text(
-        text.replace("{{ cookiecutter | tojson }}", json.dumps(known | {"tlkit_requirement": "auto"}))
+        text.replace(
+            "{{ cookiecutter.items() | list | tojson }}",
+            json.dumps(list({**answers, "_output_dir": str(tmp_path)}.items())),
+        )
     )
-    (tmp_path / "requirements.txt").write_text("tlkit~=9.8.7\npytest\n")
-    subprocess.run([sys.executable, str(tmp_path / "hook.py")], cwd=tmp_path, check=True)
-    assert (tmp_path / "requirements.txt").read_text() == f"{requirement.format(commit=commit)}\npytest\n"
+    project = tmp_path / "reviews"
+    project.mkdir()
+    subprocess.run([sys.executable, str(tmp_path / "hook.py")], cwd=project, check=True)
+    lines = (project / "requirements.txt").read_text().splitlines()
+    assert lines[2:] == [requirement.format(commit=commit), "pytest", "jupyter"]
 
 
 def test_bake_templates_bakes_every_choice(tmp_path: Path, capsys):

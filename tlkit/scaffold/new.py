@@ -17,6 +17,8 @@ from tlkit.scaffold.origin import AUTO, requirement_for
 
 #: The answer that says what requirements.txt installs.
 REQUIREMENT = "tlkit_requirement"
+#: The folder beside the templates with the files that all of them have.
+SHARED = "_shared"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -183,27 +185,28 @@ def check_target(target: Path) -> None:
         raise ProjectError(f"{target} already exists and is not a folder", fix="choose another name")
 
 
-def _bake(template: Template, workshop: Path, answers: Mapping[str, str]) -> Path:
+def _bake(template: Template, folder: Path, answers: Mapping[str, str]) -> Path:
     from cookiecutter.exceptions import CookiecutterException
-    from cookiecutter.main import cookiecutter
+    from cookiecutter.generate import generate_context, generate_files
+    from cookiecutter.prompt import prompt_for_config
     from jinja2 import TemplateError
 
-    # Settings of our own keep the user's cookiecutter defaults out and the replay file in the workshop.
-    settings = workshop / "cookiecutter.yaml"
-    folders = {"cookiecutters_dir": str(workshop / "templates"), "replay_dir": str(workshop / "replay")}
-    settings.write_text(json.dumps({**folders, "default_context": {}}), encoding="utf-8")
-    project_dir = workshop / "project"
+    # What `cookiecutter()` does, without the user's defaults, the replay file and the hooks. The hooks of the templates
+    # check the same rules, add the same shared files and remove the same folders.
     try:
-        slug = answers.get("project_slug") or _default_slug(template, answers)
-        template.check({"project_slug": slug})
-        baked = cookiecutter(
-            str(template.path),
-            no_input=True,
-            extra_context={**answers, "project_slug": slug},
-            output_dir=str(project_dir),
-            config_file=str(settings),
-            accept_hooks=False,  # `check` has the rules of the hooks, `_remove_omitted` removes the same folders
-        )
+        context = generate_context(str(template.path / "cookiecutter.json"), extra_context=dict(answers))
+        context["cookiecutter"].update(prompt_for_config(context, no_input=True))
+        template.check({"project_slug": context["cookiecutter"]["project_slug"]})
+        for source in (template.path, template.path.parent / SHARED):
+            if source.is_dir():
+                baked = generate_files(
+                    source,
+                    context,
+                    output_dir=folder,
+                    overwrite_if_exists=True,
+                    skip_if_file_exists=True,  # a template's own file replaces the shared one
+                    accept_hooks=False,
+                )
         _remove_omitted(template, Path(baked), answers)
     except (CookiecutterException, TemplateError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -217,15 +220,6 @@ def _remove_omitted(template: Template, project: Path, answers: Mapping[str, str
         choice = answers.get(question, default[0] if isinstance(default, list) else default)
         for name in choices.get(choice, ()):
             shutil.rmtree(project / name)
-
-
-def _default_slug(template: Template, answers: Mapping[str, str]) -> str:
-    from cookiecutter.environment import StrictEnvironment
-    from cookiecutter.prompt import render_variable
-
-    environment = StrictEnvironment(context={"cookiecutter": {}})
-    rendered = render_variable(environment, template.questions["project_slug"], dict(answers))
-    return str(rendered)
 
 
 def _read(path: Path) -> Template:

@@ -1,53 +1,18 @@
-"""Remove files that the answers leave out, and complete requirements.txt; needs nothing but Python."""
+"""Run the hook of the same name in templates/_shared."""
 
 import json
 import os
-import re
-import shutil
-import subprocess
+import runpy
+import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
-ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-# `tlkit new` gives the answer itself. Plain cookiecutter runs this in the project, from wherever the user stands.
-STOOD = Path(os.environ.get("PWD") or ".")
-
-
-def asked(root, *words):
-    """Return what git says about the clone that holds this template; empty where it says nothing."""
-    try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def origin():
-    """Return a requirement, or None where only a version can be named."""
-    template = ANSWERS["_template"]
-    folder = (STOOD / ANSWERS["_repo_dir"]).resolve()
-    root = next((one for one in (folder, *folder.parents) if (one / "pyproject.toml").is_file()), None)
-    if root is None:
-        return None
-    if not re.match(r"[a-z+]{2,}:|[\w.-]+@", template):
-        path = os.path.relpath(root, Path.cwd().resolve())
-        return path if re.fullmatch(r"[\w./+~@=,:-]+", path) else f"tlkit @ {root.as_uri()}"
-    url, commit = asked(root, "remote", "get-url", "origin"), asked(root, "rev-parse", "HEAD")
-    short = re.fullmatch(r"([\w.-]+@[\w.-]+):(?!//)(.+)", url)
-    url = f"ssh://{short[1]}/{short[2]}" if short else url
-    parts = urlsplit(url)
-    given, _, host = parts.netloc.rpartition("@")
-    user = given.partition(":")[0] if parts.scheme == "ssh" else ""  # of others it may be a token
-    url = f"{parts.scheme}://{user}{'@' * bool(user)}{host}{parts.path}"
-    return f"tlkit @ git+{url}@{commit}" if parts.scheme and commit else None
-
-
-for question, choices in ANSWERS.get("_omitted", {}).items():
-    for name in choices.get(ANSWERS[question], ()):
-        shutil.rmtree(name)
-
-if ANSWERS["tlkit_requirement"] == "auto":
-    requirements = Path("requirements.txt")
-    text = requirements.read_text(encoding="utf-8")
-    version = f"tlkit~={ANSWERS['_tlkit']}"
-    requirements.write_text(text.replace(version, origin() or version, 1), encoding="utf-8")
+# A list of pairs, since tojson sorts the keys of an object.
+ANSWERS = dict(json.loads(r"""{{ cookiecutter.items() | list | tojson }}"""))
+# The hook runs in the project; a relative path to the template starts where cookiecutter was started.
+output = Path(ANSWERS["_output_dir"])
+for start in (Path(os.environ.get("PWD", ".")), output, *output.parents):
+    shared = (start / ANSWERS["_repo_dir"]).resolve().parent / "_shared"
+    if shared.is_dir():
+        runpy.run_path(str(shared / "hooks" / "post_gen_project.py"), {"ANSWERS": ANSWERS})
+        sys.exit()
+sys.exit("error: the folder _shared beside the template is not found; clone the repository and give an absolute path")

@@ -1,16 +1,18 @@
-"""Refuse answers that would not give a working project; needs nothing but Python."""
+"""Run the hook of the same name in templates/_shared."""
 
 import json
-import re
+import os
+import runpy
 import sys
+from pathlib import Path
 
-ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-
-problems = [
-    f"{name} must be {meaning}; received: {ANSWERS[name]!r}"
-    for name, (pattern, meaning) in ANSWERS["_rules"].items()
-    if not re.fullmatch(pattern, ANSWERS[name])
-]
-for problem in problems:
-    print(f"error: {problem}", file=sys.stderr)
-sys.exit(2 if problems else 0)
+# A list of pairs, since tojson sorts the keys of an object.
+ANSWERS = dict(json.loads(r"""{{ cookiecutter.items() | list | tojson }}"""))
+# The hook runs in the project; a relative path to the template starts where cookiecutter was started.
+output = Path(ANSWERS["_output_dir"])
+for start in (Path(os.environ.get("PWD", ".")), output, *output.parents):
+    shared = (start / ANSWERS["_repo_dir"]).resolve().parent / "_shared"
+    if shared.is_dir():
+        runpy.run_path(str(shared / "hooks" / "pre_gen_project.py"), {"ANSWERS": ANSWERS})
+        sys.exit()
+sys.exit("error: the folder _shared beside the template is not found; clone the repository and give an absolute path")
