@@ -91,6 +91,13 @@ def test_the_level_is_checked_before_anything_is_written(tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("level", [7, 0.9])
+def test_a_level_of_a_model_that_was_not_calibrated_is_refused(tmp_path, level):
+    with pytest.raises(ConfigError, match=r"this model is not calibrated; received: .*train\.calibrate = true"):
+        export_task(tiny_table_task("regression"), tmp_path / "m", max_batch=1, level=level)
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_model_that_was_not_calibrated_has_nothing_to_say_of_trust(tmp_path):
     path = export_task(tiny_table_task("regression"), tmp_path / "m", max_batch=1)
     with pytest.raises(ExportError, match=r"neither conformal.*train\.calibrate = true"):

@@ -25,12 +25,12 @@ def export(
         ),
     ] = None,
     level: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--level",
-            help="Calibrated models: how probable the signature `conformal` holds the truth, 0.50 to 0.99.",
+            help="Calibrated models: how probable `conformal` holds the truth, 0.50 to 0.99. Default: 0.9.",
         ),
-    ] = 0.9,
+    ] = None,
 ) -> None:
     """Export the trained model. It is published only if it passes every check in a fresh process.
 

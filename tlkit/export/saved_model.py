@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
-from tlkit.export.further import further_signatures
+from tlkit.export.further import conformal_level
 from tlkit.export.golden import golden_contents, golden_examples
 from tlkit.export.interface import Interface, input_of, interface_of
 from tlkit.export.manifest import (
@@ -63,7 +63,7 @@ def export_task(
     tta: int = 0,
     tta_beta: float = 0.4,
     augmentation: Augmentation | None = None,
-    level: float = 0.9,
+    level: float | None = None,
 ) -> Path:
     """Export a task to <base_dir>/<version>/, verify it in a fresh process, and only then publish it.
 
@@ -89,7 +89,7 @@ def export_task(
         tta_beta: weight of the plain answer in it, 0 to 1; the views share the rest equally.
         augmentation: how a photo may be changed for it; needed with `tta`.
         level: the probability with which the signature `conformal` of a calibrated task holds the truth, 0.50 to 0.99
-            in steps of 0.01.
+            in steps of 0.01. None takes 0.9; other tasks have no such signature, and refuse a level.
 
     Returns:
         The version folder.
@@ -103,7 +103,8 @@ def export_task(
     base = Path(base_dir)
     name = model_name or base.resolve().name
     interface = interface_of(task)
-    _check_arguments(task, interface, base, name, version, max_batch, level)
+    _check_arguments(task, base, name, version, max_batch)
+    level = conformal_level(task, level)
     views = _averaged_views(tta, tta_beta, augmentation)
     if views is not None and not input_of(task).views:
         raise ConfigError("test-time augmentation needs an image model", fix="remove tta")
@@ -116,9 +117,7 @@ def export_task(
             return _publish(tmp, base, version)
 
 
-def _check_arguments(
-    task: Task, interface: Interface, base: Path, name: str, version: int | None, max_batch: int, level: float
-) -> None:
+def _check_arguments(task: Task, base: Path, name: str, version: int | None, max_batch: int) -> None:
     check_model_name(name)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise ExportError("a version must be a positive integer", received=version, allowed="1, 2, 3, ...")
@@ -133,7 +132,6 @@ def _check_arguments(
         raise ExportError("a class name is empty or spans lines", received=bad[0], fix="rename the class")
     if len(set(task.class_names)) != len(task.class_names):
         raise ExportError("class names are not unique", received=list(task.class_names))
-    further_signatures(task, interface, level)
 
 
 def _averaged_views(tta: int, beta: float, augmentation: Augmentation | None) -> AveragedViews | None:

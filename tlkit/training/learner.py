@@ -15,6 +15,7 @@ import numpy as np
 from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import Advice, ConfigError, check_choice
 from tlkit.export.averaged_views import AveragedViews
+from tlkit.export.further import conformal_level
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
 from tlkit.models.task import Task
@@ -706,7 +707,7 @@ class Learner:
         version: int | None = None,
         tta: int = 0,
         tta_beta: float = 0.4,
-        level: float = 0.9,
+        level: float | None = None,
     ) -> Path:
         """Export the current weights as a SavedModel for TensorFlow Serving, and verify it in a fresh process.
 
@@ -716,15 +717,17 @@ class Learner:
             tta: adds a signature with test-time augmentation over so many views; 0 for none.
             tta_beta: weight of the plain prediction in it.
             level: of the signature `conformal`, which calibrated models have: how probable it is that the set of
-                classes, or the interval, holds the truth; 0.50 to 0.99 in steps of 0.01.
+                classes, or the interval, holds the truth; 0.50 to 0.99 in steps of 0.01. None takes 0.9.
 
         Returns:
             `base_dir/version`.
 
         Raises:
+            ConfigError: the level is not usable, or the model has no signature `conformal`.
             ExportError: the version exists or cannot be written.
             VerificationError: the export does not answer like the model; nothing was published.
         """
+        conformal_level(self.task, level)  # refused before the evaluation, which takes time
         self._run.restore_once()
         return export_task(
             self.task,
