@@ -197,5 +197,24 @@ def check_choice(name: str, value: object, options: Iterable[str]) -> None:
         )
 
 
+def missing_column(column: str, have: Iterable[object], origin: str) -> DataError:
+    """Return the error about a column that a table does not have.
+
+    >>> str(missing_column("labl", ["text", "label"], "reviews.csv"))
+    "reviews.csv has no column 'labl'; allowed: text, label; did you mean 'label'?"
+
+    Args:
+        column: the name that was asked for.
+        have: names of the columns that there are.
+        origin: what messages call the table, or the row.
+    """
+    names = [str(name) for name in have]
+    fix: str | Advice | None = did_you_mean(column, names) or None
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if len(names) == 1 and mark in names[0]:
+            fix = Advice(f"its fields are separated by {name}: {{}}", "separator", mark)
+    return DataError(f"{origin} has no column {column!r}", allowed=names, fix=fix)
+
+
 def _as_iterable(value: object) -> Iterable[object]:
     return value if isinstance(value, Iterable) else (value,)

@@ -128,7 +128,7 @@ def test_texts_and_photos_are_read_with_their_separator(place: Path):
     (place / "photos.csv").write_bytes("file;esp\xe8ce\na.jpg;x\nb.jpg;y\n".encode("latin-1"))
     options = {"path_column": "file", "label_column": "esp\xe8ce"}
     assert list_photos("photos.csv", separator=";", encoding="latin-1", **options).labels == ["x", "y"]
-    with pytest.raises(DataError, match=r'photos.csv is not utf-8.*pass encoding="latin-1"'):
+    with pytest.raises(DataError, match=r'photos.csv row 1 contains a byte that is not utf-8.*pass encoding="latin-1"'):
         list_photos("photos.csv", separator=";", **options)
 
 

@@ -180,8 +180,10 @@ def test_unreadable_tables_are_named(tmp_path):
         list_table(tmp_path / "t.xlsx")
     for name, content, said in (
         ("t.parquet", b"junk", "the table cannot be read"),
-        ("e.csv", b"", "the table cannot be read"),
-        ("b.csv", b"path,label\n\xff\xfe,1\n", "b.csv is not utf-8: invalid start byte; pass encoding="),
+        ("q.csv", b'path,label\na.jpg,x\n"b.jpg,y\n', "the quote that .*q.csv row 3 opens is never closed"),
+        ("f.csv", b"path,label\na.jpg,x,y\n", "f.csv row 2 has 3 fields where the header has 2"),
+        ("e.csv", b"", "the table is empty"),
+        ("b.csv", b"path,label\n\xff\xfe,1\n", "b.csv row 2 contains a byte that is not utf-8.*'0xff'; pass encoding="),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=said):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.inputs.files.stream import TableStream
+from tlkit.inputs.files.records import TableStream
 
 
 @pytest.fixture

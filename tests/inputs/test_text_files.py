@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.inputs.files.columns import read_columns
+from tlkit.inputs.files.records import read_columns
 from tlkit.inputs.text.folder import list_folder
 from tlkit.inputs.text.listing import list_table, list_texts, split_files
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.inputs.files.stream import TableStream
+from tlkit.inputs.files.records import TableStream
 from tlkit.predicting.row_chunks import RowFile
 from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
 from tlkit.scoring.line_table import LineTable

@@ -24,7 +24,7 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
         DataError: the table, a column or the labels cannot be used.
     """
     from tlkit.cli.table_findings import read_answered, say_survival
-    from tlkit.inputs.files.columns import missing_column
+    from tlkit.errors import missing_column
     from tlkit.inputs.files.fields import reading_of
     from tlkit.inputs.row.target_kinds import check_varies, describe_target, guess_target
     from tlkit.inputs.row.targets import read_targets

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlkit.cli.kinds import Asked, Gathered, Kind
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import ConfigError, DataError, missing_column
 
 _NAMED = 10  # classes, in a message
 _log = logging.getLogger("tlkit")
@@ -35,8 +35,7 @@ class ImageKind(Kind):
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
-        from tlkit.inputs.files.columns import missing_column
-        from tlkit.inputs.files.stream import TableStream
+        from tlkit.inputs.files.records import TableStream
 
         named = [answers[name] for name in ("path_column", "label_column") if name in answers]
         named += asked.label_columns

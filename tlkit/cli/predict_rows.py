@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import tlkit.predicting.row_chunks as chunks
 from tlkit.cli.failures import Failures
 from tlkit.cli.predict_table import check_out
-from tlkit.errors import Advice, ConfigError, DataError, ExportError, ServerError
+from tlkit.errors import Advice, ConfigError, DataError, ExportError, ServerError, missing_column
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.output_files import OutputFiles
 from tlkit.predicting.row_answers import answer_columns, number_columns, to_columns
@@ -87,7 +87,6 @@ def predict_rows(
     """
     from tlkit.cli.answers import outputs
     from tlkit.cli.output import counting, stdout_to_stderr
-    from tlkit.inputs.files.columns import missing_column
 
     if out is not None:
         check_out(file, out, force, OUT_SUFFIXES)
@@ -289,7 +288,6 @@ def _events(
     """
     import pandas as pd
 
-    from tlkit.inputs.files.columns import missing_column
     from tlkit.inputs.files.source import join_tables, read_source
     from tlkit.inputs.row.events import as_moments, event_columns, with_earlier_events
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.failures import Failures
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import ConfigError, DataError, missing_column
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.bad_items import errors_path
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tlkit.cli.answers import Predictor, ServerAddress
     from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
-    from tlkit.inputs.files.stream import StreamedRow
+    from tlkit.inputs.files.records import Record
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000  # what is in memory at once
@@ -71,8 +71,7 @@ def predict_table(
     """
     from tlkit.cli.answers import outputs, predictor
     from tlkit.cli.output import counting, stdout_to_stderr
-    from tlkit.inputs.files.columns import missing_column
-    from tlkit.inputs.files.stream import TableStream
+    from tlkit.inputs.files.records import TableStream
 
     check_out(file, out, force)
     kind, config = project.kind, project.config
@@ -130,10 +129,9 @@ def predict_table(
 
 
 def _predicted(
-    rows: Sequence[StreamedRow], column: str, folder: Path, kind: Kind, model: Predictor, strict: bool
+    rows: Sequence[Record], column: str, folder: Path, kind: Kind, model: Predictor, strict: bool
 ) -> list[dict[str, Any] | Refusal]:
     """Predict what stands in a column of some rows; for each its record, or why there is none."""
-    from tlkit.inputs.files.columns import missing_column
 
     found: list[Any] = []
     for row in rows:
@@ -179,8 +177,8 @@ def check_out(file: Path, out: Path, force: bool, suffixes: Sequence[str] = SUFF
         raise ConfigError(f"the folder {out.parent} for {out.name} does not exist")
 
 
-def _chunks(rows: Iterable[StreamedRow], column: str) -> Iterator[list[StreamedRow]]:
-    chunk: list[StreamedRow] = []
+def _chunks(rows: Iterable[Record], column: str) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
     characters = 0
     for row in rows:
         chunk.append(row)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 
 from tlkit.cli.output import note, one_line
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, missing_column
 
 if TYPE_CHECKING:
     from tlkit.inputs.files.fields import FormNote, Reading
@@ -93,7 +93,6 @@ def look_at(
     Raises:
         DataError: the table, a column or the target cannot be used.
     """
-    from tlkit.inputs.files.columns import missing_column
     from tlkit.inputs.row.check import check_target_columns
     from tlkit.inputs.row.column_kinds import Finding, infer_kinds
     from tlkit.inputs.row.problems import Problems

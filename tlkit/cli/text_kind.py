@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.kinds import Asked, Gathered, Kind
-from tlkit.errors import ConfigError, DataError, ModelError
+from tlkit.errors import ConfigError, DataError, ModelError, missing_column
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -29,8 +29,7 @@ class TextKind(Kind):
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without the columns that hold texts and labels."""
-        from tlkit.inputs.files.columns import missing_column
-        from tlkit.inputs.files.stream import TableStream
+        from tlkit.inputs.files.records import TableStream
 
         files = [data] if data is not None else []
         if data is not None and data.is_dir():
@@ -104,14 +103,14 @@ class TextKind(Kind):
 
     def item(self, value: object, place: str, column: str, folder: Path) -> str:
         """Give the text, which may be empty."""
-        from tlkit.inputs.files.columns import MAX_FIELD_BYTES
+        from tlkit.inputs.files.table_files import MAX_FIELD_BYTES
         from tlkit.inputs.text.listing import checked_text
 
         return checked_text(value, place, column, MAX_FIELD_BYTES)
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other labelled texts; of a table with the project's column of splits, only those held out."""
-        from tlkit.inputs.files.stream import TableStream
+        from tlkit.inputs.files.records import TableStream
         from tlkit.inputs.text.reading import texts_to_evaluate
 
         columns = config.data.columns

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import ConfigError, DataError, missing_column
 from tlkit.files import atomic_write
 
 COLUMNS = ("item", "content", "rule", "reason")
@@ -51,7 +51,7 @@ def read_exclusions(path: str | Path) -> list[Exclusion]:
         raise DataError("the list of exclusions cannot be read", received=f"{path}: {error}") from None
     rows = csv.DictReader(io.StringIO(text, newline=""))
     if "item" not in (rows.fieldnames or ()):
-        raise DataError("the list of exclusions has no column 'item'", received=str(path), allowed=", ".join(COLUMNS))
+        raise missing_column("item", rows.fieldnames or (), f"the list of exclusions {path}")
     return [
         Exclusion(*((row.get(name) or "").strip() if name != "item" else row["item"] for name in COLUMNS))
         for row in rows

@@ -120,7 +120,7 @@ class RowFile:
 
     def _rows(self) -> Iterator[tuple[dict[str, Any], str, str]]:
         """Yield the fields of each row, its place, and why it cannot be used."""
-        from tlkit.inputs.files.records import unusable
+        from tlkit.inputs.files.table_files import unusable
 
         if self._suffix is not None:
             for fields, place, problem in self._separated(self._suffix):
@@ -128,7 +128,7 @@ class RowFile:
                     problem = unusable(fields, self.encoding)
                 yield ({} if problem else fields), place, problem
             return
-        from tlkit.inputs.files.stream import TableStream
+        from tlkit.inputs.files.records import TableStream
 
         for row in TableStream(self.path, encoding=self.encoding, lenient=self.lenient):
             yield ({} if row.problem else dict(row.fields)), row.place, row.problem
@@ -140,8 +140,7 @@ class RowFile:
         import zlib
 
         from tlkit.inputs.files import frames as frame_files
-        from tlkit.inputs.files.columns import check_encoding, check_table
-        from tlkit.inputs.files.records import no_character
+        from tlkit.inputs.files.table_files import check_encoding, check_table, no_character
 
         path, origin = self.path.expanduser(), str(self.path)
         if suffix.endswith(".gz") and path.is_file():

@@ -16,8 +16,16 @@ from typing import IO, Any
 
 from tlkit.errors import DataError
 from tlkit.inputs.files import frames as frame_files
-from tlkit.inputs.files.columns import MAX_FIELD_BYTES, check_encoding, check_is_text
-from tlkit.inputs.files.records import OTHER_ENCODING, check_header, no_character, unusable
+from tlkit.inputs.files.table_files import (
+    MAX_FIELD_BYTES,
+    OTHER_ENCODING,
+    check_encoding,
+    check_header,
+    check_is_text,
+    no_character,
+    unusable,
+)
+from tlkit.inputs.files.text_records import long_fields
 from tlkit.scoring.items import Item, Shard, cut
 
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a line break is one byte and nothing else holds that byte
@@ -180,7 +188,7 @@ class LineTable:
             while True:
                 start = lines.offset
                 try:
-                    with _long_fields():
+                    with long_fields():
                         fields = next(reader)
                 except StopIteration:
                     return
@@ -208,7 +216,7 @@ class LineTable:
             reader = table._reader(lines)
             while not fields:
                 try:
-                    with _long_fields():
+                    with long_fields():
                         fields = next(reader)
                 except StopIteration:
                     raise DataError("the table is empty", received=str(self.path)) from None
@@ -256,13 +264,3 @@ class _Lines:
         self.before, self.offset = self.offset, self.offset + len(line)
         text = line.decode(self._encoding, "surrogateescape")
         return text if self.before else text.removeprefix("\ufeff")
-
-
-@contextlib.contextmanager
-def _long_fields() -> Iterator[None]:
-    """Let Python's csv module read fields of more than 128 kB; `_Lines` holds the real limit."""
-    before = csv.field_size_limit(MAX_FIELD_BYTES)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
+from tlkit.errors import Advice, ConfigError, DataError, did_you_mean, missing_column
 from tlkit.export.manifest import Manifest
 from tlkit.inputs.base import INPUTS, input_spec
-from tlkit.inputs.files.columns import missing_column
 from tlkit.lazy import loaded
 from tlkit.scoring.items import Source
 from tlkit.scoring.line_table import LineTable

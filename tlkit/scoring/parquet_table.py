@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tlkit.errors import DataError
-from tlkit.inputs.files.records import check_header
-from tlkit.inputs.files.stream import rows_of_batch
+from tlkit.inputs.files.records import rows_of_batch
+from tlkit.inputs.files.table_files import check_header, parquet_errors
 from tlkit.scoring.items import Item, Shard, cut
 
 _ROWS = 1024  # that are in memory at once
@@ -42,7 +40,7 @@ class ParquetTable:
         """
         import pyarrow.parquet as pq
 
-        with _explained(path):
+        with parquet_errors(str(path)):
             names = pq.read_schema(path).names
         check_header(names, str(path))
         return cls(path, column, tuple(names))
@@ -66,7 +64,7 @@ class ParquetTable:
         """Divide the rows; nothing but the footer is read."""
         import pyarrow.parquet as pq
 
-        with _explained(self.path):
+        with parquet_errors(str(self.path)):
             rows = pq.read_metadata(self.path).num_rows
         yield from cut(((0, number) for number in range(rows)), size)
 
@@ -74,7 +72,7 @@ class ParquetTable:
         """Give the rows of a shard; row groups without any of them are passed over."""
         import pyarrow.parquet as pq
 
-        with _explained(self.path), pq.ParquetFile(self.path) as file:
+        with parquet_errors(str(self.path)), pq.ParquetFile(self.path) as file:
             groups, skipped, before = [], 0, 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
@@ -100,14 +98,3 @@ class ParquetTable:
             if not isinstance(content, str):
                 problem = f"column {self.column!r} contains no text"
         return Item(number, place, None if problem else content, fields, problem)
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except (ValueError, OSError) as error:  # pyarrow's parse errors are ValueErrors
-        reason = (str(error).split("\n") or [""])[0]
-        raise DataError(f"the table cannot be read: {reason}", received=str(path)) from error

@@ -14,10 +14,17 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
-from tlkit.inputs.files.columns import check_encoding, check_is_text
+from tlkit.errors import Advice, ConfigError, DataError
 from tlkit.inputs.files.fields import Reading
-from tlkit.inputs.files.records import OTHER_ENCODING, check_header, text_codec
+from tlkit.inputs.files.table_files import (
+    OTHER_ENCODING,
+    check_encoding,
+    check_header,
+    check_is_text,
+    existing_table,
+    parquet_errors,
+    text_codec,
+)
 from tlkit.inputs.row.number_inference import Zeros
 
 if TYPE_CHECKING:
@@ -90,11 +97,7 @@ def read_frame(
         ConfigError: an argument is not usable.
         DataError: the file is missing, empty, of another kind, or a row of it is wrong.
     """
-    path = Path(file).expanduser()
-    if not path.is_file():
-        near = did_you_mean(path.name, [item.name for item in path.parent.glob("*")] if path.parent.is_dir() else [])
-        what = "the table is a folder" if path.is_dir() else "there is no such table"
-        raise DataError(what, received=str(file), fix=near or None)
+    path = existing_table(file)
     suffix = table_suffix(path)
     if suffix is None:
         raise DataError("unknown table format", received=str(file), allowed=TABLE_SUFFIXES)
@@ -359,15 +362,10 @@ def _read_parquet(path: Path, origin: str) -> FrameFile:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    try:
+    with parquet_errors(origin):
         check_header([str(name) for name in pq.read_schema(path).names], origin)
         frame = pd.read_parquet(path)
         _exact(frame, path)
-    except DataError:
-        raise
-    except (ValueError, OSError) as error:  # pyarrow's parse errors are ValueErrors
-        reason = (str(error).split("\n") or [""])[0]
-        raise DataError(f"the table cannot be read: {reason}", received=origin) from error
     if frame.index.names != [None]:  # what was an index when it was written is a column like any other
         frame = frame.reset_index()
     if len(frame) == 0:

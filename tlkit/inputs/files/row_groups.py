@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.errors import DataError
-from tlkit.inputs.files.records import check_header
 from tlkit.inputs.files.source import tidy, without_arrow
+from tlkit.inputs.files.table_files import check_header, parquet_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,13 +43,9 @@ class RowGroups:
         self.origin = str(path)
         self._path = Path(path).expanduser()
         self._missing = list(missing)
-        try:
-            with pq.ParquetFile(self._path) as file:
-                sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-                schema = file.schema_arrow
-        except (ValueError, OSError) as error:  # pyarrow's parse errors are ValueErrors
-            reason = (str(error).split("\n") or [""])[0]
-            raise DataError(f"the table cannot be read: {reason}", received=self.origin) from error
+        with parquet_errors(self.origin), pq.ParquetFile(self._path) as file:
+            sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+            schema = file.schema_arrow
         check_header(schema.names, self.origin)
         if not sum(sizes):
             raise DataError("the table has no rows", received=self.origin)

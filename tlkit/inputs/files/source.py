@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.errors import ConfigError, DataError, did_you_mean
-from tlkit.inputs.files.columns import missing_column
+from tlkit.errors import ConfigError, DataError, did_you_mean, missing_column
 from tlkit.inputs.files.fields import FormNote, Reading, settle
 from tlkit.inputs.files.frames import TABLE_SUFFIXES, FrameFile, read_frame, table_suffix
-from tlkit.inputs.files.records import check_header
+from tlkit.inputs.files.table_files import check_header
 from tlkit.inputs.row.number_forms import NumberForm
 from tlkit.inputs.text.listing import SPLIT_NAMES
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import DataError, did_you_mean
-from tlkit.inputs.files.columns import check_encoding, missing_column
-from tlkit.inputs.files.records import OTHER_ENCODING, text_codec
+from tlkit.inputs.files.records import frame_columns, read_columns
 from tlkit.inputs.image.walk import OUTSIDE, Entry, Tally, is_class_folder, look_at, shown, walk
 from tlkit.inputs.label_sets import (
     Label,
@@ -17,6 +16,7 @@ from tlkit.inputs.label_sets import (
     check_several,
     class_text,
     is_list,
+    is_missing,
     read_labels,
     read_marks,
     seen,
@@ -35,6 +35,7 @@ SPLIT_FOLDERS = {
     "testing": "test",
 }
 _NAMED = 4  # folders, in a message
+_TABLES = (".csv", ".parquet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,46 +242,44 @@ def list_table(
     import pandas as pd
 
     check_several(label_separator, label_columns)
-    if isinstance(table, pd.DataFrame):
-        frame, origin, start = table, "the table", Path(root or ".")
-    else:
-        file = Path(table).expanduser()
-        frame, origin, start = _read_table(file, separator, encoding), str(table), Path(root) if root else file.parent
-    if len(frame) == 0:
-        raise DataError("the table has no rows", received=origin)
-    unlabelled = 0
     of_labels = list(label_columns or [label_column])
-    one_label = not (label_separator or label_columns or any(map(is_list, frame.get(label_column, ()))))
-    if leave_unlabelled and (one_label or label_columns) and set(of_labels) <= set(frame.columns):
-        empty = [all(row) for row in zip(*(_empty(frame[name]) for name in of_labels), strict=True)]
-        unlabelled, frame = sum(empty), frame[[not one for one in empty]]
-        if len(frame) == 0:
+    wanted = list(dict.fromkeys([path_column, *of_labels, *filter(None, (group_column, split_column))]))
+    if isinstance(table, pd.DataFrame):
+        part, origin, start = frame_columns(table, wanted, "the table"), "the table", Path(root or ".")
+    else:
+        origin, start = str(table), Path(root or Path(table).expanduser().parent)
+        if Path(table).suffix.lower() not in _TABLES:
+            raise DataError("unknown table format", received=origin, allowed=_TABLES)
+        # Everything of a CSV is text: a class called NA, 007 or 1.0 keeps its name.
+        part = read_columns(table, wanted, separator=separator, encoding=encoding)
+    one_label = not (label_separator or label_columns or any(map(is_list, part.values.get(label_column, ()))))
+    unlabelled = 0
+    if leave_unlabelled and (one_label or label_columns):
+        given = [
+            row for row in range(len(part.places)) if not all(_is_empty(part.values[name][row]) for name in of_labels)
+        ]
+        unlabelled, part = len(part.places) - len(given), part.only(given)
+        if not given:
             raise DataError(f"no row of {origin} has a label", received=of_labels)
-    for column in [path_column, *of_labels, *(column for column in (group_column, split_column) if column)]:
-        if column not in frame.columns:
-            have = [str(name) for name in frame.columns]
-            raise missing_column(column, have, origin)
-        empty = _empty(frame[column])
-        if any(empty) and (one_label or column not in of_labels):
-            raise DataError(
-                f"column {column!r} is empty in {sum(empty)} rows",
-                received=f"first in data row {empty.index(True) + 1}",
-            )
-    paths = [start.expanduser() / str(value) for value in frame[path_column]]
+    for column in wanted:
+        empty = [place for place, value in zip(part.places, part.values[column], strict=True) if _is_empty(value)]
+        if empty and (one_label or column not in of_labels):
+            first = empty[0].removeprefix(f"{origin} ")
+            raise DataError(f"column {column!r} is empty in {len(empty)} rows", received=f"first in {first}")
+    paths = [start.expanduser() / str(value) for value in part.values[path_column]]
     check_paths(paths, start)
     splits: list[str | None] = [None] * len(paths)
     if split_column:
-        splits = [SPLIT_FOLDERS.get(str(value).lower()) for value in frame[split_column]]
+        splits = [SPLIT_FOLDERS.get(str(value).lower()) for value in part.values[split_column]]
         if None in splits:
-            received = frame[split_column].iloc[splits.index(None)]
+            received = part.values[split_column][splits.index(None)]
             raise DataError(f"unknown value in column {split_column!r}", received=received, allowed="train, val, test")
         if "val" not in splits:
             splits = [None if split == "train" else split for split in splits]
-    places = [f"{origin} data row {number + 1}" for number in range(len(frame))]
     if label_columns:
-        labels = read_marks(label_columns, [frame[name].tolist() for name in label_columns], places)
+        labels = read_marks(label_columns, [part.values[name] for name in label_columns], part.places)
     else:
-        labels = read_labels(frame[label_column].tolist(), places, label_column, label_separator)
+        labels = read_labels(part.values[label_column], part.places, label_column, label_separator)
     found = seen(labels)
     if not leave_unlabelled:  # what is only measured may have fewer
         if len(found) < 2:
@@ -288,7 +287,7 @@ def list_table(
         for name in label_columns or ():
             if name not in found:
                 raise DataError("no photo has this label", received=name, fix="remove its column from label_columns")
-    groups = [class_text(value) for value in frame[group_column]] if group_column else None
+    groups = [class_text(value) for value in part.values[group_column]] if group_column else None
     return Listing(
         paths, labels, splits, groups, origin, unlabelled=unlabelled, label_columns=tuple(label_columns or ()),
         **files_of(paths),
@@ -320,26 +319,5 @@ def check_paths(paths: Sequence[Path], start: Path) -> None:
         )
 
 
-def _empty(column: pd.Series) -> list[bool]:
-    gone = column.isna().tolist()
-    return [missing or not str(value).strip() for value, missing in zip(column, gone, strict=True)]
-
-
-def _read_table(file: Path, separator: str, encoding: str) -> pd.DataFrame:
-    import pandas as pd
-
-    if not file.is_file():
-        raise DataError("there is no such table", received=str(file))
-    suffix = file.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise DataError("unknown table format", received=str(file), allowed=".csv, .parquet")
-    check_encoding(encoding)
-    try:
-        if suffix == ".parquet":
-            return pd.read_parquet(file)
-        # Everything is text: a class called NA, 007 or 1.0 keeps its name.
-        return pd.read_csv(file, sep=separator or ",", dtype=str, keep_default_na=False, encoding=text_codec(encoding))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not {encoding}: {error.reason}", fix=OTHER_ENCODING) from error
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
-        raise DataError(f"the table cannot be read: {str(error).splitlines()[0]}", received=str(file)) from error
+def _is_empty(value: object) -> bool:
+    return is_missing(value) or not str(value).strip()

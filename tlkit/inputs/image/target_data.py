@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.errors import ConfigError, DataError
-from tlkit.inputs.files.columns import missing_column
+from tlkit.errors import ConfigError, DataError, missing_column
 from tlkit.inputs.files.fields import reading_of
 from tlkit.inputs.files.source import FrameSource, read_source
 from tlkit.inputs.image.augment import Augmentation, Mix, Preset

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.errors import ConfigError, DataError
-from tlkit.inputs.files.columns import missing_column
+from tlkit.errors import ConfigError, DataError, missing_column
 from tlkit.inputs.files.fields import FormNote
 from tlkit.inputs.files.source import FrameSource
 from tlkit.inputs.row.column_kinds import FEW_VALUES, Finding

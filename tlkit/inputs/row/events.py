@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkit.errors import ConfigError, DataError
-from tlkit.inputs.files.columns import missing_column
+from tlkit.errors import ConfigError, DataError, missing_column
 from tlkit.inputs.files.source import tidy
 from tlkit.inputs.row.date_form import read_moments, shown_form
 

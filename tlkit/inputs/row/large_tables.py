@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.errors import ConfigError, DataError
-from tlkit.inputs.files.columns import missing_column
+from tlkit.errors import ConfigError, DataError, missing_column
 from tlkit.inputs.files.row_groups import RowGroups
 from tlkit.inputs.files.source import tidy
 from tlkit.inputs.labelled import ClassWeight

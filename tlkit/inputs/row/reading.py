@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit.errors import Advice, ConfigError, DataError, TlkitError
+from tlkit.errors import Advice, ConfigError, DataError, TlkitError, missing_column
 from tlkit.float_digits import lost_digits
 from tlkit.inputs.examined import relative_name, root_of
 from tlkit.inputs.exclusions import excluded_rows
-from tlkit.inputs.files.columns import missing_column
 from tlkit.inputs.files.fields import Reading, reading_of, reading_of_fitted
 from tlkit.inputs.files.source import FrameSource, join_tables, read_source, rows_where
 from tlkit.inputs.labelled import ClassWeight

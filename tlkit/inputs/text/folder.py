@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tlkit.errors import Advice, DataError, did_you_mean
-from tlkit.inputs.files.columns import MAX_FIELD_BYTES, SUFFIXES, check_encoding, check_is_text
-from tlkit.inputs.files.records import OTHER_ENCODING, text_codec
+from tlkit.inputs.files.table_files import (
+    MAX_FIELD_BYTES,
+    OTHER_ENCODING,
+    SUFFIXES,
+    check_encoding,
+    check_is_text,
+    text_codec,
+)
 from tlkit.inputs.text.listing import SPLIT_NAMES, TextListing, leave_to_split
 
 _UNLABELLED = {"unsup", "unsupervised", "unlabelled", "unlabeled"}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import Advice, ConfigError, DataError, did_you_mean
-from tlkit.inputs.files.columns import MAX_FIELD_BYTES, SUFFIXES, Columns, frame_columns, read_columns
-from tlkit.inputs.files.records import Quoting
+from tlkit.inputs.files.records import Columns, frame_columns, read_columns
+from tlkit.inputs.files.table_files import MAX_FIELD_BYTES, SUFFIXES, Quoting
 from tlkit.inputs.image.listing import SPLIT_FOLDERS
 from tlkit.inputs.label_sets import (
     Label,
@@ -140,7 +140,7 @@ def list_table(
         group_column: rows that share this value stay on one side of the split.
         split_column: `train`, `val` or `test` for each row.
         time_column: a date or number for each row, for a split by time.
-        encoding, quoting, max_field_bytes, separator: as for `tlkit.inputs.files.columns.read_columns`.
+        encoding, quoting, max_field_bytes, separator: as for `tlkit.inputs.files.records.read_columns`.
         leave_unlabelled: leave out and count rows without a label instead of refusing the first one.
 
     Returns:
@@ -210,8 +210,7 @@ def _labelled(part: Columns, columns: Sequence[str]) -> Columns:
         for row in range(len(part.places))
         if not all(is_missing(value) or value == "" for value in (part.values[name][row] for name in columns))
     ]
-    values = {name: [column[row] for row in rows] for name, column in part.values.items()}
-    return Columns(values, [part.places[row] for row in rows])
+    return part.only(rows)
 
 
 def list_texts(

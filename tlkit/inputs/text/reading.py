@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import Advice, DataError
 from tlkit.inputs.class_names import composed
-from tlkit.inputs.files.records import Quoting
+from tlkit.inputs.files.table_files import Quoting
 from tlkit.inputs.labelled import ClassWeight
 from tlkit.inputs.sampling import Sampling
 from tlkit.inputs.text.data import OnDuplicate, TextData, check_text_options

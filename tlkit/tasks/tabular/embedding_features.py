@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tlkit.errors import ConfigError, DataError, check_choice, did_you_mean
+from tlkit.errors import ConfigError, DataError, check_choice, missing_column
 from tlkit.inputs.row.columns import FIRST, MISSING, UNKNOWN, WEEKDAYS
 from tlkit.tasks.tabular.cells import boolean_word, cell_texts, date_parts
 from tlkit.tasks.tabular.embedding_tables import embedding_tables, read_embedding_tables, read_manifest
@@ -195,8 +195,7 @@ class EmbeddingFeatures(TransformerMixin, BaseEstimator):
         needed = [_origin(name, table)["column"] for name, table in self.tables_.items()] + self.numbers_
         for name in needed:
             if name not in frame.columns:
-                near = did_you_mean(name, map(str, frame.columns)) or None
-                raise DataError(f"there is no column {name!r}", allowed=list(dict.fromkeys(needed)), fix=near)
+                raise missing_column(name, frame.columns, "the table")
             if not isinstance(frame[name], pd.Series):
                 raise DataError(f"there are several columns {name!r}")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from tlkit.errors import ConfigError, ModelError, ProjectError, check_choice
+from tlkit.inputs.files.records import read_columns
 from tlkit.separated import separated_writer
 
 if TYPE_CHECKING:
@@ -214,12 +215,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 def _read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        table = pd.read_csv(
-            path, dtype={"value": "str"}, keep_default_na=False, float_precision="round_trip", lineterminator="\n"
-        )
+    table = pd.DataFrame(read_columns(path).values)
     if list(table.columns) != ["value", *(f"v{i + 1}" for i in range(table.shape[1] - 1))] or len(table) < 2:
         raise ValueError(f"its columns are {', '.join(map(str, table.columns))} and its rows {len(table)}")
     return table.astype({"value": "str", **dict.fromkeys(table.columns[1:], "float32")})
