@@ -53,6 +53,10 @@ def test_the_wheel_holds_the_pages_of_the_report(wheel: Path):
     assert pages <= set(zipfile.ZipFile(wheel).namelist())
 
 
+def test_the_wheel_holds_the_messages_of_the_server(wheel: Path):
+    assert "tlkit/serving/proto/descriptors.binpb" in zipfile.ZipFile(wheel).namelist()
+
+
 def test_the_wheel_holds_the_deployment_files(wheel: Path):
     folder = REPOSITORY / "tlkit" / "serving" / "deploy_templates"
     wanted = {f"tlkit/serving/deploy_templates/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.j2")}

@@ -18,22 +18,6 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from tlkit.serving import protos
 
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
-#: Method -> request and response, of tensorflow_serving/apis/{prediction,model}_service.proto. What the server does not
-#: offer, `PredictStreamed`, is left out.
-_SERVICES = {
-    PREDICTION: {
-        "Classify": ("ClassificationRequest", "ClassificationResponse"),
-        "Regress": ("RegressionRequest", "RegressionResponse"),
-        "Predict": ("PredictRequest", "PredictResponse"),
-        "MultiInference": ("MultiInferenceRequest", "MultiInferenceResponse"),
-        "GetModelMetadata": ("GetModelMetadataRequest", "GetModelMetadataResponse"),
-    },
-    MODEL: {
-        "GetModelStatus": ("GetModelStatusRequest", "GetModelStatusResponse"),
-        "HandleReloadConfigRequest": ("ReloadConfigRequest", "ReloadConfigResponse"),
-    },
-}
-_PACKAGE = "tensorflow.serving"
 _ALPHA, _FINAL = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 #: A client that keeps its stream open holds one of the server's calls; after so many seconds it has to ask anew.
 STREAM_SECONDS = 300.0
@@ -45,7 +29,7 @@ def reflection_handlers() -> tuple[grpc.GenericRpcHandler, ...]:
     Example:
         >>> server.add_generic_rpc_handlers(reflection_handlers())
     """
-    names = [*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+    names = [PREDICTION, MODEL, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
     names += [f"{package}.ServerReflection" for package in (_ALPHA, _FINAL)]
     servicer = reflection.aio.ReflectionServicer(names, _pool())
 
@@ -76,16 +60,7 @@ def reflection_handlers() -> tuple[grpc.GenericRpcHandler, ...]:
 def _pool() -> descriptor_pool.DescriptorPool:
     """Make a pool of the services, with all messages that they use."""
     pool = descriptor_pool.DescriptorPool()
-    messages = protos.POOL.FindMessageTypeByName(f"{_PACKAGE}.PredictRequest").file
-    _add(pool, messages)
-    services = descriptor_pb2.FileDescriptorProto(
-        name="tlkit/serving/services.proto", package=_PACKAGE, syntax="proto3", dependency=[messages.name]
-    )
-    for name, methods in _SERVICES.items():
-        service = services.service.add(name=name.removeprefix(f"{_PACKAGE}."))
-        for method, (request, response) in methods.items():
-            service.method.add(name=method, input_type=f".{_PACKAGE}.{request}", output_type=f".{_PACKAGE}.{response}")
-    pool.AddSerializedFile(services.SerializeToString())
+    _add(pool, protos.POOL.FindFileByName("tlkit/serving/proto/tensorflow_serving.proto"))
     _add(pool, health_pb2.DESCRIPTOR)
     alpha = reflection_pb2.DESCRIPTOR.serialized_pb
     pool.AddSerializedFile(alpha)
