@@ -102,6 +102,7 @@ class Manifest(BaseModel):
         tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
         calibration: of the scores, as `Calibration.to_dict` gives it; None where they are as the network gives them.
         novelty: of the signature `trust`, as `Novelty.to_dict` gives it; None where there is none.
+        drift: where the drift baseline is, its schema, sha256, split and number of items; None where there is none.
         memory: what the verification of the export took; None where it was not measured.
         files: sha256 in hexadecimal of every other file of the export, by relative path.
     """
@@ -128,6 +129,7 @@ class Manifest(BaseModel):
     tta: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     novelty: dict[str, Any] | None = None
+    drift: dict[str, Any] | None = None
     memory: MemoryUse | None = None
     files: dict[str, str]
 

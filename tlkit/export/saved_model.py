@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
+from tlkit.export.baseline import Baseline
 from tlkit.export.further import conformal_level
 from tlkit.export.golden import golden_contents, golden_examples
 from tlkit.export.interface import Interface, input_of, interface_of
@@ -64,6 +65,7 @@ def export_task(
     tta_beta: float = 0.4,
     augmentation: Augmentation | None = None,
     level: float | None = None,
+    baseline: Baseline | None = None,
 ) -> Path:
     """Export a task to <base_dir>/<version>/, verify it in a fresh process, and only then publish it.
 
@@ -90,6 +92,7 @@ def export_task(
         augmentation: how a photo may be changed for it; needed with `tta`.
         level: the probability with which the signature `conformal` of a calibrated task holds the truth, 0.50 to 0.99
             in steps of 0.01. None takes 0.9; other tasks have no such signature, and refuse a level.
+        baseline: statistics of held-out data, for `tlkit drift`; None writes none.
 
     Returns:
         The version folder.
@@ -111,7 +114,19 @@ def export_task(
     with _new_folders_undone(base):
         _remove_stale(base)
         with _working_folder(base, version) as tmp:
-            _write(task, interface, tmp, name, metrics or {}, data_summary or {}, golden or (), max_batch, views, level)
+            _write(
+                task,
+                interface,
+                tmp,
+                name,
+                metrics or {},
+                data_summary or {},
+                golden or (),
+                max_batch,
+                views,
+                level,
+                baseline,
+            )
             _sync(tmp)
             _verify(tmp)
             return _publish(tmp, base, version)
@@ -227,6 +242,7 @@ def _write(
     max_batch: int,
     views: AveragedViews | None,
     level: float,
+    baseline: Baseline | None,
 ) -> None:
     labels_file = tmp / "labels.txt"
     labels_file.write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
@@ -268,6 +284,7 @@ def _write(
         calibration=None
         if task.objective.calibration is None
         else task.objective.calibration.to_dict() | {"level": level},
+        drift=None if baseline is None else baseline.write(tmp),
         files=sha256_of_files(tmp),
     ).write(tmp)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from tlkit.errors import DataError, ExportError
 from tlkit.lazy import loaded
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Name -> module and object of its `InputSpec`; loaded on first use.
 INPUTS: Mapping[str, str] = {
@@ -60,6 +64,10 @@ class InputSpec:
             `content(checked) -> bytes` and `refusal(item, position, data, max_pixels, said) -> NotAnsweredError`;
             empty where an example has named columns.
         examine: a function: data, quick=, columns named in config.toml -> the `Examined` that `tlkit check` looks at.
+        drift: the module of the statistics that are compared with those of later data. `statistics(settings)` makes, of
+            the settings of the preprocessing in the manifest, a function `Statistics`; `suffix(content)` names files of
+            examples. It needs no Keras.
+        drift_items: how many items of the validation data are looked at for it.
         nothing: a function: path -> the error that an input of `tlkit score` holds no item.
         files: how files of items are read.
         batch: items that are run together by default.
@@ -83,6 +91,8 @@ class InputSpec:
     files: FileSource
     examine: str = ""
     check_settings: tuple[str, ...] = ()
+    drift: str = ""
+    drift_items: int = 1000
     items: str = ""
     batch: int = 32
     shard: int = 4096
@@ -91,6 +101,25 @@ class InputSpec:
     views: bool = False
     junk: bytes = b""
     request: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Statistic:
+    """One number or name of each item, which a person understands.
+
+    Attributes:
+        values: float64 [n] with NaN where it is missing, or str objects [n], "" where it is missing.
+        names: names that are counted apart however rare they are.
+        unit: of numbers.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...] = ()
+    unit: str = ""
+
+
+#: What clients send, [n] by argument of serving_default -> the statistics by name.
+Statistics = Callable[[Mapping[str, "np.ndarray"]], dict[str, Statistic]]
 
 
 @dataclasses.dataclass(frozen=True)

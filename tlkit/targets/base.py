@@ -192,6 +192,15 @@ class Target(ABC):
         """
         return {}
 
+    def watched(self) -> list[dict[str, Any]]:
+        """Return the statistics of its answers that are compared with those of later data, as plain values.
+
+        Each has the `name` of the statistic, and `how` it follows from the answers: `"top"`, the name (of `names`) of
+        the largest; `"best"`, the largest; `"value"`, the first; `"above"`, how many are above their `limits`.
+        `place` is the only answer that it is about, where it is not about all.
+        """
+        return [{"name": f"predicted {self.name}", "how": "value", "unit": getattr(self, "unit", "")}]
+
     @abstractmethod
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Outputs of several members, float32 [B, width] each -> outputs of their ensemble."""

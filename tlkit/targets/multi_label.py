@@ -15,6 +15,8 @@ from tlkit.targets.base import TargetKind
 from tlkit.targets.calibration import fit_platt
 from tlkit.targets.single_label import SingleLabel, log_mean, possible
 
+_MOST_WATCHED = 20  # labels
+
 
 @dataclasses.dataclass(frozen=True)
 class MultiLabel(SingleLabel):
@@ -105,6 +107,18 @@ class MultiLabel(SingleLabel):
     def region(self, outputs: Any, limits: np.ndarray) -> dict[str, Any]:
         """Return the labels that are possible; there may be none."""
         return {"in_set": possible(self.answers(outputs), limits)}
+
+    def watched(self) -> list[dict[str, Any]]:
+        """Return how many labels are predicted, and of up to 20 labels whether each is."""
+        limits = self.limits.tolist()
+        several = [{"name": "number of predicted labels", "how": "above", "limits": tuple(limits)}]
+        if self.width > _MOST_WATCHED:
+            return [*several, {"name": "label with the highest score", "how": "top", "names": self.class_names}]
+        each = enumerate(zip(self.class_names, limits, strict=True))
+        return several + [
+            {"name": f"{label} is predicted", "how": "above", "place": place, "limits": (limit,)}
+            for place, (label, limit) in each
+        ]
 
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Logits of the mean of the members' probabilities, float32 [B, k]."""

@@ -87,6 +87,11 @@ class SingleLabel(Target):
         best = tf.one_hot(tf.argmax(chances, axis=-1), self.width, dtype=tf.int32)
         return {"in_set": tf.maximum(best, possible(chances, limits))}
 
+    def watched(self) -> list[dict[str, Any]]:
+        """Return the predicted class and its score."""
+        name = f"predicted {self.name or 'class'}"
+        return [{"name": name, "how": "top", "names": self.class_names}, {"name": f"score of {name}", "how": "best"}]
+
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Logits of the mean of the members' probabilities, float32 [B, k]."""
         return log_mean([keras.ops.log_softmax(part, axis=-1) for part in outputs])

@@ -56,6 +56,10 @@ class Feed:
         """Features of the training data, float32 [n, F]."""
         return self._features["train"]
 
+    def features(self, split: str) -> np.ndarray:
+        """Features of a split, float32 [n, F]; `logits` of the split need no further pass then."""
+        return self._features[split]
+
     def keep_former(self, keep: bool) -> None:
         """Whether to keep features of the weights before the present ones; see `FeatureCache`."""
         self._features.keep_former = keep

@@ -22,6 +22,7 @@ from tlkit.models.task import Task
 from tlkit.targets.calibration import Calibration
 from tlkit.tasks.base import spec_of
 from tlkit.training import fine_tuning
+from tlkit.training.baseline import measure_baseline
 from tlkit.training.calibrating import fit_calibration
 from tlkit.training.checkpoint import EpochCheckpoint
 from tlkit.training.data import Data
@@ -711,6 +712,9 @@ class Learner:
     ) -> Path:
         """Export the current weights as a SavedModel for TensorFlow Serving, and verify it in a fresh process.
 
+        The export has a drift baseline: statistics of the validation data, with which `tlkit drift` compares later
+        data.
+
         Args:
             base_dir: the model's folder; the last part is the name that it is served under.
             version: a positive integer; one more than the newest by default.
@@ -729,11 +733,13 @@ class Learner:
         """
         conformal_level(self.task, level)  # refused before the evaluation, which takes time
         self._run.restore_once()
+        baseline = measure_baseline(self.task, self.data, self._run.feed.features("val"))
         return export_task(
             self.task,
             base_dir,
             version=version,
             metrics=self.evaluate().to_dict(),
+            baseline=baseline,
             data_summary=self.data.summary(),
             golden=self.data.samples("val", 4),
             tta=tta,

@@ -212,6 +212,11 @@ class ImageData(DivisibleData):
         """Return the files of a split, in the order of `ordered(split)`."""
         return self._get(split).paths
 
+    def contents(self, split: str, rows: np.ndarray) -> list[bytes]:
+        """Return the files of some images of a split, as a client would send them."""
+        paths = self._get(split).paths
+        return [paths[row].read_bytes() for row in rows.tolist()]
+
     def samples(self, split: str, count: int) -> list[bytes]:
         """Return the content of a few evenly spaced images of a split, without damaged images."""
         damaged = {path for path, *_ in self.damaged}

@@ -15,12 +15,12 @@ import tensorflow as tf
 from tlkit.inputs.examined import Examined, Fact, Shown, Unusable, relative_name, root_of, splits_of
 from tlkit.inputs.image.copies import copy_numbers, digest_of
 from tlkit.inputs.image.header import FORMATS, read_header
+from tlkit.inputs.image.looks import colours_of, grey_of, look_at
 from tlkit.inputs.image.near import SIDE, near_images
 from tlkit.inputs.image.preprocessing import ImagePreprocessing
 
 _HEAD = 4096  # bytes that the EXIF data begin in
-_EDGE = 4  # pixels of the small image that are its edge
-_CORNER = 12  # likewise
+_CORNER = 12  # pixels of the small image
 _CORNER_NUMBERS = 6  # each way
 _CORNERS = ("top left", "top right", "bottom left", "bottom right")
 _SHOWN = 160  # pixels
@@ -86,23 +86,20 @@ def look(paths: Sequence[Path], max_pixels: int) -> Looked:
 
     def one(path: tf.Tensor) -> tuple[tf.Tensor, ...]:
         content = tf.io.read_file(path)
-        header = read_header(content)
-        small = tf.cast(read(content), tf.float32)
-        head = tf.strings.substr(content, 0, _HEAD)
-        numbers = tf.stack([header.format, header.height, header.width, header.orientation])
-        return numbers, tf.strings.length(content), head, small
+        numbers, small = look_at(content, read)
+        return numbers, tf.strings.length(content), tf.strings.substr(content, 0, _HEAD), small
 
     files = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in paths])
     batches = files.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(64).prefetch(1)
     headers, sizes, cameras, greys, colours, corners = [], [], [], [], [], []
     for header, size, head, small in batches:
         pixels = small.numpy()
-        grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+        grey = grey_of(pixels)
         headers.append(header.numpy())
         sizes.append(size.numpy())
         cameras += [camera_of(content) for content in head.numpy()]
         greys.append(np.round(grey).astype(np.uint8))
-        colours.append(_colours(pixels, grey))
+        colours.append(colours_of(pixels, grey))
         corners.append(_corners(grey))
     header = np.concatenate(headers)
     height, width, orientation = header[:, 1:].T.astype(np.float64)
@@ -180,17 +177,6 @@ def _facts(found: Looked) -> dict[str, Fact]:
         "edge blue": Fact(colours[:, 5], "shortcut"),
         "edge contrast": Fact(colours[:, 6], "shortcut"),
     }
-
-
-def _colours(pixels: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Return brightness, contrast, saturation, and of the edge its colour and contrast: float64 [n, 7]."""
-    edge = np.ones((SIDE, SIDE), bool)
-    edge[_EDGE:-_EDGE, _EDGE:-_EDGE] = False
-    whole = grey.reshape(len(grey), -1)
-    saturation = (pixels.max(3) - pixels.min(3)).mean((1, 2))
-    outer = pixels[:, edge]
-    parts = [whole.mean(1), whole.std(1), saturation, *outer.mean(1).T, grey[:, edge].std(1)]
-    return np.stack(parts, 1).astype(np.float64)
 
 
 def _corners(grey: np.ndarray) -> np.ndarray:

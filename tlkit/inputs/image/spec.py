@@ -19,6 +19,7 @@ SPEC = InputSpec(
     items="tlkit.inputs.image.items",
     nothing="tlkit.inputs.image.spec:nothing",
     examine="tlkit.inputs.image.examine:examine",
+    drift="tlkit.inputs.image.drift",
     check_settings=("data.on_error=skip", "data.on_duplicate=report", "data.damaged=keep"),
     files=FileSource(
         column="path",

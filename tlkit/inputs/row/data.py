@@ -245,6 +245,10 @@ class TabularData(DivisibleData):
         chosen = rows if positions is None else rows[np.asarray(positions, np.int64)]
         return [self._source.place([row]) for row in chosen.tolist()]
 
+    def contents(self, split: str, rows: np.ndarray) -> list[bytes]:
+        """Return some rows of a split as serialized tf.Examples, as a client would send them."""
+        return self.preprocessing.to_examples(self._source.frame.iloc[self._get(split).rows[rows]])
+
     def samples(self, split: str, count: int) -> list[bytes]:
         """Return a few evenly spaced rows of a split as serialized tf.Examples."""
         rows = self._get(split).rows

@@ -126,6 +126,21 @@ class RowGroupData(LabelledData):
         chosen = rows if positions is None else rows[np.asarray(positions, np.int64)]
         return [f"{self.origin} data row {row + 1}" for row in chosen.tolist()]
 
+    def contents(self, split: str, rows: np.ndarray) -> list[bytes]:
+        """Return some rows of a split as serialized tf.Examples, as a client would send them.
+
+        Args:
+            split: its name.
+            rows: rising positions in the order of `ordered(split)`. Each row group that has one of them is read.
+        """
+        own, found = self._get(split), []
+        for number, places in enumerate(self._positions(split)):
+            chosen = places[np.isin(places, rows)]
+            if len(chosen):
+                frame = self._groups.read(number).iloc[own[chosen] - self._groups.starts[number]]
+                found += self.preprocessing.to_examples(frame)
+        return found
+
     def samples(self, split: str, count: int) -> list[bytes]:
         """Give a few rows of a split, from its first group, as serialized tf.Examples."""
         frame = next(self.frames(split))

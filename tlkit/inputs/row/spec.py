@@ -18,6 +18,8 @@ SPEC = InputSpec(
     hostile="tlkit.inputs.row.hostile",
     nothing="tlkit.inputs.row.spec:nothing",
     examine="tlkit.inputs.row.examine:examine",
+    drift="tlkit.inputs.row.drift",
+    drift_items=5000,
     files=FileSource(has_labels=False, quoted_tsv=True),
     batch=4096,
     shard=32_768,

@@ -161,6 +161,11 @@ class TextData(DivisibleData):
         """Return the positions of a split's texts among all texts, int64 [n], in the order of `ordered(split)`."""
         return self._get(split).rows
 
+    def contents(self, split: str, rows: np.ndarray) -> list[bytes]:
+        """Return some texts of a split in UTF-8, as a client would send them."""
+        own = self._get(split).rows
+        return [self._listing.texts[row].encode("utf-8", "replace") for row in own[rows].tolist()]
+
     def samples(self, split: str, count: int) -> list[bytes]:
         """Return a few texts of a split in UTF-8, evenly spaced from the shortest to the longest."""
         texts = self.texts(split)

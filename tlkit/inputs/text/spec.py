@@ -18,6 +18,7 @@ SPEC = InputSpec(
     items="tlkit.inputs.text.items",
     nothing="tlkit.inputs.text.spec:nothing",
     examine="tlkit.inputs.text.examine:examine",
+    drift="tlkit.inputs.text.drift",
     check_settings=("data.on_duplicate=report",),
     files=FileSource(column="text", option="--text", key="text", items="texts", lines=True),
     by_length=True,

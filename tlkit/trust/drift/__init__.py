@@ -1,0 +1,1 @@
+"""How data differ from those that a model was validated on."""
