@@ -1,10 +1,12 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
 from tlkit.export.short_floats import short_floats
+from tlkit.serving import json_document
 from tlkit.serving.json_document import parse, signature_name
 from tlkit.serving.json_tensor import BadRequestError, from_arrays, predict_body, to_arrays
 from tlkit.serving.status import Code, ServingError
@@ -85,6 +87,7 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"instances": [{"a": [1], "b": 0}, {"a": [1, 2], "b": 0}]}', TWO, "Expecting tensor size: 1 but got: 2"),
         ('{"inputs": [{"a": "b"}]}', {"x": "string"}, "not formatted correctly for base64 data"),
         ('{"inputs": [{"b64": "YQ=="}]}', {"x": "float32"}, "Type: Object is not of expected type: float"),
+        ('{"inputs": [{"a": 1, "a": 2}]}', {"x": "float32"}, "Type: Object is not of expected type: float"),
         ('{"inputs": ["x"]}', {"x": "float64"}, 'JSON Value: "x" Type: String is not of expected type: double'),
         ('{"inputs": [18446744073709551616]}', {"x": "uint64"}, "is not of expected type: uint64"),
         ('{"inputs": ["\\ud800"]}', {"x": "string"}, "surrogate pair"),
@@ -92,7 +95,7 @@ def test_text_after_the_document_and_later_duplicates_are_ignored():
         ('{"inputs": [1' + "0" * 5000 + "]}", {"x": "float32"}, "Number too big to be stored in double.$"),
         ('{"instances": [' + "9" * 100_000 + "]}", {"x": "int64"}, "Number too big to be stored in double.$"),
         ('{"no": {"a": -' + "9" * 100_000 + '}, "inputs": 1}', {"x": "int64"}, "Number too big to be stored in dou"),
-        ("instances = [1, 2]", {"x": "float32"}, "JSON Parse error: Invalid value. at offset: 0"),
+        ("instances = [1, 2]", {"x": "float32"}, "JSON Parse error: Expecting value at offset: 0"),
         ('{"instances": [1]}', {}, "Failed to get input map for signature: DEFAULT"),
         ('{"inputs": ' + "[" * 65 + "1" + "]" * 65 + "}", {"x": "float32"}, "unexpected level: 64"),
         ('{"inputs": {"x": ' + "[" * 9000 + "]" * 9000 + "}}", {"x": "float32"}, "nested too deeply"),
@@ -170,22 +173,36 @@ def test_a_deep_value_under_an_ignored_key_is_skipped():
     ("text", "message"),
     [
         (f'{{"signature_name": {DEEP}, "instances": [1]}}', "'signature_name' key must be a string value"),
-        (f'{{"n": {DEEP}], "instances": [1]}}', "Missing a comma or } after an object member. at offset: 600006"),
+        (f'{{"n": {DEEP}], "instances": [1]}}', "Expecting ',' delimiter in a value of more than 256 levels"),
         (f'{{"n": {DEEP[:-1]}, "instances": [1]}}', "JSON Parse error"),
-        (f'{{"n": {DEEP} "instances": [1]}}', "Missing a comma"),
-        (f'{{"n": {DEEP}, instances: [1]}}', "Missing a name"),
-        (f'{{"n": {DEEP}, "instances" [1]}}', "Missing a colon"),
+        (f'{{"n": {DEEP} "instances": [1]}}', "JSON Parse error: Expecting ',' delimiter"),
+        (f'{{"n": {DEEP}, instances: [1]}}', "JSON Parse error: Expecting property name"),
+        (f'{{"n": {DEEP}, "instances" [1]}}', "JSON Parse error: Expecting ':' delimiter"),
         (f'{{"n": {DEEP}', "JSON Parse error"),
-        ('{"n": ' + '{"a":' * 5000 + "1 2" + "}" * 5000 + "}", "JSON Parse error: Invalid value"),
-        ('{"n": ' + '[{"a":' * 5000 + "}]" * 5000 + "}", "JSON Parse error: Invalid value"),
+        ('{"n": ' + '{"a":' * 5000 + "1 2" + "}" * 5000 + "}", "JSON Parse error: Expecting ',' delimiter"),
+        ('{"n": ' + '[{"a":' * 5000 + "}]" * 5000 + "}", "JSON Parse error: Expecting value"),
         (DEEP, "Is not object"),
         ('{"instances": ' + DEEP + "}", "nested too deeply"),
+        ('{"n": ' + "[" * 3000 + '"\n["' + "]" * 3000 + "}", "JSON Parse error: Invalid string at offset: 3006"),
+        ('{"n": ' + "[" * 255 + f"{DEEP}, 1, {DEEP} 2" + "]" * 255 + "}", "JSON Parse error: Expecting ',' delimiter"),
+        ('{"n": ' + "[" * 255 + "[{]}" * 900 + DEEP + "]" * 255 + "}", "JSON Parse error: Expecting property name"),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_deep_values_are_still_checked(text, message):
     with pytest.raises(BadRequestError, match=message):
-        body_of(text)
+        arrays(text, {"x": "float32"})
+
+
+@pytest.mark.parametrize("depth", [1, 254, 255, 256, 257, 511, 512, 513, 2000])
+def test_values_around_the_limit_of_a_layer_are_understood(depth):
+    text = '{"inputs": 7, "n": ' + "[" * depth + "[1], {}, [[2]]" + "]" * depth + '}, "inputs": 8'
+    want = parse(text.encode()) if depth < 900 else None
+    found, end = json_document._in_layers(text)
+    assert end == len(text) - len(', "inputs": 8')
+    assert found["inputs"] == 7
+    if depth < 254:
+        assert found == want.members
 
 
 def test_deep_values_of_every_kind_are_understood():
@@ -232,7 +249,7 @@ def test_rapidjson_s_words_for_numbers_that_are_not_finite():
         arrays('{"inputs": [Inf, 1e400]}', {"x": "float32"})
     for text in ("Infi", "-Infinit", "Nan", "nan", "inf", "+Inf", "-", "-Na"):
         for body in (f'{{"inputs": [{text}]}}', f'{{"inputs": [Inf, {text}]}}'):
-            with pytest.raises(BadRequestError, match="JSON Parse error: Invalid value."):
+            with pytest.raises(BadRequestError, match="JSON Parse error: Expecting value"):
                 body_of(body)
 
 
@@ -253,27 +270,29 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"inputs": [1 2]}', "Missing a comma or ] after an array element."),
-        ('{"inputs": [1', "Missing a comma or ] after an array element."),
-        ('{"inputs": [{"a": "]"}, [2], "[" 3]}', "Missing a comma or ] after an array element."),
-        ('{"inputs": [01]}', "Missing a comma or ] after an array element."),
-        ('{"inputs": [1]', "Missing a comma or } after an object member."),
-        ('{"inputs": [{"a]": "}", "b": 1 "c": 2}]}', "Missing a comma or } after an object member."),
-        ('{"inputs": [1.]}', "Miss fraction part in number."),
-        ('{"inputs": [1e]}', "Miss exponent in number."),
-        ('{"inputs": [2.5E+]}', "Miss exponent in number."),
-        ('{"inputs": ["\\u12g4"]}', "Incorrect hex digit after \\u escape in string."),
-        ('{"inputs": ["\\x"]}', "Invalid escape character in string."),
-        ('{"inputs": ["a', "Missing a closing quotation mark in string."),
-        ('{"inputs": [1,]}', "Invalid value."),
-        ("{inputs: 1}", "Missing a name for object member."),
-        ('{"inputs" 1}', "Missing a colon after a name of object member."),
+        ('{"inputs": [1 2]}', "Expecting ',' delimiter at offset: 14"),
+        ('{"inputs": [1', "Expecting ',' delimiter at offset: 13"),
+        ('{"inputs": [{"a": "]"}, [2], "[" 3]}', "Expecting ',' delimiter at offset: 33"),
+        ('{"inputs": [01]}', "Expecting ',' delimiter at offset: 13"),
+        ('{"inputs": [1]', "Expecting ',' delimiter at offset: 14"),
+        ('{"inputs": [{"a]": "}", "b": 1 "c": 2}]}', "Expecting ',' delimiter at offset: 31"),
+        ('{"inputs": [1.]}', "Expecting ',' delimiter at offset: 13"),
+        ('{"inputs": [1e]}', "Expecting ',' delimiter at offset: 13"),
+        ('{"inputs": [2.5E+]}', "Expecting ',' delimiter at offset: 15"),
+        ('{"inputs": ["\\u12g4"]}', "Invalid \\uXXXX escape at offset: 14"),
+        ('{"inputs": ["\\x"]}', "Invalid \\escape"),
+        ('{"inputs": ["a', "Unterminated string starting at at offset: 12"),
+        ('{"inputs": [1,]}', ""),  # Python 3.13 has another message
+        ("{inputs: 1}", "Expecting property name enclosed in double quotes at offset: 1"),
+        ('{"inputs" 1}', "Expecting ':' delimiter at offset: 10"),
+        ('{"inputs": [Inf 1]}', "Expecting ',' delimiter at offset: "),
     ],
 )
-def test_parse_errors_in_rapidjson_s_words(text, message):
+def test_parse_errors_say_what_and_where(text, message):
     with pytest.raises(BadRequestError) as caught:
         body_of(text)
-    assert caught.value.message.startswith(f"JSON Parse error: {message} at offset: ")
+    assert caught.value.message.startswith(f"JSON Parse error: {message}")
+    assert re.search(r" at offset: \d+$", caught.value.message)
 
 
 def test_types_that_json_does_not_carry():

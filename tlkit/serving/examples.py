@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tlkit.export.short_floats import short_floats
 from tlkit.serving.example_results import Classification
-from tlkit.serving.json_document import BadRequestError, Document, Nested, Repeated, shown, type_name
+from tlkit.serving.json_document import BadRequestError, Document, Repeated, shown, type_name
 from tlkit.serving.json_tensor import as_bytes, as_json, is_base64
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
@@ -116,7 +116,7 @@ def _fill(feature: Any, name: str, values: list[Any], document: Document) -> Non
 def _kind(name: str, value: Any) -> str:
     if isinstance(value, str) or is_base64(value):
         return "bytes_list"
-    if value is None or isinstance(value, list | dict | Nested):
+    if value is None or isinstance(value, list | dict):
         raise BadRequestError(f"Feature: {name} has element with unexpected JSON type: {type_name(value)}")
     if isinstance(value, float) or not -(2**63) <= value < 2**64:  # RapidJSON reads such integers as doubles
         return "float_list"

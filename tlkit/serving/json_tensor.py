@@ -19,13 +19,7 @@ import numpy as np
 
 from tlkit.export.short_floats import short_floats
 from tlkit.serving.call import DEFAULT_SIGNATURE
-from tlkit.serving.json_document import (
-    BadRequestError,
-    Document,
-    Nested,
-    shown,
-    type_name,
-)
+from tlkit.serving.json_document import BadRequestError, Document, shown, type_name
 from tlkit.serving.status import Code, ServingError
 
 Row = "instances"
@@ -66,7 +60,7 @@ def predict_body(document: Document, name: str) -> PredictBody:
         name: of the signature.
 
     Raises:
-        BadRequestError: neither or both of the two keys, or rows that are no list, none, or nested too deeply.
+        BadRequestError: neither or both of the two keys, or rows that are no list, or none.
     """
     members = document.members
     forms = [form for form in (Row, Column) if form in members]
@@ -78,8 +72,6 @@ def predict_body(document: Document, name: str) -> PredictBody:
             "keys to exist "
         )
     content = members[forms[0]]
-    if isinstance(content, Nested):
-        raise BadRequestError(f"Encountered list at unexpected level: {MAX_RANK}: '{forms[0]}' is nested too deeply")
     if forms[0] == Row and not isinstance(content, list):
         raise BadRequestError(f"JSON Value: {shown(members)} Expecting 'instances' to be an list/array")
     if forms[0] == Row and not content:
@@ -98,7 +90,7 @@ def to_arrays(body: PredictBody, dtypes: Mapping[str, str]) -> dict[str, np.ndar
         One array per input; strings as an object array of bytes. In the row form every shape is [rows, ...].
 
     Raises:
-        BadRequestError: an input is missing or unknown, ragged, of the wrong type, or there are no rows.
+        BadRequestError: an input is missing or unknown, ragged, nested too deeply or of the wrong type.
         ServingError: UNIMPLEMENTED: JSON cannot hold the type of an input.
     """
     if not dtypes:
@@ -241,7 +233,7 @@ def _array(value: Any, dtype: str) -> np.ndarray:
         shape.append(sizes.pop())
         level = level[0] if len(level) == 1 else list(itertools.chain.from_iterable(level))
     if len(shape) > MAX_RANK:
-        raise BadRequestError(f"Encountered list at unexpected level: {MAX_RANK} expected < {MAX_RANK}")
+        raise BadRequestError(f"Encountered list at unexpected level: {MAX_RANK}: it is nested too deeply")
     return _typed(level, dtype).reshape(shape)
 
 
