@@ -129,6 +129,18 @@ def serve(
         typer.Option(help="PEM certificate authority. Clients without a certificate signed by it are rejected."),
     ] = None,
     access_log: Annotated[str | None, typer.Option(help="Access log file, one line per request; - for stdout.")] = None,
+    monitor: Annotated[
+        Path | None,
+        typer.Option(
+            "--monitor",
+            help="Count inputs and predictions of each day in this directory, for `tlkit drift`.",
+            metavar="DIR",
+        ),
+    ] = None,
+    monitor_samples: Annotated[
+        int,
+        typer.Option("--monitor-samples", min=0, help="Number of raw inputs of a day to keep there. Default: none."),
+    ] = 0,
     trust: Annotated[
         bool, typer.Option("--trust", help="Also load SavedModels that run Python or read files.")
     ] = False,
@@ -139,6 +151,7 @@ def serve(
     The default is a local server, not TensorFlow Serving. Use --engine binary or docker to run TensorFlow Serving.
 
     Example: tlkit serve saved_models/photos --rest-port 8501
+             tlkit serve saved_models/photos --monitor monitor/
     """
     from tlkit.errors import ConfigError, check_choice
 
@@ -185,6 +198,8 @@ def serve(
         max_batch=max_batch,
         max_rows=max_rows or None,
         spare_worker=spare_worker.value,
+        monitor=monitor,
+        monitor_samples=monitor_samples,
     )
     if batching_config is not None:
         settings.batching_parameters.update(read_batching_config(batching_config))
@@ -200,6 +215,12 @@ def serve(
     else:
         assert export is not None
         models = (model_at(export, name),)
+    if monitor is not None:
+        from tlkit.cli.output import note
+        from tlkit.serving.monitor_front import prepare_monitor
+
+        for line in prepare_monitor(monitor, models):
+            note(f"warning: {line}")
     _serve_local(
         {
             "models": models,
@@ -242,7 +263,19 @@ def _check_together(given: dict[str, Any]) -> None:
             "--max-batch and --batching-config cannot be combined",
             fix="set max_batch_size and enable_large_batch_splitting in the file",
         )
-    local = ("tls_cert", "access_log", "trust", "ui", "allowed_host", "cors_origin", "allow_reload_config", "max_batch")
+    if given["monitor_samples"] and given["monitor"] is None:
+        raise ConfigError("--monitor-samples needs --monitor")
+    local = (
+        "monitor",
+        "tls_cert",
+        "access_log",
+        "trust",
+        "ui",
+        "allowed_host",
+        "cors_origin",
+        "allow_reload_config",
+        "max_batch",
+    )
     if given["engine"] != "local":
         if given["spare_worker"] is not SpareMode.NONE:
             raise ConfigError("--spare-worker needs --engine local")

@@ -227,3 +227,35 @@ class Sketch:
             raise ValueError("likenesses to other landmarks")
         numbers = [int(plain[name]) for name in ("items", "embeddings", "dropped")]
         return cls(numbers[0], counts, numbers[1], likeness, numbers[2])
+
+
+def stability_index(expected: np.ndarray, actual: np.ndarray) -> float:
+    """Return the population stability index (PSI) of two histograms with the same bins: 0 for the same shares.
+
+    `sum (a - e) ln(a / e)` over the shares e and a of each bin (Kullback's divergence both ways, added). Half an item
+    is added to each bin, so that an empty one gives a finite number. Bins that are empty in both are left out.
+
+    >>> round(stability_index(np.array([500, 500]), np.array([667, 333])), 3)
+    0.116
+    """
+    used = (expected + actual) > 0
+    e, a = (np.asarray(counts, np.float64)[used] + 0.5 for counts in (expected, actual))
+    e, a = e / e.sum(), a / a.sum()
+    return float(((a - e) * np.log(a / e)).sum())
+
+
+def coarser(bins: Bins, expected: np.ndarray, *others: np.ndarray, most: int = 10) -> list[np.ndarray]:
+    """Return histograms with fewer bins, for a stability index; names stay as they are.
+
+    Args:
+        bins: of the histograms.
+        expected: the one that decides: neighbours are joined until each bin has a tenth of it.
+        others: are joined alike.
+        most: bins of a number, without that of missing values, which is left out.
+    """
+    if not bins.is_number:
+        return [expected, *others]
+    total = max(int(expected[:-1].sum()), 1)
+    middle = np.cumsum(expected[:-1]) - expected[:-1] / 2
+    place = np.minimum((most * middle / total).astype(np.int64), most - 1)
+    return [np.bincount(place, counts[:-1], most) for counts in (expected, *others)]

@@ -58,6 +58,8 @@ class FleetSettings:
             0 runs every request as it is.
         max_rows: a request with more rows is refused; None takes any.
         spare_worker: "ready" keeps a second process for the models, "loaded" one that holds them; see `Supervisor`.
+        monitor: the directory in which each version's calls are counted; None counts none.
+        monitor_samples: how many raw inputs of a day are kept there.
         unload_seconds: a version that is no longer wanted stays callable for so long, for requests that were routed
             to it a moment ago.
     """
@@ -70,6 +72,8 @@ class FleetSettings:
     max_batch: int | None = None
     max_rows: int | None = MAX_ROWS
     spare_worker: str = "none"
+    monitor: Path | None = None
+    monitor_samples: int = 0
     unload_seconds: float = 1.0
 
 
@@ -462,6 +466,8 @@ class Fleet:
             "run_seconds": self._run_seconds,
             "max_batch": self.settings.max_batch,
             "max_rows": self.settings.max_rows,
+            "monitor": None if self.settings.monitor is None else str(self.settings.monitor.absolute()),
+            "monitor_samples": self.settings.monitor_samples,
             "batching": self.settings.batching_parameters if verified or self.settings.batching == "on" else None,
         }
         began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 from tlkit.serving.served_fleet import ServedFleet
 from tlkit.serving.status import Code, ServingError
@@ -58,6 +59,8 @@ class Metrics:
             ":tensorflow:serving:runtime_latency": {},
         }
         self.requests_in_flight = {"REST": 0, "GRPC": 0}
+        #: Functions that give further lines of the page.
+        self.sources: list[Callable[[], list[str]]] = []
 
     def observe_request(self, entrypoint: str, model: str, api: str, code: Code, seconds: float) -> None:
         """Count a request; its time is kept where it ended well, as TensorFlow Serving does.
@@ -133,6 +136,8 @@ class Metrics:
             *_head("tlkit_versions", "gauge"),
             *(f'tlkit_versions{{state="{state}"}} {count}' for state, count in sorted(states.items())),
         ]
+        for source in self.sources:
+            lines += source()
         return ("\n".join(lines) + "\n").encode("utf-8")
 
     def _count(self, name: str, labels: Labels, amount: int = 1) -> None:

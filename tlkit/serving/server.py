@@ -226,6 +226,10 @@ class Server:
             first=worker,
             on_load=self._metrics.observe_load,
         )
+        if options.settings.monitor is not None:
+            from tlkit.serving.monitor_front import MonitorGauges
+
+            self._metrics.sources.append(MonitorGauges(options.settings.monitor, self._fleet).lines)
         doors: list[Any] = []
         tasks: list[asyncio.Task[None]] = []
         try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tlkit.serving.batching import Batcher, BatchSettings
     from tlkit.serving.call import Call
+    from tlkit.serving.monitor import Monitor
     from tlkit.serving.servable import Servable
     from tlkit.serving.warmup_replay import WarmUp
 
@@ -200,13 +201,18 @@ class Worker:
         self._unloader.shutdown()
         for model in self._models.values():
             model.threads.shutdown()
+            if model.monitor is not None:
+                model.monitor.close()
 
 
 class _Model:
     """A loaded version with its threads: one that is slow keeps nobody but its own clients waiting."""
 
-    def __init__(self, servable: Servable, batcher: Batcher, threads: int, warmed: WarmUp):
+    def __init__(
+        self, servable: Servable, batcher: Batcher, threads: int, warmed: WarmUp, monitor: Monitor | None = None
+    ):
         self.servable = servable
+        self.monitor = monitor
         self.batcher = batcher
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"{servable.name}/{servable.version}")
         self.warmed = warmed
@@ -224,6 +230,8 @@ class _Model:
         """Free the memory once every call that came has been answered, and the warm-up has noticed."""
         self.closing.set()
         self.threads.shutdown(wait=True)
+        if self.monitor is not None:
+            self.monitor.close()
         with self._warming:
             self.servable.close()
 
@@ -261,7 +269,12 @@ def _load_model(header: dict[str, Any]) -> _Model:
     # Those that run batches, and as many that parse requests meanwhile.
     threads = cores() + (settings.num_batch_threads if settings else cores())
     limits = RowLimits(slice_rows, header.get("max_rows"))
-    return _Model(servable, Batcher(servable.execute, settings, limits), threads, warmed)
+    monitor = None
+    if header.get("monitor"):
+        from tlkit.serving.monitor import monitor_of
+
+        monitor = monitor_of(header["monitor"], servable, header.get("monitor_samples") or 0)
+    return _Model(servable, Batcher(servable.execute, settings, limits), threads, warmed, monitor)
 
 
 def _slice_rows(header: dict[str, Any], servable: Servable, settings: BatchSettings | None) -> int | None:
@@ -344,6 +357,8 @@ class _Request:
             return
         header = {"id": identity, "code": int(Code.OK), "runtime_us": runtime_us, "rows": self.call.rows}
         self._worker.reply(header, payload)
+        if self._model.monitor is not None:
+            self._model.monitor.offer(self.call, fetched or [])
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
