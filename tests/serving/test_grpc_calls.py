@@ -16,9 +16,10 @@ from tensorflow_serving.apis import (
 
 from tlkit.serving import grpc_calls
 from tlkit.serving.batching import as_serving_error
-from tlkit.serving.proto_arrays import MAX_FILL_BYTES, to_array, to_proto
+from tlkit.serving.grpc_calls import _to_array as to_array
 from tlkit.serving.servable import Servable
 from tlkit.serving.status import Code, ServingError
+from tlkit.serving.tensor_proto import MAX_FILL_BYTES, UnsupportedTypeError, to_proto
 
 CLASSES = {
     "predict": (predict_pb2.PredictRequest, predict_pb2.PredictResponse),
@@ -156,10 +157,14 @@ def test_hostile_tensors_are_refused_without_allocating(servable, text):
 
 def test_unknown_types_and_junk(servable):
     odd = tensor_pb2.TensorProto.FromString(b"\x08\xe7\x07")
-    with pytest.raises(ServingError, match="unknown type 999"):
+    with pytest.raises(ServingError, match="DT_999 is not an array") as unknown:
         to_array(odd, "x")
-    with pytest.raises(ServingError, match="variant are not served"):
+    assert unknown.value.code == Code.INVALID_ARGUMENT
+    with pytest.raises(ServingError, match="DT_VARIANT is not an array") as unsupported:
         to_array(tensor("dtype: DT_VARIANT"), "x")
+    assert unsupported.value.code == Code.UNIMPLEMENTED
+    with pytest.raises(UnsupportedTypeError, match="type datetime64"):
+        to_proto(np.zeros(1, "M8[s]"), into=tensor_pb2.TensorProto(), by_value=True)
     for method, (kind, _) in CLASSES.items():
         with pytest.raises(ServingError, match=f"not a tensorflow.serving.{kind.__name__}"):
             grpc_calls.prepare(servable, method, b"\xff\xff")
@@ -189,7 +194,7 @@ def test_a_short_list_of_values_goes_on_with_its_last():
 def test_arrays_there_and_back_by_both_ways(dtype):
     array = np.array([[0, 1, 100], [3, 0, 1]]).astype(tf.dtypes.as_dtype(dtype).as_numpy_dtype)
     proto = tensor_pb2.TensorProto()
-    to_proto(array, proto)
+    to_proto(array, into=proto, by_value=True)
     assert not proto.tensor_content
     np.testing.assert_array_equal(tf.make_ndarray(proto), array)
     for message in (proto, tf.make_tensor_proto(array)):
@@ -201,7 +206,7 @@ def test_arrays_there_and_back_by_both_ways(dtype):
 def test_strings_and_negative_numbers_there_and_back():
     for array in (np.array([[b"a\x00", b""], [b"\xff", b"d"]], object), np.array([-1, -128], np.int8)):
         proto = tensor_pb2.TensorProto()
-        to_proto(array, proto)
+        to_proto(array, into=proto, by_value=True)
         assert to_array(proto, "x").tolist() == array.tolist()
     packed = tensor("dtype: DT_STRING tensor_shape { dim { size: 2 } } tensor_content: '\\002\\001aab'")
     assert to_array(packed, "x").tolist() == [b"aa", b"b"]

@@ -29,9 +29,9 @@ from tlkit.serving.example_results import (
     regress_tensors,
     regression,
 )
-from tlkit.serving.proto_arrays import to_array, to_proto
 from tlkit.serving.servable import Servable
 from tlkit.serving.status import Code, ServingError
+from tlkit.serving.tensor_proto import TensorError, UnsupportedTypeError, from_proto, to_proto
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
@@ -86,9 +86,9 @@ def predict(servable: Servable, request: predict_pb2.PredictRequest) -> Call:
     for alias in sorted(signature.inputs):
         info = signature.inputs[alias]
         if alias in request.inputs:
-            feeds[info.name] = to_array(request.inputs[alias], alias)
+            feeds[info.name] = _to_array(request.inputs[alias], alias)
         elif alias in signature.defaults:
-            feeds[info.name] = to_array(signature.defaults[alias], alias)
+            feeds[info.name] = _to_array(signature.defaults[alias], alias)
         else:
             raise _invalid(
                 f"Signature input alias: {alias}(feed name: {info.name}) not found in request and no default value "
@@ -107,7 +107,10 @@ def predict(servable: Servable, request: predict_pb2.PredictRequest) -> Call:
         response = predict_pb2.PredictResponse()
         _fill_spec(response.model_spec, servable, name)
         for alias, array in zip(outputs, fetched, strict=True):
-            to_proto(array, response.outputs[alias])
+            try:
+                to_proto(array, into=response.outputs[alias], by_value=True)
+            except UnsupportedTypeError as error:
+                raise ServingError(Code.UNIMPLEMENTED, f"output {alias}: {error}") from None
         return bytes(response.SerializeToString())
 
     rows = next((len(array) for array in feeds.values() if array.ndim), None)
@@ -314,6 +317,15 @@ def _fill_regression(
 
 def _listed(names: Any) -> str:
     return "{" + ",".join(sorted(names)) + "}"
+
+
+def _to_array(tensor: Any, alias: str) -> np.ndarray:
+    try:
+        return from_proto(tensor, exact=False)
+    except UnsupportedTypeError as error:
+        raise ServingError(Code.UNIMPLEMENTED, f"input {alias}: {error}") from None
+    except TensorError as error:
+        raise _invalid(f"tensor parsing error: {alias}: {error}") from None
 
 
 def _invalid(message: str) -> ServingError:

@@ -133,12 +133,12 @@ class GrpcTransport:
         request = protos.PredictRequest(model_spec=self._named(name), output_filter=wanted)
         try:
             for key, array in inputs.items():
-                request.inputs[key].CopyFrom(to_proto(array, signature.inputs[key].dtype))
+                to_proto(array, signature.inputs[key].dtype, into=request.inputs[key])
         except TensorError as error:
             raise TransportError(Code.INVALID_ARGUMENT, str(error), answered=False, final=True) from None
         response = self._ask("Predict", request, timeout)
         try:
-            return {key: from_proto(response.outputs[key]) for key in sorted(response.outputs)}
+            return {key: _to_array(response.outputs[key]) for key in sorted(response.outputs)}
         except TensorError as error:
             raise TransportError(Code.INTERNAL, f"an output cannot be read: {error}") from None
 
@@ -200,6 +200,12 @@ def _input(examples: Sequence[Any], context: Any) -> Any:
         message.example_list_with_context.examples.extend(examples)
         message.example_list_with_context.context.CopyFrom(context)
     return message
+
+
+def _to_array(tensor: Any) -> np.ndarray:
+    """Return an array that the caller may change; bfloat16 as float32, which holds the same values."""
+    array = from_proto(tensor)
+    return array.astype(np.float32 if array.dtype.name == "bfloat16" else array.dtype)
 
 
 def _tensor_info(info: Any) -> TensorInfo:
