@@ -57,6 +57,20 @@ def test_the_best_mix_is_chosen():
     assert judge(probe, tuned, targets, classification(range(targets.shape[1]))).mix == 0.75
 
 
+def test_a_network_that_is_trained_further_keeps_as_much_of_itself_as_it_may():
+    """The larger share where its loss is not higher beyond chance; never one that loses to the probe."""
+    probe, targets = answers(3.0, 0.5)
+    objective = classification(range(targets.shape[1]))
+    alike = answers(3.0, 0.95)[0]
+    noise = np.random.default_rng(1).normal(size=alike.shape) * 0.3
+    nearly = {1.0: alike + noise, 0.75: alike, 0.5: answers(3.0, 0.7)[0]}
+    assert judge(probe, nearly, targets, objective).mix == 0.75
+    assert judge(probe, nearly, targets, objective, goes_on=True).mix == 1.0
+    clearly = {**nearly, 1.0: answers(3.0, 0.6)[0]}
+    assert judge(probe, clearly, targets, objective, goes_on=True).mix == 0.75
+    assert judge(answers(3.0, 1.0)[0], nearly, targets, objective, goes_on=True).mix == 0.0
+
+
 def test_several_labels_are_wrong_when_one_of_them_is():
     targets = np.tile([[1.0, 0.0], [0.0, 1.0]], (20, 1))
     right = 4 * targets - 2

@@ -191,13 +191,14 @@ class _Measured:
                 self._targets(rows),
                 run.task.objective,
                 None if weights is None else weights[rows],
+                goes_on=plan.more_epochs > 0,
             )
             if verdict.gain < 0:  # further folds would hardly turn it
                 break
         _log.info("%s", verdict.in_words(_at(best)))
         if not verdict.mix:
             return False
-        if plan.more_epochs and not self._fit(data, plan.more_epochs, self._lr / 2, {"after": "folds"}):
+        if plan.more_epochs and not self._fit(data, plan.more_epochs, self._lr, {"after": "folds"}):
             return False
         if verdict.mix < 1:
             run.stage_of_mix({"mix": verdict.mix}, verdict.mix, lambda: self._reference(None))
@@ -216,7 +217,7 @@ class _Measured:
             folds = int(np.clip(-(-_FEWEST_HELD // held), 1, min(_MOST_FOLDS, here["folds"])))
             trained = examples - held
             epochs = self._epochs or epochs_for(trained, batch, steps, fewest, most)
-            more = -(-epochs // 3) if held / examples > 0.15 else 0
+            more = _further(epochs) if held / examples > 0.15 else 0
             left = self._budget - (time.monotonic() - self._began)
             each = here["seconds"] * _STEP
 
@@ -226,7 +227,7 @@ class _Measured:
             words = ""
             while cost() > left and epochs > 1:
                 epochs, words = epochs - 1, "shortened to fit the budget: "
-                more = min(more, -(-epochs // 3))
+                more = min(more, _further(epochs))
             if cost() > left:
                 more, trained, words = 0, int(left / (each * folds)), "shortened to fit the budget: "
             accumulate = run.engine.optimizer.gradient_accumulation_steps or 1
@@ -345,6 +346,11 @@ class _TunePlan:
     more_epochs: int  # with all training data, afterwards
     trained: int
     held: int
+
+
+def _further(epochs: int) -> int:
+    """Return how many epochs on all examples follow those of a fold that won."""
+    return -(-2 * epochs // 3)
 
 
 def _at(size: int | None) -> str:

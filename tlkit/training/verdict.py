@@ -55,6 +55,7 @@ def judge(
     targets: np.ndarray,
     objective: Objective,
     weights: np.ndarray | None = None,
+    goes_on: bool = False,
 ) -> Verdict:
     """Compare a probe with a fine-tuned network on examples that neither has seen.
 
@@ -68,21 +69,48 @@ def judge(
         targets: what the loss compares outputs with, float [n, T]: one-hot for classes.
         objective: of the task.
         weights: float [n], how much each example counts; all the same when left out.
+        goes_on: the network that wins is trained further, which makes the probe's weights less useful. The largest
+            share of its own weights is then kept whose loss is not higher than the lowest by a standard error.
     """
     shares = np.ones(len(targets)) if weights is None else np.asarray(weights, np.float64)
     shares = shares / shares.sum()
     own = _losses(objective, probe, targets, shares)
     losses = {mix: _losses(objective, logits, targets, shares) for mix, logits in tuned.items()}
-    mix = min(losses, key=lambda key: float(losses[key] @ shares))
-    gains = own - losses[mix]
-    gain = float(gains @ shares)
-    count = len(targets)
-    error = float(np.linalg.norm(shares * (gains - gain))) * (count / (count - 1)) ** 0.5 if count > 1 else float("inf")
+    verdicts = {mix: _verdict(mix, own, losses[mix], probe, tuned[mix], targets, objective, shares) for mix in tuned}
+    best = min(losses, key=lambda key: float(losses[key] @ shares))
+    if goes_on:
+        won = [mix for mix, verdict in verdicts.items() if verdict.mix]
+        worse = {mix: _gain(losses[mix], losses[best], shares) for mix in won}
+        best = max([best, *(mix for mix, (more, error) in worse.items() if more <= error)])
+    return verdicts[best]
+
+
+def _verdict(
+    mix: float,
+    own: np.ndarray,
+    loss: np.ndarray,
+    probe: np.ndarray,
+    logits: np.ndarray,
+    targets: np.ndarray,
+    objective: Objective,
+    shares: np.ndarray,
+) -> Verdict:
+    """Compare the probe with one mix, by their losses of each example."""
+    gain, error = _gain(own, loss, shares)
     if objective.classes is None:
-        return Verdict(mix if gain > error else 0.0, None, None, gain, error, count)
-    wrong, before = (objective.classes.wrong(logits, targets) for logits in (tuned[mix], probe))
+        return Verdict(mix if gain > error else 0.0, None, None, gain, error, len(targets))
+    wrong, before = (objective.classes.wrong(outputs, targets) for outputs in (logits, probe))
     won = gain > error and wrong @ shares <= before @ shares + 1e-12
-    return Verdict(mix if won else 0.0, int(wrong.sum()), int(before.sum()), gain, error, count)
+    return Verdict(mix if won else 0.0, int(wrong.sum()), int(before.sum()), gain, error, len(targets))
+
+
+def _gain(higher: np.ndarray, lower: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Return how much lower a mean loss is than another one, and the standard error of that, paired by example."""
+    gains, count = higher - lower, len(higher)
+    gain = float(gains @ shares)
+    if count < 2:
+        return gain, float("inf")
+    return gain, float(np.linalg.norm(shares * (gains - gain))) * (count / (count - 1)) ** 0.5
 
 
 def example_losses(objective: Objective, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
