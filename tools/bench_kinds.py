@@ -141,7 +141,10 @@ def _others(raw: Any, classes: bool, seed: int) -> list[tuple[str, Any, Any]]:
         maker = catboost.CatBoostClassifier if classes else catboost.CatBoostRegressor
 
         def texts(inputs: np.ndarray) -> pd.DataFrame:
-            return pd.DataFrame(inputs).astype(dict.fromkeys(places, "str"))
+            frame = pd.DataFrame(inputs)
+            for place in places:  # a missing category is one of its own, which CatBoost wants as text
+                frame[place] = [str(value) for value in frame[place]]
+            return frame
 
         model = maker(random_seed=seed, thread_count=1, verbose=0, allow_writing_files=False, cat_features=places)
         found.append(("CatBoost, default", model, texts))
