@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from tlkit.callbacks.time_budget import TimeBudget
     from tlkit.callbacks.warm_restarts import WarmRestarts
     from tlkit.inputs.image.data import ImageData
+    from tlkit.inputs.image.options import ImageOptions, ImageReadOptions, ImageSplitOptions, LabelOptions
     from tlkit.inputs.image.preprocessing import ImagePreprocessing
     from tlkit.inputs.image.reading import images_from_folder, images_from_table
     from tlkit.inputs.image.target_data import ImageTargetData, images_with_targets
+    from tlkit.inputs.options import NumberOptions, TargetOptions
     from tlkit.inputs.row.data import TabularData
     from tlkit.inputs.row.events import event_features
     from tlkit.inputs.row.large_tables import table_from_row_groups
+    from tlkit.inputs.row.options import ColumnOptions, ReadOptions
     from tlkit.inputs.row.reading import table_from_file
+    from tlkit.inputs.row.splits import SplitOptions
     from tlkit.inputs.text.data import TextData
     from tlkit.inputs.text.reading import texts_from_folder, texts_from_table
     from tlkit.models.image import image_classifier, image_regressor
@@ -42,19 +46,28 @@ if TYPE_CHECKING:
     from tlkit.training.options import TrainingOptions
 
 _HOMES = {
+    "ColumnOptions": "tlkit.inputs.row.options",
     "CyclicalLR": "tlkit.callbacks.cyclical_lr",
     "EmbeddingFeatures": "tlkit.tasks.tabular.embedding_features",
     "ImageData": "tlkit.inputs.image.data",
+    "ImageOptions": "tlkit.inputs.image.options",
     "ImagePreprocessing": "tlkit.inputs.image.preprocessing",
+    "ImageReadOptions": "tlkit.inputs.image.options",
+    "ImageSplitOptions": "tlkit.inputs.image.options",
     "ImageTargetData": "tlkit.inputs.image.target_data",
     "LRSchedule": "tlkit.callbacks.lr_schedule",
+    "LabelOptions": "tlkit.inputs.image.options",
     "LayerGroup": "tlkit.models.task",
     "Learner": "tlkit.training.learner",
+    "NumberOptions": "tlkit.inputs.options",
     "OneCycle": "tlkit.callbacks.one_cycle",
+    "ReadOptions": "tlkit.inputs.row.options",
     "Recorder": "tlkit.callbacks.recorder",
     "ServingClient": "tlkit.serving.client",
+    "SplitOptions": "tlkit.inputs.row.splits",
     "SurvivalColumns": "tlkit.targets.survival_columns",
     "TabularData": "tlkit.inputs.row.data",
+    "TargetOptions": "tlkit.inputs.options",
     "Task": "tlkit.models.task",
     "TextData": "tlkit.inputs.text.data",
     "TimeBudget": "tlkit.callbacks.time_budget",
@@ -80,19 +93,28 @@ _HOMES = {
 }
 
 __all__ = [
+    "ColumnOptions",
     "CyclicalLR",
     "EmbeddingFeatures",
     "ImageData",
+    "ImageOptions",
     "ImagePreprocessing",
+    "ImageReadOptions",
+    "ImageSplitOptions",
     "ImageTargetData",
     "LRSchedule",
+    "LabelOptions",
     "LayerGroup",
     "Learner",
+    "NumberOptions",
     "OneCycle",
+    "ReadOptions",
     "Recorder",
     "ServingClient",
+    "SplitOptions",
     "SurvivalColumns",
     "TabularData",
+    "TargetOptions",
     "Task",
     "TextData",
     "TimeBudget",

@@ -81,6 +81,10 @@ class ConfigError(TlkitError, ValueError):
     """An argument or a value of config.toml is not usable."""
 
 
+class ArgumentError(ConfigError, TypeError):
+    """A function has no argument of this name."""
+
+
 class ProjectError(TlkitError):
     """A project folder is missing, not a project, or would be overwritten."""
 

@@ -762,7 +762,7 @@ def shops(tmp_path: Path):
 
 def test_columns_about_events_are_made_as_evaluate_makes_them(shops, tmp_path: Path, monkeypatch):
     from tlkit.cli.predict_rows import _encoder
-    from tlkit.inputs.row.reading import table_to_evaluate
+    from tlkit.inputs.row.evaluating import table_to_evaluate
 
     monkeypatch.setattr(row_chunks, "ROWS", 7)
     project, data = shops

@@ -9,8 +9,9 @@ import pytest
 from tlkit.errors import ConfigError, DataError
 from tlkit.inputs.row.column_kinds import infer_kinds
 from tlkit.inputs.row.date_inference import find_date_form
+from tlkit.inputs.row.evaluating import table_to_evaluate
 from tlkit.inputs.row.events import event_features
-from tlkit.inputs.row.reading import table_from_file, table_to_evaluate
+from tlkit.inputs.row.reading import table_from_file
 from tlkit.tasks.tabular.config import TabularConfig
 
 RANDOM = np.random.default_rng(0)

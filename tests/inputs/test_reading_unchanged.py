@@ -14,7 +14,7 @@ from photos import photo
 
 import tlkit
 from tlkit.inputs.image.listing import list_table as list_images
-from tlkit.inputs.row.reading import table_to_evaluate
+from tlkit.inputs.row.evaluating import table_to_evaluate
 from tlkit.inputs.text.listing import list_table as list_texts
 from tlkit.targets.survival_columns import SurvivalColumns
 

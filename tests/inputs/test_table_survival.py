@@ -8,7 +8,7 @@ import tlkit
 from tlkit.errors import ConfigError, DataError
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
-from tlkit.inputs.row.reading import table_to_evaluate
+from tlkit.inputs.row.evaluating import table_to_evaluate
 from tlkit.tasks.tabular.report import report_on_tables
 
 DAYS = tlkit.SurvivalColumns("days", "died")

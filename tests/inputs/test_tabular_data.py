@@ -11,10 +11,11 @@ import tensorflow as tf
 from batches import assert_same, collect
 
 from tlkit.errors import ConfigError, DataError
+from tlkit.inputs.row.evaluating import table_to_evaluate
 from tlkit.inputs.row.events import event_features
 from tlkit.inputs.row.number_forms import NumberForm
 from tlkit.inputs.row.preprocessing import TablePreprocessing
-from tlkit.inputs.row.reading import table_from_file, table_to_evaluate
+from tlkit.inputs.row.reading import table_from_file
 
 N = 120
 

@@ -145,7 +145,7 @@ class TableKind(Kind):
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other rows with their targets, and encode them as the training did."""
-        from tlkit.inputs.row.reading import table_to_evaluate
+        from tlkit.inputs.row.evaluating import table_to_evaluate
 
         preprocessing: Any = task.preprocessing
         options = config.reading

@@ -1,48 +1,44 @@
-"""Labelled photos as batches: found, checked, split, decoded once where they fit in memory, streamed where not."""
+"""Labelled images as batches: found, checked, split, decoded once where they fit in memory, streamed where not."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import Advice, DataError
 from tlkit.inputs.class_names import composed
-from tlkit.inputs.image.augment import Augmentation, Mix, Preset
+from tlkit.inputs.image.augment import Augmentation
 from tlkit.inputs.image.copies import warn_of_copies
-from tlkit.inputs.image.data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
-from tlkit.inputs.image.formats import MAX_PIXELS
-from tlkit.inputs.image.listing import list_folder, list_table
-from tlkit.inputs.image.preprocessing import ImagePreprocessing, ResizeMode
+from tlkit.inputs.image.data import ImageData, OnDamage, OnError
+from tlkit.inputs.image.listing import Listing, list_folder, list_table
+from tlkit.inputs.image.options import ImageOptions, ImageReadOptions, ImageSplitOptions, LabelOptions
+from tlkit.inputs.image.preprocessing import ImagePreprocessing
 from tlkit.inputs.labelled import ClassWeight
+from tlkit.inputs.options import grouped, with_fields_of
 from tlkit.inputs.sampling import Sampling
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_log = logging.getLogger("tlkit")
+_BATCHES = ("batch_size", "seed", "class_weight", "sampling")
+_MEASURED = (
+    "preprocessing", "multi_label", "batch_size", "on_error", "augmentation", "damaged", "trained_on",
+)  # fmt: skip
 
 
+@with_fields_of(ImageOptions)
 def images_from_folder(
     path: str | Path,
     *,
-    size: int = 224,
-    resize: ResizeMode = "crop",
-    augment: Preset = "none",
-    max_zoom: float = 1.1,
-    mix: Mix = "none",
+    images: ImageOptions | None = None,
     batch_size: int = 32,
     val_fraction: float = 0.2,
     seed: int = 0,
-    on_error: OnError = "fail",
-    cache: CacheMode = "auto",
     class_weight: ClassWeight = "none",
     sampling: Sampling = "shuffle",
-    on_duplicate: OnDuplicate = "report",
-    damaged: OnDamage = "keep",
-    max_pixels: int = MAX_PIXELS,
     exclude: str | Path | None = None,
+    **options: Any,
 ) -> ImageData:
     """Load images from `FOLDER/class/image` or `FOLDER/{train,val,test}/class/image`.
 
@@ -55,80 +51,51 @@ def images_from_folder(
 
     Args:
         path: the folder.
-        size: side of the square images, in pixels.
-        resize: `"crop"`, `"pad"` or `"squash"`; see `ImagePreprocessing`.
-        augment: `"none"`, `"side_on"`, `"top_down"` or `"strong"`; see `Augmentation`.
-        max_zoom: largest random magnification.
-        mix: `"none"`, `"mixup"` or `"cutmix"`.
+        images: how images are decoded, resized, augmented and cached.
         batch_size: images per batch.
         val_fraction: fraction of the images for validation, if the folder has no val/ folder.
         seed: of split, order and augmentation.
-        on_error: `"fail"` lists unreadable images and stops, `"skip"` skips and counts them.
-        cache: `"memory"` keeps decoded photos, `"off"` decodes them again in each epoch, `"auto"` keeps them when
-            they fit into half of the free memory.
         class_weight: `"balanced"` weights the loss so that all classes have the same weight.
         sampling: `"shuffle"` uses every training image once per epoch; `"balanced"` draws them with replacement, so
             that every class comes equally often. Not together with `class_weight`.
-        on_duplicate: exact copies of a photo stay on one side where validation photos are split off. `"report"` counts
-            copies; `"drop"` takes repeated photos out of training, and those that are in val or test too.
-        damaged: a JPEG that decodes although its data are damaged: `"keep"` uses and names it, `"refuse"` takes it for
-            one that cannot be read.
-        max_pixels: the largest width x height that is decoded, here and in the exported model.
+        exclude: a list of images that are left out, as `tlkit check --fix` writes it.
+        **options: the fields of `ImageOptions`, such as `size` and `augment`, instead of the object.
 
     Returns:
         An `ImageData`.
 
     Raises:
-        DataError: the folder or a photo cannot be used.
-        ConfigError: an argument is invalid.
+        DataError: the folder or an image cannot be used.
+        ConfigError: an argument is invalid, or an object and one of its fields are both given.
     """
-    preprocessing = ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels)
-    augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
+    others = (*_BATCHES, "val_fraction", "exclude")
+    (images,) = grouped("images_from_folder", options, {"images": (ImageOptions, images)}, others)
+    arguments = images.for_data()
     return ImageData(
         list_folder(path),
-        preprocessing=preprocessing,
-        augmentation=augmentation,
+        **arguments,
         batch_size=batch_size,
         val_fraction=val_fraction,
         seed=seed,
-        on_error=on_error,
-        cache=cache,
         class_weight=class_weight,
         sampling=sampling,
-        on_duplicate=on_duplicate,
-        damaged=damaged,
         exclude=exclude,
     )
 
 
+@with_fields_of(ImageReadOptions, LabelOptions, ImageOptions, ImageSplitOptions)
 def images_from_table(
     table: str | Path | pd.DataFrame,
     *,
-    path_column: str = "path",
-    label_column: str = "label",
-    label_separator: str | None = None,
-    label_columns: Sequence[str] | None = None,
-    group_column: str | None = None,
-    split_column: str | None = None,
-    root: str | Path | None = None,
-    separator: str = "",
-    encoding: str = "utf-8",
-    size: int = 224,
-    resize: ResizeMode = "crop",
-    augment: Preset = "none",
-    max_zoom: float = 1.1,
-    mix: Mix = "none",
+    read: ImageReadOptions | None = None,
+    labels: LabelOptions | None = None,
+    images: ImageOptions | None = None,
+    split: ImageSplitOptions | None = None,
     batch_size: int = 32,
-    val_fraction: float = 0.2,
     seed: int = 0,
-    on_error: OnError = "fail",
-    cache: CacheMode = "auto",
     class_weight: ClassWeight = "none",
     sampling: Sampling = "shuffle",
-    on_duplicate: OnDuplicate = "report",
-    damaged: OnDamage = "keep",
-    max_pixels: int = MAX_PIXELS,
-    exclude: str | Path | None = None,
+    **options: Any,
 ) -> ImageData:
     """Load the images listed in a CSV file, a Parquet file or a DataFrame.
 
@@ -137,57 +104,57 @@ def images_from_table(
 
     Args:
         table: rows with a path and a label.
-        path_column: file of each photo, absolute or relative to `root`.
-        label_column: class of each photo.
-        label_separator: what stands between the labels of a row, such as `";"`, where a photo may have several; nothing
-            in the field means none of them.
-        label_columns: columns of 0 and 1, one per label, instead of `label_column`.
-        group_column: rows with the same value (patient, scene, camera) are kept in one split.
-        split_column: `train`, `val` or `test` for each row.
-        root: folder that relative paths start from; the table's own folder by default.
-        separator: between the fields of a CSV; a comma when empty.
-        encoding: of a CSV, any codec that Python has.
-        size, resize, augment, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, class_weight, sampling,
-            on_duplicate, damaged, max_pixels, exclude: as in `images_from_folder`.
+        read: where the paths are, and how the file is written.
+        labels: where the classes or labels are.
+        images: how images are decoded, resized, augmented and cached.
+        split: how the images are divided.
+        batch_size, seed, class_weight, sampling: as in `images_from_folder`.
+        **options: the fields of `ImageReadOptions`, `LabelOptions`, `ImageOptions` and `ImageSplitOptions`, instead of
+            the objects.
 
     Returns:
         An `ImageData`.
 
     Raises:
-        DataError: the table, a column or a photo cannot be used.
-        ConfigError: an argument is invalid.
+        DataError: the table, a column or an image cannot be used.
+        ConfigError: an argument is invalid, or an object and one of its fields are both given.
     """
-    preprocessing = ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels)
-    augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
-    listing = list_table(
-        table,
-        path_column=path_column,
-        label_column=label_column,
-        label_separator=label_separator,
-        label_columns=label_columns,
-        group_column=group_column,
-        split_column=split_column,
-        root=root,
-        separator=separator,
-        encoding=encoding,
-    )
+    groups = {
+        "read": (ImageReadOptions, read),
+        "labels": (LabelOptions, labels),
+        "images": (ImageOptions, images),
+        "split": (ImageSplitOptions, split),
+    }
+    read, labels, images, split = grouped("images_from_table", options, groups, _BATCHES)
+    arguments = images.for_data()
+    listing = _listed(table, read, labels, group_column=split.group_column, split_column=split.split_column)
     return ImageData(
         listing,
-        preprocessing=preprocessing,
-        augmentation=augmentation,
+        **arguments,
         batch_size=batch_size,
-        val_fraction=val_fraction,
+        val_fraction=split.val_fraction,
         seed=seed,
-        on_error=on_error,
-        cache=cache,
         class_weight=class_weight,
         sampling=sampling,
-        on_duplicate=on_duplicate,
-        damaged=damaged,
-        exclude=exclude,
+        exclude=split.exclude,
     )
 
 
+def _listed(table: Any, read: ImageReadOptions, labels: LabelOptions, **options: Any) -> Listing:
+    return list_table(
+        table,
+        path_column=read.path_column,
+        root=read.root,
+        separator=read.separator or "",
+        encoding=read.encoding,
+        label_column=labels.label_column,
+        label_separator=labels.label_separator,
+        label_columns=labels.label_columns,
+        **options,
+    )
+
+
+@with_fields_of(ImageReadOptions, LabelOptions)
 def images_to_evaluate(
     path: str | Path,
     class_names: list[str] | tuple[str, ...],
@@ -196,16 +163,12 @@ def images_to_evaluate(
     multi_label: bool = False,
     batch_size: int = 32,
     on_error: OnError = "fail",
-    path_column: str = "path",
-    label_column: str = "label",
-    label_separator: str | None = None,
-    label_columns: Sequence[str] | None = None,
-    root: str | Path | None = None,
-    separator: str = "",
-    encoding: str = "utf-8",
     augmentation: Augmentation | None = None,
     damaged: OnDamage = "keep",
     trained_on: Sequence[Path] = (),
+    read: ImageReadOptions | None = None,
+    labels: LabelOptions | None = None,
+    **options: Any,
 ) -> ImageData:
     """Read labelled photos only to measure a model on them; they become the `test` split.
 
@@ -215,11 +178,12 @@ def images_to_evaluate(
         class_names: the classes of the model, in its order; the photos may show fewer of them.
         preprocessing: that of the model.
         multi_label: whether the model may give a photo several labels, or none.
-        batch_size, on_error, path_column, label_column, label_separator, label_columns, root, separator, encoding: as
-            above.
+        batch_size, on_error: as above.
         augmentation: what the views of test-time augmentation are drawn from; none when left out.
         damaged: as above.
-        trained_on: the training photos; how many of the photos are copies of them is said in a warning.
+        trained_on: the training images; a warning tells how many of the images are copies of them.
+        read, labels: of a table, as for `images_from_table`.
+        **options: the fields of `ImageReadOptions` and `LabelOptions`, instead of the objects.
 
     Returns:
         An `ImageData` whose only split is `test`. Rows without a label are left out; its `dropped` counts them.
@@ -227,18 +191,10 @@ def images_to_evaluate(
     Raises:
         DataError: the photos show a class that the model does not know, or cannot be used.
     """
+    groups = {"read": (ImageReadOptions, read), "labels": (LabelOptions, labels)}
+    read, labels = grouped("images_to_evaluate", options, groups, _MEASURED)
     if Path(path).suffix.lower() in (".csv", ".parquet"):
-        listing = list_table(
-            path,
-            path_column=path_column,
-            label_column=label_column,
-            label_separator=label_separator,
-            label_columns=label_columns,
-            root=root,
-            separator=separator,
-            encoding=encoding,
-            leave_unlabelled=True,
-        )
+        listing = _listed(path, read, labels, leave_unlabelled=True)
     else:
         listing = list_folder(path)
     advice = Advice("use a table, and {}, or name label_columns", "label_separator", ";")

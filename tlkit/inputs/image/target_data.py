@@ -11,65 +11,52 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.errors import ConfigError, DataError, missing_column
-from tlkit.inputs.files.fields import reading_of
 from tlkit.inputs.files.source import FrameSource, read_source
-from tlkit.inputs.image.augment import Augmentation, Mix, Preset
+from tlkit.inputs.image.augment import Augmentation
 from tlkit.inputs.image.copies import Draw, assign_splits, copy_numbers, warn_of_copies
-from tlkit.inputs.image.data import CacheMode, ImageData, OnDamage, OnDuplicate, OnError
-from tlkit.inputs.image.formats import MAX_PIXELS
+from tlkit.inputs.image.data import ImageData, OnDamage, OnError
 from tlkit.inputs.image.listing import SPLIT_FOLDERS, Listing, check_paths, files_of
-from tlkit.inputs.image.preprocessing import ImagePreprocessing, ResizeMode
+from tlkit.inputs.image.options import ImageOptions, ImageReadOptions, ImageSplitOptions
+from tlkit.inputs.image.preprocessing import ImagePreprocessing
 from tlkit.inputs.label_sets import class_text
+from tlkit.inputs.options import NumberOptions, TargetOptions, grouped, with_fields_of
 from tlkit.inputs.row.data import statistics
 from tlkit.inputs.row.number_forms import NumberForm
-from tlkit.inputs.row.reading import names_of
 from tlkit.inputs.row.splits import bins_of, whole_groups
 from tlkit.inputs.row.target_kinds import are_texts
-from tlkit.inputs.row.targets import TargetValues, fit_targets, read_known_targets, read_survival, read_targets
+from tlkit.inputs.row.targets import (
+    TargetValues,
+    fit_targets,
+    names_of,
+    read_known_targets,
+    read_survival,
+    read_targets,
+)
 from tlkit.inputs.splits import split_with_copies, train_val_split
 from tlkit.targets.base import Target, TargetKind
 from tlkit.targets.objective import Objective
-from tlkit.targets.regression import Transform
 from tlkit.targets.survival_columns import SurvivalColumns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MEASURED = ("preprocessing", "batch_size", "on_error", "augmentation", "damaged", "trained_on")
 _log = logging.getLogger("tlkit")
 
 
+@with_fields_of(ImageReadOptions, NumberOptions, TargetOptions, ImageOptions, ImageSplitOptions)
 def images_with_targets(
     table: str | Path | pd.DataFrame,
     targets: str | Sequence[str] | SurvivalColumns,
     *,
-    path_column: str = "path",
-    target_kinds: Mapping[str, TargetKind] | None = None,
-    transform: Transform | Mapping[str, Transform] = "none",
-    y_range: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
-    loss_weights: Mapping[str, float] | None = None,
-    group_column: str | None = None,
-    split_column: str | None = None,
-    root: str | Path | None = None,
-    separator: str | None = None,
-    encoding: str = "utf-8",
-    decimal: str = ".",
-    thousands: str = "",
-    missing: Sequence[str] = (),
-    formats: Mapping[str, NumberForm | Mapping[str, Any]] | None = None,
-    size: int = 224,
-    resize: ResizeMode = "crop",
-    augment: Preset = "none",
-    max_zoom: float = 1.1,
-    mix: Mix = "none",
+    read: ImageReadOptions | None = None,
+    numbers: NumberOptions | None = None,
+    target: TargetOptions | None = None,
+    images: ImageOptions | None = None,
+    split: ImageSplitOptions | None = None,
     batch_size: int = 32,
-    val_fraction: float = 0.2,
     seed: int = 0,
-    on_error: OnError = "fail",
-    cache: CacheMode = "auto",
-    on_duplicate: OnDuplicate = "report",
-    damaged: OnDamage = "keep",
-    max_pixels: int = MAX_PIXELS,
-    exclude: str | Path | None = None,
+    **options: Any,
 ) -> ImageTargetData:
     """Load images with regression, survival or several targets from a table.
 
@@ -84,19 +71,15 @@ def images_with_targets(
     Args:
         table: a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file or a DataFrame, with a path and labels in each row.
         targets: the column to predict, or several; or the columns of times and events of a survival target.
-        path_column: file of each photo, absolute or relative to `root`.
-        target_kinds: column -> `"regression"` or `"single_label"`, in place of what is inferred as for a table.
-        transform, y_range, loss_weights: as for `tlkit.table_from_file`.
-        group_column: rows with the same value (patient, scene, camera) are kept in one split.
-        split_column: `train`, `val` or `test` for each row. Where it is left out, validation photos are drawn at
-            random, stratified by the first class, by whether the event was seen, or by the decile of a value.
-        root: folder that relative paths start from; the table's own folder by default.
-        separator, encoding, decimal, thousands, missing, formats: how the file is written, as for
-            `tlkit.table_from_file`.
-        augment: how photos may be changed without changing their labels: `"side_on"` mirrors and turns them a little,
-            which an angle does not survive.
-        size, resize, max_zoom, mix, batch_size, val_fraction, seed, on_error, cache, on_duplicate, damaged,
-            max_pixels, exclude: as in `tlkit.images_from_folder`.
+        read: where the paths of the images are, and how the file is written.
+        numbers: how numbers are written, and what is missing.
+        target: kinds, transforms, ranges and loss weights of the targets; `"auto"` transforms and several labels are
+            not for images.
+        images: how images are decoded, resized, augmented and cached.
+        split: how the images are divided.
+        batch_size, seed: as in `tlkit.images_from_folder`.
+        **options: the fields of `ImageReadOptions`, `NumberOptions`, `TargetOptions`, `ImageOptions` and
+            `ImageSplitOptions`, instead of the objects.
 
     Returns:
         An `ImageTargetData`.
@@ -105,19 +88,28 @@ def images_with_targets(
         DataError: the table, a column, a label or a photo cannot be used.
         ConfigError: an argument is invalid.
     """
-    augmentation = Augmentation(augment, max_zoom=max_zoom, mix=mix)
+    groups = {
+        "read": (ImageReadOptions, read),
+        "numbers": (NumberOptions, numbers),
+        "target": (TargetOptions, target),
+        "images": (ImageOptions, images),
+        "split": (ImageSplitOptions, split),
+    }
+    read, numbers, target, images, split = grouped("images_with_targets", options, groups, ("batch_size", "seed"))
+    arguments = images.for_data()
     survival = targets if isinstance(targets, SurvivalColumns) else None
     names = names_of(targets)
     if not names:
         raise ConfigError("no target column given", received=targets)
-    if survival and mix != "none":
+    if survival and images.mix != "none":
         raise ConfigError(
-            "mix cannot be combined with a survival target", received=mix, allowed="none, with a survival target"
+            "mix cannot be combined with a survival target", received=images.mix, allowed="none, with a survival target"
         )
-    kinds = dict(target_kinds or {})
-    if survival and (kinds or loss_weights):
+    kinds = dict(target.target_kinds or {})
+    if survival and (kinds or target.loss_weights):
         raise ConfigError(
-            "target_kinds and loss_weights cannot be combined with a survival target", received=kinds or loss_weights
+            "target_kinds and loss_weights cannot be combined with a survival target",
+            received=kinds or target.loss_weights,
         )
     for name in kinds:
         if name not in names:
@@ -128,51 +120,38 @@ def images_with_targets(
             received=kinds,
             fix="use images_from_table(label_columns=...) and image_classifier(multi_label=True)",
         )
-    source, listing, values = _read(
-        table, targets, path_column=path_column, target_kinds=kinds, group_column=group_column,
-        split_column=split_column, root=root, separator=separator, encoding=encoding, decimal=decimal,
-        thousands=thousands, missing=missing, formats=formats,
-    )  # fmt: skip
+    source, listing, values = _read(table, targets, kinds, read, numbers, split)
     return ImageTargetData(
         listing,
         values=values,
         fit={
-            "transform": transform,
-            "y_range": y_range,
-            "loss_weights": loss_weights,
+            "transform": target.transform,
+            "y_range": target.y_range,
+            "loss_weights": target.loss_weights,
             "units": {name: form.unit for name, form in source.forms.items()},
         },
-        preprocessing=ImagePreprocessing(size=size, resize=resize, max_pixels=max_pixels),
-        augmentation=augmentation,
+        **arguments,
         batch_size=batch_size,
-        val_fraction=val_fraction,
+        val_fraction=split.val_fraction,
         seed=seed,
-        on_error=on_error,
-        cache=cache,
-        on_duplicate=on_duplicate,
-        damaged=damaged,
-        exclude=exclude,
+        exclude=split.exclude,
     )
 
 
+@with_fields_of(ImageReadOptions, NumberOptions)
 def images_to_measure(
     table: str | Path | pd.DataFrame,
     targets: Sequence[Target],
     *,
     preprocessing: ImagePreprocessing,
-    path_column: str = "path",
-    root: str | Path | None = None,
-    separator: str | None = None,
-    encoding: str = "utf-8",
-    decimal: str = ".",
-    thousands: str = "",
-    missing: Sequence[str] = (),
-    formats: Mapping[str, NumberForm | Mapping[str, Any]] | None = None,
     batch_size: int = 32,
     on_error: OnError = "fail",
     augmentation: Augmentation | None = None,
     damaged: OnDamage = "keep",
     trained_on: Sequence[Path] = (),
+    read: ImageReadOptions | None = None,
+    numbers: NumberOptions | None = None,
+    **options: Any,
 ) -> ImageTargetData:
     """Read photos with their labels only to measure a model on them; they become the `test` split.
 
@@ -181,23 +160,25 @@ def images_to_measure(
         targets: those of the model.
         preprocessing: that of the model.
         augmentation: what the views of test-time augmentation are drawn from; none when left out.
-        trained_on: the training photos; how many of the photos are copies of them is said in a warning.
-        path_column, root, separator, encoding, decimal, thousands, missing, formats, batch_size, on_error, damaged: as
-            for `images_with_targets`.
+        trained_on: the training images; a warning tells how many of the images are copies of them.
+        batch_size, on_error, damaged, read, numbers: as for `images_with_targets`.
+        **options: the fields of `ImageReadOptions` and `NumberOptions`, instead of the objects.
 
     Raises:
         DataError: the photos or their labels cannot be used, or a class is none of the model's.
     """
     names = [column for target in targets for column in target.columns]
-    numbers = {target.columns[0]: "continuous" for target in targets if not target.class_names}
-    reading = reading_of(decimal=decimal, thousands=thousands, missing=missing, formats=formats, kinds=numbers)
+    groups = {"read": (ImageReadOptions, read), "numbers": (NumberOptions, numbers)}
+    read, numbers = grouped("images_to_measure", options, groups, _MEASURED)
+    kinds = {target.columns[0]: "continuous" for target in targets if not target.class_names}
+    reading = numbers.reading(kinds)
     # As in training: classes that are texts stay texts, numbers and booleans are read as such.
     classes = {target.name for target in targets if target.class_names and are_texts(target.class_names)}
-    reading = reading.changed(text_columns=reading.text_columns | {path_column} | classes)
-    source = read_source(table, separator=separator, encoding=encoding, reading=reading)
+    reading = reading.changed(text_columns=reading.text_columns | {read.path_column} | classes)
+    source = read_source(table, separator=read.separator, encoding=read.encoding, reading=reading)
     rows = _Rows(source, names, all_of=any(target.is_alone for target in targets))
     values = [rows.read_known(target, source.forms) for target in targets]
-    listing = rows.listing(path_column, None, None, _start(table, root), values)
+    listing = rows.listing(read, ImageSplitOptions(), _start(table, read.root), values)
     warn_of_copies(listing.paths, trained_on)
     return ImageTargetData(
         dataclasses.replace(listing, splits=["test"] * len(listing.paths)),
@@ -225,10 +206,13 @@ def training_photos(
     """List the photos that `images_with_targets` would train on, without decoding any.
 
     Args:
-        options: path_column, target_kinds, group_column, split_column, root, and how the file is written.
         table, targets, val_fraction, seed: as for `images_with_targets`.
+        **options: target_kinds, and the fields of `ImageReadOptions`, `NumberOptions` and `ImageSplitOptions`.
     """
-    _, listing, values = _read(table, targets, **options)
+    kinds = options.pop("target_kinds", None)
+    parts = {"read": (ImageReadOptions, None), "numbers": (NumberOptions, None), "split": (ImageSplitOptions, None)}
+    read, numbers, split = grouped("training_photos", options, parts, ("target_kinds", "val_fraction", "seed"))
+    _, listing, values = _read(table, targets, kinds, read, numbers, split)
     usable = np.array([row for row in range(len(listing.paths)) if row not in listing.unusable], np.int64)
     copies = copy_numbers(listing.paths, listing.sizes)
     rows = assign_splits(listing, copies, val_fraction, seed, usable, _draw_by(values[0], val_fraction, seed))
@@ -238,32 +222,27 @@ def training_photos(
 def _read(
     table: str | Path | pd.DataFrame,
     targets: str | Sequence[str] | SurvivalColumns,
-    *,
-    path_column: str = "path",
-    target_kinds: Mapping[str, TargetKind] | None = None,
-    group_column: str | None = None,
-    split_column: str | None = None,
-    root: str | Path | None = None,
-    separator: str | None = None,
-    encoding: str = "utf-8",
-    **written: Any,
+    target_kinds: Mapping[str, TargetKind] | None,
+    read: ImageReadOptions,
+    numbers: NumberOptions,
+    split: ImageSplitOptions,
 ) -> tuple[FrameSource, Listing, list[TargetValues]]:
-    """Read a table: its photos, and what is to be predicted from them; `written` is how it writes numbers."""
+    """Read a table: its images, and what is to be predicted from them."""
     kinds = dict(target_kinds or {})
-    numbers = {name: "continuous" for name, kind in kinds.items() if kind == "regression"}
+    known = {name: "continuous" for name, kind in kinds.items() if kind == "regression"}
     if isinstance(targets, SurvivalColumns):
-        numbers[targets.time] = "continuous"
-    reading = reading_of(**written, kinds=numbers)
-    texts = {path_column, *(name for name in (group_column, split_column) if name)}
+        known[targets.time] = "continuous"
+    reading = numbers.reading(known)
+    texts = {read.path_column, *(name for name in (split.group_column, split.split_column) if name)}
     reading = reading.changed(text_columns=reading.text_columns | texts)
-    source = read_source(table, separator=separator, encoding=encoding, reading=reading)
+    source = read_source(table, separator=read.separator, encoding=read.encoding, reading=reading)
     names = names_of(targets)
     rows = _Rows(source, names, all_of=isinstance(targets, SurvivalColumns))
     if isinstance(targets, SurvivalColumns):
         values = [read_survival(rows.frame, targets, rows.place)]
     else:
         values = [rows.read(name, kinds) for name in names]
-    return source, rows.listing(path_column, group_column, split_column, _start(table, root), values), values
+    return source, rows.listing(read, split, _start(table, read.root), values), values
 
 
 def _draw_by(first: TargetValues, val_fraction: float, seed: int) -> Draw:
@@ -418,13 +397,13 @@ class _Rows:
 
     def listing(
         self,
-        path_column: str,
-        group_column: str | None,
-        split_column: str | None,
+        read: ImageReadOptions,
+        split: ImageSplitOptions,
         start: Path,
         values: Sequence[TargetValues],
     ) -> Listing:
         """List the photos; what a row is to say stands in its label as text."""
+        path_column, group_column, split_column = read.path_column, split.group_column, split.split_column
         for column in (path_column, group_column, split_column):
             if column and column not in self.frame.columns:
                 raise missing_column(column, self.frame.columns, self._source.origin)

@@ -359,3 +359,14 @@ def _is_int64(text: str) -> bool:
 
 def _spaced(part: str) -> str:
     return part.replace("_", " ")
+
+
+def kinds_of(columns: Iterable[Column]) -> dict[str, ColumnKind]:
+    """Return the kind of each column of a preprocessing."""
+
+    def kind(column: object) -> ColumnKind:
+        if isinstance(column, Categorical):
+            return "boolean" if column.boolean else "categorical"
+        return "date" if isinstance(column, Date) else "continuous"
+
+    return {column.name: kind(column) for column in columns}

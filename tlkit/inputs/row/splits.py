@@ -26,7 +26,21 @@ _BINS = 10  # a regression's values are stratified by these many quantiles
 
 @dataclasses.dataclass(frozen=True)
 class SplitOptions:
-    """How a table is divided; the arguments of `tlkit.inputs.row.reading.table_from_file` of the same names."""
+    """How the rows of a table are divided.
+
+    Args:
+        split_column: `train`, `val` or `test` for each row; never an input.
+        group_column: rows with the same value (patient, customer) are kept in one split; no input unless `kinds`
+            makes it one (which is then reported), since held-out groups are never seen in training.
+        time_column: dates or numbers; the newest rows are held out, unless there is a split or group column.
+        val_fraction, test_fraction: fractions of all rows that are held out if the data does not come in parts; at
+            random they are stratified by class, or by the decile of a number.
+        val_from, test_from: dates or numbers of `time_column` from which on rows are held out, instead of fractions.
+        time_form: how the dates of `time_column` are written, if not as ISO 8601; set by the reader.
+
+    Raises:
+        ConfigError: options that exclude each other, or a fraction that is not one.
+    """
 
     split_column: str | None = None
     group_column: str | None = None
@@ -35,7 +49,7 @@ class SplitOptions:
     test_fraction: float = 0.0
     val_from: object = None
     test_from: object = None
-    time_form: str = ""  # how the dates of time_column are written, where not as ISO 8601
+    time_form: str = dataclasses.field(default="", metadata={"internal": True})
 
     def __post_init__(self) -> None:
         named = {

@@ -69,6 +69,21 @@ def target_columns(targets: Sequence[Target]) -> list[str]:
     return [column for target in targets for column in target.columns]
 
 
+def names_of(targets: str | Sequence[str] | SurvivalColumns) -> list[str]:
+    """Return the columns that hold the labels."""
+    if isinstance(targets, SurvivalColumns):
+        return targets.names
+    return [targets] if isinstance(targets, str) else list(targets)
+
+
+def strata_of(values: Sequence[TargetValues]) -> dict[str, np.ndarray | None]:
+    """Return what a random split is stratified by: the first classes there are, or else the first number."""
+    for target in values:
+        if target.strata is not None:
+            return {"labels": target.strata, "values": None}
+    return {"labels": None, "values": values[0].values}
+
+
 def read_targets(
     frame: pd.DataFrame,
     columns: Sequence[str],
