@@ -80,14 +80,14 @@ def test_lines_that_the_disk_cannot_take_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(access_log, "MAX_WAITING", 5)
     log = AccessLog(tmp_path / "access.log")
     go_on, stands = threading.Event(), threading.Event()
-    follow = log._follow_rename
+    follow = log._handler.reopenIfNeeded
 
     def wait():
         stands.set()
         go_on.wait(10)
         follow()
 
-    monkeypatch.setattr(log, "_follow_rename", wait)
+    monkeypatch.setattr(log._handler, "reopenIfNeeded", wait)
     log.write("a", "GET", "/first", 200, 0, 0)
     assert stands.wait(10)
     for i in range(9):
@@ -97,6 +97,22 @@ def test_lines_that_the_disk_cannot_take_are_counted(tmp_path, monkeypatch):
     lines = (tmp_path / "access.log").read_text().splitlines()
     assert [line.split()[3] for line in lines[:6]] == ["/first", "/0", "/1", "/2", "/3", "/4"]
     assert lines[6].endswith("- - - - 0 0.0 4 lines were dropped")
+
+
+def test_a_folder_that_goes_away_loses_lines_and_no_more(tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = AccessLog(folder / "access.log")
+    log.write("a", "GET", "/1", 200, 0, 0)
+    assert wait_for(lambda: "/1" in (folder / "access.log").read_text())
+    folder.rename(tmp_path / "old")
+    log.write("a", "GET", "/2", 200, 0, 0)
+    assert wait_for(lambda: log._lost == 1)
+    folder.mkdir()
+    log.write("a", "GET", "/3", 200, 0, 0)
+    log.close()
+    lines = (folder / "access.log").read_text().splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines] == ["- - - - 0 0.0 1 lines were dropped", "a GET /3 200 0 0.0"]
 
 
 def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path):

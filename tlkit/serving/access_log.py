@@ -1,16 +1,15 @@
-"""One line a request, written by a thread of its own so that a slow disk never holds up an answer."""
+"""One line a request, written by a thread of its own so that a slow disk never holds up a response."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import os
+import logging
 import queue
 import sys
-import threading
 import time
+from logging.handlers import QueueListener, WatchedFileHandler
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from tlkit.errors import ConfigError
 
@@ -40,12 +39,22 @@ class AccessLog:
     """
 
     def __init__(self, path: Path | None = None):
-        self._path = path
-        self._lines: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
+        try:
+            self._handler = (
+                logging.StreamHandler(sys.stdout) if path is None else WatchedFileHandler(path, encoding="utf-8")
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"the access log cannot be written: {error.strerror or error}", received=str(path)
+            ) from error
+        formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(message)s", "%Y-%m-%dT%H:%M:%S")
+        formatter.converter = time.gmtime
+        self._handler.setFormatter(formatter)
+        self._handler.handleError = self._lose  # type: ignore[method-assign]
         self._lost = 0
-        self._file = self._open()
-        self._thread = threading.Thread(target=self._write, name="access log", daemon=True)
-        self._thread.start()
+        self._lines: queue.Queue[Any] = queue.Queue(MAX_WAITING)
+        self._writer: _Writer | None = _Writer(self._lines, self._handler)
+        self._writer.start()
         atexit.register(self.close)
 
     def write(self, client: str, method: str, path: str, status: int | str, size: int, seconds: float) -> None:
@@ -59,63 +68,47 @@ class AccessLog:
             size: bytes of the answer's body.
             seconds: from the request's head to the answer.
         """
-        if self._lines.qsize() >= MAX_WAITING:
-            self._lost += 1
-            return
         fields = (client or "-", method, path[:_LONGEST], str(status), str(size), f"{seconds * 1000:.1f}")
-        self._lines.put((time.time(), " ".join(map(escaped, fields))))
+        try:
+            self._note_lost(wait=False)
+            self._lines.put_nowait(_record(" ".join(map(escaped, fields))))
+        except queue.Full:
+            self._lost += 1
 
     def close(self) -> None:
         """Write what waits and end; a second time does nothing."""
-        if not self._thread.is_alive():
+        if self._writer is None:
             return
         atexit.unregister(self.close)
-        self._lines.put(None)
-        self._thread.join()
-        if self._path is not None:
-            self._file.close()
+        self._note_lost(wait=True)
+        self._writer.stop()
+        self._writer = None
+        self._handler.close()
 
-    def _open(self) -> TextIO:
-        if self._path is None:
-            return sys.stdout
+    def _note_lost(self, *, wait: bool) -> None:
+        if self._lost:
+            self._lines.put(_record(f"- - - - 0 0.0 {self._lost} lines were dropped"), wait)
+            self._lost = 0
+
+    def _lose(self, record: logging.LogRecord) -> None:
+        self._lost += 1
+
+
+class _Writer(QueueListener):
+    """A full disk or a closed stream must not end the thread, nor a full queue the program."""
+
+    def handle(self, record: logging.LogRecord) -> None:
         try:
-            return self._path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"the access log cannot be written: {error.strerror or error}", received=str(self._path)
-            ) from error
+            super().handle(record)
+        except (OSError, ValueError):  # WatchedFileHandler cannot open the file anew
+            self.handlers[0].handleError(record)
 
-    def _write(self) -> None:
-        while True:
-            batch = [self._lines.get()]
-            with contextlib.suppress(queue.Empty):
-                while batch[-1] is not None and len(batch) < 1000:
-                    batch.append(self._lines.get_nowait())
-            lines = [f"{_utc(item[0])} {item[1]}\n" for item in batch if item is not None]
-            if self._lost:
-                lines.append(f"{_utc(time.time())} - - - - 0 0.0 {self._lost} lines were dropped\n")
-                self._lost = 0
-            try:
-                self._follow_rename()
-                self._file.write("".join(lines))
-                self._file.flush()
-            except (OSError, ValueError, ConfigError):  # a full disk or a closed stream must not end the server
-                self._lost += len(lines)
-            if batch[-1] is None:
-                return
+    def enqueue_sentinel(self) -> None:
+        self.queue.put(None)  # type: ignore[attr-defined]
 
-    def _follow_rename(self) -> None:
-        if self._path is None:
-            return
-        mine = os.fstat(self._file.fileno())
-        try:
-            there = self._path.stat()
-        except FileNotFoundError:
-            there = None
-        if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
-            anew = self._open()
-            self._file.close()
-            self._file = anew
+
+def _record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("tlkit.access", logging.INFO, "", 0, message, None, None)
 
 
 def escaped(text: str) -> str:
@@ -127,8 +120,3 @@ def escaped(text: str) -> str:
     if text.isascii() and text.isprintable() and " " not in text and "\\" not in text:
         return text
     return text.encode("unicode_escape").decode("ascii").replace(" ", r"\x20")
-
-
-def _utc(seconds: float) -> str:
-    parts = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{parts}.{int(seconds % 1 * 1000):03d}Z"

@@ -1,4 +1,8 @@
-"""What Prometheus reads: TensorFlow Serving's names, labels and buckets, and a few numbers of our own."""
+"""What Prometheus reads: TensorFlow Serving's names, labels and buckets, and a few numbers of our own.
+
+prometheus_client cannot write this page: it adds `_total` to the name in a counter's TYPE line, sorts labels, writes
+buckets as `le="32.400000000000006"` and adds a `_created` gauge to each histogram.
+"""
 
 from __future__ import annotations
 
