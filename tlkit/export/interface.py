@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
-from tlkit.inputs.base import InputSpec, input_spec
+from tlkit.inputs.base import InputSpec, Preprocessing, input_spec
 from tlkit.inputs.row.columns import argument_names, as_held
 from tlkit.lazy import loaded
 from tlkit.tasks.base import TASKS, spec_of
@@ -184,9 +184,9 @@ def interface_of(task: Task) -> Interface:
     Raises:
         ExportError: no export is known for this kind of task, or a stock server could not run its preprocessing.
     """
-    preprocessing: Any = task.preprocessing
+    preprocessing: Preprocessing = task.preprocessing
     spec = input_of(task)
-    if not getattr(preprocessing, "serves", True):
+    if preprocessing.why_not:
         raise ExportError(
             f"{task.backbone_name} cannot be exported: {preprocessing.why_not}",
             fix="train on an encoder with a WordPiece or SentencePiece tokenizer, such as bge-small-en-v1.5",

@@ -43,7 +43,7 @@ from tlkit.export.verify import verify_export
 from tlkit.export.warmup_requests import warmup_examples, write_warmup
 
 if TYPE_CHECKING:
-    from tlkit.inputs.image.augment import Augmentation
+    from tlkit.inputs.base import Augmentation
     from tlkit.models.task import Task
 
 FLOAT32_TOLERANCE = 1e-5

@@ -142,7 +142,7 @@ def serving_module(
     module.labels = tf.saved_model.Asset(str(labels_file))
     module.weights = _variables_of([features, outputs_of])
     module.novelty = None if task.novelty is None else task.novelty.variable
-    module.tables = list(getattr(preprocessing, "tables", ()))
+    module.tables = list(preprocessing.tables)
     module.endpoints = signatures
     return module, signatures
 

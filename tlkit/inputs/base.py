@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tlkit.errors import DataError, ExportError
 from tlkit.lazy import loaded
@@ -137,6 +137,53 @@ class WarmupExample:
     raw_shape: tuple[int | None, ...]
     raw_value: int
     columns: Mapping[str, bytes | float | int] = dataclasses.field(default_factory=dict)
+
+
+class Preprocessing(Protocol):
+    """Makes a network's input of what clients send; training, evaluation and the exported graph call the same object.
+
+    Attributes:
+        why_not: why a stock TensorFlow Serving cannot run it; empty where it can.
+        tables: what the exported graph has to hold on to, such as lookup tables.
+    """
+
+    @property
+    def why_not(self) -> str: ...  # noqa: D102
+    @property
+    def tables(self) -> Sequence[Any]: ...  # noqa: D102
+
+    def batch(self, contents: Any) -> Any:
+        """Return the network's input, a tensor [B, ...], of contents: string [B]."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, for the manifest and the record of a run."""
+
+
+class Augmentation(Protocol):
+    """Changes training examples so that their labels stay true.
+
+    Attributes:
+        is_active: whether any example or label is changed at all.
+    """
+
+    @property
+    def is_active(self) -> bool: ...  # noqa: D102
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+
+    def mixed(self, alpha: float) -> Augmentation:
+        """Return the same with pairs of examples blended by MixUp; `alpha` is its strength, and 0 turns it off."""
+
+    def check_view(self, number: int) -> None:
+        """Refuse a view that there is not.
+
+        Raises:
+            ConfigError: nothing changes examples, or `number` is no whole number from 1.
+        """
+
+    def view(self, examples: Any, number: int) -> Any:
+        """Return examples, a tensor [B, ...] of a network's input, changed in the fixed way of this number from 1."""
 
 
 class NotAnsweredError(DataError):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tlkit.inputs.image.augment import Augmentation
+from tlkit.inputs.base import Augmentation, Preprocessing
 from tlkit.targets.base import Target
 
 
@@ -20,7 +20,7 @@ class Data(Protocol):
     """
 
     class_names: list[str]
-    preprocessing: Any
+    preprocessing: Preprocessing
     batch_size: int
     seed: int
     augmentation: Augmentation | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -189,9 +188,7 @@ class Learner:
 
     def mix(self, alpha: float) -> None:
         """Set the strength of MixUp (a Beta distribution with this value as both parameters); 0 turns it off."""
-        mix: Any = "mixup" if alpha else "none"
-        present = self._run.images("MixUp").augmentation
-        self._run.augment(dataclasses.replace(present, mix=mix, mix_alpha=alpha or None))
+        self._run.augment(self._run.images("MixUp").augmentation.mixed(alpha))
 
     @property
     def optimizer_name(self) -> str:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tlkit.callbacks.base import RateCallback
 from tlkit.callbacks.recorder import Recorder
 from tlkit.errors import ConfigError, DivergedError
-from tlkit.inputs.image.augment import Augmentation
+from tlkit.inputs.base import Augmentation
 from tlkit.models.task import Task
 from tlkit.tasks.base import spec_of
 from tlkit.training import precision

@@ -80,6 +80,10 @@ class Augmentation:
         """Give the settings as plain values."""
         return dataclasses.asdict(self)
 
+    def mixed(self, alpha: float) -> Augmentation:
+        """Return the same with MixUp, `alpha` being both parameters of its Beta distribution; 0 turns it off."""
+        return dataclasses.replace(self, mix="mixup" if alpha else "none", mix_alpha=alpha or None)
+
     def build(self) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
         """Make the transformation of a dataset. Call it outside of dataset functions: keras-cv layers hold variables.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import tensorflow as tf
 
@@ -49,6 +49,9 @@ class ImagePreprocessing:
     size: int = 224
     resize: ResizeMode = "crop"
     max_pixels: int = MAX_PIXELS
+
+    why_not: ClassVar[str] = ""  # a stock TensorFlow Serving has all of its operations
+    tables: ClassVar[tuple[Any, ...]] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or not 16 <= self.size <= 2048:

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ConfigError
+from tlkit.inputs.base import Augmentation
 from tlkit.inputs.files.source import FrameSource
-from tlkit.inputs.image.augment import Augmentation
 from tlkit.inputs.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.inputs.row.column_kinds import Finding
 from tlkit.inputs.row.columns import Categorical

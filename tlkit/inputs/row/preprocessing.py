@@ -80,7 +80,9 @@ class TablePreprocessing:
     unreadable: Unreadable | None = None
     features: tuple[Feature, ...] = ()
 
-    serves: ClassVar[bool] = True  # a stock TensorFlow Serving has all of its operations
+    # A stock TensorFlow Serving has all of its operations, and the graph holds its lookup tables.
+    why_not: ClassVar[str] = ""
+    tables: ClassVar[tuple[Any, ...]] = ()
     # What a client sends for a value that it does not have.
     sentinels: ClassVar[Mapping[str, Any]] = {"string": b"", "int64": MISSING_INTEGER, "float32": _NAN, "float64": _NAN}
 

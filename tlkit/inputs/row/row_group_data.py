@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ConfigError
+from tlkit.inputs.base import Augmentation
 from tlkit.inputs.files.row_groups import RowGroups
-from tlkit.inputs.image.augment import Augmentation
 from tlkit.inputs.labelled import ClassWeight, LabelledData
 from tlkit.inputs.row.column_kinds import Finding
 from tlkit.inputs.row.preprocessing import TablePreprocessing

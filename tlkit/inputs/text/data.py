@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import DataError, check_choice
+from tlkit.inputs.base import Augmentation
 from tlkit.inputs.class_names import log_near_names
 from tlkit.inputs.examined import relative_name, root_of
 from tlkit.inputs.exclusions import excluded_rows
-from tlkit.inputs.image.augment import Augmentation
 from tlkit.inputs.image.copies import group_numbers
 from tlkit.inputs.label_sets import as_numbers, check_balance, count_labels, each_label
 from tlkit.inputs.labelled import ClassWeight, DivisibleData, check_options
