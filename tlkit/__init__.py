@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tlkit.tasks.tabular.embedding_tables import read_embedding_tables
     from tlkit.tasks.tabular.model import tabular_model
     from tlkit.tasks.tabular.validate_network import ValidateNetwork
-    from tlkit.training.adapt import adapt_encoder
+    from tlkit.tasks.text_classification.adapt import adapt_encoder
     from tlkit.training.learner import Learner
     from tlkit.training.lr_finder import find_lr
     from tlkit.training.options import TrainingOptions
@@ -74,7 +74,7 @@ _HOMES = {
     "TrainingOptions": "tlkit.training.options",
     "ValidateNetwork": "tlkit.tasks.tabular.validate_network",
     "WarmRestarts": "tlkit.callbacks.warm_restarts",
-    "adapt_encoder": "tlkit.training.adapt",
+    "adapt_encoder": "tlkit.tasks.text_classification.adapt",
     "event_features": "tlkit.inputs.row.events",
     "find_lr": "tlkit.training.lr_finder",
     "image_classifier": "tlkit.models.image",

@@ -26,7 +26,7 @@ import pandas as pd
 
 from tlkit.inputs.text.reading import texts_from_table
 from tlkit.models.text import text_classifier
-from tlkit.training.adapt import adapt_encoder
+from tlkit.tasks.text_classification.adapt import adapt_encoder
 from tlkit.training.learner import Learner
 
 

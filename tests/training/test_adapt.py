@@ -15,11 +15,11 @@ from tlkit.catalogue.encoders import build_encoder, load_tokenizer, save_encoder
 from tlkit.errors import ConfigError, DataError, ModelError, TrainingError
 from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.text import text_classifier
-from tlkit.training import adapt
-from tlkit.training.adapt import RECORD, adapt_encoder
-from tlkit.training.masked_model import masked_language_task
-from tlkit.training.masked_texts import MaskedTexts
-from tlkit.training.masking import MaskingRule
+from tlkit.tasks.text_classification import adapt
+from tlkit.tasks.text_classification.adapt import RECORD, adapt_encoder
+from tlkit.tasks.text_classification.masked_model import masked_language_task
+from tlkit.tasks.text_classification.masked_texts import MaskedTexts
+from tlkit.tasks.text_classification.masking import MaskingRule
 
 # A text says one word again and again: what is hidden follows from the rest.
 WORDS = ["good", "bad", "film", "plot", "dull", "great", "movie", "acting"]

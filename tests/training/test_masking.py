@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlkit.errors import ConfigError
-from tlkit.training.masking import MaskingRule
+from tlkit.tasks.text_classification.masking import MaskingRule
 
 PAD, UNKNOWN, START, END, MASK = range(5)
 SPECIAL = (PAD, UNKNOWN, START, END, MASK)

@@ -22,12 +22,12 @@ from tlkit.errors import ConfigError, ModelError, TrainingError, check_choice
 from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.task import Task
 from tlkit.schedule_parts import check_number
+from tlkit.tasks.text_classification.masked_model import masked_language_task
+from tlkit.tasks.text_classification.masked_texts import MaskedTexts
+from tlkit.tasks.text_classification.masking import MaskingRule
 from tlkit.training import precision as formats
 from tlkit.training.engine import Engine
 from tlkit.training.lr_finder import restored
-from tlkit.training.masked_model import masked_language_task
-from tlkit.training.masked_texts import MaskedTexts
-from tlkit.training.masking import MaskingRule
 from tlkit.training.options import TrainingOptions
 from tlkit.training.plan import make_plan, positive_rate, whole
 from tlkit.training.progress import EpochTable

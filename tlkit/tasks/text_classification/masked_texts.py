@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tlkit.errors import DataError
 from tlkit.inputs.text.preprocessing import TextPreprocessing
-from tlkit.training.masking import MaskingRule
+from tlkit.tasks.text_classification.masking import MaskingRule
 
 _log = logging.getLogger("tlkit")
 _CHUNK = 1024  # texts tokenized at once
