@@ -35,8 +35,8 @@ WHOLE = dataclasses.asdict(base.spec_of("tabular")) | {"name": "sound"}
 
 
 HALF = """
-from tlkit.cli.kinds import Kind
-class Half(Kind):
+from tlkit.tasks.commands import TaskCommands
+class Half(TaskCommands):
     items = "sounds"
     def check(self, config): ...
 """

@@ -12,13 +12,14 @@ import pytest
 from notebooks import run_notebook
 
 from tlkit.cli.main import run
+from tlkit.cli.output import show_progress_lines
 from tlkit.cli.predict_rows import lacks_columns
-from tlkit.cli.table_findings import look_at, toml_key
 from tlkit.config import load_config
 from tlkit.inputs.files.fields import Reading
 from tlkit.predicting import row_chunks
 from tlkit.predicting.row_chunks import Chunk, RowFile, joined, like, typed
 from tlkit.scaffold.new import new_project
+from tlkit.tasks.tabular.findings import look_at, toml_key
 
 HEADER = ["id", "area m2", "rooms", "heating.kind", "built", "garden", "town", "price"]
 SHORT = ["train.epochs=2", "train.learning_rate=0.01", "model.hidden=[16]"]
@@ -580,7 +581,8 @@ def test_a_file_with_another_separator_is_named_as_such(header: list[str], said:
 
 def test_values_without_the_unit_are_said_by_new(tmp_path: Path, capfd):
     (tmp_path / "a.csv").write_text("x,y\n" + "".join(f"{n}.5 kg,{n}.25\n" for n in range(40)) + "7,1.5\n8,2.5\n")
-    look_at({"target": "y"}, tmp_path / "a.csv", asks=False)
+    show_progress_lines()
+    look_at({"target": "y"}, tmp_path / "a.csv")
     assert "column 'x': unit \"kg\", as in '10.5 kg'; 2 values without the unit; written" in capfd.readouterr().err
 
 
@@ -809,13 +811,13 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
     from types import SimpleNamespace
 
     from tlkit.cli.predict_rows import _Exported
-    from tlkit.cli.table_kind import targets_of
     from tlkit.export.interface import Output
     from tlkit.inputs.row.columns import Continuous
     from tlkit.inputs.row.preprocessing import TablePreprocessing
     from tlkit.inputs.row.targets import MULTI_LABEL_NAME
     from tlkit.predicting.row_answers import answer_columns
     from tlkit.targets.objective import classification
+    from tlkit.tasks.tabular.commands import targets_of
 
     for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
         config = SimpleNamespace(target_names=["wet", "cold"])
@@ -841,12 +843,12 @@ def test_a_train_py_that_leaves_the_trees_out_is_named(kind, warned):
 
     from tiny_table import tiny_table_task
 
-    from tlkit.cli.table_kind import TableKind
+    from tlkit.tasks.tabular.commands import TabularCommands
 
     config = SimpleNamespace(model=SimpleNamespace(kind=kind), target=SimpleNamespace(survival=None))
-    found = TableKind().unused(config, SimpleNamespace(task=tiny_table_task()))
+    found = TabularCommands().unused(config, SimpleNamespace(task=tiny_table_task()))
     assert ("call tlkit.with_boosting" in found) == warned
-    assert TableKind().unused(config, None) == ""
+    assert TabularCommands().unused(config, None) == ""
 
 
 # Before TensorFlow loads

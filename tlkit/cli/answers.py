@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tlkit.errors import ConfigError, ExportError, ServerError, TrainingError
 
 if TYPE_CHECKING:
-    from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
     from tlkit.export.interface import Output
     from tlkit.export.manifest import Manifest
+    from tlkit.inputs.commands import InputCommands
     from tlkit.models.task import Task
     from tlkit.serving.client import ServingClient
 
@@ -109,6 +109,7 @@ def outputs(project: Project) -> tuple[Output, ...]:
     """
     from tlkit.cli.trained import last_run, require_trained
     from tlkit.export.interface import Output
+    from tlkit.targets.base import FIRST_KIND
 
     manifest = newest_manifest(project)
     if manifest is not None:
@@ -116,7 +117,7 @@ def outputs(project: Project) -> tuple[Output, ...]:
     require_trained(project)
     identity = last_run(project)["identity"]
     if "targets" not in identity:
-        kind = identity.get("objective", "single_label")
+        kind = identity.get("objective", FIRST_KIND)
         return (Output(target="", kind=kind, class_names=identity["classes"], classes="classes", scores="scores"),)
     return tuple(_output_of(plain) for plain in identity["targets"])
 
@@ -172,17 +173,18 @@ def predictor(project: Project, server: ServerAddress | None = None, *, trust: b
 
 
 @contextlib.contextmanager
-def remote_predictor(server: ServerAddress) -> Iterator[tuple[Kind, Predictor]]:
+def remote_predictor(server: ServerAddress) -> Iterator[tuple[InputCommands, Predictor]]:
     """Ask a server from outside of a project: what the model takes, its serving_default says.
 
     Returns:
-        The kind of a project for such a model, photos or texts, and what asks the server.
+        What the commands must know of such an input, and what asks the server.
 
     Raises:
         ConfigError: the model is not named, or takes something else.
         ServerError: the server does not answer.
     """
-    from tlkit.cli.kinds import kind_of
+    from tlkit.inputs.base import INPUTS, input_spec
+    from tlkit.lazy import loaded
     from tlkit.serving.call import DEFAULT_SIGNATURE
 
     with server.client(None) as client:
@@ -195,9 +197,10 @@ def remote_predictor(server: ServerAddress) -> Iterator[tuple[Kind, Predictor]]:
                 fix="run the command in the model's project, whose export lists the columns, or use "
                 "tlkit.ServingClient",
             )
-        is_photo = next(iter(inputs)).endswith("_bytes")  # what TensorFlow Serving takes the ending for, in answers
-        kind = kind_of("image_classification" if is_photo else "text_classification")
-        yield kind, ServedPredictor(client, None)
+        is_binary = next(iter(inputs)).endswith("_bytes")  # what TensorFlow Serving takes the ending for, in answers
+        single = [spec for spec in map(input_spec, INPUTS) if spec.items]
+        spec = next(spec for spec in single if spec.binary == is_binary)
+        yield loaded(spec.commands)(), ServedPredictor(client, None)
 
 
 class ServedPredictor:
@@ -253,11 +256,11 @@ class CheckpointPredictor:
 
     Args:
         task: a trained one.
-        kind: how its inputs are prepared.
+        commands: how its inputs are prepared.
     """
 
-    def __init__(self, task: Task, kind: Kind):
-        self._task, self._kind = task, kind
+    def __init__(self, task: Task, commands: InputCommands):
+        self._task, self._commands = task, commands
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Answer about items; see `SavedModelPredictor.predict`."""
@@ -269,7 +272,7 @@ class CheckpointPredictor:
         rows: list[dict[str, Any]] = []
         for start in range(0, len(inputs), BATCH):
             items = inputs[start : start + BATCH]
-            found = task.model(self._kind.prepared(task, items), training=False)
+            found = task.model(self._commands.prepared(task.preprocessing, items), training=False)
             numbers = task.objective.probabilities(found).numpy()
             rows += records_of([str(item) for item in items], named_arrays(numbers, outputs), outputs, None)
         return rows

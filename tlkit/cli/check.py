@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.cli.output import one_line
 from tlkit.errors import ConfigError
+from tlkit.one_line import one_line
 
 if TYPE_CHECKING:
     from tlkit.cli.project import Code, Project

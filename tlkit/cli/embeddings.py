@@ -37,10 +37,13 @@ def export_embeddings(
     from tlkit.cli.output import import_tensorflow, stdout_to_stderr
     from tlkit.cli.project import find_project
     from tlkit.cli.trained import load_learner, require_trained
+    from tlkit.lazy import loaded
+    from tlkit.tasks.base import spec_of
 
     check_choice("form of the tables", form, ("csv", "parquet"))
     project = find_project()
-    if not project.kind.has_rows:
+    write = spec_of(project.config.project.task).embeddings
+    if not write:
         raise ConfigError(
             f"a project on {project.kind.items} has no category embeddings",
             fix="run this command in a project on tables",
@@ -53,14 +56,8 @@ def export_embeddings(
     require_trained(project)
     with stdout_to_stderr():
         import_tensorflow()
-        from tlkit.tasks.tabular.embedding_maps import embedding_map
-        from tlkit.tasks.tabular.embedding_tables import embedding_tables, write_embedding_tables
-
         with project.code() as code:
             task = load_learner(project, code).task
-            files = write_embedding_tables(task, folder, "parquet" if form == "parquet" else "csv", overwrite=force)
-            if maps:
-                for file, (name, table) in zip(list(files), embedding_tables(task).items(), strict=True):
-                    files.append(embedding_map(table, project.reports / f"embedding_{file.stem}.png", title=name))
+            files = loaded(write)(task, folder, form, overwrite=force, maps=project.reports if maps else None)
     for path in files:
         print(path)

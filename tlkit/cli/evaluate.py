@@ -17,13 +17,11 @@ from tlkit.cli.column_options import (
     check_separator,
     overrides_of,
 )
-from tlkit.cli.output import one_line
 from tlkit.errors import ConfigError, DataError, check_choice
 
 if TYPE_CHECKING:
     from tlkit.training.learner import Learner
 
-_SHOWN_CHARACTERS = 200  # of a text on the terminal
 _REASONS = {"without_label": "have no label", "where": "do not match data.where"}
 
 
@@ -117,7 +115,7 @@ def evaluate(
     if errors:
         print("most confident errors (`tlkit report` shows more):")
     for error in errors or ():
-        print(_error_line(error))
+        print(project.kind.error_line(error))
 
 
 def _left_out(learn: Learner) -> dict[str, int]:
@@ -125,17 +123,6 @@ def _left_out(learn: Learner) -> dict[str, int]:
     dropped: dict[str, int] = getattr(learn.data, "dropped", {})
     found = {"without_label": dropped.get("missing_label", 0) + dropped.get("missing_target", 0)}
     return found | {name: count for name, count in dropped.items() if not name.startswith("missing_")}
-
-
-def _error_line(error: dict[str, Any]) -> str:
-    true, predicted = (
-        said if isinstance(said, str) else " + ".join(said) or "nothing" for said in (error["true"], error["predicted"])
-    )
-    if "text" not in error:
-        return f"  {true}, predicted {predicted}  [{error['place']}]"
-    text = one_line(error["text"][:_SHOWN_CHARACTERS])
-    dots = " ..." if len(error["text"]) > _SHOWN_CHARACTERS else ""
-    return f"  {true}, predicted {predicted} ({error['confidence']:.3f}): {text}{dots}  [{error['place']}]"
 
 
 def _measure_views(learn: Learner, views: int, split: str) -> tuple[Any, None]:

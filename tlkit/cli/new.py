@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +21,11 @@ from tlkit.cli.column_options import (
     answers_of,
     check_separator,
 )
-from tlkit.cli.kinds import Asked, Kind, kind_of
+from tlkit.cli.output import note
 from tlkit.errors import DataError, ProjectError
+
+if TYPE_CHECKING:
+    from tlkit.tasks.commands import TaskCommands
 
 
 def new(
@@ -67,9 +71,10 @@ def new(
     """
     from tlkit.config import parse_override
     from tlkit.scaffold.new import change_config, check_target, get_template, new_project
+    from tlkit.tasks.commands import Asked, commands_of
 
     chosen = get_template(template)
-    kind = kind_of(chosen.task)
+    kind = commands_of(chosen.task)
     given = parse_answers(answers or ())
     settings = {name: given.pop(name) for name in list(given) if "." in name}
     changes = [parse_override(f"{name}={value}", chosen.task) for name, value in settings.items()]
@@ -95,7 +100,8 @@ def new(
         data = data.expanduser()
     if force_columns and (data is None or not kind.has_rows):
         raise ProjectError("--force-columns needs a table", fix="pass a table with --data, or remove --force-columns")
-    asked = Asked(force_columns, {f"{section}.{key}": value for section, key, value in changes})
+    settings = {f"{section}.{key}": value for section, key, value in changes}
+    asked = Asked(force_columns, settings, ask if _somebody_is_there() else None)
     if asked.survival is not None and target is not None:
         raise ProjectError("--target cannot be combined with a survival target", fix="remove --target")
     changes = [*kind.further(asked), *changes]
@@ -116,6 +122,19 @@ def new(
     print(f"  tlkit train\n  tlkit evaluate\n  tlkit export\n  tlkit predict {kind.example_input}")
 
 
+def _somebody_is_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str, default: str, allowed: Sequence[str]) -> str:
+    """Ask a person until the answer is one of those allowed."""
+    while True:
+        said = str(typer.prompt(question, default=default, err=True)).strip()
+        if said in allowed:
+            return said
+        note(f"one of: {', '.join(allowed)}")
+
+
 def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
     """Split KEY=VALUE strings.
 
@@ -133,7 +152,7 @@ def parse_answers(pairs: Sequence[str]) -> dict[str, str]:
     return answers
 
 
-def data_path_for(project: Path, data: Path, kind: Kind) -> str:
+def data_path_for(project: Path, data: Path, kind: TaskCommands) -> str:
     """Return what the project's config says for `data`.
 
     It is relative to the project if it was given relative or lies beside the project, so that both can move together.

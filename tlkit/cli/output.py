@@ -79,12 +79,12 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def native_noise_filtered() -> Iterator[None]:
-    """While open, drop the lines that libjpeg writes to file descriptor 2; tlkit says by name what they are about.
+    """While open, drop the lines of libjpeg and its like on file descriptor 2; tlkit names what they are about.
 
     Native code and child processes write through a small process that passes on everything else, so that the last words
     of a process that dies are not lost with it. Python's own `sys.stderr` goes on writing to where it did.
     """
-    from tlkit.inputs.image.damaged import LIBJPEG
+    from tlkit.inputs.base import INPUTS, input_spec
 
     sys.stderr.flush()
     try:
@@ -98,7 +98,8 @@ def native_noise_filtered() -> Iterator[None]:
             own = os.fdopen(os.dup(keep), "w", 1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
             sys.stderr = own
     reader, writer = os.pipe()
-    command = [sys.executable, "-I", "-S", "-c", _FILTER, LIBJPEG.pattern]
+    noise = "|".join(spec.noise for spec in map(input_spec, INPUTS) if spec.noise)
+    command = [sys.executable, "-I", "-S", "-c", _FILTER, noise]
     process = subprocess.Popen(command, stdin=reader, stdout=keep, start_new_session=True)
     os.close(reader)
     os.dup2(writer, 2)
@@ -136,15 +137,6 @@ def stdout_to_stderr(active: bool = True) -> Iterator[None]:
 def print_json(value: object) -> None:
     """Write one JSON document to stdout."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def one_line(text: str) -> str:
-    """Return text as one line: without control characters, runs of spaces as one.
-
-    >>> one_line("two\\n lines")
-    'two lines'
-    """
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def note(message: str) -> None:

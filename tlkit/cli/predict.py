@@ -17,9 +17,9 @@ from tlkit.errors import ConfigError, ProjectError
 if TYPE_CHECKING:
     from tlkit.cli.answers import Predictor, ServerAddress
     from tlkit.cli.failures import Failures
-    from tlkit.cli.kinds import Gathered, Kind
     from tlkit.cli.predict_images import Answered
     from tlkit.cli.project import Project
+    from tlkit.inputs.commands import Gathered, InputCommands
 
 
 def predict(
@@ -159,7 +159,7 @@ def predict(
         stack.enter_context(native_noise_filtered())
         stack.enter_context(stdout_to_stderr(as_json))
         if project is not None:
-            kind = project.kind
+            kind: InputCommands = project.kind
             found = kind.gathered(inputs)
             found.check(strict)
             about = outputs(project) if asked is None else ()
@@ -253,7 +253,7 @@ def _words(row: dict[str, Any]) -> str:
 
 
 def _predicted(
-    kind: Kind, words: Sequence[str], found: Gathered, model: Predictor | None, strict: bool
+    kind: InputCommands, words: Sequence[str], found: Gathered, model: Predictor | None, strict: bool
 ) -> tuple[list[dict[str, Any]], Failures]:
     """Predict what the words of the command line stand for; what fails is counted with its reason."""
     from tlkit.cli.failures import Failures

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tlkit.cli.answers import Predictor
-    from tlkit.cli.kinds import Gathered
+    from tlkit.inputs.commands import Gathered
 
 BATCH = 32
 

@@ -350,8 +350,8 @@ class _Columns:
     """What the manifest of an export says about its columns and targets."""
 
     def __init__(self, manifest: Any, config: Any):
-        from tlkit.cli.table_kind import name_of_target
         from tlkit.inputs.row.preprocessing import TablePreprocessing
+        from tlkit.tasks.tabular.commands import name_of_target
 
         self._answers = manifest.interface.answers
         self.preprocessing = TablePreprocessing.from_dict(manifest.preprocessing)

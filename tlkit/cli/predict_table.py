@@ -19,8 +19,8 @@ from tlkit.predicting.table_writer import CellRules
 
 if TYPE_CHECKING:
     from tlkit.cli.answers import Predictor, ServerAddress
-    from tlkit.cli.kinds import Kind
     from tlkit.cli.project import Project
+    from tlkit.inputs.commands import InputCommands
     from tlkit.inputs.files.records import Record
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -129,7 +129,7 @@ def predict_table(
 
 
 def _predicted(
-    rows: Sequence[Record], column: str, folder: Path, kind: Kind, model: Predictor, strict: bool
+    rows: Sequence[Record], column: str, folder: Path, kind: InputCommands, model: Predictor, strict: bool
 ) -> list[dict[str, Any] | Refusal]:
     """Predict what stands in a column of some rows; for each its record, or why there is none."""
 

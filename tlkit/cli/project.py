@@ -12,26 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from tlkit.cli.kinds import Kind, kind_of
 from tlkit.errors import ProjectError, TlkitError
 
 if TYPE_CHECKING:
     from tlkit.config import ProjectConfig
+    from tlkit.tasks.commands import Code, TaskCommands
 
 _MARKS = ("config.toml", ".tlkit.toml")
-
-
-@dataclass(frozen=True)
-class Code:
-    """The project's own modules.
-
-    Attributes:
-        model: model.py, with `build_task(config, class_names)`.
-        train: train.py, with `load_data(config)` and `main(config, resume)`.
-    """
-
-    model: ModuleType
-    train: ModuleType
 
 
 @dataclass(frozen=True)
@@ -50,15 +37,18 @@ class Project:
     def config(self) -> ProjectConfig:
         """config.toml with the overrides; an unknown network is refused here, before anything loads."""
         from tlkit.config import load_config
+        from tlkit.tasks.commands import commands_of
 
         config = load_config(self.root / "config.toml", self.overrides)
-        kind_of(config.project.task).check(config)
+        commands_of(config.project.task).check(config)
         return config
 
     @property
-    def kind(self) -> Kind:
-        """What it classifies."""
-        return kind_of(self.config.project.task)
+    def kind(self) -> TaskCommands:
+        """What the commands must know of its task."""
+        from tlkit.tasks.commands import commands_of
+
+        return commands_of(self.config.project.task)
 
     @property
     def checkpoints(self) -> Path:
@@ -88,6 +78,8 @@ class Project:
         Raises:
             ProjectError: a file is missing, cannot be imported, or lacks a function that the commands call.
         """
+        from tlkit.tasks.commands import Code
+
         own = {path.stem for path in self.root.glob("*.py")} | {"model", "train"}
         aside = {name: sys.modules.pop(name) for name in own if name in sys.modules}
         path_before = list(sys.path)

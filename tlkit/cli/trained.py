@@ -10,7 +10,8 @@ from tlkit.errors import TrainingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tlkit.cli.project import Code, Project
+    from tlkit.cli.project import Project
+    from tlkit.tasks.commands import Code
     from tlkit.training.learner import Learner
 
 

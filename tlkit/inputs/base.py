@@ -63,6 +63,7 @@ class InputSpec:
         items: the module that turns what a caller gives into what is sent: `checked(item, position)`,
             `content(checked) -> bytes` and `refusal(item, position, data, max_pixels, said) -> NotAnsweredError`;
             empty where an example has named columns.
+        commands: the class that tells the commands about items; see `tlkit.inputs.commands.InputCommands`.
         examine: a function: data, quick=, columns named in config.toml -> the `Examined` that `tlkit check` looks at.
         drift: the module of the statistics that are compared with those of later data. `statistics(settings)` makes, of
             the settings of the preprocessing in the manifest, a function `Statistics`; `suffix(content)` names files of
@@ -74,6 +75,10 @@ class InputSpec:
         shard: items of a shard of `tlkit score`.
         by_length: a batch costs what its longest item costs.
         decoded: whether damage can be detected in the bytes of an item that was predicted.
+        binary: an item travels as bytes that are no text: the name of its input in signatures ends in `_bytes`, which
+            TensorFlow Serving writes in base64.
+        noise: a pattern of the lines that native code writes to stderr about items, which messages name better; empty
+            where there are none.
         views: whether an augmented example is an example, for test-time augmentation.
         junk: bytes that every export refuses; empty where there are none.
         check_settings: settings of config.toml, SECTION.KEY=VALUE, with which `tlkit check` reads data, so that what is
@@ -88,6 +93,7 @@ class InputSpec:
     warmup: str
     hostile: str
     nothing: str
+    commands: str
     files: FileSource
     examine: str = ""
     check_settings: tuple[str, ...] = ()
@@ -98,6 +104,8 @@ class InputSpec:
     shard: int = 4096
     by_length: bool = False
     decoded: bool = False
+    binary: bool = False
+    noise: str = ""
     views: bool = False
     junk: bytes = b""
     request: str = ""

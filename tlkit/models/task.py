@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
 
 from tlkit.errors import ConfigError, check_choice
+from tlkit.inputs.base import Preprocessing
 from tlkit.inputs.image.preprocessing import ImagePreprocessing
-from tlkit.inputs.text.preprocessing import TextPreprocessing
 from tlkit.models.frozen_statistics import FrozenStatistics
 from tlkit.models.novelty import Novelty
 from tlkit.models.resizing import features_at_size
 from tlkit.targets.objective import Objective, classification
-
-if TYPE_CHECKING:
-    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 # Layers before the first convolution of a backbone need more than the eight bits of bfloat16. The other layers here
@@ -98,7 +95,7 @@ class Task:
     features: keras.Model
     head: keras.Model
     backbone: keras.Model
-    preprocessing: ImagePreprocessing | TextPreprocessing | TablePreprocessing
+    preprocessing: Preprocessing
     class_names: tuple[str, ...]
     groups: tuple[LayerGroup, ...]
     backbone_name: str

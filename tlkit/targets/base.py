@@ -14,6 +14,8 @@ from tlkit.errors import ConfigError, check_choice
 from tlkit.lazy import loaded
 
 TargetKind = Literal["regression", "single_label", "multi_label", "survival"]
+#: What records of runs, which now name it, were about when there was no other.
+FIRST_KIND: TargetKind = "single_label"
 #: kind -> module and class; loaded on first use.
 TARGETS: Mapping[str, str] = {
     "regression": "tlkit.targets.regression:Regression",

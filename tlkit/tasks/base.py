@@ -29,9 +29,11 @@ class TaskSpec:
         name: a key of `TASKS`; `task` in [project] of a config.toml.
         input: what one example is: `"image"`, `"text"` or `"row"`.
         config: the class of its config.toml.
-        commands: the class that tells the commands about its projects; see `tlkit.cli.kinds.Kind`.
+        commands: the class that tells the commands about its projects; see `tlkit.tasks.commands.TaskCommands`.
         page: a function of Learner, path, title and split that writes its report; empty where there is none.
         facts: a function of a task that gives what identifies a run beyond what all tasks have; empty for nothing.
+        embeddings: a function of a trained task, folder, form, overwrite and maps that writes what it has learned about
+            categories and returns the files; empty where it has none.
     """
 
     name: str
@@ -40,6 +42,7 @@ class TaskSpec:
     commands: str
     page: str = ""
     facts: str = ""
+    embeddings: str = ""
 
     def report(self, learn: Any, path: str | Path, *, title: str, split: str) -> Path:
         """Write the report of a Learner's present weights; see `Learner.report`.

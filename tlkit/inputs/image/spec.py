@@ -7,6 +7,7 @@ from typing import Any
 
 from tlkit.errors import DataError
 from tlkit.inputs.base import FileSource, InputSpec
+from tlkit.inputs.image.damaged import LIBJPEG
 from tlkit.inputs.image.formats import ACCEPTED
 
 SPEC = InputSpec(
@@ -17,6 +18,7 @@ SPEC = InputSpec(
     warmup="tlkit.inputs.image.golden:warmup",
     hostile="tlkit.inputs.image.hostile",
     items="tlkit.inputs.image.items",
+    commands="tlkit.inputs.image.commands:ImageCommands",
     nothing="tlkit.inputs.image.spec:nothing",
     examine="tlkit.inputs.image.examine:examine",
     drift="tlkit.inputs.image.drift",
@@ -32,6 +34,8 @@ SPEC = InputSpec(
     shard=512,
     decoded=True,
     views=True,
+    binary=True,
+    noise=LIBJPEG.pattern,
     junk=b"junk",
     request="""(printf '{"instances": [{"b64": "'; base64 < photo.jpg | tr -d '\\n'; printf '"}]}') | CURL -d @-""",
 )

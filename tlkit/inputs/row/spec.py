@@ -16,6 +16,7 @@ SPEC = InputSpec(
     golden="tlkit.inputs.row.golden:golden",
     warmup="tlkit.inputs.row.golden:warmup",
     hostile="tlkit.inputs.row.hostile",
+    commands="tlkit.inputs.row.commands:RowCommands",
     nothing="tlkit.inputs.row.spec:nothing",
     examine="tlkit.inputs.row.examine:examine",
     drift="tlkit.inputs.row.drift",

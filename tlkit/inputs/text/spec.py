@@ -16,6 +16,7 @@ SPEC = InputSpec(
     warmup="tlkit.inputs.text.golden:warmup",
     hostile="tlkit.inputs.text.hostile",
     items="tlkit.inputs.text.items",
+    commands="tlkit.inputs.text.commands:TextCommands",
     nothing="tlkit.inputs.text.spec:nothing",
     examine="tlkit.inputs.text.examine:examine",
     drift="tlkit.inputs.text.drift",

@@ -6,5 +6,5 @@ SPEC = TaskSpec(
     name="image_classification",
     input="image",
     config="tlkit.config_sections:ImageConfig",
-    commands="tlkit.cli.image_kind:ImageKind",
+    commands="tlkit.tasks.image_classification.commands:ImageClassificationCommands",
 )

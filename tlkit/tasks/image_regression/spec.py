@@ -6,5 +6,5 @@ SPEC = TaskSpec(
     name="image_regression",
     input="image",
     config="tlkit.tasks.image_regression.config:ImageRegressionConfig",
-    commands="tlkit.cli.image_kind:ImageValuesKind",
+    commands="tlkit.tasks.image_regression.commands:ImageRegressionCommands",
 )

@@ -12,9 +12,12 @@ import numpy.typing as npt
 
 from tlkit.errors import DataError
 from tlkit.report import table_plots
+from tlkit.tasks.tabular.embedding_tables import TableForm, embedding_tables, write_embedding_tables
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tlkit.models.task import Task
 
 WIDTH, HEIGHT, FONT = 720.0, 480.0, 12.0  # pixels
 _MARGIN = 46.0
@@ -224,3 +227,22 @@ def _width(text: str) -> float:
     """Estimate the width of a text in pixels, on the wide side."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return FONT * (0.64 * (len(text) - wide) + 1.05 * wide) + 2
+
+
+def write_with_maps(
+    task: Task, folder: Path, form: TableForm, *, overwrite: bool = False, maps: Path | None = None
+) -> list[Path]:
+    """Write the tables of a network's embeddings, and a map of each; return the files.
+
+    Args:
+        task: a trained one.
+        folder: for the tables; see `write_embedding_tables`.
+        form: `"csv"` or `"parquet"`.
+        overwrite: replace the tables of an earlier call.
+        maps: a folder for the maps; None draws none.
+    """
+    files = write_embedding_tables(task, folder, form, overwrite=overwrite)
+    if maps is not None:
+        for file, (name, table) in zip(list(files), embedding_tables(task).items(), strict=True):
+            files.append(embedding_map(table, maps / f"embedding_{file.stem}.png", title=name))
+    return files

@@ -6,7 +6,8 @@ SPEC = TaskSpec(
     name="tabular",
     input="row",
     config="tlkit.tasks.tabular.config:TabularConfig",
-    commands="tlkit.cli.table_kind:TableKind",
+    commands="tlkit.tasks.tabular.commands:TabularCommands",
+    embeddings="tlkit.tasks.tabular.embedding_maps:write_with_maps",
     page="tlkit.tasks.tabular.report:report_on_tables",
     facts="tlkit.tasks.tabular.boosted:facts_of",
 )

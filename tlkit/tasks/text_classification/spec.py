@@ -6,6 +6,6 @@ SPEC = TaskSpec(
     name="text_classification",
     input="text",
     config="tlkit.config_sections:TextConfig",
-    commands="tlkit.cli.text_kind:TextKind",
+    commands="tlkit.tasks.text_classification.commands:TextClassificationCommands",
     page="tlkit.tasks.text_classification.report:report_on_texts",
 )

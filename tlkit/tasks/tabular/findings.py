@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import typer
-
-from tlkit.cli.output import note, one_line
 from tlkit.errors import ConfigError, missing_column
+from tlkit.inputs.row.first_look import read_answered, say_survival
+from tlkit.one_line import one_line
 
 if TYPE_CHECKING:
-    from tlkit.inputs.files.fields import FormNote, Reading
+    from tlkit.inputs.files.fields import FormNote
     from tlkit.inputs.files.source import FrameSource
     from tlkit.inputs.row.column_kinds import Finding
     from tlkit.inputs.row.date_inference import DateGuess
     from tlkit.inputs.row.number_forms import NumberForm
     from tlkit.inputs.row.target_kinds import TargetGuess
     from tlkit.targets.survival_columns import SurvivalColumns
+    from tlkit.tasks.commands import Ask
 
 _COLUMNS = "[columns]\n"
 _FORMATS = "[formats]\n"
 _DATES = "[dates]\n"
 _KIND_WORDS = {"single_label": "classes"}  # as questions call them
 _AT_ONCE = 8  # columns that one line names
+_log = logging.getLogger("tlkit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,7 @@ class TableFindings:
 def look_at(
     answers: dict[str, str],
     data: Path,
-    asks: bool,
+    ask: Ask | None = None,
     force_columns: bool = False,
     survival: SurvivalColumns | None = None,
 ) -> TableFindings:
@@ -86,7 +88,7 @@ def look_at(
         answers: to the template: target, separator, encoding, time_column and group_column. A separator that was not
             given is added where it is not that of the file's suffix.
         data: the table.
-        asks: whether there is somebody to ask; otherwise what is open is said.
+        ask: asks a person; None where nobody is there, and what is open is said.
         force_columns: write columns that cannot be used as ignored, with the reason, in place of an error.
         survival: the columns of times and events, in place of the target.
 
@@ -106,7 +108,7 @@ def look_at(
         if answers.get(question) and answers[question] not in source.frame.columns:
             raise missing_column(answers[question], source.frame.columns, source.origin)
     forms = {found.column: found for found in source.form_notes}
-    source, chosen = _choose_forms(source, forms, asks, data, options)
+    source, chosen = _choose_forms(source, forms, ask, data, options)
     problems = Problems()
     with problems.of(target):
         if survival is not None:
@@ -118,75 +120,37 @@ def look_at(
     if not force_columns:
         problems.raise_all("or create the project with --force-columns, and correct the columns in its config.toml")
     kinds: dict[str, str] = {**found.kinds}
-    dates = _choose_dates(found.dates, asks)
+    dates = _choose_dates(found.dates, ask)
     open_kinds = [finding for finding in found.questions if not _is_of_form(finding, found.dates)]
-    for finding in open_kinds if asks else ():
-        kinds[finding.column] = _ask(f"{finding.column}: {finding.why}", finding.guess, _kinds())
+    if ask:
+        kinds |= {one.column: ask(f"{one.column}: {one.why}", one.guess, _kinds()) for one in open_kinds}
     notes = {finding.column: finding for finding in (*found.warnings, *found.questions)}
     notes |= {name: Finding(name, "ignore", str(error)) for name, error in problems.found.items() if name != target}
     group = answers.get("group_column", "")
     if kinds.get(group) in ("categorical", "continuous"):
         kinds[group] = "ignore"  # held-out groups are never seen; of a date, month and weekday are
     decimal = _decimal_of(source, chosen)
-    _say_forms(forms, chosen, decimal, asks)
+    _say_forms(forms, chosen, decimal, ask is not None)
     for column, finding in notes.items():
-        if not (finding.is_question and asks):
-            note(f"column {column!r}: {finding.why}; used as {kinds[column]}")
+        if not (finding.is_question and ask):
+            _log.info("%s", f"column {column!r}: {finding.why}; used as {kinds[column]}")
     _say_marks(source, target, kinds)
     if notes:
-        note("check the column types under [columns] in config.toml before you train")
+        _log.info("%s", "check the column types under [columns] in config.toml before you train")
     lines = "".join(_line(column, kind, notes.get(column)) for column, kind in kinds.items())
     formats = "".join(_format_line(form, decimal, forms[column]) for column, form in chosen.items())
     used = [column for column in dates if kinds[column] == "date" or column == answers.get("time_column")]
     written = "".join(_date_line(column, dates[column], found.dates[column].why) for column in used)
     transform = ""
     if target in problems.found:
-        note(f"target {target!r}: {problems.found[target]}")
+        _log.info("%s", f"target {target!r}: {problems.found[target]}")
         of_target = f"{'kinds = {}':<29} # {one_line(str(problems.found[target]))}"
     elif survival is not None:
         of_target = ""
     else:
-        of_target, kind = _target(source, target, asks)
+        of_target, kind = _target(source, target, ask)
         transform = _transform(source, target) if kind == "regression" else ""
     return TableFindings(lines, formats, written, decimal, of_target, transform)
-
-
-def read_answered(
-    data: Path, answers: dict[str, str], reading: Reading | None = None
-) -> tuple[FrameSource, dict[str, Any]]:
-    """Read a table as the answers to a template say; a separator that they lack is found, said and added to them.
-
-    Returns:
-        The table, and the options that it was read with.
-    """
-    from tlkit.inputs.files.frames import OtherSeparatorError
-    from tlkit.inputs.files.source import read_source
-
-    options: dict[str, Any] = {
-        "separator": answers.get("separator") or None,
-        "encoding": answers.get("encoding", "utf-8"),
-    }
-    try:
-        return read_source(data, **options, reading=reading), options
-    except OtherSeparatorError as error:
-        if options["separator"]:
-            raise
-        answers["separator"] = options["separator"] = error.separator
-        note(f"detected separator {error.separator!r}: separator = {json.dumps(error.separator)} in config.toml")
-    return read_source(data, **options, reading=reading), options
-
-
-def say_survival(source: FrameSource, columns: SurvivalColumns) -> None:
-    """Say how many events there are; refuses times and events that cannot be read."""
-    from tlkit.inputs.row.targets import read_survival
-
-    given = source.frame[columns.names].notna().all(axis=1).to_numpy(bool)
-    rows = given.nonzero()[0]
-    values = read_survival(source.frame.iloc[rows], columns, lambda own: source.place(rows[own])).values
-    note(
-        f"survival: {int(values[:, 1].sum())} events in {len(rows)} rows, times from {values[:, 0].min():g} to "
-        f"{values[:, 0].max():g}; {len(given) - len(rows)} rows without time or event"
-    )
 
 
 def _is_of_form(finding: Finding, dates: Mapping[str, DateGuess]) -> bool:
@@ -194,14 +158,14 @@ def _is_of_form(finding: Finding, dates: Mapping[str, DateGuess]) -> bool:
     return finding.column in dates and bool(dates[finding.column].other)
 
 
-def _choose_dates(dates: Mapping[str, DateGuess], asks: bool) -> dict[str, str]:
+def _choose_dates(dates: Mapping[str, DateGuess], ask: Ask | None) -> dict[str, str]:
     """Ask how dates are written where day and month cannot be told apart."""
     chosen = {}
     for column, guess in dates.items():
         chosen[column] = guess.form
-        if guess.other and asks:
+        if guess.other and ask:
             days = guess.readings()
-            if _ask(f"{column}: which day is {guess.sample}: {_either(days)}", days[0], days) == days[1]:
+            if ask(f"{column}: which day is {guess.sample}: {_either(days)}", days[0], days) == days[1]:
                 chosen[column] = guess.other
     return chosen
 
@@ -212,7 +176,7 @@ def _date_line(column: str, form: str, why: str) -> str:
 
 
 def _choose_forms(
-    source: FrameSource, forms: dict[str, FormNote], asks: bool, data: Path, options: Mapping[str, Any]
+    source: FrameSource, forms: dict[str, FormNote], ask: Ask | None, data: Path, options: Mapping[str, Any]
 ) -> tuple[FrameSource, dict[str, NumberForm]]:
     """Ask which of two forms a column has where its values do not say; read the table again where it is the second."""
     from tlkit.inputs.files.fields import Reading
@@ -221,11 +185,11 @@ def _choose_forms(
 
     chosen = {column: found.form for column, found in forms.items()}
     other = {}
-    for column, found in forms.items() if asks else ():
+    for column, found in forms.items():
         readings = found.readings()
-        if found.other is not None and readings is not None:
+        if ask and found.other is not None and readings is not None:
             words = [f"{value:.12g}" for value in readings]
-            if _ask(f"{column}: which number is {found.sample}: {_either(words)}", words[0], words) == words[1]:
+            if ask(f"{column}: which number is {found.sample}: {_either(words)}", words[0], words) == words[1]:
                 other[column] = found.other
     if other:
         chosen |= other
@@ -264,9 +228,9 @@ def _say_forms(forms: Mapping[str, FormNote], chosen: Mapping[str, NumberForm], 
         if counts and found_in[0].other is None:
             parts.append(f"missing: {', '.join(f'{count} x {mark!r}' for mark, count in counts.items())}")
         many = f"columns {_listed(columns)}" if len(columns) > 1 else f"column {columns[0]!r}"
-        note(f"{many}: {'; '.join(filter(None, parts))}; written into {into} of config.toml")
+        _log.info("%s", f"{many}: {'; '.join(filter(None, parts))}; written into {into} of config.toml")
     if decimal != "." and not any("[data]" in into for _, into, *_ in groups):
-        note(f"decimal = {decimal!r} under [data] in config.toml applies to all columns")
+        _log.info("%s", f"decimal = {decimal!r} under [data] in config.toml applies to all columns")
 
 
 def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> None:
@@ -278,10 +242,11 @@ def _say_marks(source: FrameSource, target: str, kinds: Mapping[str, str]) -> No
     ]
     if shown:
         more = f" and {len(shown) - _AT_ONCE} more" if len(shown) > _AT_ONCE else ""
-        note(
+        _log.info(
+            "%s",
             "these values of text columns are treated as categories, not as missing: "
             f"{', '.join(shown[:_AT_ONCE])}{more}; "
-            "list missing values in missing = [...] under [data] in config.toml"
+            "list missing values in missing = [...] under [data] in config.toml",
         )
 
 
@@ -293,11 +258,11 @@ def _transform(source: FrameSource, name: str) -> str:
     if not advice.why:
         return ""
     entry = f"transform = {json.dumps(advice.transform)}"
-    note(f"target {name!r}: {advice.why}; {entry} in [target] of config.toml")
+    _log.info("%s", f"target {name!r}: {advice.why}; {entry} in [target] of config.toml")
     return f"{entry:<29} # {one_line(advice.why)}"
 
 
-def _target(source: FrameSource, name: str, asks: bool) -> tuple[str, str]:
+def _target(source: FrameSource, name: str, ask: Ask | None) -> tuple[str, str]:
     """Say what the target is taken for, or ask.
 
     Returns:
@@ -308,18 +273,18 @@ def _target(source: FrameSource, name: str, asks: bool) -> tuple[str, str]:
     column = source.frame[name]
     guess: TargetGuess = guess_target(column, name, source.place)
     kind: str = guess.kind
-    if guess.is_question and asks:
+    if guess.is_question and ask:
         default = _KIND_WORDS.get(guess.kind, guess.kind)
-        said = _ask(f"the target {name}: {guess.why}", default, ["regression", "classes", "single_label"])
+        said = ask(f"the target {name}: {guess.why}", default, ["regression", "classes", "single_label"])
         kind = "single_label" if said == "classes" else said
     unit = source.forms[name].unit if name in source.forms else ""
     described = describe_target(column, kind, unit)  # type: ignore[arg-type]
-    question = f" ({guess.why} Set `kinds` in [target] of config.toml)" if guess.is_question and not asks else ""
+    question = f" ({guess.why} Set `kinds` in [target] of config.toml)" if guess.is_question and not ask else ""
     if not guess.why.endswith("?"):
         question = f" ({guess.why})" if guess.is_question else ""
-    note(f"target {name!r}: {described}{question}")
+    _log.info("%s", f"target {name!r}: {described}{question}")
     for mark, count in source.marks.get(name, {}).items():
-        note(f"target {class_called_missing(name, mark, count, len(column))}, under [data] of config.toml")
+        _log.info("%s", f"target {class_called_missing(name, mark, count, len(column))}, under [data] of config.toml")
     if not guess.is_question:
         return "", kind
     entry = f"kinds = {{ {toml_key(name)} = {json.dumps(kind)} }}"
@@ -328,14 +293,6 @@ def _target(source: FrameSource, name: str, asks: bool) -> tuple[str, str]:
 
 def _either(values: Sequence[str]) -> str:
     return " or ".join(values)
-
-
-def _ask(question: str, default: str, allowed: Sequence[str]) -> str:
-    while True:
-        said = str(typer.prompt(question, default=default, err=True)).strip()
-        if said in allowed:
-            return said
-        note(f"one of: {', '.join(allowed)}")
 
 
 def _kinds() -> tuple[str, ...]:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from tlkit.cli.kinds import Asked, Gathered, Kind
-from tlkit.errors import ConfigError, DataError, ModelError, missing_column
+from tlkit.errors import ConfigError, ModelError, missing_column
+from tlkit.inputs.text.commands import TextCommands
+from tlkit.one_line import one_line
+from tlkit.tasks.commands import Asked, TaskCommands
 
 if TYPE_CHECKING:
+    from tlkit.inputs.text.preprocessing import TextPreprocessing
     from tlkit.models.task import Task
-    from tlkit.training.learner import Learner
 
-SHOWN = 5  # mistakes
+SHOWN = 5  # errors
+_SHOWN_CHARACTERS = 200  # of a text on the terminal
 
 
-class TextKind(Kind):
+class TextClassificationCommands(TextCommands, TaskCommands):
     """Texts: rows of a table, or files in a folder for each class."""
 
-    items = "texts"
     data_forms = "a .csv, .tsv, .jsonl or .parquet table, or a folder of texts"
     suffixes = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
     put_data = "train.csv, or one folder of .txt files per class,"
-    example_input = '"SOME TEXT"'
-    has_views = False
     has_report = True
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
@@ -68,46 +68,6 @@ class TextKind(Kind):
                 fix="choose another encoder: `tlkit weights list --json` lists those that can be served",
             )
 
-    def inputs(self, words: Sequence[str]) -> list[str]:
-        """Give the words: each is a text."""
-        found = self.gathered(words)
-        for name, reason in found.failed:
-            raise DataError(f"{name} {reason}")
-        return found.items
-
-    def gathered(self, words: Sequence[str]) -> Gathered:
-        """Give the words that are texts, beside those that are not."""
-        found = Gathered([], [])
-        for number, word in enumerate(words, 1):
-            if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that the terminal could not decode
-                found.failed.append((self.called(number), f"is not valid UTF-8; received: {word!a}"))
-            else:
-                found.items.append(word)
-        return found
-
-    def prepared(self, task: Task, items: Sequence[str]) -> Any:
-        """Tokenize texts: int32 [B, T]."""
-        import tensorflow as tf
-
-        preprocessing: Any = task.preprocessing
-        return preprocessing.batch(tf.constant([item.encode() for item in items]))
-
-    def column(self, config: Any) -> str:
-        """Name the column of texts."""
-        return str(config.data.text_column)
-
-    def table_options(self, config: Any) -> dict[str, Any]:
-        """Read tables as the training data."""
-        data = config.data
-        return {"encoding": data.encoding, "quoting": data.quoting, "separator": data.separator}
-
-    def item(self, value: object, place: str, column: str, folder: Path) -> str:
-        """Give the text, which may be empty."""
-        from tlkit.inputs.files.table_files import MAX_FIELD_BYTES
-        from tlkit.inputs.text.listing import checked_text
-
-        return checked_text(value, place, column, MAX_FIELD_BYTES)
-
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other labelled texts; of a table with the project's column of splits, only those held out."""
         from tlkit.inputs.files.records import TableStream
@@ -119,19 +79,18 @@ class TextKind(Kind):
         if columns["split_column"] and path.is_file():
             there = TableStream(path, **self.table_options(config)).columns
             reading["split_column"] = columns["split_column"] if columns["split_column"] in there else None
-        preprocessing: Any = task.preprocessing
         return texts_to_evaluate(
             path,
             task.class_names,
-            preprocessing=preprocessing,
+            preprocessing=cast("TextPreprocessing", task.preprocessing),
             multi_label=task.objective.is_multi_label,
             batch_size=config.data.batch_size,
             encoding=config.data.encoding,
             **reading,
         )
 
-    def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any]]:
-        """Give the metrics and the surest mistakes."""
+    def measure(self, learn: Any, split: str) -> tuple[Any, list[Any]]:
+        """Return the metrics and the most confident errors."""
         from tlkit.tasks.text_classification.report import judge
 
         metrics, wrong, _ = judge(learn, split, wrong=SHOWN, right=0)
@@ -149,6 +108,12 @@ class TextKind(Kind):
         ]
         return metrics, errors
 
+    def error_line(self, error: Mapping[str, Any], more: str = "") -> str:
+        """Return an error with its text and how confident the network was, as a line for a terminal."""
+        text = one_line(error["text"][:_SHOWN_CHARACTERS])
+        dots = " ..." if len(error["text"]) > _SHOWN_CHARACTERS else ""
+        return super().error_line(error, f" ({error['confidence']:.3f}): {text}{dots}")
 
-def _said(labels: tuple[str, ...], learn: Learner) -> str | list[str]:
+
+def _said(labels: tuple[str, ...], learn: Any) -> str | list[str]:
     return list(labels) if learn.task.objective.is_multi_label else labels[0]

@@ -1,46 +1,37 @@
-"""What the commands must know of each kind of project: photos, texts or tables. Nowhere else do they ask which."""
+"""What the commands must know of each task's projects, and what they hand to it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import ConfigError
+from tlkit.inputs.commands import InputCommands
+from tlkit.lazy import loaded
+from tlkit.tasks.base import spec_of
 
 if TYPE_CHECKING:
-    from tlkit.cli.project import Code
-    from tlkit.inputs.image.walk import Tally
+    from types import ModuleType
+
     from tlkit.models.task import Task
     from tlkit.targets.survival_columns import SurvivalColumns
-    from tlkit.training.learner import Learner
+
+#: A question, the default answer and those that are allowed -> the answer of a person.
+Ask = Callable[[str, str, Sequence[str]], str]
 
 
-class Gathered(NamedTuple):
-    """What the words of a command line stand for.
+class Code(NamedTuple):
+    """A project's own modules.
 
     Attributes:
-        items: to predict on, in order.
-        failed: what cannot even be given to a model: its name, and why, as a clause that goes on where the name ends.
-        tally: what was found in folders; None where the words are the items.
-        has_folder: whether a folder was named.
+        model: model.py, with `build_task`.
+        train: train.py, with `load_data(config)` and `main(config, resume)`.
     """
 
-    items: list[Any]
-    failed: list[tuple[str, str]]
-    tally: Tally | None = None
-    has_folder: bool = False
-
-    def check(self, strict: bool) -> None:
-        """Refuse what cannot be used before a model loads: all of it with `strict`, else a single input that was named.
-
-        Raises:
-            DataError: naming the first.
-        """
-        if self.failed and (strict or (len(self.failed) == 1 and not self.items and not self.has_folder)):
-            name, reason = self.failed[0]
-            raise DataError(f"{name} {reason}")
+    model: ModuleType
+    train: ModuleType
 
 
 class Asked(NamedTuple):
@@ -49,10 +40,12 @@ class Asked(NamedTuple):
     Attributes:
         force_columns: leave out columns that cannot be used, with the reason, where they are refused otherwise.
         settings: keys of config.toml that are set, by `SECTION.KEY`.
+        ask: asks a person; None where nobody is there to answer, and what is open is said.
     """
 
     force_columns: bool = False
     settings: Mapping[str, Any] = {}
+    ask: Ask | None = None
 
     @property
     def label_columns(self) -> Sequence[str]:
@@ -79,28 +72,20 @@ class Asked(NamedTuple):
         return SurvivalColumns(self.settings["target.time"], self.settings["target.event"])
 
 
-class Kind(ABC):
-    """One kind of project.
+class TaskCommands(InputCommands):
+    """One task's projects as the commands see them; a task mixes the `InputCommands` of its input in.
 
     Attributes:
-        items: what it classifies, in the plural.
         data_forms: what `--data` takes.
         suffixes: of the tables that `tlkit new` takes.
         put_data: what to put into data/, where no data was named.
-        example_input: what stands behind `tlkit predict` in an example.
-        has_views: whether there is test-time augmentation.
         has_report: whether `tlkit report` writes a page.
-        has_rows: whether `tlkit predict` takes one table whose rows are the items.
     """
 
-    items: ClassVar[str]
     data_forms: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     put_data: ClassVar[str]
-    example_input: ClassVar[str]
-    has_views: ClassVar[bool]
     has_report: ClassVar[bool]
-    has_rows: ClassVar[bool] = False
 
     # Making a project
 
@@ -127,14 +112,8 @@ class Kind(ABC):
     def check(self, config: Any) -> None:
         """Refuse a network that there is not, or that cannot take such inputs."""
 
-    @abstractmethod
     def check_training(self, config: Any) -> None:
         """Refuse what could be trained but not be exported afterwards."""
-
-    def check_views(self) -> None:
-        """Refuse test-time augmentation where there is none."""
-        if not self.has_views:
-            raise ConfigError(f"test-time augmentation is not available for {self.items}", fix="remove --tta")
 
     def check_report(self) -> None:
         """Refuse `tlkit report` where there is none."""
@@ -156,49 +135,17 @@ class Kind(ABC):
         task: Task = code.model.build_task(config, tuple(trained["classes"]))
         return task
 
-    def check_data(self, trained: Mapping[str, Any], data: Any) -> None:  # noqa: B027 - most kinds have no more to check
+    def check_data(self, trained: Mapping[str, Any], data: Any) -> None:
         """Refuse data that is not encoded as it was in the training whose identity is given."""
 
-    # Predicting
-
-    def unused(self, config: Any, learn: Learner | None) -> str:
-        """Say which key of config.toml the project's train.py did not use; empty for none."""
-        return ""
-
-    @abstractmethod
-    def inputs(self, words: Sequence[str]) -> list[Any]:
-        """Give what the words of a command line stand for."""
-
-    def gathered(self, words: Sequence[str]) -> Gathered:
-        """Give what the words of a command line stand for, beside what cannot be used."""
-        return Gathered(self.inputs(words), [])
-
-    def called(self, number: int) -> str:
-        """Return what an input is called that has no name of its own."""
-        return f"{self.items.removesuffix('s')} number {number}"
-
-    @abstractmethod
-    def prepared(self, task: Task, items: Sequence[Any]) -> Any:
-        """Give a batch of inputs of `task.model`."""
-
-    @abstractmethod
-    def column(self, config: Any) -> str:
-        """Name the column that `tlkit predict --file` reads."""
-
-    @abstractmethod
-    def table_options(self, config: Any) -> dict[str, Any]:
-        """Say how a table is read: arguments of `TableStream`."""
-
-    @abstractmethod
-    def item(self, value: object, place: str, column: str, folder: Path) -> Any:
-        """Give what a field of a table stands for; refuses a field that holds no such thing.
+    def unused(self, config: Any, learn: Any) -> str:
+        """Say which key of config.toml the project's train.py did not use; empty for none.
 
         Args:
-            value: the field.
-            place: where it stands, for messages.
-            column: the name of the column.
-            folder: the table's.
+            config: the project's.
+            learn: the Learner that train.py returned, or None.
         """
+        return ""
 
     # Measuring
 
@@ -211,14 +158,22 @@ class Kind(ABC):
         return None
 
     @abstractmethod
-    def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any] | None]:
-        """Give the metrics of a split, and the most confident mistakes where this kind shows them."""
+    def measure(self, learn: Any, split: str) -> tuple[Any, list[Any] | None]:
+        """Return the metrics of a Learner on a split, and the most confident errors where the task shows them.
+
+        An error has `true`, `predicted` and `place`.
+        """
+
+    def error_line(self, error: Mapping[str, Any], more: str = "") -> str:
+        """Return an error of `measure` as a line for a terminal, with more behind what was predicted."""
+        true, predicted = (
+            said if isinstance(said, str) else " + ".join(said) or "nothing"
+            for said in (error["true"], error["predicted"])
+        )
+        return f"  {true}, predicted {predicted}{more}  [{error['place']}]"
 
 
-def kind_of(task: str) -> Kind:
-    """Give the kind of project that has this `task` in its config.toml."""
-    from tlkit.lazy import loaded
-    from tlkit.tasks.base import spec_of
-
-    found: Kind = loaded(spec_of(task).commands)()
+def commands_of(task: str) -> TaskCommands:
+    """Return what the commands must know of a task, by the name of the task."""
+    found: TaskCommands = loaded(spec_of(task).commands)()
     return found

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, cast
 
-from tlkit.cli.kinds import Asked, Kind
 from tlkit.errors import ConfigError, TrainingError
+from tlkit.inputs.row.commands import RowCommands
+from tlkit.tasks.commands import Asked, Code, TaskCommands
 
 if TYPE_CHECKING:
-    from tlkit.cli.project import Code
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
     from tlkit.models.task import Task
-    from tlkit.training.learner import Learner
 
 SHOWN = 5  # wrong rows
 
 
-class TableKind(Kind):
+class TabularCommands(RowCommands, TaskCommands):
     """Rows of a table: values or classes of some columns are predicted from the others."""
 
-    items = "rows"
     data_forms = "a .csv, .tsv or .parquet table, or a folder with train.csv"
     suffixes = (".csv", ".tsv", ".gz", ".parquet")
     put_data = "train.csv"
-    example_input = "ROWS.csv --out SCORED.csv"
-    has_views = False
     has_report = True
-    has_rows = True
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> Callable[[Path], None] | None:
         """Look at the columns of the table; what each is taken for goes into the project's config.toml."""
         if data is None:
             return None
-        from tlkit.cli.table_findings import TableFindings, look_at
+        from tlkit.tasks.tabular.findings import look_at
 
-        asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-        found: TableFindings = look_at(answers, data, asks, asked.force_columns, asked.survival)
+        found = look_at(answers, data, asked.ask, asked.force_columns, asked.survival)
 
         def finish(project: Path) -> None:
             config = project / "config.toml"
@@ -51,7 +45,7 @@ class TableKind(Kind):
         return [("data", "targets", [])] if asked.survival is not None else []
 
     def check(self, config: Any) -> None:
-        """Every network of a table can be made."""
+        """Take every network: each can be made of a table."""
 
     def check_training(self, config: Any) -> None:
         """Refuse embeddings to start from that are not there; once trained, the network needs them no more."""
@@ -62,7 +56,7 @@ class TableKind(Kind):
                 allowed="a folder written by `tlkit embeddings export`, or a project in which it was run",
             )
 
-    def unused(self, config: Any, learn: Learner | None) -> str:
+    def unused(self, config: Any, learn: Any) -> str:
         """Find a train.py of an earlier release, which trains a network whatever `model.kind` is."""
         from tlkit.tasks.tabular.boosted import facts_of
 
@@ -118,42 +112,18 @@ class TableKind(Kind):
             fix="restore data and config.toml, or run `tlkit train` again; use --data to evaluate on other rows",
         )
 
-    def inputs(self, words: Sequence[str]) -> NoReturn:
-        """Rows come as a table."""
-        raise ConfigError(
-            "rows are read from one table", received=list(words), fix=f"tlkit predict {self.example_input}"
-        )
-
-    def prepared(self, task: Task, items: Sequence[Any]) -> Any:
-        """Encode serialized tf.Examples: float32 [B, D]."""
-        import tensorflow as tf
-
-        preprocessing: Any = task.preprocessing
-        return preprocessing.batch(tf.constant(list(items), tf.string))
-
-    def column(self, config: Any) -> NoReturn:
-        """A row is all its columns."""
-        raise ConfigError("--text-column is not an option for tables")
-
-    def table_options(self, config: Any) -> dict[str, Any]:
-        """Read tables as the training data."""
-        return {"encoding": config.data.encoding}
-
-    def item(self, value: object, place: str, column: str, folder: Path) -> NoReturn:
-        """A row is all its columns."""
-        raise ConfigError("a row is not a single field", received=place)
-
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other rows with their targets, and encode them as the training did."""
         from tlkit.inputs.row.evaluating import table_to_evaluate
 
-        preprocessing: Any = task.preprocessing
         options = config.reading
         if config.data.events:  # which look back into the days before these rows
             options["history"] = config.data_path
-        return table_to_evaluate(path, preprocessing, targets_of(task, config), **options)
+        return table_to_evaluate(
+            path, cast("TablePreprocessing", task.preprocessing), targets_of(task, config), **options
+        )
 
-    def measure(self, learn: Learner, split: str) -> tuple[Any, list[Any]]:
+    def measure(self, learn: Any, split: str) -> tuple[Any, list[Any]]:
         """Give the metrics and the most wrong rows."""
         from tlkit.tasks.tabular.wrong_rows import most_wrong_rows
 

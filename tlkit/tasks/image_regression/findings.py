@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.output import note
+from tlkit.inputs.row.first_look import read_answered, say_survival
 
 if TYPE_CHECKING:
-    from tlkit.cli.kinds import Asked
+    from tlkit.tasks.commands import Asked
+
+_log = logging.getLogger("tlkit")
 
 
 def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
@@ -23,7 +26,6 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
     Raises:
         DataError: the table, a column or the labels cannot be used.
     """
-    from tlkit.cli.table_findings import read_answered, say_survival
     from tlkit.errors import missing_column
     from tlkit.inputs.files.fields import reading_of
     from tlkit.inputs.row.target_kinds import check_varies, describe_target, guess_target
@@ -55,14 +57,15 @@ def look_at(answers: dict[str, str], data: Path, asked: Asked) -> None:
             read_targets(source.frame.iloc[rows], [name], places, target_kinds={name: kind})
         unit = source.forms[name].unit if name in source.forms else ""
         question = f" ({guess.why} Set `kind` in [target] of config.toml)" if guess.is_question else ""
-        note(f"target {name!r}: {describe_target(source.frame[name], kind, unit)}{question}")
+        _log.info("%s", f"target {name!r}: {describe_target(source.frame[name], kind, unit)}{question}")
     folder = data.parent
     paths = source.frame[path_column].dropna()
     gone = [str(path) for path in paths if not (folder / str(path)).is_file()]
     if gone:
-        note(
+        _log.info(
+            "%s",
             f"training will stop with an error: {len(gone)} of {len(paths)} photos in this table do not exist, "
-            f"such as {gone[0]}"
+            f"such as {gone[0]}",
         )
     else:
-        note(f"{data}: {len(paths)} photos")
+        _log.info("%s", f"{data}: {len(paths)} photos")
