@@ -60,12 +60,31 @@ def _rows(kind: str):
     return task, "houses", {"golden": task.preprocessing.to_examples(tiny_table.tiny_frame(8))[:4], "max_batch": 3}
 
 
+def monitored_frame(count: int = 240, seed: int = 0):
+    """Rows like those of the export "monitored"."""
+    return tiny_table.tiny_frame(n=count, seed=seed)[["colour", "rooms", "distance", "sold"]]
+
+
+def _monitored():
+    import tlkit
+    from tlkit.training.baseline import measure_baseline
+    from tlkit.training.features import run
+    from tlkit.training.novelty import fit_novelty
+
+    data = tlkit.table_from_file(monitored_frame(), "sold", batch_size=32)
+    task = tlkit.tabular_model(data.preprocessing, data.targets, hidden=(8,), seed=0)
+    task.set_novelty(fit_novelty(task, data))
+    baseline = measure_baseline(task, data, run(task.features, data.ordered("val")))
+    return task, "shops", {"golden": data.samples("val", 2), "max_batch": 3, "baseline": baseline}
+
+
 #: What can be asked for: a function that gives a task, the name of its folder and options of the export.
 EXPORTS: dict[str, Callable] = {
     "photos": _photos,
     "views": _views,  # photos with a signature for test-time augmentation
     "risks": _risks,  # photos with a survival risk
     "texts": _texts,
+    "monitored": _monitored,  # rows, with a drift baseline
     "windows": _windows,  # long texts with several labels
     **{kind: functools.partial(_rows, kind) for kind in ("single_label", "multi_label", "regression", "several")},
 }

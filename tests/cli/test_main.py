@@ -107,6 +107,7 @@ def test_every_command_has_help_with_an_example(capsys):
             "serve",
             "deploy",
             "score",
+            "drift",
             "doctor",
             "find-lr",
             "report",

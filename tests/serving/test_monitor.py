@@ -9,12 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from exports import export_of
 from tensorflow_serving.apis import predict_pb2
-from tiny_table import tiny_frame
 
-import tlkit
 from tlkit.errors import ConfigError, ExportError
-from tlkit.export import saved_model
 from tlkit.export.baseline import Baseline
 from tlkit.export.manifest import Manifest
 from tlkit.export.monitor_files import MonitorFolder, find_monitor, folder_of, is_monitor, today
@@ -29,17 +27,8 @@ COLOURS, DISTANCES = ("red", "green", "blue"), "distance to the training data"
 
 
 @pytest.fixture(scope="module")
-def export(tmp_path_factory):
-    place = tmp_path_factory.mktemp("monitored")
-    frame = tiny_frame(n=240)[["colour", "rooms", "distance", "sold"]]
-    data = tlkit.table_from_file(frame, "sold", batch_size=32)
-    task = tlkit.tabular_model(data.preprocessing, data.targets, hidden=(8,))
-    learn = tlkit.Learner(task, data, directory=place / "run")
-    learn.fit(1, 1e-2, verbose=False)
-    learn = learn.finish(calibrate=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved_model, "verify_export", lambda path: [])
-        return learn.export(place / "shops")
+def export():
+    return export_of("monitored")
 
 
 @pytest.fixture(scope="module")

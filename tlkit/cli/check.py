@@ -53,7 +53,7 @@ def check(
     given = find_project(overrides=overrides or ())
     project, asked = find_project(overrides=[*(overrides or ()), *reading_settings(given)]), given.config
     page = report if report is not None else project.reports / "check.html"
-    _check_place(page)
+    check_place(page)
     with native_noise_filtered(), stdout_to_stderr(as_json):
         import_tensorflow()
         with project.code() as code:
@@ -173,7 +173,7 @@ def handled_by(config: Any) -> dict[str, str]:
     return found
 
 
-def _check_place(page: Path) -> None:
+def check_place(page: Path) -> None:
     """Refuse a report that could not be written, before anything is computed."""
     if page.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError("the report must be an HTML file", received=str(page), allowed=(".html", ".htm"))

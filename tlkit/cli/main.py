@@ -15,6 +15,7 @@ from tlkit.cli import embeddings, samples, weights
 from tlkit.cli.check import check
 from tlkit.cli.deploy import deploy
 from tlkit.cli.doctor import doctor
+from tlkit.cli.drift import drift
 from tlkit.cli.evaluate import evaluate
 from tlkit.cli.export import export
 from tlkit.cli.find_lr import find_lr
@@ -40,7 +41,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for function in (new, templates, check, train, evaluate, report, predict, export, verify, serve, deploy, score, doctor):
+for function in (
+    new,
+    templates,
+    check,
+    train,
+    evaluate,
+    report,
+    predict,
+    export,
+    verify,
+    serve,
+    deploy,
+    score,
+    drift,
+    doctor,
+):
     app.command()(function)
 app.command("find-lr")(find_lr)
 app.add_typer(weights.app, name="weights")

@@ -152,6 +152,25 @@ class SavedModelPredictor:
         answers = np.concatenate(found)
         return {interface.answers: answers} | named_arrays(answers, interface.outputs)
 
+    def run(self, signature: str, arguments: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run a signature that takes what serving_default takes.
+
+        Args:
+            signature: its name.
+            arguments: [n] by argument, bytes objects or numbers; see `tlkit.export.arguments`.
+
+        Returns:
+            Arrays by the names of the outputs.
+
+        Raises:
+            tf.errors.InvalidArgumentError: the graph refuses one of the inputs.
+        """
+        definition = self._model.signatures[signature]
+        _, specs = definition.structured_input_signature
+        with graph_errors():
+            answer = definition(**{name: tf.constant(arguments[name], spec.dtype) for name, spec in specs.items()})
+        return {name: value.numpy() for name, value in answer.items()}
+
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:
         from tlkit.export.rows import frame_of_rows
 

@@ -244,18 +244,25 @@ def stability_index(expected: np.ndarray, actual: np.ndarray) -> float:
     return float(((a - e) * np.log(a / e)).sum())
 
 
-def coarser(bins: Bins, expected: np.ndarray, *others: np.ndarray, most: int = 10) -> list[np.ndarray]:
-    """Return histograms with fewer bins, for a stability index; names stay as they are.
+def grouped(bins: Bins, expected: np.ndarray, most: int = 10) -> np.ndarray:
+    """Return the number of the group of each bin: neighbours are joined until each has a tenth of what was expected.
 
     Args:
-        bins: of the histograms.
-        expected: the one that decides: neighbours are joined until each bin has a tenth of it.
-        others: are joined alike.
-        most: bins of a number, without that of missing values, which is left out.
+        bins: of the histogram; each name and the missing values are groups of their own.
+        expected: counts of each bin.
+        most: groups of numbers.
+
+    Returns:
+        int64 [size]; of numbers without the bin of missing values.
     """
     if not bins.is_number:
-        return [expected, *others]
-    total = max(int(expected[:-1].sum()), 1)
-    middle = np.cumsum(expected[:-1]) - expected[:-1] / 2
-    place = np.minimum((most * middle / total).astype(np.int64), most - 1)
-    return [np.bincount(place, counts[:-1], most) for counts in (expected, *others)]
+        return np.arange(bins.size)
+    counts = expected[:-1]
+    middle = np.cumsum(counts) - counts / 2
+    return np.minimum((most * middle / max(int(counts.sum()), 1)).astype(np.int64), most - 1)
+
+
+def coarser(groups: np.ndarray, *histograms: np.ndarray) -> list[np.ndarray]:
+    """Return histograms of groups; what no group has is left out."""
+    count = int(groups.max()) + 1
+    return [np.bincount(groups, counts[: len(groups)], count) for counts in histograms]

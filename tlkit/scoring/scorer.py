@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,10 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tlkit.errors import TlkitError
+from tlkit.export.arguments import arguments_of
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.inputs.base import input_spec
 from tlkit.inputs.image.damaged import find_damaged
 from tlkit.inputs.row.preprocessing import TablePreprocessing
+from tlkit.lazy import loaded
 from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.predicting.each import NOT_FINITE, Refusal, predict_each
 from tlkit.predicting.row_answers import numbers_of
@@ -44,6 +48,10 @@ class Scorer:
         batch_size: items that are run together; None takes what `tlkit predict` does.
         top, target: as for `AnswerColumns`.
 
+    Attributes:
+        predictor: the loaded export.
+        batch_size: as given, or the default.
+
     Raises:
         ExportError: the export cannot be loaded.
     """
@@ -57,8 +65,8 @@ class Scorer:
         target: str | None = None,
     ):
         self.batch_size = batch_size or 32
-        self._predictor = SavedModelPredictor(export, batch_size=self.batch_size)
-        manifest = self._predictor.manifest
+        self.predictor = SavedModelPredictor(export, batch_size=self.batch_size)
+        manifest = self.predictor.manifest
         self._input = input_spec(manifest.interface.content)
         self.batch_size = batch_size or self._input.batch
         self._answers = manifest.interface.answers
@@ -82,6 +90,27 @@ class Scorer:
                     yield Scored(item, {}, result.reason)
                 else:
                     yield Scored(item, result, "", damaged.get(item.number, ""))
+
+    def arguments(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
+        """Return what serving_default takes for items, [m] by argument, without those that cannot be read."""
+        if self._table is not None:
+            frame, problems = self._frame(items)
+            good = [number for number in range(len(items)) if number not in problems]
+            return self._table.to_arguments(frame.iloc[good].reset_index(drop=True))
+        given, contents = loaded(self._input.items), []
+        for item in items:
+            with contextlib.suppress(TlkitError):
+                if not item.problem:
+                    contents.append(given.content(given.checked(item.content, item.number)))
+        return arguments_of(contents, self.predictor.manifest.interface)
+
+    def _frame(self, items: Sequence[Item]) -> tuple[Any, dict[int, str]]:
+        """Return rows as the export's columns, and why some cannot be used: number among the items -> reason."""
+        assert self._table is not None
+        problems: dict[int, str] = {number: item.problem for number, item in enumerate(items) if item.problem}
+        chunk = Chunk([item.fields for item in items], [item.place for item in items])
+        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms, problems, self._unread)
+        return frame, problems
 
     def _chunks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         if not self._input.by_length:
@@ -108,16 +137,14 @@ class Scorer:
 
     def _run(self, items: Sequence[Item]) -> list[dict[str, Any] | Refusal]:
         if self._table is None:
-            answers = self._predictor.predict([item.content for item in items])
+            answers = self.predictor.predict([item.content for item in items])
             return [_finite(self._columns.of_record(answer), numbers_of(answer)) for answer in answers]
-        problems: dict[int, str] = {}
-        chunk = Chunk([item.fields for item in items], [item.place for item in items])
-        frame = typed(chunk, self._table.columns, self._table.missing, self._table.forms, problems, self._unread)
+        frame, problems = self._frame(items)
         good = [number for number in range(len(items)) if number not in problems]
         results: dict[int, Any] = {number: Refusal(reason) for number, reason in problems.items()}
         if good:
             part = frame.iloc[good].reset_index(drop=True)
-            numbers = self._predictor.predict_frame(part, rows_at_once=len(items))[self._answers]
+            numbers = self.predictor.predict_frame(part, rows_at_once=len(items))[self._answers]
             answered = zip(self._columns.of_rows(numbers), numbers, strict=True)
             results |= zip(good, (_finite(row, values) for row, values in answered), strict=True)
         return [results[number] for number in range(len(items))]

@@ -11,7 +11,7 @@ from tlkit.errors import ExportError, TlkitError
 from tlkit.export.baseline import FEWEST, Baseline
 from tlkit.export.manifest import Manifest, version_folders
 from tlkit.export.monitor_files import MonitorFolder, folder_of, today
-from tlkit.export.sketch import Sketch, coarser, stability_index
+from tlkit.export.sketch import Sketch, coarser, grouped, stability_index
 from tlkit.serving.served_fleet import ServedFleet
 from tlkit.serving.served_model import ServedModel
 
@@ -113,7 +113,8 @@ class MonitorGauges:
         for one in baseline.bins:
             counts = sketch.counts.get(one.name)
             if counts is not None and counts.sum() >= FEWEST:
-                index = stability_index(*coarser(one, baseline.sketch.counts[one.name], counts))
+                expected = baseline.sketch.counts[one.name]
+                index = stability_index(*coarser(grouped(one, expected), expected, counts))
                 own = f'{labels},source="{one.source}",statistic="{_escaped(one.name)}"'
                 yield "tlkit_monitor_psi", f"tlkit_monitor_psi{{{own}}} {index:.6g}"
 
