@@ -5,7 +5,8 @@ import socket
 import time
 
 import pytest
-from doors import Doors, read_all, read_answer, wait_for
+from doors import Doors, Status, read_all, read_answer, wait_for
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tlkit.serving.access_log import AccessLog
 from tlkit.serving.http_guard import HttpLimits
@@ -172,6 +173,45 @@ def test_the_second_of_two_pipelined_bodies_is_watched_too():
         answer = read_all(client)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"HTTP/1.1 408" in answer
+
+
+def test_the_parser_gets_no_piece_that_is_longer_than_a_head(monkeypatch):
+    """A whole head is not checked before it is parsed, and 250 kB of short headers take 0.2 s."""
+    sizes = []
+    received = H11Protocol.data_received
+    monkeypatch.setattr(
+        H11Protocol, "data_received", lambda one, data: (sizes.append(len(data)), received(one, data))[1]
+    )
+    with Doors(limits=HttpLimits(head_bytes=4096)) as server:
+        assert server.request("POST", "/v1/models/default:predict", b" " * 150_000)[0] == 200
+    assert sum(sizes) > 150_000
+    assert max(sizes) <= 4096
+
+
+LONG = b"GET /v1/models/long HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+def test_a_client_that_does_not_read_loses_its_connection(requests):
+    with Doors(limits=HttpLimits(idle_seconds=1, write_seconds=0.3, linger_seconds=0.1)) as server:
+        server.fleet.states["long"] = [Status(version, "AVAILABLE") for version in range(100_000)]  # some 13 MB
+        with server.connect() as client:
+            client.sendall(LONG * requests)
+            assert wait_for(lambda: server.server.server_state.connections)
+            assert wait_for(lambda: not server.server.server_state.connections)
+        assert server.alive()
+
+
+def test_a_client_that_reads_late_gets_the_whole_response():
+    with Doors(limits=HttpLimits(idle_seconds=1, write_seconds=30, linger_seconds=0.1)) as server:
+        server.fleet.states["long"] = [Status(version, "AVAILABLE") for version in range(100_000)]
+        with server.connect() as client:
+            client.sendall(LONG)
+            client.recv(1, socket.MSG_PEEK)
+            time.sleep(1.5)
+            status, _, content = read_answer(client)
+        assert status == 200
+        assert len(json.loads(content)["model_version_status"]) == 100_000
 
 
 def test_an_unused_connection_is_closed():
