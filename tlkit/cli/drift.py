@@ -176,7 +176,7 @@ def _sample(source: Any) -> Sequence[Item]:
 
 def _show(found: Drift, baseline: Baseline) -> None:
     """Print what drifted, and what did not in one line."""
-    from tlkit.cli.output import one_line
+    from tlkit.one_line import one_line
     from tlkit.trust.drift.page import p_text
 
     split = "validation" if baseline.split == "val" else baseline.split
