@@ -159,6 +159,15 @@ class Target(ABC):
     def answers(self, outputs: Any) -> Any:
         """Outputs of the network, float32 [..., width] -> its answers, [..., len(output_names)], of `dtype`."""
 
+    def explained(self, outputs: Any, chosen: np.ndarray) -> Any:
+        """Return the number of each example that is explained by its gradient, float32 [B].
+
+        Args:
+            outputs: calibrated, float32 [B, width], a tensor.
+            chosen: number of the class or label to explain, [B]; not used by targets without classes.
+        """
+        return outputs[:, 0]
+
     def calibration(self, outputs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return scale and shift [width] that make outputs answer with the right probabilities; 1 and 0 by default.
 

@@ -87,6 +87,10 @@ class MultiLabel(SingleLabel):
         """Probabilities [..., k] -> logits that give them, float32 [..., k]."""
         return super().logits(answers) - super().logits(1 - answers)
 
+    def explained(self, outputs: Any, chosen: np.ndarray) -> Any:
+        """Return the logit of the chosen label."""
+        return tf.gather(outputs, chosen, axis=1, batch_dims=1)
+
     def calibration(self, outputs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return scale and shift of each label's logits."""
         pairs = [fit_platt(own, wanted) for own, wanted in zip(outputs.T, true.T, strict=True)]

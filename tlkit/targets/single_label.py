@@ -68,6 +68,10 @@ class SingleLabel(Target):
         # float32 rounds very small probabilities to zero: their logarithm must be finite.
         return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
 
+    def explained(self, outputs: Any, chosen: np.ndarray) -> Any:
+        """Return the logit of the chosen class minus the mean of all, to which only differences count."""
+        return tf.gather(outputs, chosen, axis=1, batch_dims=1) - tf.reduce_mean(outputs, axis=1)
+
     def calibration(self, outputs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of the best temperature for all logits, and no shift."""
         return np.full(self.width, fit_temperature(outputs, true)), np.zeros(self.width)

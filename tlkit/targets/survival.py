@@ -131,6 +131,10 @@ class Survival(Target):
         risk = tf.math.log(tf.maximum(-survival[..., -1:], 1e-30))
         return tf.concat([risk, tf.exp(survival)], axis=-1)
 
+    def explained(self, outputs: Any, chosen: np.ndarray) -> Any:
+        """Return the risk."""
+        return self.answers(outputs)[:, 0]
+
     def centered(self, outputs: np.ndarray) -> np.ndarray:
         """Subtract the mean: a risk of Cox's model has no origin."""
         return outputs - outputs.mean() if self.method == "cox" and len(outputs) else outputs
