@@ -124,10 +124,9 @@ def test_every_backbone_of_the_catalogue_has_a_map(row):
     task = tlkit.image_classifier(row.name, ["a", "b"], size=size, weights="none")
     kernel = task.head.trainable_variables[0]  # begins at zero
     kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
-    heat = grad_cam(task, pixels_of(size), [0, 1])
-    shape = task.backbone.output_shape[1:3]
-    assert heat.shape == (2, *shape)
-    np.testing.assert_allclose(heat.max(axis=(1, 2)), 1)
+    heat = grad_cam(task, np.repeat(pixels_of(size, 1), 2, axis=0), [0, 1])
+    assert heat.shape == (2, *task.backbone.output_shape[1:3])
+    assert heat.max() == 1  # what raises no class lowers the other one
     assert (heat >= 0).all()
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlkit.errors import ConfigError
 from tlkit.one_line import one_line
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 _SHOWN = 3  # findings of a rule on a terminal
 _ITEMS = 4
 LIST = "exclude.csv"
+RESULT = "check.json"  # in the folder of reports
 
 
 def check(
@@ -49,11 +49,13 @@ def check(
     """
     from tlkit.cli.output import import_tensorflow, native_noise_filtered, note, print_json, stdout_to_stderr
     from tlkit.cli.project import find_project
+    from tlkit.files import atomic_write
+    from tlkit.report.html import check_place
 
     given = find_project(overrides=overrides or ())
     project, asked = find_project(overrides=[*(overrides or ()), *reading_settings(given)]), given.config
     page = report if report is not None else project.reports / "check.html"
-    check_place(page)
+    check_place(page, fix="choose another --report PATH")
     with native_noise_filtered(), stdout_to_stderr(as_json):
         import_tensorflow()
         with project.code() as code:
@@ -61,6 +63,8 @@ def check(
         from tlkit.trust.check.page import write_check_page
 
         written = write_check_page(page, result, examined.show, asked.project.name)
+        with atomic_write(project.reports / RESULT) as file:  # for `tlkit report` and `tlkit card`
+            json.dump(result.to_dict(), file)
     listed = _add_to_list(project, examined, result) if fix else None
     if as_json:
         more = {} if listed is None else {"exclude": {"path": str(listed[0]), "added": listed[1], "items": listed[2]}}
@@ -171,19 +175,6 @@ def handled_by(config: Any) -> dict[str, str]:
     if getattr(config.data, "on_error", "") == "skip":
         found["unreadable"] = 'training skips them: on_error = "skip"'
     return found
-
-
-def check_place(page: Path) -> None:
-    """Refuse a report that could not be written, before anything is computed."""
-    if page.suffix.lower() not in {".html", ".htm"}:
-        raise ConfigError("the report must be an HTML file", received=str(page), allowed=(".html", ".htm"))
-    fix = "choose another --report PATH"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"the report cannot be written ({error.strerror})", received=str(page), fix=fix) from None
-    if not os.access(page.parent, os.W_OK):
-        raise ConfigError("the report cannot be written", received=str(page), fix=fix)
 
 
 def _add_to_list(project: Project, examined: Examined, result: Result) -> tuple[Path, int, int]:

@@ -68,9 +68,9 @@ def drift(
     check_separator(separator)
     page = report if report is not None else Path("drift.html")
     if data is not None:
-        from tlkit.cli.check import check_place
+        from tlkit.report.html import check_place
 
-        check_place(page)
+        check_place(page, fix="choose another --report PATH")
     folder = resolve_export(export)
     manifest = Manifest.read(folder)
     baseline = Baseline.read(folder, manifest)

@@ -74,13 +74,13 @@ def _heat(task: Task, pixels: tf.Tensor, chosen: np.ndarray, target: int) -> np.
     return np.asarray(np.divide(heat, highest, out=np.zeros_like(heat), where=highest > 0), np.float32)
 
 
-def _run(network: Any, inputs: tf.Tensor, maps: list[tf.Tensor], tape: tf.GradientTape) -> tf.Tensor:
+def _run(network: Any, inputs: Any, maps: list[tf.Tensor], tape: tf.GradientTape) -> tf.Tensor:
     """Run a network in inference mode, and collect and watch the feature maps that it pools."""
     size = inputs.shape[1]
 
     def operation(layer: Any) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
-            given = arguments[0] if arguments else None
+            given: Any = arguments[0] if arguments else None
             if tf.is_tensor(given) and given.shape.rank == 4 and _rank(layer) != 4:
                 if hasattr(layer, "_run_through_graph"):  # a network inside, such as the member of an ensemble
                     return _run(layer, given, maps, tape)

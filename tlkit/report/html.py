@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tlkit.files import atomic_write
 
 _NEWLINES = {0x85: "\n", 0x2028: "\n", 0x2029: "\n\n"}
 _KEPT = {ord("\n"), ord("\t")}
+_SUFFIXES = (".html", ".htm")
 
 
 def render_page(template: str, /, **values: Any) -> str:
@@ -37,6 +39,23 @@ def render_page(template: str, /, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def check_place(path: str | Path, fix: str = "choose another path") -> None:
+    """Refuse a page that could not be written, before anything is computed; its folder is made.
+
+    Raises:
+        ConfigError: the suffix is neither .html nor .htm, or the folder cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ConfigError("the report must be an HTML file", received=str(path), allowed=_SUFFIXES)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the report cannot be written ({error.strerror})", received=str(path), fix=fix) from None
+    if not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise ConfigError("the report cannot be written", received=str(path), fix=fix)
+
+
 def write_page(path: str | Path, page: str) -> Path:
     """Write a page. Readers see the old file or the complete new one.
 
@@ -48,12 +67,10 @@ def write_page(path: str | Path, page: str) -> Path:
         The path.
 
     Raises:
-        ConfigError: the suffix is another.
+        ConfigError: the suffix is another, or the folder cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in {".html", ".htm"}:
-        raise ConfigError("the report must be an HTML file", received=str(path), allowed=(".html", ".htm"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_place(path)
     with atomic_write(path) as file:
         file.write(page)
     return path

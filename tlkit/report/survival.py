@@ -194,6 +194,27 @@ def censoring(
     return np.append(1.0, free)[np.searchsorted(times, at, side="right")]
 
 
+def discordance(
+    risk: npt.NDArray[np.float64], time: npt.NDArray[np.float64], seen: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return for each row the fraction of its comparable rows that are ordered wrongly; NaN where there is none.
+
+    >>> discordance(np.array([2.0, 1.0, 3.0]), np.array([1.0, 2.0, 3.0]), np.array([True, True, False])).tolist()
+    [0.5, 0.5, 1.0]
+    """
+    wrong, pairs = np.zeros(len(risk)), np.zeros(len(risk))
+    rows = np.flatnonzero(seen)
+    for start in range(0, len(rows), _BLOCK):
+        own = rows[start : start + _BLOCK, None]
+        later = (time > time[own]) | ((time == time[own]) & ~seen)
+        bad = later * np.where(risk > risk[own], 1.0, np.where(risk == risk[own], 0.5, 0.0))
+        wrong += bad.sum(0)
+        pairs += later.sum(0)
+        wrong[own[:, 0]] += bad.sum(1)
+        pairs[own[:, 0]] += later.sum(1)
+    return np.divide(wrong, pairs, out=np.full(len(risk), np.nan), where=pairs > 0)
+
+
 def _concordance(
     risk: npt.NDArray[np.float64],
     time: npt.NDArray[np.float64],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -48,6 +48,30 @@ class Question:
             return self.name if value == 1 else ""
         text = (self.class_names[value] if value >= 0 else "(missing)") if self.class_names else f"{value:.6g}"
         return f"{self.name} {text}" if named else text
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+    """How wrong each answer is.
+
+    Attributes:
+        losses: float64 [n], for comparison between items and targets: for numbers the error in standard deviations of
+            the truth, for classes the negative logarithm of the true one's probability.
+        wrong: bool [n].
+        errors: float64 [n]: 1 where it is wrong and 0 elsewhere, or the size of the error; NaN where it is unknown.
+        is_rate: whether `errors` are 0 and 1.
+        chosen: int64 [n], number of the class or label that an explanation is about.
+        true: item -> its label, as text.
+        said: item -> the answer, as text, a class with its probability.
+    """
+
+    losses: np.ndarray
+    wrong: np.ndarray
+    errors: np.ndarray
+    is_rate: bool
+    chosen: np.ndarray
+    true: Callable[[int], str]
+    said: Callable[[int], str]
 
 
 def label_questions(labels: np.ndarray, class_names: Sequence[str], multi_label: bool, name: str) -> list[Question]:
@@ -223,6 +247,15 @@ class Target(ABC):
     @abstractmethod
     def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
         """Return the metrics of answers float [n, len(output_names)], given labels [n] or [n, label_width]."""
+
+    @abstractmethod
+    def judged(self, answers: np.ndarray, labels: np.ndarray) -> Judged:
+        """Return how wrong answers are.
+
+        Args:
+            answers: float64 [n, len(output_names)].
+            labels: known ones, float64 [n, label_width].
+        """
 
     def measure_outputs(self, outputs: np.ndarray, labels: np.ndarray) -> Any:
         """Return the metrics of outputs float32 [n, width]; classes are measured by their logits."""

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ConfigError
-from tlkit.targets.base import TargetKind
+from tlkit.targets.base import Judged, TargetKind
 from tlkit.targets.calibration import fit_platt
-from tlkit.targets.single_label import SingleLabel, log_mean, possible
+from tlkit.targets.single_label import LEAST, SingleLabel, log_mean, possible
 
 _MOST_WATCHED = 20  # labels
 
@@ -136,6 +136,25 @@ class MultiLabel(SingleLabel):
     def accuracy(self) -> keras.metrics.Metric:
         """Make the accuracy of an epoch: right yes-or-no answers over all labels."""
         return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)  # of logits
+
+    def judged(self, answers: np.ndarray, labels: np.ndarray) -> Judged:
+        """Judge by whether any label is wrong; an explanation is about the label with the largest error."""
+        yes, said = labels > 0.5, answers > self.limits
+        given = np.where(yes, answers, 1 - answers)
+
+        def named(which: np.ndarray) -> str:
+            return " + ".join(self.class_names[place] for place in np.flatnonzero(which)) or "no label"
+
+        wrong = (said != yes).any(1)
+        return Judged(
+            losses=-np.log(np.maximum(given, LEAST)).mean(1),
+            wrong=wrong,
+            errors=wrong.astype(np.float64),
+            is_rate=True,
+            chosen=given.argmin(1),
+            true=lambda item: named(yes[item]),
+            said=lambda item: named(said[item]),
+        )
 
     def measure_outputs(self, outputs: np.ndarray, labels: np.ndarray) -> Any:
         """Return `MultiLabelMetrics` of logits."""

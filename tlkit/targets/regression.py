@@ -14,7 +14,8 @@ from scipy import stats
 
 from tlkit.errors import ConfigError, DataError, check_choice
 from tlkit.float_digits import needs_float64
-from tlkit.targets.base import Target, TargetKind
+from tlkit.report.regression import figure
+from tlkit.targets.base import Judged, Target, TargetKind
 
 _FARTHEST = 1e6  # an interval without limits reaches so many scales
 _LEAST_SPREAD = 1e-13  # of the centre: float64 has 16 digits, and some must be left for the differences
@@ -114,6 +115,20 @@ class Regression(Target):
     def averaged(self, outputs: Sequence[Any]) -> Any:
         """Mean of what the network learns, after the transform."""
         return keras.ops.mean(keras.ops.stack(list(outputs)), axis=0)
+
+    def judged(self, answers: np.ndarray, labels: np.ndarray) -> Judged:
+        """Judge by the absolute error."""
+        said, true = answers[:, 0], labels[:, 0]
+        errors = np.abs(said - true)
+        return Judged(
+            losses=errors / (true.std() or 1.0),
+            wrong=errors > 0,
+            errors=errors,
+            is_rate=False,
+            chosen=np.zeros(len(errors), np.int64),
+            true=lambda item: figure(float(true[item])),
+            said=lambda item: figure(float(said[item])),
+        )
 
     def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
         """Return `RegressionMetrics`."""

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import DataError
-from tlkit.targets.base import Target, TargetKind
+from tlkit.targets.base import Judged, Target, TargetKind
 from tlkit.targets.calibration import fit_temperature
 
 _ROUNDING = 1e-4  # of a probability
+LEAST = 1e-12  # probability whose logarithm is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +108,19 @@ class SingleLabel(Target):
     def accuracy(self) -> keras.metrics.Metric:
         """Make the accuracy of an epoch: right classes."""
         return keras.metrics.CategoricalAccuracy(name="accuracy")
+
+    def judged(self, answers: np.ndarray, labels: np.ndarray) -> Judged:
+        """Judge by the predicted class; an explanation is about that class."""
+        numbers, best, names = labels[:, 0].astype(np.int64), answers.argmax(1), self.class_names
+        return Judged(
+            losses=-np.log(np.maximum(answers[np.arange(len(answers)), numbers], LEAST)),
+            wrong=best != numbers,
+            errors=(best != numbers).astype(np.float64),
+            is_rate=True,
+            chosen=best,
+            true=lambda item: names[numbers[item]],
+            said=lambda item: f"{names[best[item]]} ({answers[item, best[item]]:.3f})",
+        )
 
     def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
         """Return `ClassificationMetrics` of probabilities."""

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.report.survival import kaplan_meier, survival_metrics
-from tlkit.targets.base import Target, TargetKind
+from tlkit.report.regression import figure
+from tlkit.report.survival import discordance, kaplan_meier, survival_metrics
+from tlkit.targets.base import Judged, Target, TargetKind
 from tlkit.targets.survival_columns import SurvivalColumns, SurvivalMethod, time_name
 
 _log = logging.getLogger("tlkit")
@@ -150,6 +151,23 @@ class Survival(Target):
         before = ops.concatenate([ops.zeros_like(mean[:, :1]), mean[:, :-1]], axis=-1)
         lost = ops.maximum(before - mean, 1e-12)
         return ops.where(lost > 20.0, lost, ops.log(ops.expm1(ops.minimum(lost, 20.0)))) - base
+
+    def judged(self, answers: np.ndarray, labels: np.ndarray) -> Judged:
+        """Judge by the fraction of comparable items that an item's risk is ordered wrongly with; none is called wrong.
+
+        A time that is censored does not say how wrong a risk is, so that such errors have no size of their own.
+        """
+        said, time, seen = answers[:, 0], labels[:, 0], labels[:, 1] > 0.5
+        unknown = np.full(len(said), np.nan)
+        return Judged(
+            losses=np.zeros(len(said)),
+            wrong=np.zeros(len(said), bool),
+            errors=discordance(said, time, seen) if len(said) else unknown,
+            is_rate=False,
+            chosen=np.zeros(len(said), np.int64),
+            true=lambda item: f"{'event' if seen[item] else 'no event until'} {time[item]:g}",
+            said=lambda item: f"risk {figure(float(said[item]))}",
+        )
 
     def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
         """Return `SurvivalMetrics`."""

@@ -30,7 +30,9 @@ class TaskSpec:
         input: what one example is: `"image"`, `"text"` or `"row"`.
         config: the class of its config.toml.
         commands: the class that tells the commands about its projects; see `tlkit.tasks.commands.TaskCommands`.
-        page: a function of Learner, path, title and split that writes its report; empty where there is none.
+        page: a function of Learner, path, title, split and `Evidence` that writes its report; empty for none.
+        explain: a function of Learner, split and wrong items that gives the pictures that explain each answer; empty
+            where items are explained otherwise.
         facts: a function of a task that gives what identifies a run beyond what all tasks have; empty for nothing.
         embeddings: a function of a trained task, folder, form, overwrite and maps that writes what it has learned about
             categories and returns the files; empty where it has none.
@@ -41,10 +43,11 @@ class TaskSpec:
     config: str
     commands: str
     page: str = ""
+    explain: str = ""
     facts: str = ""
     embeddings: str = ""
 
-    def report(self, learn: Any, path: str | Path, *, title: str, split: str) -> Path:
+    def report(self, learn: Any, path: str | Path, *, title: str, split: str, check: str | Path | None = None) -> Path:
         """Write the report of a Learner's present weights; see `Learner.report`.
 
         Raises:
@@ -53,8 +56,16 @@ class TaskSpec:
         if not self.page:
             allowed = [name for name in TASKS if spec_of(name).page]
             raise ConfigError("this type of task has no report", received=self.name, allowed=allowed)
-        written: Path = loaded(self.page)(learn, path, title=title, split=split)
+        from tlkit.report.html import check_place
+
+        check_place(path)
+        evidence = self.measured(learn, split, check=check)
+        written: Path = loaded(self.page)(learn, path, title=title, split=split, evidence=evidence)
         return written
+
+    def measured(self, learn: Any, split: str, *, check: str | Path | None = None) -> Any:
+        """Return what reports and cards say about a split, a `tlkit.tasks.common.evidence.Evidence`."""
+        return loaded("tlkit.tasks.common.evidence:gather")(learn, split, check=check)
 
     def facts_of(self, task: Any) -> dict[str, Any]:
         """Return what identifies a run of a task beyond what all tasks have."""

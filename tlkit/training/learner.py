@@ -32,7 +32,7 @@ from tlkit.training.plan import Plan, make_plan
 from tlkit.training.policy import similarity
 from tlkit.training.probe import dense_of
 from tlkit.training.run import Run
-from tlkit.training.run_state import Keep, Thresholds
+from tlkit.training.run_state import Keep, Thresholds, read_stages, stages_of
 from tlkit.training.snapshots import Snapshots, average_weights, reestimate_batch_norm
 
 _log = logging.getLogger("tlkit")
@@ -537,23 +537,39 @@ class Learner:
         """Evaluate given outputs of a split, float32 [n, k], in the order of `data.labels(split)`."""
         return self.task.objective.measure_outputs(logits, self.data.labels(split))
 
-    def report(self, path: str | Path, *, title: str = "Report", split: str = "val") -> Path:
-        """Write an HTML report about the current weights.
+    def stages(self) -> list[dict[str, Any]]:
+        """Return the stages of the training: `name`, and `history`, the values of each metric by epoch.
 
-        What is on it depends on the task: see the guides of the templates.
+        They are those of this Learner, or of the run in `directory` where this Learner has only loaded it.
+        """
+        state = self._run.state
+        if state is not None:
+            return stages_of(state.calls) or read_stages(state.directory)
+        return [{"name": f"stage {place}", "history": history} for place, history in enumerate(self.history, start=1)]
+
+    def report(
+        self, path: str | Path, *, title: str = "Report", split: str = "val", check: str | Path | None = None
+    ) -> Path:
+        """Write an HTML report about the current weights: one file, without scripts, which loads nothing.
+
+        It has metrics, learning curves, confusions, the largest errors with explanations, groups of items on which the
+        model is significantly worse, and calibration; more is on it for some tasks.
 
         Args:
             path: a file ending in .html; folders are made.
             title: heading of the page.
             split: what to report on, `"val"` or `"test"`.
+            check: the JSON file that `tlkit check` wrote; its results are put on the page. A file that does not exist
+                is left out.
 
         Returns:
             The path.
 
         Raises:
-            ConfigError: there is no report on such a task.
+            ConfigError: there is no report on such a task, or the path does not end in .html.
+            DataError: `check` cannot be read.
         """
-        return spec_of(self.task.kind).report(self, path, title=title, split=split)
+        return spec_of(self.task.kind).report(self, path, title=title, split=split, check=check)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
         """Predict with test-time augmentation: average over augmented views and the plain prediction.

@@ -41,6 +41,30 @@ def is_stage(call: dict[str, Any]) -> bool:
     return any(kind in call for kind in STAGES)
 
 
+def stages_of(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the stages of a run that changed weights: `name`, and `history`, the values of each metric by epoch.
+
+    Args:
+        calls: of the run, as its record lists them.
+    """
+    found = []
+    for call in calls:
+        if not is_stage(dict(call)) or call.get("dropped"):
+            continue
+        trained = call["fit"]["trained"] if "fit" in call else []
+        name = ", ".join(trained) if "fit" in call else "linear probe" if "probe" in call else "mix"
+        found.append({"name": name, "history": dict(call.get("outcome") or call.get("history") or {})})
+    return found
+
+
+def read_stages(directory: str | Path) -> list[dict[str, Any]]:
+    """Return the stages of the run in a directory; none where its record cannot be read."""
+    try:
+        return stages_of(json.loads((Path(directory) / RUN_FILE).read_text(encoding="utf-8"))["calls"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 class RunState:
     """The directory of one training run.
 

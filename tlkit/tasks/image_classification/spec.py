@@ -7,4 +7,6 @@ SPEC = TaskSpec(
     input="image",
     config="tlkit.config_sections:ImageConfig",
     commands="tlkit.tasks.image_classification.commands:ImageClassificationCommands",
+    page="tlkit.tasks.common.page:report_on_items",
+    explain="tlkit.tasks.common.heat:explained_images",
 )

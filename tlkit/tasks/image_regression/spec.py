@@ -7,4 +7,6 @@ SPEC = TaskSpec(
     input="image",
     config="tlkit.tasks.image_regression.config:ImageRegressionConfig",
     commands="tlkit.tasks.image_regression.commands:ImageRegressionCommands",
+    page="tlkit.tasks.common.page:report_on_items",
+    explain="tlkit.tasks.common.heat:explained_images",
 )

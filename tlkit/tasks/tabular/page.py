@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.report.calibration import CalibrationCurve
+from tlkit.report.charts import Chart, calibration_chart
 from tlkit.report.html import render_page, write_page
-from tlkit.report.metrics import ClassificationMetrics
-from tlkit.report.multi_label import MultiLabelMetrics
-from tlkit.report.per_class import HEADINGS
-from tlkit.report.regression import RegressionMetrics, figure
+from tlkit.report.regression import figure
 from tlkit.report.several import FIGURE_HEADINGS, SeveralMetrics, TableMetrics
-from tlkit.report.summary import class_counts, commonest_confusions, confusion_cells, other_facts
-from tlkit.report.survival import SurvivalMetrics
+from tlkit.report.summary import NO_SECTIONS, class_counts, other_facts
+from tlkit.report.target_parts import target_part
+from tlkit.targets.wrong_items import WrongItem
 from tlkit.tasks.tabular.boosting import BoostingComparison
-from tlkit.tasks.tabular.charts import Chart, calibration_chart, dependence_chart, scatter_chart, survival_chart
+from tlkit.tasks.tabular.charts import dependence_chart
 from tlkit.tasks.tabular.embedding_maps import HEIGHT, WIDTH, EmbeddingMap
 from tlkit.tasks.tabular.importance import ColumnImportance
 from tlkit.tasks.tabular.partial_dependence import PartialDependence
-from tlkit.tasks.tabular.wrong_rows import WrongRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,11 +58,12 @@ def write_table_report(
     dependences: Sequence[ShownDependence] = (),
     dependence_note: str = "",
     calibrations: Mapping[str, CalibrationCurve] | None = None,
-    wrong: Sequence[WrongRow] = (),
+    wrong: Sequence[WrongItem] = (),
     frame: pd.DataFrame | None = None,
     columns: Sequence[str] = (),
     maps: Mapping[str, EmbeddingMap] | None = None,
     summary: Mapping[str, Any] | None = None,
+    sections: Mapping[str, Any] = NO_SECTIONS,
 ) -> Path:
     """Write one self-contained page: it loads nothing, follows light and dark, and reads well on a phone.
 
@@ -83,11 +82,12 @@ def write_table_report(
         dependences: charts of the columns that matter most.
         dependence_note: of which rows they are.
         calibrations: what `calibration_curve` gives, by target.
-        wrong: what `most_wrong_rows` gives.
+        wrong: what `most_wrong_items` gives.
         frame: the rows of the split, in order; those that are wrong are shown from it.
         columns: which of its columns, in this order.
         maps: what `map_of` gives, by the name of the embedding.
         summary: what `data.summary()` gives; its `counts` by split and class become a table, the rest a list.
+        sections: what `Evidence.sections` gives.
 
     Returns:
         The path. It holds the old report or all of the new one, never a part.
@@ -100,7 +100,7 @@ def write_table_report(
     page = render_page(
         "table_report.html.j2",
         title=title,
-        parts=[_part(name, part, _unit_of(plain, name)) for name, part in parts.items()],
+        parts=[target_part(name, part, _unit_of(plain, name)) for name, part in parts.items()],
         several=len(parts) > 1,
         comparison=None if comparison is None else _compared(comparison),
         comparison_note=comparison_note,
@@ -117,6 +117,7 @@ def write_table_report(
         map_size=(WIDTH, HEIGHT),
         counts=class_counts(plain),
         facts=other_facts(plain),
+        **sections,
     )
     return write_page(path, page)
 
@@ -127,43 +128,8 @@ class _Figure:
     chart: Chart
 
 
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """What is shown of one target."""
-
-    name: str
-    figures: list[tuple[str, str]]
-    metrics: Any
-    headings: list[tuple[str, str]]
-    matrix: Any
-    pairs: Any
-    scatter: Chart | None
-    zeros: int
-    survival: Chart | None = None
-
-
 def _unit_of(summary: Mapping[str, Any], target: str) -> str:
     return str((summary.get("targets") or {}).get(target, {}).get("unit", ""))
-
-
-def _part(name: str, metrics: Any, unit: str = "") -> _Part:
-    figures = [
-        (FIGURE_HEADINGS[key], figure(value)) for key, value in metrics.to_dict()["metrics"].items() if key != "loss"
-    ]
-    number = isinstance(metrics, RegressionMetrics)
-    classes = isinstance(metrics, ClassificationMetrics | MultiLabelMetrics)
-    rows = metrics.to_dict()["per_class"]
-    return _Part(
-        name=name,
-        figures=[*figures, *([("unit", unit)] if unit else []), ("rows", f"{metrics.n:,}")],
-        metrics=metrics,
-        headings=[(key, HEADINGS[key]) for key in next(iter(rows.values()), {}) if key != "n"],
-        matrix=confusion_cells(metrics) if classes else [],
-        pairs=commonest_confusions(metrics) if classes else [],
-        scatter=scatter_chart(metrics.values, metrics.predictions) if number else None,
-        zeros=metrics.zeros if number else 0,
-        survival=survival_chart(metrics) if isinstance(metrics, SurvivalMetrics) else None,
-    )
 
 
 def _compared(comparison: BoostingComparison) -> dict[str, Any]:
@@ -208,8 +174,8 @@ def _dependence_title(one: ShownDependence) -> str:
 
 
 def _wrong(
-    wrong: Sequence[WrongRow], frame: pd.DataFrame | None, columns: Sequence[str]
-) -> list[tuple[WrongRow, list[str]]]:
+    wrong: Sequence[WrongItem], frame: pd.DataFrame | None, columns: Sequence[str]
+) -> list[tuple[WrongItem, list[str]]]:
     if frame is None:
         return [(row, []) for row in wrong]
     shown = frame[list(columns)].iloc[[row.row for row in wrong]]

@@ -12,7 +12,9 @@ import numpy as np
 from tlkit.errors import ConfigError, ModelError
 from tlkit.inputs.row.columns import Categorical, Date
 from tlkit.report.calibration import CalibrationCurve, calibration_curve
+from tlkit.report.summary import NO_SECTIONS
 from tlkit.targets.objective import measure_answers
+from tlkit.targets.wrong_items import most_wrong_items
 from tlkit.tasks.tabular.blend import is_boosting_alone, set_shares, shares_of
 from tlkit.tasks.tabular.boosting import NET, compare_with_boosting
 from tlkit.tasks.tabular.embedding_maps import EmbeddingMap, map_of
@@ -20,7 +22,6 @@ from tlkit.tasks.tabular.embedding_tables import embedding_tables
 from tlkit.tasks.tabular.importance import permutation_importance
 from tlkit.tasks.tabular.page import ShownDependence, write_table_report
 from tlkit.tasks.tabular.partial_dependence import DependenceKind, PartialDependence, partial_dependence
-from tlkit.tasks.tabular.wrong_rows import most_wrong_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ _KNOWN = 4  # known categories from which on a map says something
 _log = logging.getLogger("tlkit")
 
 
-def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) -> Path:
+def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str, evidence: Any = None) -> Path:
     """Write the page; see `Learner.report`."""
     if learn.task.kind != "tabular":
         raise ConfigError("this report needs a model for tables", received=learn.task.kind, allowed=("tabular",))
@@ -44,7 +45,7 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
     preprocessing: Any = learn.task.preprocessing
     frame = preprocessing.with_moments(data.frame(split))
     labels, targets = np.asarray(data.labels(split)), data.targets
-    outputs = learn.logits(split)
+    outputs = learn.logits(split) if evidence is None else evidence.outputs
     answers = learn.task.objective.probabilities(outputs).numpy()
     predict = predictor(learn.task)
     try:
@@ -87,11 +88,12 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str) ->
         "unchanged; shaded or thin: "
         f"the middle half of the rows. {_rows(min(AVERAGED, len(frame)), len(frame)).capitalize()}.",
         calibrations=_calibrations(answers, labels, targets),
-        wrong=most_wrong_rows(answers, labels, targets, WRONG),
+        wrong=most_wrong_items(answers, labels, targets, WRONG),
         frame=frame,
         columns=ordered,
         maps=_maps(tables or {}, ordered),
         summary=data.summary(),
+        sections=NO_SECTIONS if evidence is None else evidence.sections(),
     )
 
 

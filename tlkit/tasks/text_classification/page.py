@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.report.calibration import CalibrationCurve
+from tlkit.report.charts import calibration_chart
 from tlkit.report.html import render_page, write_page
 from tlkit.report.metrics import ClassificationMetrics
 from tlkit.report.multi_label import MultiLabelMetrics
 from tlkit.report.per_class import HEADINGS
 from tlkit.report.ranking import shown as shown_figure
-from tlkit.report.summary import class_counts, commonest_confusions, confusion_cells, other_facts
+from tlkit.report.summary import NO_SECTIONS, class_counts, commonest_confusions, confusion_cells, other_facts
 from tlkit.tasks.text_classification.confident import JudgedText
 
 if TYPE_CHECKING:  # loads TensorFlow, which a page does not need
@@ -39,6 +41,8 @@ def write_text_report(
     right: Sequence[JudgedText] = (),
     attributions: Mapping[int, TokenAttribution] | None = None,
     summary: Mapping[str, Any] | None = None,
+    calibration: CalibrationCurve | None = None,
+    sections: Mapping[str, Any] = NO_SECTIONS,
 ) -> Path:
     """Write one self-contained page: it loads nothing, follows light and dark, and reads well on a phone.
 
@@ -56,6 +60,8 @@ def write_text_report(
         right: what `most_confident_hits` gives.
         attributions: for the texts that are to be coloured, by their `row`.
         summary: what `data.summary()` gives; its `counts` by split and class become a table, the rest a list.
+        calibration: of the probabilities.
+        sections: what `Evidence.sections` gives.
 
     Returns:
         The path. It holds the old report or all of the new one, never a part.
@@ -80,6 +86,8 @@ def write_text_report(
         coloured=any(item.row in explained for item in [*wrong, *right]),
         counts=class_counts(summary or {}),
         facts=other_facts(summary or {}),
+        calibrations=[] if calibration is None else [("", calibration, calibration_chart(calibration))],
+        **sections,
     )
     return write_page(path, page)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import ConfigError, ModelError
+from tlkit.report.summary import NO_SECTIONS
 from tlkit.tasks.text_classification.attribution import attribute
 from tlkit.tasks.text_classification.confident import JudgedText, most_confident_errors, most_confident_hits
 from tlkit.tasks.text_classification.page import write_text_report
@@ -16,7 +17,7 @@ EXPLAINED = 10  # of the mistakes: a long text takes seconds
 _log = logging.getLogger("tlkit")
 
 
-def report_on_texts(learn: Any, path: str | Path, *, title: str, split: str) -> Path:
+def report_on_texts(learn: Any, path: str | Path, *, title: str, split: str, evidence: Any = None) -> Path:
     """Write the page; see `Learner.report`."""
     if learn.task.kind != "text_classification":
         raise ConfigError("this report needs a text classifier", received=learn.task.kind)
@@ -35,6 +36,8 @@ def report_on_texts(learn: Any, path: str | Path, *, title: str, split: str) -> 
         right=right,
         attributions={item.row: one for item, one in zip(shown, explained, strict=False)},
         summary=learn.data.summary(),
+        calibration=None if evidence is None else next(iter(evidence.calibrations.values()), None),
+        sections=NO_SECTIONS if evidence is None else evidence.sections(),
     )
 
 

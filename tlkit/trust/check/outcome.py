@@ -117,7 +117,12 @@ class Result:
         }
 
     def _outcome(self, outcome: Outcome) -> dict[str, Any]:
-        plain: dict[str, Any] = {"status": outcome.status, "level": outcome.level, "count": len(outcome.findings)}
+        plain: dict[str, Any] = {
+            "title": outcome.title,
+            "status": outcome.status,
+            "level": outcome.level,
+            "count": len(outcome.findings),
+        }
         for name, value in (("summary", outcome.summary), ("skipped", outcome.skipped), ("handled", outcome.handled)):
             plain |= {name: value} if value else {}
         plain |= {"figures": dict(outcome.figures)} if outcome.figures else {}

@@ -1,0 +1,1 @@
+"""What the reports and cards of all tasks have in common."""

@@ -1,0 +1,142 @@
+"""What is measured of a trained model for its report and its card, whatever the task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit.errors import TlkitError
+from tlkit.inputs.base import input_spec
+from tlkit.inputs.examined import Examined
+from tlkit.lazy import loaded
+from tlkit.report.calibration import CalibrationCurve, calibration_curve
+from tlkit.report.check_summary import CheckSummary, read_check
+from tlkit.report.learning_curves import learning_curves
+from tlkit.report.slices import ErrorsOf, SliceTests, worst_slices
+from tlkit.targets.base import Judged, Target
+from tlkit.targets.wrong_items import judged_answers
+from tlkit.tasks.base import spec_of
+
+SLICES = 12  # on a page
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is measured on a split.
+
+    Attributes:
+        split: its name.
+        outputs: of the network, not calibrated, float32 [n, K].
+        answers: float64 [n, A].
+        labels: float64 [n, T].
+        targets: what is predicted.
+        metrics: what `Learner.evaluate` gives.
+        judged: how wrong each answer is, for each target.
+        examined: the items of the split as their input reports them; None where it cannot.
+        slices: where the model is significantly worse.
+        calibrations: the calibration of each target that has classes.
+        stages: of the training, each with `name` and `history`.
+        check: the result of `tlkit check`; None where there is none.
+    """
+
+    split: str
+    outputs: np.ndarray
+    answers: np.ndarray
+    labels: np.ndarray
+    targets: tuple[Target, ...]
+    metrics: Any
+    judged: list[Judged]
+    examined: Examined | None
+    slices: SliceTests
+    calibrations: Mapping[str, CalibrationCurve]
+    stages: list[dict[str, Any]]
+    check: CheckSummary | None
+
+    def sections(self) -> dict[str, Any]:
+        """Return the values of the parts that the pages of all tasks have; see parts.html.j2."""
+        return {
+            "curves": learning_curves(self.stages),
+            "slices": self.slices,
+            "slices_shown": self.slices.found[:SLICES],
+            "check": self.check,
+        }
+
+
+def gather(learn: Any, split: str, *, check: str | Path | None = None) -> Evidence:
+    """Measure a split.
+
+    Args:
+        learn: a Learner.
+        split: `"val"`, `"test"` or `"train"`.
+        check: the JSON file that `tlkit check` wrote; left out where it does not exist.
+
+    Raises:
+        DataError: that file cannot be read.
+    """
+    summary = None if check is None else read_check(check)
+    outputs = learn.logits(split)
+    objective = learn.task.objective
+    answers = np.asarray(objective.probabilities(outputs), np.float64)
+    labels = np.asarray(learn.data.labels(split), np.float64).reshape(len(outputs), -1)
+    judged = judged_answers(answers, labels, objective.targets)
+    examined, problem = _examined(learn, split)
+    several = len(objective.targets) > 1
+    errors = [
+        ErrorsOf(one.errors, one.is_rate, target.name if several else "")
+        for target, one in zip(objective.targets, judged, strict=True)
+    ]
+    columns = {} if examined is None else {name: fact.values for name, fact in examined.facts.items()}
+    return Evidence(
+        split=split,
+        outputs=outputs,
+        answers=answers,
+        labels=labels,
+        targets=objective.targets,
+        metrics=learn.measure(outputs, split),
+        judged=judged,
+        examined=examined,
+        slices=SliceTests(skipped=problem) if problem else worst_slices(errors, columns),
+        calibrations=_calibrations(answers, labels, objective.targets),
+        stages=learn.stages(),
+        check=summary,
+    )
+
+
+class _OneSplit:
+    """A data set of which only one split is seen."""
+
+    def __init__(self, data: Any, split: str):
+        self._data = data
+        self.splits = {split: data.splits[split]}
+        self.skipped, self.damaged = (), ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
+
+
+def _examined(learn: Any, split: str) -> tuple[Examined | None, str]:
+    """Return the items of a split as their input reports them, or why it cannot."""
+    try:
+        found: Examined = loaded(input_spec(spec_of(learn.task.kind).input).examine)(_OneSplit(learn.data, split))
+        return found, ""
+    except (TlkitError, TypeError, AttributeError, KeyError) as error:  # data that is read in parts, or the user's own
+        reason = str(error).splitlines()[0] if isinstance(error, TlkitError) else type(learn.data).__name__
+        return None, f"slices cannot be compared: {reason}"
+
+
+def _calibrations(answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]) -> dict[str, CalibrationCurve]:
+    """Return the calibration of each target that has classes, over the items whose label is known."""
+    found, answer, label = {}, 0, 0
+    for target in targets:
+        ends = answer + len(target.output_names), label + target.label_width
+        own, true = answers[:, answer : ends[0]], labels[:, label : ends[1]]
+        known = np.isfinite(true).all(1)
+        if target.class_names and known.any():
+            given = true[known] if target.label_width > 1 else true[known, 0]
+            found[target.name] = calibration_curve(own[known], given.astype(np.int64), target.class_names)
+        answer, label = ends
+    return found
