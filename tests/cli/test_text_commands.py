@@ -423,6 +423,6 @@ def test_new_takes_columns_encoding_and_folders(tmp_path: Path, monkeypatch, cap
     assert "--text is not an option of the template image-classification" in capsys.readouterr().err
 
 
-def test_there_is_no_report_on_photos(project: Path, capsys):
+def test_a_report_on_photos_needs_a_trained_model(project: Path, capsys):
     assert run(["report"]) == 2
-    assert "`tlkit report` is not available for photos" in capsys.readouterr().err
+    assert "run `tlkit train` first" in capsys.readouterr().err

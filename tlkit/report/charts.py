@@ -86,7 +86,8 @@ def curves_chart(lines: Mapping[str, npt.ArrayLike], marks: Sequence[float] = ()
         steps.append((name, path_of(frame.x(places + 1.0), frame.y(line[places]))))
         dots += pairs(frame.x(places + 1.0), frame.y(line[places])) if len(places) == 1 else []
     bars = [(float(x), frame.top, float(x), frame.bottom) for x in frame.x(np.asarray(marks, np.float64))]
-    return frame.chart("curves", steps=steps, dots=dots, bars=bars)
+    chart = frame.chart("curves", steps=steps, dots=dots, bars=bars)
+    return dataclasses.replace(chart, x_ticks=[tick for tick in chart.x_ticks if "." not in tick[1]])
 
 
 def calibration_chart(curve: CalibrationCurve) -> Chart:

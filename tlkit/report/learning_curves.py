@@ -19,12 +19,12 @@ class LearningCurve:
 
     Attributes:
         name: of the metric.
-        chart: its lines.
+        chart: its lines; None where there is one epoch alone.
         rows: epoch, stage, and the value on training and validation data, None where it was not measured.
     """
 
     name: str
-    chart: Chart
+    chart: Chart | None
     rows: list[tuple[int, str, float | None, float | None]]
 
 
@@ -55,7 +55,7 @@ def learning_curves(stages: Sequence[Mapping[str, Any]]) -> list[LearningCurve]:
         }
         lines = {title: line for title, line in lines.items() if np.isfinite(line).any()}
         if lines:
-            curves.append(LearningCurve(name, curves_chart(lines, marks), rows))
+            curves.append(LearningCurve(name, curves_chart(lines, marks) if len(rows) > 1 else None, rows))
     return curves
 
 
