@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tlkit.inputs.row.splits import SplitOptions
     from tlkit.inputs.text.data import TextData
     from tlkit.inputs.text.reading import texts_from_folder, texts_from_table
+    from tlkit.models.grad_cam import grad_cam
     from tlkit.models.image import image_classifier, image_regressor
     from tlkit.models.task import LayerGroup, Task
     from tlkit.models.text import text_classifier
@@ -77,6 +78,7 @@ _HOMES = {
     "adapt_encoder": "tlkit.tasks.text_classification.adapt",
     "event_features": "tlkit.inputs.row.events",
     "find_lr": "tlkit.training.lr_finder",
+    "grad_cam": "tlkit.models.grad_cam",
     "image_classifier": "tlkit.models.image",
     "image_regressor": "tlkit.models.image",
     "images_from_folder": "tlkit.inputs.image.reading",
@@ -125,6 +127,7 @@ __all__ = [
     "adapt_encoder",
     "event_features",
     "find_lr",
+    "grad_cam",
     "image_classifier",
     "image_regressor",
     "images_from_folder",

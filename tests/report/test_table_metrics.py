@@ -16,7 +16,7 @@ from tlkit.targets.multi_label import MultiLabel
 from tlkit.targets.objective import measure_answers
 from tlkit.targets.regression import Regression
 from tlkit.targets.single_label import SingleLabel
-from tlkit.tasks.tabular.wrong_rows import most_wrong_rows
+from tlkit.targets.wrong_items import most_wrong_items
 
 RNG = np.random.default_rng(7)
 PRICE, SOLD = Regression("price"), SingleLabel("sold", ("no", "yes", "maybe"))
@@ -245,24 +245,24 @@ def test_no_probabilities_no_calibration(chances, labels, bins, error, message):
 
 
 def test_the_most_wrong_rows_come_first():
-    found = most_wrong_rows([[1.0], [9.0], [5.0]], [1.0, 2.0, 4.0], [PRICE], n=2)
+    found = most_wrong_items([[1.0], [9.0], [5.0]], [1.0, 2.0, 4.0], [PRICE], n=2)
     assert [one.row for one in found] == [1, 2]
     assert found[0].true == ("2.000",)
     assert found[0].loss == pytest.approx(7 / np.std([1, 2, 4]))
     chances = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9]]
-    found = most_wrong_rows(chances, [1, 1, 0], [SOLD])
+    found = most_wrong_items(chances, [1, 1, 0], [SOLD])
     assert [one.row for one in found] == [2, 0]
     assert found[0].predicted == ("maybe (0.900)",)
     assert found[0].true == ("no",)
-    labels = most_wrong_rows([[0.9, 0.2], [0.4, 0.6]], [[1, 0], [1, 0]], [TAGS])
+    labels = most_wrong_items([[0.9, 0.2], [0.4, 0.6]], [[1, 0], [1, 0]], [TAGS])
     assert [(one.row, one.true, one.predicted) for one in labels] == [(1, ("bright",), ("quiet",))]
 
 
 def test_targets_are_weighed():
     heavy = Regression("price", weight=100.0)
     answers, labels = [[0.0, 0.0, 1.0, 0.0], [3.0, 1.0, 0.0, 0.0]], [[0.5, 0], [0.0, 0]]
-    assert most_wrong_rows(answers, labels, [PRICE, SOLD])[0].row == 0
-    assert most_wrong_rows(answers, labels, [heavy, SOLD])[0].row == 1
-    assert most_wrong_rows(np.zeros((0, 4)), np.zeros((0, 2)), [PRICE, SOLD]) == []
+    assert most_wrong_items(answers, labels, [PRICE, SOLD])[0].row == 0
+    assert most_wrong_items(answers, labels, [heavy, SOLD])[0].row == 1
+    assert most_wrong_items(np.zeros((0, 4)), np.zeros((0, 2)), [PRICE, SOLD]) == []
     with pytest.raises(DataError, match="do not match"):
-        most_wrong_rows([[1.0]], [1.0, 2.0], [PRICE])
+        most_wrong_items([[1.0]], [1.0, 2.0], [PRICE])

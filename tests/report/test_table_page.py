@@ -10,9 +10,9 @@ from tiny_table import tiny_frame, tiny_table_task, tiny_targets
 
 from tlkit.errors import ConfigError
 from tlkit.targets.objective import measure_answers
+from tlkit.targets.wrong_items import WrongItem
 from tlkit.tasks.tabular.page import write_table_report
 from tlkit.tasks.tabular.report import predictor, report_on_tables
-from tlkit.tasks.tabular.wrong_rows import WrongRow
 
 EVIL = '"><script>alert(1)</script> {{ 7 * 7 }} \x00'
 VOID = {"meta"}
@@ -160,7 +160,7 @@ def test_the_predictor_says_what_the_network_says():
 
 def test_wrong_rows_show_their_cells(tmp_path):
     frame = pd.DataFrame({"a": ["x" * 100, None], "b": [0.1 + 0.2, np.nan], "c": pd.to_datetime(["2013-01-05", None])})
-    wrong = [WrongRow(0, ("5.000",), ("7.000",), 2.0), WrongRow(1, ("1.000",), ("2.000",), 1.0)]
+    wrong = [WrongItem(0, ("5.000",), ("7.000",), 2.0), WrongItem(1, ("1.000",), ("2.000",), 1.0)]
     metrics = measure_answers([[1.0], [2.0]], [[3.0], [0.0]], tiny_targets("regression"))
     text = write_table_report(
         tmp_path / "r.html",

@@ -79,13 +79,11 @@ class TaskCommands(InputCommands):
         data_forms: what `--data` takes.
         suffixes: of the tables that `tlkit new` takes.
         put_data: what to put into data/, where no data was named.
-        has_report: whether `tlkit report` writes a page.
     """
 
     data_forms: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     put_data: ClassVar[str]
-    has_report: ClassVar[bool]
 
     # Making a project
 
@@ -114,14 +112,6 @@ class TaskCommands(InputCommands):
 
     def check_training(self, config: Any) -> None:
         """Refuse what could be trained but not be exported afterwards."""
-
-    def check_report(self) -> None:
-        """Refuse `tlkit report` where there is none."""
-        if not self.has_report:
-            raise ConfigError(
-                f"`tlkit report` is not available for {self.items}",
-                fix="run `tlkit evaluate`; `tlkit train` writes its plots to reports/",
-            )
 
     # A network from the project's model.py
 

@@ -25,7 +25,6 @@ class ImageClassificationCommands(ImageCommands, TaskCommands):
     data_forms = "a folder of photos, or a CSV or Parquet table"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".parquet")
     put_data = "one folder of photos per class"
-    has_report = False
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""

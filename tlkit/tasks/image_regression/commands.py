@@ -24,7 +24,6 @@ class ImageRegressionCommands(ImageCommands, TaskCommands):
     data_forms = "a .csv, .tsv or .parquet table of paths and labels"
     suffixes = (".csv", ".tsv", ".gz", ".parquet")
     put_data = "the photos, and images.csv, a table of their paths and labels,"
-    has_report = False
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table that lacks a named column, or labels that cannot be used; say what is found in it."""

@@ -24,7 +24,6 @@ class TabularCommands(RowCommands, TaskCommands):
     data_forms = "a .csv, .tsv or .parquet table, or a folder with train.csv"
     suffixes = (".csv", ".tsv", ".gz", ".parquet")
     put_data = "train.csv"
-    has_report = True
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> Callable[[Path], None] | None:
         """Look at the columns of the table; what each is taken for goes into the project's config.toml."""
@@ -125,12 +124,12 @@ class TabularCommands(RowCommands, TaskCommands):
 
     def measure(self, learn: Any, split: str) -> tuple[Any, list[Any]]:
         """Give the metrics and the most wrong rows."""
-        from tlkit.tasks.tabular.wrong_rows import most_wrong_rows
+        from tlkit.targets.wrong_items import most_wrong_items
 
         data: Any = learn.data
         outputs = learn.logits(split)
         answers = learn.task.objective.probabilities(outputs).numpy()
-        wrong = most_wrong_rows(answers, data.labels(split), data.targets, n=SHOWN)
+        wrong = most_wrong_items(answers, data.labels(split), data.targets, n=SHOWN)
         places = data.places(split, [row.row for row in wrong])
         several = len(data.targets) > 1
         errors = [

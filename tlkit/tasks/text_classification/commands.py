@@ -25,7 +25,6 @@ class TextClassificationCommands(TextCommands, TaskCommands):
     data_forms = "a .csv, .tsv, .jsonl or .parquet table, or a folder of texts"
     suffixes = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
     put_data = "train.csv, or one folder of .txt files per class,"
-    has_report = True
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
         """Refuse a table without the columns that hold texts and labels."""
