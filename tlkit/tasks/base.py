@@ -56,9 +56,6 @@ class TaskSpec:
         if not self.page:
             allowed = [name for name in TASKS if spec_of(name).page]
             raise ConfigError("this type of task has no report", received=self.name, allowed=allowed)
-        from tlkit.report.html import check_place
-
-        check_place(path)
         evidence = self.measured(learn, split, check=check)
         written: Path = loaded(self.page)(learn, path, title=title, split=split, evidence=evidence)
         return written

@@ -18,6 +18,7 @@ from tlkit.export.further import conformal_level
 from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
 from tlkit.models.task import Task
+from tlkit.report.html import check_place
 from tlkit.targets.calibration import Calibration
 from tlkit.tasks.base import spec_of
 from tlkit.training import fine_tuning
@@ -569,6 +570,7 @@ class Learner:
             ConfigError: there is no report on such a task, or the path does not end in .html.
             DataError: `check` cannot be read.
         """
+        check_place(path)
         return spec_of(self.task.kind).report(self, path, title=title, split=split, check=check)
 
     def tta(self, n: int = 4, beta: float = 0.4, split: str = "val") -> tuple[np.ndarray, np.ndarray]:
