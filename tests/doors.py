@@ -226,7 +226,9 @@ def read_answer(client):
     lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
     while len(body) < int(headers.get("content-length", 0)):
-        body += client.recv(65536)
+        part = client.recv(65536)
+        assert part, "the connection ended within the response"
+        body += part
     return int(lines[0].split()[1]), headers, body
 
 

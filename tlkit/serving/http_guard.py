@@ -147,8 +147,7 @@ class _GuardedProtocol(H11Protocol):
         self._enter("")
         self.transport.write_eof()
         self.flow.resume_reading()
-        unsent = self.transport.get_write_buffer_size() > 0
-        self.loop.call_later(self.limits.write_seconds if unsent else self.limits.linger_seconds, self.transport.abort)
+        self.loop.call_later(self.limits.linger_seconds, self.transport.abort)
         return True
 
     def _make_room(self) -> bool:
