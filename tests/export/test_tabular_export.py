@@ -23,19 +23,21 @@ from exports import checks_of, export_of
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tlkit.errors import ConfigError, DataError, ExportError, VerificationError
-from tlkit.export import hostile, row_signature, saved_model, signatures
+from tlkit.export import hostile, saved_model
 from tlkit.export.interface import InputColumn, Interface, Output, interface_of
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
-from tlkit.export.rows import frame_of_rows
 from tlkit.export.saved_model import export_task
 from tlkit.export.verify import CheckResult, verify_export
 from tlkit.export.verify_answers import Answers, CheckError, Facts, apart
 from tlkit.inputs.image.augment import Augmentation
 from tlkit.inputs.row import hostile as hostile_row
-from tlkit.inputs.row.columns import ABSENT, Categorical, Continuous
+from tlkit.inputs.row import signature as row_signature
+from tlkit.inputs.row.columns import Categorical, Continuous
+from tlkit.inputs.row.given import frame_of_rows
 from tlkit.inputs.row.golden import example_of, golden, strange_row
 from tlkit.inputs.row.preprocessing import TablePreprocessing
+from tlkit.inputs.wire import ABSENT
 from tlkit.serving.background import BackgroundServer
 from tlkit.targets.objective import Objective
 from tlkit.targets.regression import Regression
@@ -462,7 +464,7 @@ def test_preprocessing_that_is_wrong_is_not_published(tmp_path, kind, message):
 @pytest.mark.parametrize(
     ("module", "name", "accepted"),
     [
-        (signatures, "encoded_checks", "NaN in an encoded row"),
+        (row_signature, "raw_checks", "NaN in an encoded row"),
         pytest.param(row_signature.tf.debugging, "assert_positive", "an empty batch", marks=pytest.mark.real),
     ],
 )

@@ -20,7 +20,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tlkit.errors import ConfigError, DataError, ExportError, VerificationError
-from tlkit.export import hostile, saved_model, signatures
+from tlkit.export import hostile, saved_model
 from tlkit.export.interface import Interface, interface_of
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
@@ -362,7 +362,7 @@ def test_preprocessing_that_is_wrong_is_not_published(task, tmp_path, kind, mess
 
 @pytest.mark.real
 def test_an_export_that_takes_any_token_ids_is_not_published(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(signatures, "_token_checks", lambda raw, interface: [])
+    monkeypatch.setattr("tlkit.inputs.text.signature.raw_checks", lambda raw, wire: [])
     with pytest.raises(VerificationError, match=r"bad_inputs \(accepted without an error: rows without token ids"):
         export_task(task, tmp_path / "m", max_batch=1)
 

@@ -12,10 +12,10 @@ from tlkit.inputs.row.columns import (
     Categorical,
     Continuous,
     Date,
-    argument_names,
     column_from_dict,
     column_to_dict,
 )
+from tlkit.inputs.wire import argument_names
 
 COLUMNS = [
     Categorical("Shop", "Shop", "int64", ("-3", "0", "12")),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tlkit.errors import ExportError
 from tlkit.inputs.base import InputSpec, Preprocessing, input_spec
-from tlkit.inputs.row.columns import argument_names, as_held
+from tlkit.inputs.wire import argument_names, as_held
 from tlkit.lazy import loaded
 from tlkit.tasks.base import TASKS, spec_of
 

@@ -15,13 +15,11 @@ from tlkit.export.graph_errors import graph_errors
 from tlkit.export.manifest import Manifest, resolve_export
 from tlkit.export.records import add_trust, named_arrays, records_of
 from tlkit.export.text_ops import FIX, provide_ops
-from tlkit.inputs.base import INPUTS, input_spec
+from tlkit.inputs.base import INPUTS, EncodesRows, input_spec
 from tlkit.lazy import loaded
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 
 class SavedModelPredictor:
@@ -104,7 +102,7 @@ class SavedModelPredictor:
         if isinstance(inputs, str | bytes | Path | Mapping):
             raise DataError("predict needs a list of inputs", received=type(inputs).__name__, fix="pass a list")
         items: list[Any] = list(inputs)
-        if self.manifest.interface.columns:
+        if self._input.table:
             return self._predict_rows(items, top)
         given = loaded(self._input.items)
         checked: list[Any] = [given.checked(item, at) for at, item in enumerate(items)]
@@ -141,7 +139,7 @@ class SavedModelPredictor:
                 boolean cannot be read.
         """
         interface = self.manifest.interface
-        if not interface.columns:
+        if not self._input.table:
             raise DataError("this export has no table input", received=interface.content, fix="use predict")
         if rows_at_once < 1:
             raise DataError("rows_at_once must be positive", received=rows_at_once)
@@ -172,9 +170,7 @@ class SavedModelPredictor:
         return {name: value.numpy() for name, value in answer.items()}
 
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:
-        from tlkit.export.rows import frame_of_rows
-
-        frame = frame_of_rows(rows, self._table.columns)
+        frame = self._table.frame_of(rows)
         about = self.manifest.interface.outputs
         answers: list[dict[str, Any]] = []
         for start in range(0, len(rows), self.batch_size):
@@ -203,10 +199,9 @@ class SavedModelPredictor:
         return {key: value.numpy() for key, value in answer.items()}
 
     @cached_property
-    def _table(self) -> TablePreprocessing:
-        from tlkit.inputs.row.preprocessing import TablePreprocessing
-
-        return TablePreprocessing.from_dict(self.manifest.preprocessing)
+    def _table(self) -> EncodesRows:
+        found: EncodesRows = loaded(self._input.table).from_dict(self.manifest.preprocessing)
+        return found
 
     def _tensors(self, columns: Mapping[str, np.ndarray]) -> dict[str, tf.Tensor]:
         return {

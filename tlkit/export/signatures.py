@@ -14,9 +14,10 @@ from tensorflow.python.saved_model import fingerprinting_utils
 from tlkit.errors import ExportError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.further import Further, further_signatures
-from tlkit.export.interface import Interface, Output
+from tlkit.export.interface import Interface, Output, input_of
 from tlkit.export.manifest import SignatureInfo, TensorInfo
-from tlkit.export.row_signature import encoded_checks, row_signature
+from tlkit.inputs.base import Preprocessing
+from tlkit.lazy import loaded
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -65,7 +66,8 @@ def serving_module(
         tta: CONTENT -> as probabilities or predictions, averaged over views; only with `views`.
         What `further_signatures` lists: CONTENT -> its outputs; only where the task is calibrated.
     """
-    preprocessing: Any = task.preprocessing
+    preprocessing: Preprocessing = task.preprocessing
+    spec, wire = input_of(task), interface.model_dump()
     raw_spec = tf.TensorSpec(interface.raw_shape, interface.raw_dtype, name=interface.raw_input)
     content_spec = tf.TensorSpec([None], tf.string, name=interface.input or "examples")
 
@@ -100,15 +102,15 @@ def serving_module(
         return _by_output(head(features(raw)), interface.outputs_or(task.class_names, task.objective.name))
 
     def from_content(answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Any:
-        if interface.columns:
-            return row_signature(preprocessing.encode, interface, answer)
+        if spec.signature:
+            return loaded(spec.signature)(preprocessing, wire, answer)
         return graph(content_spec)(lambda contents: answer(decode(contents)))
 
     @graph(raw_spec)
     def preprocessed(raw: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = tf.ensure_shape(raw, raw_spec.shape)
         tf.debugging.assert_positive(tf.shape(raw)[0], message="the batch is empty")
-        with tf.control_dependencies([*_token_checks(raw, interface), *encoded_checks(raw, interface)]):
+        with tf.control_dependencies(loaded(spec.raw_checks)(raw, wire) if spec.raw_checks else []):
             return answered(tf.identity(raw))
 
     @graph(tf.TensorSpec([None], tf.string, name="inputs"))
@@ -160,26 +162,6 @@ def _by_output(answers: tf.Tensor, outputs: Sequence[Output]) -> dict[str, tf.Te
         found[output.scores], order = tf.math.top_k(part, k=output.width, sorted=True)
         found[output.classes] = tf.gather(tf.constant(list(output.class_names)), order)
     return found
-
-
-def _token_checks(raw: tf.Tensor, interface: Interface) -> list[tf.Operation]:
-    """Make the operations that refuse token ids which the encoder cannot read; none for images."""
-    if interface.vocabulary is None or interface.max_tokens is None:
-        return []
-    length, longest = tf.shape(raw)[1], interface.max_tokens * interface.max_windows
-    check = tf.debugging
-    checks = [
-        # On an accelerator, looking up an id that is not there gives zeros without a word.
-        check.assert_non_negative(raw, message="token ids must not be negative"),
-        check.assert_less(raw, interface.vocabulary, message=f"the vocabulary has {interface.vocabulary} tokens"),
-        check.assert_positive(length, message="the texts have no tokens"),
-        check.assert_less_equal(length, longest, message=f"a text has at most {longest} tokens"),
-    ]
-    if interface.max_windows > 1:
-        rest = tf.where(length > interface.max_tokens, length % interface.max_tokens, 0)
-        said = f"longer texts must be split into windows of {interface.max_tokens} tokens"
-        checks.append(check.assert_equal(rest, 0, message=said))
-    return checks
 
 
 def mark_classify(saved_model: Path) -> None:

@@ -64,6 +64,11 @@ class InputSpec:
             `content(checked) -> bytes` and `refusal(item, position, data, max_pixels, said) -> NotAnsweredError`;
             empty where an example has named columns.
         commands: the class that tells the commands about items; see `tlkit.inputs.commands.InputCommands`.
+        signature: a function: preprocessing, wire, answer -> the function of a signature whose inputs are named in the
+            wire; empty where the input is one string [B].
+        raw_checks: a function: a network's input, wire -> operations that refuse what its preprocessing never gives;
+            empty where every value is fine.
+        table: the class of the preprocessing where rows have named columns, an `EncodesRows`; empty for other inputs.
         examine: a function: data, quick=, columns named in config.toml -> the `Examined` that `tlkit check` looks at.
         drift: the module of the statistics that are compared with those of later data. `statistics(settings)` makes, of
             the settings of the preprocessing in the manifest, a function `Statistics`; `suffix(content)` names files of
@@ -95,6 +100,9 @@ class InputSpec:
     nothing: str
     commands: str
     files: FileSource
+    signature: str = ""
+    raw_checks: str = ""
+    table: str = ""
     examine: str = ""
     check_settings: tuple[str, ...] = ()
     drift: str = ""
@@ -165,6 +173,33 @@ class Preprocessing(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, for the manifest and the record of a run."""
+
+
+class EncodesRows(Preprocessing, Protocol):
+    """The preprocessing of an input whose examples have named columns.
+
+    Attributes:
+        columns: what each column was fitted to be.
+    """
+
+    @property
+    def columns(self) -> Sequence[Any]: ...  # noqa: D102
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EncodesRows:
+        """Return what `to_dict` described."""
+
+    def frame_of(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """Return rows, each a value by column, as a DataFrame.
+
+        Raises:
+            DataError: a row is no mapping, has none of the columns, or holds a value of another type.
+        """
+
+    def to_arguments(self, frame: Any) -> Mapping[str, Any]:
+        """Return the columns of a DataFrame as arrays [n] by the names of signatures."""
+
+    def unreadable_values(self, frame: Any) -> Mapping[int, Any]:
+        """Return `column`, `value` and what is `allowed` of values that cannot be read, by row of a DataFrame."""
 
 
 class Augmentation(Protocol):

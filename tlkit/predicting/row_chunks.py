@@ -287,8 +287,8 @@ def _check_dates(
 
 def _reader(column: Any, form: NumberForm = PLAIN) -> Callable[[Any], Any]:
     """Give a function that turns a field into what its column holds."""
-    from tlkit.export.rows import is_number
     from tlkit.inputs.row.columns import Date
+    from tlkit.inputs.row.given import is_number
 
     if column.dtype == "int64":
         return lambda value: _whole(value, form)
@@ -361,7 +361,7 @@ def _text(value: Any) -> str:
 
 def _as_known(value: Any, known: set[str]) -> str:
     """Write a number as the training's table has it: 0.50 is the category 0.5, while 007 stays what it is."""
-    from tlkit.export.rows import is_number
+    from tlkit.inputs.row.given import is_number
 
     text = _text(value).strip()
     return text if text in known or not is_number(text) or str(float(text)) not in known else str(float(text))

@@ -14,6 +14,7 @@ from typing import Any
 from tlkit.config import ProjectConfig, load_config
 from tlkit.errors import ProjectError, did_you_mean
 from tlkit.scaffold.origin import AUTO, requirement_for
+from tlkit.tasks.base import DEFAULT_TASK
 
 #: The answer that says what requirements.txt installs.
 REQUIREMENT = "tlkit_requirement"
@@ -41,7 +42,7 @@ class Template:
     description: str
     questions: Mapping[str, Any]
     rules: Mapping[str, tuple[str, str]]
-    task: str = "image_classification"
+    task: str = DEFAULT_TASK
     omitted: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def check(self, answers: Mapping[str, str]) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 
 from tlkit.errors import DataError
 from tlkit.export.manifest import Manifest, SignatureInfo, TensorInfo
-from tlkit.export.rows import check_row, checked_value
-from tlkit.inputs.row.columns import ABSENT, argument_names, as_held, column_from_dict
+from tlkit.inputs.row.columns import column_from_dict
+from tlkit.inputs.row.given import check_row, checked_value
+from tlkit.inputs.wire import ABSENT, argument_names, as_held
 from tlkit.serving.client_arrays import array_of
 
 

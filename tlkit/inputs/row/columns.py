@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import keyword
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -27,9 +26,6 @@ DatePart = Literal[
 
 UNKNOWN, MISSING, FIRST = 0, 1, 2  # codes: never seen or rare; not given; the first of the known values
 UNKNOWN_LABEL, MISSING_LABEL = "(unknown)", "(missing)"
-MISSING_INTEGER = -(2**63)  # what an absent int64 is sent as
-#: What a client sends where a row has no value, by dtype; "NaN" stands for the float, which JSON cannot write.
-ABSENT: dict[str, str | int] = {"string": "", "float32": "NaN", "float64": "NaN", "int64": MISSING_INTEGER}
 MOST_CODES = 2**24  # beyond it float32 no longer holds every whole number
 # First and last number of the parts that become codes; the years of a column are those it was fitted on.
 CODE_PARTS: dict[str, tuple[int, int]] = {
@@ -41,14 +37,6 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 FALSE_SPELLINGS = ("false", "f", "no", "n", "off", "0", "0.0")
 TRUE_SPELLINGS = ("true", "t", "yes", "y", "on", "1", "1.0")
 BOOLEANS = (FALSE_SPELLINGS[0], TRUE_SPELLINGS[0])
-_RESERVED = ("self", "inputs", "name", "context", *keyword.kwlist)
-
-
-def as_held(absent: str | int, dtype: str) -> bytes | float | int:
-    """Return what stands for a missing value of this dtype as a tensor holds it, not as JSON does."""
-    if dtype == "string":
-        return str(absent).encode("utf-8")
-    return float(absent) if dtype.startswith("float") else int(absent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,31 +314,6 @@ def sample_of(column: Column) -> str:
     if column.form in EPOCHS:
         return str(int(moment.timestamp()) * EPOCHS[column.form])
     return moment.strftime(column.form) if column.form else "2015-06-19"
-
-
-def argument_names(names: Iterable[str]) -> dict[str, str]:
-    """Give each column the name of its argument in signatures: letters, digits and _ only, all of them different.
-
-    >>> argument_names(["Marital status", "Marital-status", "2nd", "name"])
-    {'Marital status': 'Marital_status', 'Marital-status': 'Marital_status_2', '2nd': 'c_2nd', 'name': 'c_name'}
-    """
-    found = dict.fromkeys(map(str, names), "")
-    taken: set[str] = set()
-    # A column that already has the form keeps its name, wherever it stands; case alone does not tell two apart.
-    for name in sorted(found, key=lambda name: _argument(name) != name):
-        argument = plain = _argument(name)
-        number = 1
-        while argument.lower() in taken:
-            number += 1
-            argument = f"{plain}_{number}"
-        taken.add(argument.lower())
-        found[name] = argument
-    return found
-
-
-def _argument(name: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return plain if plain not in _RESERVED and re.match("[A-Za-z]", plain) else f"c_{plain}"
 
 
 def _is_int64(text: str) -> bool:

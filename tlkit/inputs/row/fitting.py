@@ -17,7 +17,6 @@ from tlkit.inputs.row import frames
 from tlkit.inputs.row.columns import (
     BOOLEANS,
     FALSE_SPELLINGS,
-    MISSING_INTEGER,
     MOST_CODES,
     TRUE_SPELLINGS,
     Categorical,
@@ -28,11 +27,11 @@ from tlkit.inputs.row.columns import (
     DatePart,
     Dtype,
     Unreadable,
-    argument_names,
 )
 from tlkit.inputs.row.date_form import EPOCHS, shown_form
 from tlkit.inputs.row.dates import read_dates
 from tlkit.inputs.row.preprocessing import TablePreprocessing
+from tlkit.inputs.wire import MISSING_INTEGER, argument_names
 
 Scaling = Literal["standard", "quantile", "robust"]
 MOST_QUANTILES = 1000

@@ -13,9 +13,10 @@ import tensorflow as tf
 from pandas.api import types
 
 from tlkit.errors import DataError, did_you_mean
-from tlkit.inputs.row.columns import MISSING_INTEGER, Column, Continuous, Date
+from tlkit.inputs.row.columns import Column, Continuous, Date
 from tlkit.inputs.row.date_form import EPOCHS
 from tlkit.inputs.row.ops import SHOWN, allowed_values, as_bytes, unreadable
+from tlkit.inputs.wire import MISSING_INTEGER
 
 ASCII_SPACE = " \t\n\v\f\r"
 _HELD_CELLS = 4_000_000  # places of values that are held before they are encoded

@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tlkit.inputs.base import WarmupExample
-from tlkit.inputs.row.columns import as_held, sample_of
+from tlkit.inputs.row.columns import sample_of
+from tlkit.inputs.wire import as_held
 
 # Dates that end a calendar, exist only in other years, or are none; categories that no table holds.
 _STRANGE = (b"9999-12-31", b"caf\xe9 \xff\xfe", b"  unseen \xf0\x9f\x90\x9d  ", b"2023-02-29T25:61", b"0001-01-01")

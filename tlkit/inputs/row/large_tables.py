@@ -17,13 +17,14 @@ from tlkit.inputs.files.source import tidy
 from tlkit.inputs.labelled import ClassWeight
 from tlkit.inputs.row.check import check_finite, check_target_columns, check_values, find_leaks
 from tlkit.inputs.row.column_kinds import infer_kinds
-from tlkit.inputs.row.columns import Column, ColumnKind, Continuous, Unreadable, argument_names
+from tlkit.inputs.row.columns import Column, ColumnKind, Continuous, Unreadable
 from tlkit.inputs.row.data import check_table_options
 from tlkit.inputs.row.date_form import check_date_form
 from tlkit.inputs.row.fitting import Scaling, fit_table
 from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.inputs.row.row_group_data import RowGroupData
 from tlkit.inputs.row.targets import fit_targets, read_targets
+from tlkit.inputs.wire import argument_names
 from tlkit.targets.base import TargetKind
 from tlkit.targets.regression import Transform
 

@@ -19,7 +19,6 @@ from tlkit.inputs.row.columns import (
     FALSE_SPELLINGS,
     FIRST,
     MISSING,
-    MISSING_INTEGER,
     TRUE_SPELLINGS,
     UNKNOWN,
     Categorical,
@@ -31,6 +30,7 @@ from tlkit.inputs.row.date_form import shown_form
 from tlkit.inputs.row.dates import read_dates
 from tlkit.inputs.row.lookup import Lookup, distinct_modulus, fingerprints, fingerprints_of
 from tlkit.inputs.row.number_forms import USUAL_MISSING
+from tlkit.inputs.wire import MISSING_INTEGER
 
 FARTHEST = 1e6  # scaled numbers end here: 1e38 in a column of small numbers must not make the answer NaN
 HIGHEST_SCORE = 5.199337582605575  # normal scores end where those of scikit-learn's QuantileTransformer do

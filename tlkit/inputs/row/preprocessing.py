@@ -14,7 +14,6 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, check_choice, did_you_mean
 from tlkit.inputs.row import frames
 from tlkit.inputs.row.columns import (
-    MISSING_INTEGER,
     Code,
     Column,
     Date,
@@ -32,8 +31,10 @@ from tlkit.inputs.row.features import (
     needed_columns,
 )
 from tlkit.inputs.row.frames import Unread
+from tlkit.inputs.row.given import frame_of_rows
 from tlkit.inputs.row.number_forms import NumberForm
 from tlkit.inputs.row.ops import Group, encoder, groups_of
+from tlkit.inputs.wire import MISSING_INTEGER
 
 _NAN = float("nan")
 # Numbers that travel as text in tf.Examples, whose floats are float32.
@@ -225,6 +226,10 @@ class TablePreprocessing:
             DataError: a column is missing or there twice, or holds another kind of values than in training.
         """
         frames.check_frame(self.columns, frame)
+
+    def frame_of(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Return rows given one by one as a table; see `tlkit.inputs.row.given.frame_of_rows`."""
+        return frame_of_rows(rows, self.columns)
 
     def to_arguments(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
         """Give the rows as a client would send them.

@@ -7,7 +7,8 @@ from typing import Any
 
 from tlkit.errors import DataError
 from tlkit.inputs.base import FileSource, InputSpec
-from tlkit.inputs.row.columns import ABSENT, sample_of
+from tlkit.inputs.row.columns import sample_of
+from tlkit.inputs.wire import ABSENT
 
 SPEC = InputSpec(
     name="row",
@@ -18,6 +19,9 @@ SPEC = InputSpec(
     hostile="tlkit.inputs.row.hostile",
     commands="tlkit.inputs.row.commands:RowCommands",
     nothing="tlkit.inputs.row.spec:nothing",
+    signature="tlkit.inputs.row.signature:signature",
+    raw_checks="tlkit.inputs.row.signature:raw_checks",
+    table="tlkit.inputs.row.preprocessing:TablePreprocessing",
     examine="tlkit.inputs.row.examine:examine",
     drift="tlkit.inputs.row.drift",
     drift_items=5000,

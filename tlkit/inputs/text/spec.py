@@ -18,6 +18,7 @@ SPEC = InputSpec(
     items="tlkit.inputs.text.items",
     commands="tlkit.inputs.text.commands:TextCommands",
     nothing="tlkit.inputs.text.spec:nothing",
+    raw_checks="tlkit.inputs.text.signature:raw_checks",
     examine="tlkit.inputs.text.examine:examine",
     drift="tlkit.inputs.text.drift",
     check_settings=("data.on_duplicate=report",),
