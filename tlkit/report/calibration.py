@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.report import table_plots
+from tlkit.report.plots import write_figure
+from tlkit.report.table_plots import BLUE, GREY, plain_figure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,8 +49,28 @@ class CalibrationCurve:
         return {"of": self.of, "ece": self.ece, "brier": self.brier, "n": self.n, "bins": bins}
 
     def plot(self, path: str | Path) -> Path:
-        """Draw the curve and write it as a picture; returns the path."""
-        return table_plots.plot_calibration(self, Path(path))
+        """Draw observed frequencies against predicted probabilities.
+
+        Args:
+            path: where the picture goes; folders are made.
+
+        Returns:
+            The path.
+
+        Raises:
+            ConfigError: the suffix is none of .png, .svg, .pdf.
+        """
+        figure, axes = plain_figure(5.4, 5.2)
+        axes.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle="--", label="perfect")
+        bars = (self.observed - self.low, self.high - self.observed)
+        axes.errorbar(self.predicted, self.observed, yerr=bars, color=BLUE, marker="o", capsize=3, label="model")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel(f"predicted probability: {self.of}", parse_math=False)
+        axes.set_ylabel("observed frequency")
+        axes.set_title(f"Calibration   ECE {self.ece:.3f}   Brier score {self.brier:.3f}")
+        axes.legend(frameon=False, loc="upper left")
+        return write_figure(figure, Path(path))
 
     def __str__(self) -> str:
         return f"calibration of {self.of}: ECE {self.ece:.3f}   Brier score {self.brier:.3f}   n {self.n}"

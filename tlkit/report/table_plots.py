@@ -1,18 +1,15 @@
-"""Plots for tables: predicted against true numbers, calibration, and maps of embeddings."""
+"""Plots for tables: predicted against true numbers, and maps of embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tlkit.report.plots import new_figure, write_figure
-
-if TYPE_CHECKING:
-    from tlkit.report.calibration import CalibrationCurve
 
 BLUE, ORANGE, GREY = "#1f5f99", "#c85c14", "#8a94a3"
 _DRAWN = 5000  # points of a picture
@@ -34,7 +31,7 @@ def plot_predictions(name: str, values: npt.ArrayLike, predictions: npt.ArrayLik
     Raises:
         ConfigError: the suffix is none of .png, .svg, .pdf.
     """
-    figure, panels = _figure(9.6, 4.4, columns=2)
+    figure, panels = plain_figure(9.6, 4.4, columns=2)
     true, said = _thinned(np.asarray(values), np.asarray(predictions))
     _diagonal(panels[0], name, true, said)
     panels[1].axhline(0, color=GREY, linewidth=1)
@@ -60,7 +57,7 @@ def plot_targets(by_target: Mapping[str, Any], path: Path) -> Path:
     """
     columns = min(3, len(by_target))
     rows = -(-len(by_target) // columns)
-    figure, axes = _figure(4.8 * columns, 4.4 * rows, rows=rows, columns=columns)
+    figure, axes = plain_figure(4.8 * columns, 4.4 * rows, rows=rows, columns=columns)
     panels = np.ravel(axes)
     for panel, (name, metrics) in zip(panels, by_target.items(), strict=False):
         if hasattr(metrics, "confusion_matrix"):
@@ -69,34 +66,6 @@ def plot_targets(by_target: Mapping[str, Any], path: Path) -> Path:
             _diagonal(panel, name, *_thinned(metrics.values, metrics.predictions))
     for panel in panels[len(by_target) :]:
         panel.set_axis_off()
-    return write_figure(figure, path)
-
-
-def plot_calibration(curve: CalibrationCurve, path: Path) -> Path:
-    """Draw observed frequencies against predicted probabilities, and below them the number of predictions.
-
-    Args:
-        curve: what `calibration_curve` gives.
-        path: where the picture goes; folders are made.
-
-    Returns:
-        The path.
-
-    Raises:
-        ConfigError: the suffix is none of .png, .svg, .pdf.
-    """
-    figure, axes = _figure(5.4, 5.2)
-    axes.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle="--", label="perfect")
-    below, above = curve.observed - curve.low, curve.high - curve.observed
-    axes.errorbar(
-        curve.predicted, curve.observed, yerr=(below, above), color=BLUE, marker="o", capsize=3, label="model"
-    )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel(f"predicted probability: {curve.of}", parse_math=False)
-    axes.set_ylabel("observed frequency")
-    axes.set_title(f"Calibration   ECE {curve.ece:.3f}   Brier score {curve.brier:.3f}")
-    axes.legend(frameon=False, loc="upper left")
     return write_figure(figure, path)
 
 
@@ -128,7 +97,7 @@ def plot_map(
         ConfigError: the suffix is none of .png, .svg, .pdf.
     """
     inch = 100.0  # pixels
-    figure, axes = _figure(size[0] / inch, size[1] / inch + 0.8)
+    figure, axes = plain_figure(size[0] / inch, size[1] / inch + 0.8)
     axes.set_xlim(0, size[0])
     axes.set_ylim(size[1], 0)
     axes.set_aspect("equal")
@@ -184,6 +153,6 @@ def _thinned(*columns: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     return [column[chosen] for column in columns]
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    # Unlike the figures of a training, panels have axes of their own.
+def plain_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """Return a figure and its panels, which, unlike those of a training, have axes of their own; sizes in inches."""
     return new_figure(width, height, rows, columns, share=False)

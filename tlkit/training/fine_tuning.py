@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, get_args
 
 from tlkit.errors import Advice, ConfigError, check_choice
+from tlkit.models.task import Task
+from tlkit.training.data import Data
+from tlkit.training.lr_finder import LRFinderResult
 from tlkit.training.measured import fine_tune_measured
-from tlkit.training.plan import make_plan, positive_rate, whole
+from tlkit.training.plan import Plan, make_plan, positive_rate, whole
 from tlkit.training.policy import FreezingPolicy, bit_rule, choose_policy, falling_ratios
-
-if TYPE_CHECKING:
-    from tlkit.training.learner import Learner
+from tlkit.training.run import Run
 
 PolicyName = Literal["all", "head", "auto", "gradual", "bit", "measure"]
 HeadName = Literal["epochs", "probe"]
@@ -23,7 +24,34 @@ MEASURED_RATE = 1e-3
 _log = logging.getLogger("tlkit")
 
 
-def fit_gradual(learn: Learner, epochs: int, lr: Any, *, first: int, last: int, options: Mapping[str, Any]) -> None:
+class Trains(Protocol):
+    """The calls of a Learner that the workflows are put together from; see `tlkit.training.learner.Learner`."""
+
+    @property
+    def task(self) -> Task: ...  # noqa: D102
+    @property
+    def data(self) -> Data: ...  # noqa: D102
+    @property
+    def size(self) -> int | None: ...  # noqa: D102
+    @property
+    def optimizer_name(self) -> str: ...  # noqa: D102
+    def native_size(self) -> float: ...  # noqa: D102
+    def domain_similarity(self) -> float: ...  # noqa: D102
+    def resize(self, size: int | None) -> None: ...  # noqa: D102
+    def mix(self, alpha: float) -> None: ...  # noqa: D102
+    def freeze(self) -> None: ...  # noqa: D102
+    def unfreeze(self) -> None: ...  # noqa: D102
+    def freeze_to(self, first_trainable: int) -> None: ...  # noqa: D102
+    def find_lr(self) -> LRFinderResult: ...  # noqa: D102
+    def check_probe(self) -> None: ...  # noqa: D102
+    def fit_probe(self, *, verbose: bool = True) -> dict[str, list[float]]: ...  # noqa: D102
+    @property
+    def check_fit(self) -> Callable[..., Plan]: ...  # noqa: D102
+    @property
+    def fit(self) -> Callable[..., dict[str, list[float]]]: ...  # noqa: D102
+
+
+def fit_gradual(learn: Trains, epochs: int, lr: Any, *, first: int, last: int, options: Mapping[str, Any]) -> None:
     """Unfreeze one layer group more for each stage; see `Learner.fit_gradual`."""
     count = len(learn.task.groups)
     for number in (first, last):
@@ -40,7 +68,8 @@ def fit_gradual(learn: Learner, epochs: int, lr: Any, *, first: int, last: int, 
 
 
 def fine_tune(
-    learn: Learner,
+    learn: Trains,
+    run: Run,
     epochs: int | None,
     lr: float | None,
     *,
@@ -76,7 +105,7 @@ def fine_tune(
         _fine_tune_by_bit(learn, options)
         return
     if policy == "measure" and epochs != 0:
-        _fine_tune_measured(learn, epochs, finetune_lr, head, group_factor, sizes, budget_minutes, options)
+        _fine_tune_measured(run, epochs, finetune_lr, head, group_factor, sizes, budget_minutes, options)
         return
     final: int | None = learn.size
     for size in sizes:
@@ -113,7 +142,7 @@ def fine_tune(
 
 
 def _fine_tune_measured(
-    learn: Learner,
+    run: Run,
     epochs: int | None,
     lr: float | None,
     head: HeadName,
@@ -141,7 +170,7 @@ def _fine_tune_measured(
         )
     make_plan(1, 1.0, steps=1, groups=1, schedule=options.get("schedule"))  # refuses one that there is not
     fine_tune_measured(
-        learn._run,
+        run,
         epochs=epochs,
         lr=MEASURED_RATE if lr is None else lr,
         group_factor=group_factor,
@@ -151,7 +180,7 @@ def _fine_tune_measured(
     )
 
 
-def _policy(learn: Learner, name: PolicyName, factor: float) -> FreezingPolicy:
+def _policy(learn: Trains, name: PolicyName, factor: float) -> FreezingPolicy:
     count = len(learn.task.groups)
     if name == "auto":
         names = [group.name for group in learn.task.groups]
@@ -162,7 +191,7 @@ def _policy(learn: Learner, name: PolicyName, factor: float) -> FreezingPolicy:
     return FreezingPolicy(first, falling_ratios(count, factor), "asked for")
 
 
-def _fine_tune_by_bit(learn: Learner, options: Mapping[str, Any]) -> None:
+def _fine_tune_by_bit(learn: Trains, options: Mapping[str, Any]) -> None:
     if learn.optimizer_name != "SGD":
         raise ConfigError(
             "Big Transfer's hyper-rule needs SGD with momentum",

@@ -446,6 +446,7 @@ class Learner:
         """
         fine_tuning.fine_tune(
             self,
+            self._run,
             epochs,
             lr,
             frozen_epochs=frozen_epochs,

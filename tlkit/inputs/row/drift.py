@@ -10,7 +10,6 @@ import numpy as np
 from tlkit.inputs.base import Statistic, Statistics
 from tlkit.inputs.row.columns import (
     FALSE_SPELLINGS,
-    MISSING_INTEGER,
     TRUE_SPELLINGS,
     WEEKDAYS,
     Categorical,
@@ -20,6 +19,7 @@ from tlkit.inputs.row.columns import (
     column_from_dict,
 )
 from tlkit.inputs.row.date_form import read_moments
+from tlkit.inputs.wire import MISSING_INTEGER
 
 UNSEEN = "(unseen)"
 _MISSING_CELLS = "missing cells"
