@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +17,10 @@ from tlkit.lazy import loaded
 from tlkit.tasks.base import DEFAULT_TASK, TASKS, spec_of
 
 if typing.TYPE_CHECKING:
-    from tlkit.config_sections import ImageConfig, TextConfig
+    from tlkit.tasks.image_classification.config import ImageConfig
     from tlkit.tasks.image_regression.config import ImageRegressionConfig
     from tlkit.tasks.tabular.config import TabularConfig
+    from tlkit.tasks.text_classification.config import TextConfig
 
 __all__ = [
     "DEFAULT_TASK",
@@ -86,15 +87,42 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, root: str | 
     task = _task(tree, path.name)
     for override in overrides:
         section, key, value = parse_override(override, task)
-        table = tree.setdefault(section, {})
-        if isinstance(table, dict):
-            table[key] = value
+        set_key(tree, section, key, value)
     try:
         config = config_of(task).model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{path.name}: {describe(error, task)}") from None
     config._root = (Path(root) if root is not None else path.parent).resolve()
     return config
+
+
+def set_key(
+    tree: MutableMapping[str, Any], section: str, key: str, value: Any, table: Callable[[], Any] = dict
+) -> None:
+    """Set a value in the tree of a config.toml; another spelling of the key is removed.
+
+    Args:
+        tree: the whole file; its task decides which keys there are.
+        section, key, value: as `parse_override` returns them.
+        table: makes an empty table.
+    """
+    model = config_of(_task(tree, "config.toml"))
+    for other in model.replaced_keys(f"{section}.{key}", value, tree):
+        head, _, name = other.partition(".")
+        if isinstance(tree.get(head), MutableMapping) and tree[head].get(name):
+            del tree[head][name]
+    place = tree.setdefault(section, table())
+    names = key.rsplit(".", 1) if _table_of_one(model, section) is not None else [key]
+    if len(names) == 2 and isinstance(place, MutableMapping):
+        place = place.setdefault(names[0], table())
+    if isinstance(place, MutableMapping):
+        place[names[-1]] = value
+
+
+def _table_of_one(model: type[ProjectConfig], section: str) -> type[BaseModel] | None:
+    """Return the model of [SECTION.NAME], if a section has such tables."""
+    field = model.model_fields.get(section)
+    return getattr(field.annotation, "of_one", None) if field is not None else None
 
 
 def parse_override(override: str, task: str = DEFAULT_TASK) -> tuple[str, str, Any]:
@@ -117,6 +145,13 @@ def parse_override(override: str, task: str = DEFAULT_TASK) -> tuple[str, str, A
     fields = dict(known_keys(task))
     if key and section in _open_sections(task):
         return section, key, text.strip()
+    of_one = _table_of_one(config_of(task), section)
+    target, _, inner = key.rpartition(".")
+    if of_one is not None and target:
+        if inner not in of_one.model_fields:
+            near = did_you_mean(inner, of_one.model_fields) or f"known keys: {', '.join(of_one.model_fields)}"
+            raise ConfigError(f"unknown key {inner!r} in [{section}.{target}]", fix=near)
+        return section, key, _typed(text.strip() or text, of_one.model_fields[inner].annotation)
     if not dot or f"{section}.{key}" not in fields:
         raise ConfigError(f"unknown config key {name.strip()!r}", fix=_near(name.strip(), fields, task))
     return section, key, _typed(text.strip() or text, fields[f"{section}.{key}"])
@@ -168,6 +203,14 @@ def _describe_one(problem: Mapping[str, Any], task: str) -> str:
     place = [str(part) for part in problem["loc"]]
     name = ".".join(place[:2])
     keys = [known for known, _ in known_keys(task)]
+    of_one = _table_of_one(config_of(task), place[0]) if place else None
+    if of_one is not None and len(place) > 1 and f"{place[0]}.{place[1]}" not in keys:  # [SECTION.NAME]
+        if problem["type"] == "extra_forbidden":
+            near = did_you_mean(place[2], of_one.model_fields) or f"known keys: {', '.join(of_one.model_fields)}"
+            return _join(f"unknown key {place[2]!r} in [{'.'.join(place[:2])}]", near)
+        name = ".".join(place[:3])
+        if problem["type"] == "model_type":  # a value in place of a table: a key that does not exist
+            problem = {**problem, "type": "extra_forbidden"}
     if problem["type"] == "extra_forbidden":
         if len(place) == 1:
             return _join(f"unknown section [{name}]", did_you_mean(name, config_of(task).model_fields))

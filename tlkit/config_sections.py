@@ -1,9 +1,10 @@
-"""The sections of config.toml as strict models: shared ones, and those of projects with photos and with texts."""
+"""The sections of config.toml as strict models: shared ones, and those of projects with images and with texts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -197,12 +198,25 @@ class ProjectConfig(Section):
     step: StepSection = StepSection()
     export: ExportSection
     check: dict[RuleName, Level] = {}
+    #: Keys that a new project does not show: earlier spellings, and what the task cannot have.
+    not_shown: ClassVar[frozenset[str]] = frozenset()
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
     @property
     def root(self) -> Path:
         """The folder that relative paths of the file are relative to."""
         return self._root
+
+    @classmethod
+    def replaced_keys(cls, name: str, value: object, tree: Mapping[str, Any]) -> Sequence[str]:
+        """Return the keys that a key replaces because they are other spellings of it.
+
+        Args:
+            name: the `SECTION.KEY` that is set.
+            value: its value.
+            tree: the configuration as it is now.
+        """
+        return ()
 
     @property
     def data_path(self) -> Path:
@@ -352,15 +366,6 @@ class ImageLabelsTrainSection(ThresholdSection, ImageTrainSection):
     """[train] for images with classes or labels."""
 
 
-class ImageConfig(PretrainedConfig):
-    """config.toml of a project that classifies photos."""
-
-    project: ImageProjectSection
-    data: ImageDataSection
-    model: ImageModelSection = ImageModelSection()
-    train: ImageLabelsTrainSection = ImageLabelsTrainSection()
-
-
 class TextProjectSection(ProjectSection):
     """[project] where texts are classified."""
 
@@ -423,18 +428,3 @@ class TextStepSection(StepSection):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     step_tokens: Annotated[int, Field(ge=0)] = 1024
-
-
-class TextConfig(PretrainedConfig):
-    """config.toml of a project that classifies texts."""
-
-    project: TextProjectSection
-    data: TextDataSection
-    model: TextModelSection = TextModelSection()
-    train: TextTrainSection = TextTrainSection()
-    step: TextStepSection = TextStepSection()
-
-    @property
-    def encoder(self) -> str:
-        """`model.encoder`; a folder, which is written with a slash, is spelt out as a full path."""
-        return self._full(self.model.encoder) if "/" in self.model.encoder else self.model.encoder

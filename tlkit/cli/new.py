@@ -63,7 +63,7 @@ def new(
 
     Example:  tlkit new text-sentiment reviews --data train.csv --text review --label stars
               tlkit new image-classification bees --data photos.csv --path-column file --label species
-              tlkit new image-classification tags --data photos.csv --set data.label_separator=";"
+              tlkit new image-classification tags --data photos.csv --set target.separator=";"
               tlkit new tabular-embeddings houses --data train.csv --target price
               tlkit new image-regression angles --data angles.csv --target angle
               tlkit new image-regression risk --data scans.csv --set target.kind=survival --set target.time=days
@@ -80,7 +80,11 @@ def new(
     changes = [parse_override(f"{name}={value}", chosen.task) for name, value in settings.items()]
     # Where the template asks for a key of config.toml, setting the key answers the question, so the data is checked
     # with it.
-    answered = {key: str(value) for _, key, value in changes if isinstance(chosen.questions.get(key), str)}
+    answered = {
+        key: str(value)
+        for section, key, value in changes
+        if section != "target" and isinstance(chosen.questions.get(key), str)  # see `Asked.target_answers`
+    }
     options = {"--text": text, "--label": label, "--target": target, "--path-column": path_column}
     options |= {"--separator": separator, "--encoding": encoding}
     check_separator(separator)
@@ -88,11 +92,13 @@ def new(
     repeated = [key for key in answered if key in given]
     if data is not None and "data.path" in settings:
         repeated.append("data.path")
-    if target is not None and "target.columns" in settings:
+    if (target is not None or label is not None) and "target.columns" in settings:
         repeated.append("target.columns")
     if repeated:
         raise ProjectError(f"{repeated[0]} is given twice", fix="remove one of the two")
-    given |= answered
+    values = {f"{section}.{key}": value for section, key, value in changes}
+    asked = Asked(force_columns, values, ask if _somebody_is_there() else None)
+    given |= answered | asked.target_answers(chosen.questions)
     chosen.check(given)
     check_target(directory)
     if data is not None:
@@ -100,8 +106,6 @@ def new(
         data = data.expanduser()
     if force_columns and (data is None or not kind.has_rows):
         raise ProjectError("--force-columns needs a table", fix="pass a table with --data, or remove --force-columns")
-    settings = {f"{section}.{key}": value for section, key, value in changes}
-    asked = Asked(force_columns, settings, ask if _somebody_is_there() else None)
     if asked.survival is not None and target is not None:
         raise ProjectError("--target cannot be combined with a survival target", fix="remove --target")
     changes = [*kind.further(asked), *changes]

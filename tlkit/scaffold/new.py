@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlkit.config import ProjectConfig, load_config
+from tlkit.config import ProjectConfig, load_config, set_key
 from tlkit.errors import ProjectError, did_you_mean
 from tlkit.scaffold.origin import AUTO, requirement_for
 from tlkit.tasks.base import DEFAULT_TASK
@@ -167,8 +167,7 @@ def change_config(path: Path, changes: Sequence[tuple[str, str, Any]], root: Pat
 
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     for section, key, value in changes:
-        table: Any = document.setdefault(section, tomlkit.table())
-        table[key] = value
+        set_key(document, section, key, value, tomlkit.table)
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
     return load_config(path, root=root)
 

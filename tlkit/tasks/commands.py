@@ -50,7 +50,20 @@ class Asked(NamedTuple):
     @property
     def label_columns(self) -> Sequence[str]:
         """One for each label, where config.toml is to name them."""
-        return self.settings.get("data.label_columns", ())
+        return self.settings.get("data.label_columns") or (self.columns if len(self.columns) > 1 else ())
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to predict, where `target.columns` is set."""
+        given = self.settings.get("target.columns") or []
+        return [given] if isinstance(given, str) else list(given)
+
+    def target_answers(self, questions: Mapping[str, Any]) -> dict[str, str]:
+        """Return the answer to a template's question for the column to predict, where `target.columns` names one."""
+        question = next((name for name in ("target", "label_column") if name in questions), "")
+        if not question or not self.columns or (question == "label_column" and len(self.columns) > 1):
+            return {}
+        return {question: self.columns[0]}
 
     @property
     def survival(self) -> SurvivalColumns | None:

@@ -5,7 +5,7 @@ from tlkit.tasks.base import TaskSpec
 SPEC = TaskSpec(
     name="image_classification",
     input="image",
-    config="tlkit.config_sections:ImageConfig",
+    config="tlkit.tasks.image_classification.config:ImageConfig",
     commands="tlkit.tasks.image_classification.commands:ImageClassificationCommands",
     page="tlkit.tasks.common.page:report_on_items",
     explain="tlkit.tasks.common.heat:explained_images",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -40,13 +40,24 @@ class ImageTargetDataSection(DataSection, ImageFields):
         return self
 
 
+class ImageRegressionTargetSection(TargetSection):
+    """[target] of images with values, classes side by side with values, or a risk."""
+
+    can_be: ClassVar[tuple[str, ...]] = ("regression", "single_label", "survival")
+    otherwise: ClassVar[str] = (
+        "for multi-label classification use the task image_classification (label_columns, or a list of target.columns)"
+    )
+
+
 class ImageRegressionConfig(PretrainedConfig):
     """config.toml of a project that predicts values, risks or several targets from photos."""
+
+    not_shown: ClassVar[frozenset[str]] = frozenset({"target.separator"})
 
     project: ImageRegressionProjectSection
     data: ImageTargetDataSection
     formats: dict[str, FormatSection] = {}
-    target: TargetSection
+    target: ImageRegressionTargetSection
     model: ImageModelSection = ImageModelSection()
     train: ImageTrainSection = ImageTrainSection()
 
@@ -97,8 +108,6 @@ class ImageRegressionConfig(PretrainedConfig):
     def _targets_are_named(self) -> Self:
         if not self.target.columns and not self.target.survival:
             raise ValueError("target.columns is missing")
-        if self.target.kind == "multi_label" or "multi_label" in self.target.kinds.values():
-            raise ValueError("for multi-label classification use the task image_classification (label_columns)")
         self.target.check_names(self.target.names, "target.columns")
         if self.target.survival and self.data.mix != "none":
             raise ValueError('mix cannot be combined with kind = "survival"')

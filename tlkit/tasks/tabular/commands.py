@@ -31,7 +31,7 @@ class TabularCommands(RowCommands, TaskCommands):
             return None
         from tlkit.tasks.tabular.findings import look_at
 
-        found = look_at(answers, data, asked.ask, asked.force_columns, asked.survival)
+        found = look_at(answers, data, asked.ask, asked.force_columns, asked.survival, asked.columns[1:])
 
         def finish(project: Path) -> None:
             config = project / "config.toml"
@@ -41,7 +41,7 @@ class TabularCommands(RowCommands, TaskCommands):
 
     def further(self, asked: Asked) -> list[tuple[str, str, Any]]:
         """A survival target takes the place of the column to predict."""
-        return [("data", "targets", [])] if asked.survival is not None else []
+        return [("target", "columns", [])] if asked.survival is not None else []
 
     def check(self, config: Any) -> None:
         """Take every network: each can be made of a table."""

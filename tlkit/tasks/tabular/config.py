@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
@@ -24,6 +25,7 @@ from tlkit.config_sections import (
     check_learning_rate,
 )
 from tlkit.config_targets import (
+    AutoTransform,
     Decimal,
     FormatSection,
     TargetSection,
@@ -147,11 +149,10 @@ class TabularDataSection(DataSection):
         return self
 
 
-AutoTransform = Literal["auto", "none", "log", "log1p", "yeo_johnson"]
-
-
 class TabularTargetSection(TargetSection):
     """[target] of tables: `transform` may be chosen by cross-validation, too."""
+
+    has_auto: ClassVar[bool] = True
 
     transform: Annotated[
         AutoTransform | dict[str, AutoTransform],
@@ -258,6 +259,8 @@ class TabularConfig(ProjectConfig):
     `columns` says what columns are; those that it leaves out are looked at when the data is read.
     """
 
+    not_shown: ClassVar[frozenset[str]] = frozenset({"data.targets", "target.separator"})
+
     project: TabularProjectSection
     data: TabularDataSection
     columns: dict[str, Literal["categorical", "continuous", "date", "boolean", "id", "ignore"]] = {}
@@ -274,6 +277,11 @@ class TabularConfig(ProjectConfig):
         """As for other projects, but two rows may agree in every column and differ in the target."""
         own: dict[RuleName, Level] = {"conflicting_labels": "warn"}
         return super().check_levels | own | self.check
+
+    @classmethod
+    def replaced_keys(cls, name: str, value: object, tree: Mapping[str, Any]) -> Sequence[str]:
+        """Return the other spelling of a key."""
+        return {"data.targets": ["target.columns"], "target.columns": ["data.targets"]}.get(name, [])
 
     @property
     def targets(self) -> list[str] | SurvivalColumns:
@@ -390,8 +398,8 @@ class TabularConfig(ProjectConfig):
         if self.data.targets and (self.target.columns or self.target.survival):
             raise ValueError("data.targets and [target] are both set: remove one of them")
         if not names and not self.target.survival:
-            raise ValueError("data.targets is missing")
-        self.target.check_names(names, "data.targets")
+            raise ValueError("target.columns is missing (or data.targets)")
+        self.target.check_names(names, "data.targets" if self.data.targets else "target.columns")
         if self.model.kind == "boosting" and self.target.survival:
             raise ValueError('model.kind = "boosting" has no loss for survival: use "network" or "tabm"')
         for name, form in self.field_options["formats"].items():

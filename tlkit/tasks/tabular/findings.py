@@ -81,6 +81,7 @@ def look_at(
     ask: Ask | None = None,
     force_columns: bool = False,
     survival: SurvivalColumns | None = None,
+    further: Sequence[str] = (),
 ) -> TableFindings:
     """Read a table and find out how numbers are written, what columns are and what the target is.
 
@@ -91,6 +92,7 @@ def look_at(
         ask: asks a person; None where nobody is there, and what is open is said.
         force_columns: write columns that cannot be used as ignored, with the reason, in place of an error.
         survival: the columns of times and events, in place of the target.
+        further: more columns to predict.
 
     Raises:
         DataError: the table, a column or the target cannot be used.
@@ -102,7 +104,7 @@ def look_at(
 
     target = answers.get("target", "target")
     source, options = read_answered(data, answers)
-    targets = survival.names if survival is not None else [target]
+    targets = survival.names if survival is not None else [target, *further]
     check_target_columns(source.frame, targets, source.origin)
     for question in ("time_column", "group_column"):
         if answers.get(question) and answers[question] not in source.frame.columns:
@@ -116,6 +118,10 @@ def look_at(
         else:
             guess_target(source.frame[target], target, source.place)
             check_varies(source.frame[target], target)
+    for name in further:
+        with problems.of(name):
+            guess_target(source.frame[name], name, source.place)
+            check_varies(source.frame[name], name)
     found = infer_kinds(source.frame, targets, place=source.place, problems=problems)
     if not force_columns:
         problems.raise_all("or create the project with --force-columns, and correct the columns in its config.toml")
@@ -125,7 +131,9 @@ def look_at(
     if ask:
         kinds |= {one.column: ask(f"{one.column}: {one.why}", one.guess, _kinds()) for one in open_kinds}
     notes = {finding.column: finding for finding in (*found.warnings, *found.questions)}
-    notes |= {name: Finding(name, "ignore", str(error)) for name, error in problems.found.items() if name != target}
+    notes |= {
+        name: Finding(name, "ignore", str(error)) for name, error in problems.found.items() if name not in targets
+    }
     group = answers.get("group_column", "")
     if kinds.get(group) in ("categorical", "continuous"):
         kinds[group] = "ignore"  # held-out groups are never seen; of a date, month and weekday are
@@ -149,7 +157,10 @@ def look_at(
         of_target = ""
     else:
         of_target, kind = _target(source, target, ask)
-        transform = _transform(source, target) if kind == "regression" else ""
+        transform = _transform(source, target) if kind == "regression" and not further else ""
+    for name in further:
+        if name not in problems.found:
+            _target(source, name, ask=None)
     return TableFindings(lines, formats, written, decimal, of_target, transform)
 
 

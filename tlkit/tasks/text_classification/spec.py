@@ -5,7 +5,7 @@ from tlkit.tasks.base import TaskSpec
 SPEC = TaskSpec(
     name="text_classification",
     input="text",
-    config="tlkit.config_sections:TextConfig",
+    config="tlkit.tasks.text_classification.config:TextConfig",
     commands="tlkit.tasks.text_classification.commands:TextClassificationCommands",
     page="tlkit.tasks.text_classification.report:report_on_texts",
 )

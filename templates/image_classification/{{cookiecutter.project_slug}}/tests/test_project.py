@@ -28,8 +28,9 @@ def config(tmp_path: Path) -> ImageConfig:
             (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
     small = {
         "data.path": "photos",
-        "data.label_separator": "",
-        "data.label_columns": [],
+        "target.columns": "label",
+        "target.kind": "auto",
+        "target.separator": "",
         "data.val_fraction": 0.25,
         "data.batch_size": 4,
         "model.weights": "none",

@@ -30,7 +30,7 @@ def config(tmp_path: Path) -> TabularConfig:
     empty = ["separator", "time_column", "val_from", "test_from", "group_column", "split_column", "event_group"]
     small = {
         "data.path": "houses.csv",
-        "data.targets": "price",
+        "target.columns": "price",
         **{f"data.{key}": "" for key in empty},
         **{f"data.{key}": [] for key in ("where", "allow", "events", "cyclic")},
         **{f"data.{key}": {} for key in ("join", "hash_buckets")},
@@ -39,6 +39,7 @@ def config(tmp_path: Path) -> TabularConfig:
         "data.min_count": 1,
         "data.batch_size": 16,
         **{f"target.{key}": {} for key in ("kinds", "weights")},
+        **{"target.kind": "auto", "target.time": "", "target.event": "", "target.method": "hazard", "target.times": []},
         "target.transform": "none",
         "target.y_range": [],
         "model.hidden": [16],

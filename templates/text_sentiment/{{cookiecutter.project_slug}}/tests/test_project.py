@@ -31,9 +31,9 @@ def config(tmp_path: Path) -> TextConfig:
     small = {
         "data.path": "texts.jsonl",
         "data.text_column": "text",
-        "data.label_column": "label",
-        **dict.fromkeys(["data.label_separator", "data.group_column", "data.split_column", "data.time_column"], ""),
-        "data.label_columns": [],
+        "target.columns": "label",
+        "target.kind": "auto",
+        **dict.fromkeys(["target.separator", "data.group_column", "data.split_column", "data.time_column"], ""),
         "data.encoding": "utf-8",
         "data.val_fraction": 0.25,
         "data.batch_size": 4,
