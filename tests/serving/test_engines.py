@@ -13,11 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tlkit.errors import ConfigError
 from tlkit.serving import protos
-from tlkit.serving.engine_config import engine_models, read_text_proto
+from tlkit.serving.deploy import Deployment, render
+from tlkit.serving.engine_config import engine_models
 from tlkit.serving.engines import run_engine
+from tlkit.serving.models_config import read_text_proto
 from tlkit.serving.models_root import local_base_path
 
 # What tensorflow_model_server of 2.21 knows of the flags (model_servers/main.cc); any other one ends it.
@@ -236,6 +239,12 @@ def test_docker_is_run_narrowly_and_stopped_by_its_name(tools: Tools, bees: Path
     for word in ("--rm", "--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"):
         assert word in words
     assert f"--user={os.getuid()}:{os.getgid()}" in words
+    service = yaml.safe_load(render(Deployment("bees"))["compose.yaml"])["services"]["serving"]
+    assert (service["read_only"], service["init"], service["tmpfs"]) == (True, True, ["/tmp"])
+    assert "--tmpfs=/tmp" in words
+    assert [f"--cap-drop={name}" for name in service["cap_drop"]] == ["--cap-drop=ALL"], "as in compose.yaml"
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert [f"--entrypoint={name}" for name in service["entrypoint"]] == [words[words.index(service["image"]) - 1]]
     assert {word for word in words if word.startswith("--publish=")} == {
         f"--publish=127.0.0.1:{rest}:8501",
         f"--publish=127.0.0.1:{grpc}:8500",
@@ -331,7 +340,7 @@ def test_a_port_that_is_taken_is_not_mistaken_for_the_server(tools: Tools, bees:
 def test_configurations_that_cannot_be_used(bees: Path, tmp_path: Path):
     path = tmp_path / "models.config"
     path.write_text("model_config_list { config { nam")
-    with pytest.raises(ConfigError, match=r"is not a ModelServerConfig of TensorFlow Serving: 1:"):
+    with pytest.raises(ConfigError, match=r"is not a ModelServerConfig: 1:.*text proto of TensorFlow Serving"):
         engine_models(path)
     path.write_text("model_config_list {}")
     with pytest.raises(ConfigError, match="has no model"):
@@ -343,7 +352,7 @@ def test_configurations_that_cannot_be_used(bees: Path, tmp_path: Path):
     assert engine_models(path)[0].base.samefile(bees), "relative to the file, as for the local server"
     with pytest.raises(ConfigError, match="'bees' is listed twice"):
         engine_models([("bees", bees), ("bees", bees)])
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read .*nowhere: No such file"):
         read_text_proto(tmp_path / "nowhere", protos.BatchingParameters())
 
 

@@ -13,6 +13,7 @@ from tlkit.errors import ConfigError
 from tlkit.export.manifest import version_number
 from tlkit.export.model_name import check_model_name
 from tlkit.serving import protos
+from tlkit.serving.models_config import read_text_proto
 from tlkit.serving.models_root import local_base_path
 
 _MONITORING = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n'
@@ -117,30 +118,6 @@ def write_configs(
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return list(files)
-
-
-def read_text_proto(path: Path, message: Any) -> Any:
-    """Parse a text proto into a message.
-
-    Args:
-        path: the file.
-        message: an empty message of the type that it should be.
-
-    Returns:
-        The message, filled.
-
-    Raises:
-        ConfigError: the file cannot be read or parsed.
-    """
-    kind = message.DESCRIPTOR.name
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    except text_format.ParseError as error:
-        raise ConfigError(
-            f"{path} is not a {kind} of TensorFlow Serving: {error}", fix="write it as a text proto"
-        ) from error
 
 
 def _checked(path: Path, message: Any) -> str:

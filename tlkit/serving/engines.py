@@ -1,15 +1,18 @@
 """TensorFlow Serving itself on this machine: its binary, or its Docker image, on the folders that tlkit exports.
 
 Neither could be run where tlkit is made; what is tested is what they are asked, with stand-ins.
+
+The image is started by `docker run` and not from the rendered compose.yaml: that file is for one model, user 10001 and
+fixed ports, and needs Docker's Compose plugin, which many machines with Docker do not have.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,6 +24,7 @@ from tlkit.separated import separated_writer
 from tlkit.serving.deploy import IMAGE, check_image
 from tlkit.serving.engine_config import EngineModel, engine_models, write_configs
 from tlkit.serving.engine_process import EngineProcess, note
+from tlkit.serving.server import listen
 
 ENGINES = ("binary", "docker")
 BINARY = "tensorflow_model_server"
@@ -69,12 +73,14 @@ def run_engine(
     check_image(image)
     found = engine_models(models, models_root)
     program = _binary() if engine == "binary" else _docker()
-    rest_port = rest_port or _free_port()
-    grpc_port = _free_port() if grpc_port == 0 else grpc_port
-    if rest_port == grpc_port:
+    if rest_port and rest_port == grpc_port:
         raise ConfigError("REST and gRPC need different ports", received=rest_port)
-    for port in (rest_port, *(() if grpc_port is None else (grpc_port,))):
-        _check_port("" if engine == "binary" else host, port)
+    open_to = host if engine == "docker" and host else "0.0.0.0"
+    # Another server on one of the ports would be mistaken for this one.
+    with listen(open_to, rest_port, "--rest-port") as rest, contextlib.ExitStack() as grpc:
+        rest_port = rest.getsockname()[1]
+        if grpc_port is not None:
+            grpc_port = grpc.enter_context(listen(open_to, grpc_port, "--grpc-port")).getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="tlkit-serving-") as scratch:
         folder = Path(scratch)
         place = _place_for_binary if engine == "binary" else _place_for_docker
@@ -204,26 +210,6 @@ def _csv(*fields: str) -> str:
     text = io.StringIO()
     separated_writer(text)(fields)
     return text.getvalue().removesuffix("\n")
-
-
-def _check_port(host: str, port: int) -> None:
-    """Refuse a port that is taken: another server on it would be mistaken for this one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host or 'any address'}:{port}: {error.strerror or error}",
-                fix="choose another port (0 for a free port) or another --host",
-            ) from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _announcement(models: Sequence[EngineModel], host: str) -> Callable[[int, int | None], None]:

@@ -130,7 +130,7 @@ def read_batching_config(path: Path) -> dict[str, Any]:
     """
     from tlkit.serving import protos
 
-    config = _parse(read_text(path), protos.BatchingParameters(), path)
+    config = read_text_proto(path, protos.BatchingParameters())
     settings: dict[str, Any] = {}
     # TensorFlow Serving's own defaults (BasicBatchScheduler::Options and the server's number of cores).
     for name, default, least in (
@@ -171,7 +171,7 @@ def read_monitoring_config(path: Path) -> str | None:
     """
     from tlkit.serving import protos
 
-    config = _parse(read_text(path), protos.MonitoringConfig(), path).prometheus_config
+    config = read_text_proto(path, protos.MonitoringConfig()).prometheus_config
     if not config.enable:
         return None
     where = config.path or "/monitoring/prometheus/metrics"
@@ -194,7 +194,7 @@ def read_ssl_config(path: Path) -> SslConfig:
     """
     from tlkit.serving import protos
 
-    config = _parse(read_text(path), protos.SSLConfig(), path)
+    config = read_text_proto(path, protos.SSLConfig())
     for name in ("server_key", "server_cert"):
         if "-----BEGIN " not in getattr(config, name):
             raise ConfigError(
@@ -262,6 +262,15 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path} is not UTF-8 text") from error
 
 
+def read_text_proto(path: Path, message: Any) -> Any:
+    """Fill an empty message of `tlkit.serving.protos` from a text proto.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed.
+    """
+    return _parse(read_text(path), message, path)
+
+
 def _parse(text: str, message: Any, path: Path) -> Any:
     from google.protobuf import text_format
 
@@ -270,4 +279,6 @@ def _parse(text: str, message: Any, path: Path) -> Any:
     try:
         return text_format.Parse(text, message, descriptor_pool=protos.POOL)
     except text_format.ParseError as error:
-        raise ConfigError(f"{path} is not a {type(message).__name__}: {error}") from error
+        raise ConfigError(
+            f"{path} is not a {type(message).__name__}: {error}", fix="write it as a text proto of TensorFlow Serving"
+        ) from error
