@@ -402,6 +402,7 @@ def test_other_answers_fail_golden_parity(exported, tmp_path):
     [
         ({"interface": {}}, "KeyError: 'content'"),
         ({"objective": "both"}, "KeyError: 'both'"),
+        ({"objective": "regression"}, "no outputs for the objective 'regression'"),
         ({"golden": 3}, "TypeErr"),
     ],
 )
@@ -427,7 +428,7 @@ def test_a_manifest_without_the_interface_is_unusable(exported, tmp_path, change
 )
 def test_scores_are_checked_by_the_objective(exported, multi_label, scores, message):
     facts = Facts(exported)
-    facts.multi_label = multi_label
+    facts.objective = "multi_label" if multi_label else "single_label"
     answers = Answers(facts, {}, (None, None), hostile_text, hostile, exported, print)
     answers.check_scores("x", np.array([[0.5, 0.5], [0.3, 0.7]]), 2)
     with pytest.raises(CheckError, match=message):

@@ -205,43 +205,21 @@ def interface_of(task: Task) -> Interface:
 
 def _outputs(task: Task) -> tuple[Output, ...]:
     """Name the outputs: those of one classification as everywhere, others after their targets."""
-    targets: Any = task.objective.targets
+    targets = task.objective.targets
     if task.objective.classes is not None:
-        named: dict[str, Any] = {"target": "", "kind": task.objective.name, "class_names": task.class_names}
-        thresholds = getattr(targets[0], "thresholds", ())
-        return (Output(**named, thresholds=thresholds, classes="classes", scores="scores"),)
+        about = {"kind": task.objective.name, "class_names": task.class_names}
+        return (Output(**targets[0].wire() | about, target="", classes="classes", scores="scores"),)
     arguments = argument_names([target.name for target in targets])
     taken = {"predictions", "probabilities"}  # where all numbers stand side by side
     outputs = []
     for target in targets:
-        times = getattr(target, "times", ())
-        parts = ("classes", "scores") if target.class_names else ("value", "curve") if times else ("value",)
         stem, number = arguments[target.name], 1
         while True:
             base = stem if number == 1 else f"{stem}_{number}"
-            ends = {"value": "", "curve": "_survival"}
-            names: dict[str, Any] = {part: base + ends.get(part, f"_{part}") for part in parts}
+            names: dict[str, Any] = {part: base + end for part, end in target.output_parts.items()}
             if taken.isdisjoint(names.values()):
                 break
             number += 1
         taken.update(names.values())
-        outputs.append(
-            Output(
-                target=target.name,
-                kind=target.kind,
-                class_names=tuple(target.class_names),
-                unit=getattr(target, "unit", ""),
-                times=times,
-                **names,
-                **_digits(target),
-            )
-        )
+        outputs.append(Output(target=target.name, **target.wire(), **names))
     return tuple(outputs)
-
-
-def _digits(target: Any) -> dict[str, Any]:
-    """Describe the values of a target that float32 does not hold."""
-    if target.dtype == "float32":
-        return {}
-    ends = [float(target.inverse([[place]])[0, 0]) for place in (-1.0, 0.0, 1.0)]
-    return {"dtype": target.dtype, "middle": ends[1], "spread": abs(ends[2] - ends[0]) / 2 or 1.0}

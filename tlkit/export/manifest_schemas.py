@@ -7,7 +7,8 @@ from typing import Any
 #: 1 had neither `interface` nor `objective`, as all exports classified images; up to 2, golden examples had a field for
 #: each answer: `probabilities`, `embedding` and `tta`.
 SCHEMA_VERSION = 3
-#: The interface of exports of schema 1.
+#: The objective and the interface of exports of schema 1.
+FIRST_OBJECTIVE = "single_label"
 FIRST_INTERFACE: dict[str, Any] = {
     "content": "image",
     "input": "image_bytes",
@@ -38,7 +39,7 @@ def upgraded(raw: dict[str, Any]) -> dict[str, Any]:
     version = raw.get("schema_version")
     if version not in (1, 2):
         return raw
-    raw = {"interface": FIRST_INTERFACE, "objective": "single_label", **raw} if version == 1 else dict(raw)
+    raw = {"interface": FIRST_INTERFACE, "objective": FIRST_OBJECTIVE, **raw} if version == 1 else dict(raw)
     raw["schema_version"] = SCHEMA_VERSION
     interface, golden = raw.get("interface"), raw.get("golden")
     if isinstance(golden, list) and isinstance(interface, dict):

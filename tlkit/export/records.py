@@ -54,8 +54,9 @@ def records_of(
         top: how many of the best classes to keep; None keeps all.
 
     Returns:
-        Dictionaries of `input`, `predictions` by target where there are values, `survival` by time where there is a
-        curve, and `classes` and `scores` where there are classes, by target where there are several answers.
+        Dictionaries of `input`, `predictions` by target where there are values, the curve by time where there is one,
+        such as `survival`, and `classes` and `scores` where there are classes, by target where there are several
+        answers.
     """
     records = []
     for row, item in enumerate(given):
@@ -73,7 +74,8 @@ def records_of(
             record["predictions"] = values
         for one in answers:
             if one.curve:
-                record["survival"] = dict(zip(map(time_name, one.times), _value(outputs[one.curve][row]), strict=True))
+                name = one.curve.removeprefix(f"{one.value}_")  # the export names it after the value
+                record[name] = dict(zip(map(time_name, one.times), _value(outputs[one.curve][row]), strict=True))
         if len(answers) == 1 and ranked:
             record["classes"], record["scores"] = next(iter(ranked.values()))
         elif ranked:

@@ -21,9 +21,11 @@ EMBEDDING = "embedding"
 Fed = np.ndarray | dict[str, np.ndarray]
 
 
-def beside(name: str) -> ModuleType:
-    """Load a module that lies beside this one; its folder stays off sys.path, where its names could hide others."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+def beside(name: str, room: str = "export") -> ModuleType:
+    """Load a module that lies beside this one, or in another room; its folder stays off sys.path, where its names could
+    hide others.
+    """
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / room / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,6 +34,7 @@ def beside(name: str) -> ModuleType:
 
 
 _schemas = beside("manifest_schemas")
+_targets = beside("answer_checks", "targets")
 
 
 class CheckError(Exception):
@@ -58,7 +61,7 @@ class Facts:
         self.golden: list[bytes] = []
         self.extra: dict[str, dict[str, Any]] = {}
         self.max_batch, self.tolerance = 1, 1e-5
-        self.multi_label = False
+        self.objective = _schemas.FIRST_OBJECTIVE
         self.interface: dict[str, Any] = _schemas.FIRST_INTERFACE | _schemas.DEFAULTS
         try:
             document = json.loads((export / "manifest.json").read_text(encoding="utf-8"))
@@ -72,7 +75,9 @@ class Facts:
             self.interface |= {name: stated.get(name, default) for name, default in _schemas.DEFAULTS.items()}
             self._check_outputs()
             if not self.interface["outputs"]:
-                self.multi_label = {"single_label": False, "multi_label": True}[self.manifest["objective"]]
+                self.objective = self.manifest["objective"]
+                if _targets.CHECKS[self.objective].has_value:
+                    raise ValueError(f"no outputs for the objective {self.objective!r}")
             standard = {self.interface["answers"], EMBEDDING}
             recorded = [name for item in self.manifest["golden"] for name in item["outputs"] if name not in standard]
             self.extra = {name: self.manifest["signatures"][name]["outputs"] for name in dict.fromkeys(recorded)}
@@ -86,9 +91,8 @@ class Facts:
     @property
     def outputs(self) -> list[dict[str, Any]]:
         """What is answered about each target; one classification of the labels where the manifest lists none."""
-        kind = "multi_label" if self.multi_label else "single_label"
-        plain = {"kind": kind, "class_names": self.labels, "value": "", "classes": "classes", "scores": "scores"}
-        return self.interface["outputs"] or [plain]
+        plain = {"kind": self.objective, "class_names": self.labels, "value": ""}
+        return self.interface["outputs"] or [plain | {"classes": "classes", "scores": "scores"}]
 
     @property
     def dtype(self) -> str:
@@ -118,9 +122,9 @@ class Facts:
 
     def _check_outputs(self) -> None:
         for output in self.interface["outputs"]:
-            if output["kind"] not in ("regression", "single_label", "multi_label", "survival"):
+            if output["kind"] not in _targets.CHECKS:
                 raise ValueError(f"an output of kind {output['kind']!r}")
-            has_value = output["kind"] in ("regression", "survival")
+            has_value = _targets.CHECKS[output["kind"]].has_value
             if bool(output["value"]) != has_value or not (output["value"] or output["scores"]):
                 raise ValueError(f"the output of {output['target']!r} has no matching names")
         if self.interface["outputs"] and sum(map(width_of, self.interface["outputs"])) != len(self.labels):
@@ -282,24 +286,15 @@ class Answers:
         return np.concatenate([part.reshape(len(part), -1) for part in found], axis=1)
 
     def check_scores(self, what: str, scores: np.ndarray, rows: int) -> None:
-        """Answers are finite; scores are probabilities, which add up to 1 where one label alone is true."""
+        """Answers are finite, and such as their targets can have."""
         if scores.shape != (rows, len(self.facts.labels)):
             raise CheckError(f"{what} returned scores of shape {scores.shape}")
         if not np.all(np.isfinite(scores)):
             raise CheckError(f"{what} returned scores that are not finite")
         for output, place in self.facts.parts():
-            part = scores[:, place]
-            if output["kind"] == "multi_label":
-                if np.any(part < 0) or np.any(part > 1):
-                    raise CheckError(f"{what} returned scores that are not between 0 and 1")
-            elif output.get("curve"):
-                curve = part[:, 1:]
-                if np.any(curve < 0) or np.any(curve > 1) or np.any(np.diff(curve, axis=1) > 1e-6):
-                    raise CheckError(
-                        f"{what} returned a survival probability that is not between 0 and 1, or rises with time"
-                    )
-            elif output["kind"] == "single_label" and np.max(np.abs(part.sum(axis=1) - 1)) > 1e-3:
-                raise CheckError(f"{what} returned scores that do not add up to 1")
+            problem = _targets.CHECKS[output["kind"]].problem(scores[:, place])
+            if problem:
+                raise CheckError(f"{what} returned {problem}")
 
     def rows_independent(self) -> str:
         """An example gets the same answer alone and in a batch."""

@@ -263,6 +263,17 @@ class Target(ABC):
 
         return self.measure(self.answers(tf.constant(outputs)).numpy(), labels)
 
+    # What an export says of it
+
+    @property
+    def output_parts(self) -> dict[str, str]:
+        """The fields of `tlkit.export.interface.Output` that are names of outputs, and the ends of these names."""
+        return {"classes": "_classes", "scores": "_scores"} if self.class_names else {"value": ""}
+
+    def wire(self) -> dict[str, Any]:
+        """Return the fields of `tlkit.export.interface.Output` that the target decides, but for names."""
+        return {"kind": self.kind, "class_names": tuple(self.class_names)}
+
     # Plain data
 
     def describe(self) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class MultiLabel(SingleLabel):
         """The probability above which each label is predicted, float64 [k]."""
         return np.asarray(self.thresholds or [0.5] * len(self.class_names), np.float64)
 
+    def wire(self) -> dict[str, Any]:
+        """Return the fields of the output, the thresholds too."""
+        return super().wire() | {"thresholds": self.thresholds}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the target as plain values; without thresholds where they are all 0.5, as in earlier releases."""
         plain = super().to_dict()

@@ -163,6 +163,14 @@ class Regression(Target):
             return tf.clip_by_value(self._yeo_johnson_back(scaled), -largest, largest)
         return tf.clip_by_value(scaled, -largest, largest)
 
+    def wire(self) -> dict[str, Any]:
+        """Return the fields of the output, the unit too, and where float32 does not hold the values how they lie."""
+        own = super().wire() | {"unit": self.unit}
+        if self.dtype == "float32":
+            return own
+        low, middle, high = (float(self.inverse([[place]])[0, 0]) for place in (-1.0, 0.0, 1.0))
+        return own | {"dtype": self.dtype, "middle": middle, "spread": abs(high - low) / 2 or 1.0}
+
     def describe(self) -> dict[str, Any]:
         """Kind, weight, transform and unit."""
         return super().describe() | {"transform": self.transform} | ({"unit": self.unit} if self.unit else {})

@@ -180,6 +180,15 @@ class Survival(Target):
             )
         return survival_metrics(said[:, 0], true[:, 0], true[:, 1], said[:, 1:], self.times, self.name)
 
+    @property
+    def output_parts(self) -> dict[str, str]:
+        """The risk, and the curve where there is one."""
+        return super().output_parts | ({"curve": "_survival"} if self.times else {})
+
+    def wire(self) -> dict[str, Any]:
+        """Return the fields of the output, the times of the curve too."""
+        return super().wire() | {"times": self.times}
+
     def describe(self) -> dict[str, Any]:
         """Kind, method, columns and times."""
         own = {"time": self.time, "event": self.event, "method": self.method, "times": list(self.times)}
