@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from tlkit.inputs.base import WarmupExample
 
+if TYPE_CHECKING:
+    from tlkit.inputs.image.preprocessing import ImagePreprocessing
 
-def golden(given: Sequence[bytes], preprocessing: Any = None) -> list[bytes]:
+
+def golden(given: Sequence[bytes], preprocessing: ImagePreprocessing | None = None) -> list[bytes]:
     """Return the encoded images that were given, or drawn ones."""
     return list(given) or drawn_images()
 
@@ -26,6 +29,8 @@ def drawn_images() -> list[bytes]:
     return [image.numpy() for image in encoded]
 
 
-def warmup(preprocessing: Any, contents: Sequence[bytes], wire: Mapping[str, Any]) -> list[WarmupExample]:
+def warmup(
+    preprocessing: ImagePreprocessing, contents: Sequence[bytes], wire: Mapping[str, Any]
+) -> list[WarmupExample]:
     """Return the smallest of encoded images that decode."""
     return [WarmupExample(min(contents, key=len), tuple(wire["raw_shape"][1:]), 127)]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import DataError
 from tlkit.inputs.base import FileSource, InputSpec
 from tlkit.inputs.image.damaged import LIBJPEG
 from tlkit.inputs.image.formats import ACCEPTED
+
+if TYPE_CHECKING:
+    from tlkit.inputs.image.preprocessing import ImagePreprocessing
 
 SPEC = InputSpec(
     name="image",
@@ -41,7 +44,7 @@ SPEC = InputSpec(
 )
 
 
-def wire(preprocessing: Any = None) -> dict[str, Any]:
+def wire(preprocessing: ImagePreprocessing | None = None) -> dict[str, Any]:
     """Return the interface's fields of images of the preprocessing's size, or of any size."""
     size = None if preprocessing is None else int(preprocessing.size)
     return {

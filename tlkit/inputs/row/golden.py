@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -11,17 +11,22 @@ from tlkit.inputs.base import WarmupExample
 from tlkit.inputs.row.columns import sample_of
 from tlkit.inputs.wire import as_held
 
+if TYPE_CHECKING:
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
+
 # Dates that end a calendar, exist only in other years, or are none; categories that no table holds.
 _STRANGE = (b"9999-12-31", b"caf\xe9 \xff\xfe", b"  unseen \xf0\x9f\x90\x9d  ", b"2023-02-29T25:61", b"0001-01-01")
 
 
-def golden(given: Sequence[bytes], preprocessing: Any) -> list[bytes]:
+def golden(given: Sequence[bytes], preprocessing: TablePreprocessing) -> list[bytes]:
     """Return the rows that were given, as serialized tf.Examples; then one without values and a strange one."""
     strange = strange_row(preprocessing.columns, getattr(preprocessing, "unreadable", None) == "error")
     return [*given, example_of({}), example_of(strange)]
 
 
-def warmup(preprocessing: Any, contents: Sequence[bytes], wire: Mapping[str, Any]) -> list[WarmupExample]:
+def warmup(
+    preprocessing: TablePreprocessing, contents: Sequence[bytes], wire: Mapping[str, Any]
+) -> list[WarmupExample]:
     """Return the first of rows."""
     return [WarmupExample(contents[0], tuple(wire["raw_shape"][1:]), 0, row_values(contents[0], wire))]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import DataError
 from tlkit.inputs.base import FileSource, InputSpec
 from tlkit.inputs.row.columns import sample_of
 from tlkit.inputs.wire import ABSENT
+
+if TYPE_CHECKING:
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 SPEC = InputSpec(
     name="row",
@@ -32,7 +35,7 @@ SPEC = InputSpec(
 )
 
 
-def wire(preprocessing: Any) -> dict[str, Any]:
+def wire(preprocessing: TablePreprocessing) -> dict[str, Any]:
     """Return the interface's fields of the columns of a preprocessing."""
     forms = preprocessing.forms or {}
     columns = tuple(

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +27,9 @@ from tlkit.inputs.text.findings import copy_numbers, digest_of, report, without_
 from tlkit.inputs.text.listing import TextListing
 from tlkit.inputs.text.splits import assign_splits
 from tlkit.inputs.text.tokens import tokenize
+
+if TYPE_CHECKING:
+    from tlkit.inputs.text.preprocessing import TextPreprocessing
 
 OnDuplicate = Literal["report", "drop"]
 _log = logging.getLogger("tlkit")
@@ -85,7 +88,7 @@ class TextData(DivisibleData):
         listing: TextListing,
         *,
         class_names: list[str] | None = None,
-        preprocessing: Any,
+        preprocessing: TextPreprocessing,
         batch_size: int,
         val_fraction: float,
         seed: int,

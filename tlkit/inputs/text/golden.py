@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from tlkit.inputs.base import WarmupExample
+
+if TYPE_CHECKING:
+    from tlkit.inputs.text.preprocessing import TextPreprocessing
 
 _SENTENCES = (
     "A quiet film that stays with you.",
@@ -23,12 +26,12 @@ _MIXED = (
 ALWAYS = ((_MIXED * 20).encode("utf-8"), b"")
 
 
-def golden(given: Sequence[bytes], preprocessing: Any = None) -> list[bytes]:
+def golden(given: Sequence[bytes], preprocessing: TextPreprocessing | None = None) -> list[bytes]:
     """Return the texts that were given, or sentences; then a long text of many scripts, and the empty one."""
     return [*(given or [text.encode("utf-8") for text in _SENTENCES]), *ALWAYS]
 
 
-def warmup(preprocessing: Any, contents: Sequence[bytes], wire: Mapping[str, Any]) -> list[WarmupExample]:
+def warmup(preprocessing: TextPreprocessing, contents: Sequence[bytes], wire: Mapping[str, Any]) -> list[WarmupExample]:
     """Return up to three texts: a short one, a middling one, and one as long as the encoder reads at once.
 
     Where it reads windows, the last one fills two of them.

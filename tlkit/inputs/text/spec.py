@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import DataError
 from tlkit.inputs.base import FileSource, InputSpec
+
+if TYPE_CHECKING:
+    from tlkit.inputs.text.preprocessing import TextPreprocessing
 
 SPEC = InputSpec(
     name="text",
@@ -28,7 +31,7 @@ SPEC = InputSpec(
 )
 
 
-def wire(preprocessing: Any) -> dict[str, Any]:
+def wire(preprocessing: TextPreprocessing) -> dict[str, Any]:
     """Return the interface's fields of texts that a preprocessing turns into token ids."""
     return {
         "content": "text",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+if TYPE_CHECKING:
+    from tlkit.inputs.text.preprocessing import TextPreprocessing
+
 _CHUNK = 1024
 
 
-def tokenize(texts: Sequence[str], preprocessing: Any) -> tf.RaggedTensor:
+def tokenize(texts: Sequence[str], preprocessing: TextPreprocessing) -> tf.RaggedTensor:
     """Turn texts into token ids, a thousand at a time, so that memory is that of the ids.
 
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
@@ -16,6 +16,9 @@ from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.tree_fit import check_boosting
 from tlkit.tasks.tabular.tree_layer import BoostedTreesLayer
 from tlkit.tasks.tabular.trees import BoostedTrees, TreeShape
+
+if TYPE_CHECKING:
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 TREES, MIX = "boosted_trees", "mix"  # names of the layers
 
@@ -109,7 +112,7 @@ def add_trees(task: Task, trees: BoostedTrees | TreeShape, shares: Sequence[floa
     return found
 
 
-def trees_alone(objective: Objective, preprocessing: Any, trees: BoostedTrees | TreeShape) -> Task:
+def trees_alone(objective: Objective, preprocessing: TablePreprocessing, trees: BoostedTrees | TreeShape) -> Task:
     """Return a task whose answers are those of boosted trees. No layer of it can be trained.
 
     Example:
@@ -204,7 +207,7 @@ def restored_trees(task: Task, plain: Mapping[str, Any]) -> Task:
             allowed=[field.name for field in dataclasses.fields(TreeShape)], fix="run `tlkit train` again",
         ) from None  # fmt: skip
     if plain["kind"] == "boosting":
-        return trees_alone(task.objective, task.preprocessing, shape)
+        return trees_alone(task.objective, cast("TablePreprocessing", task.preprocessing), shape)
     return add_trees(task, shape)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tlkit.tasks.tabular.members import members_of
 from tlkit.tasks.tabular.model import embedding_sizes_of
 from tlkit.tasks.tabular.tree_fit import BoostingOptions, check_boosting, fit_trees
 from tlkit.tasks.tabular.trees import BoostedTrees
+
+if TYPE_CHECKING:
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 ModelKind = Literal["network", "tabm", "boosting", "blend"]
 FILE = "boosted-trees"  # in the folder of the run
@@ -115,7 +118,7 @@ def with_boosting(
         if file is not None:
             _write(file, key, trees, shares)
     if kind == "boosting":
-        return trees_alone(task.objective, task.preprocessing, trees)
+        return trees_alone(task.objective, cast("TablePreprocessing", task.preprocessing), trees)
     return add_trees(task, trees, shares)
 
 

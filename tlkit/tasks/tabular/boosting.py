@@ -22,6 +22,8 @@ from tlkit.tasks.tabular.tree_columns import MOST_CATEGORIES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
+
 NET, RAW, EMBEDDED = "network", "boosting on raw columns", "boosting on embeddings"
 _COMPARED = {
     "regression": ("rmse", "mae", "rmspe", "r2"),
@@ -263,7 +265,7 @@ def _equal(key: str, value: float | None, other: float | None) -> bool:
 class _Raw:
     """Raw columns as one matrix: codes of categories, numbers, parts of dates."""
 
-    def __init__(self, preprocessing: Any):
+    def __init__(self, preprocessing: TablePreprocessing):
         self.columns = preprocessing.columns
         self.missing = set(preprocessing.missing)
         self.known: dict[str, dict[str, int]] = {}
@@ -302,7 +304,7 @@ class _Raw:
 class _Embedded:
     """The vectors of categories and of parts of dates, and the numbers."""
 
-    def __init__(self, preprocessing: Any, tables: Mapping[str, pd.DataFrame]):
+    def __init__(self, preprocessing: TablePreprocessing, tables: Mapping[str, pd.DataFrame]):
         from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
 
         numbers = [column.name for column in preprocessing.columns if isinstance(column, Continuous)]

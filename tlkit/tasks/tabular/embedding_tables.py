@@ -21,6 +21,8 @@ from tlkit.separated import separated_writer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
+
 TableForm = Literal["csv", "parquet"]
 MANIFEST = "embeddings.json"
 _FORMAT = 1
@@ -168,7 +170,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _origin(preprocessing: Any, code: Any) -> dict[str, Any]:
+def _origin(preprocessing: TablePreprocessing, code: Any) -> dict[str, Any]:
     """Give what is needed to turn a cell of the table into one of the labels."""
     column = next(column for column in preprocessing.columns if column.name == code.column)
     own = [one.name for one in column.codes]

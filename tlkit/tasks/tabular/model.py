@@ -217,7 +217,7 @@ def _start_from(task: Task, tables: Mapping[str, Mapping[str, np.ndarray]]) -> N
     Raises:
         ConfigError: no column occurs in both, or a width differs.
     """
-    preprocessing: Any = task.preprocessing
+    preprocessing = cast("TablePreprocessing", task.preprocessing)
     known = [code.name for code in preprocessing.codes]
     shared = [name for name in tables if name in known]
     if not shared:

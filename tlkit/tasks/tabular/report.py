@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from tlkit.tasks.tabular.partial_dependence import DependenceKind, PartialDepend
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
+
 
 WRONG = 20  # rows on the page
 DEPENDENCES, POINTS, AVERAGED = 6, 20, 500  # columns, values of each, rows
@@ -42,7 +44,7 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str, ev
     if learn.task.kind != "tabular":
         raise ConfigError("this report needs a model for tables", received=learn.task.kind, allowed=("tabular",))
     data: Any = learn.data
-    preprocessing: Any = learn.task.preprocessing
+    preprocessing = cast("TablePreprocessing", learn.task.preprocessing)
     frame = preprocessing.with_moments(data.frame(split))
     labels, targets = np.asarray(data.labels(split)), data.targets
     outputs = learn.logits(split) if evidence is None else evidence.outputs
@@ -160,7 +162,7 @@ def _disorder(concordance: float | None) -> float:
 def _dependences(
     predict: Callable[[pd.DataFrame], np.ndarray],
     frame: pd.DataFrame,
-    preprocessing: Any,
+    preprocessing: TablePreprocessing,
     targets: Sequence[Any],
     names: Sequence[str],
 ) -> list[ShownDependence]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkit.inputs.row.columns import Continuous
+
+if TYPE_CHECKING:
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 MOST_CATEGORIES = 255  # of a column, that scikit-learn's boosting takes
 _log = logging.getLogger("tlkit")
@@ -51,7 +54,7 @@ class TreeColumns:
         return found
 
 
-def fit_tree_columns(preprocessing: Any, encoded: np.ndarray, *, verbose: bool = True) -> TreeColumns:
+def fit_tree_columns(preprocessing: TablePreprocessing, encoded: np.ndarray, *, verbose: bool = True) -> TreeColumns:
     """Return the columns for trees, fitted to encoded training rows.
 
     Args:
@@ -94,7 +97,7 @@ def fit_tree_columns(preprocessing: Any, encoded: np.ndarray, *, verbose: bool =
     )
 
 
-def _flags(preprocessing: Any) -> dict[int, int]:
+def _flags(preprocessing: TablePreprocessing) -> dict[int, int]:
     """Return for the place of each number that has a flag the place of the flag, both among the numbers."""
     found, place = {}, 0
     for column in preprocessing.columns:

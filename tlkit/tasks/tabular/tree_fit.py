@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.hist_boosting import FEW, FittedModel, fit_model, iterations_by_folds, learned_of
 from tlkit.tasks.tabular.tree_columns import TreeColumns, fit_tree_columns
 from tlkit.tasks.tabular.trees import MOST_LEAVES, BoostedTrees, Tree, compile_trees
+
+if TYPE_CHECKING:
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 Direction = Literal["increasing", "decreasing"]
 MOST_BAGS = 100
@@ -119,7 +122,9 @@ def check_boosting(objective: Objective) -> None:
             )
 
 
-def check_monotonic(monotonic: Mapping[str, Direction], preprocessing: Any, objective: Objective) -> None:
+def check_monotonic(
+    monotonic: Mapping[str, Direction], preprocessing: TablePreprocessing, objective: Objective
+) -> None:
     """Refuse monotonic constraints that boosting cannot keep.
 
     Args:
@@ -162,7 +167,7 @@ def check_monotonic(monotonic: Mapping[str, Direction], preprocessing: Any, obje
 def fit_trees(
     encoded: np.ndarray,
     true: np.ndarray,
-    preprocessing: Any,
+    preprocessing: TablePreprocessing,
     objective: Objective,
     *,
     weights: np.ndarray | None = None,

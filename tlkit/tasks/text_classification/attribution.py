@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import keras
 import numpy as np
@@ -15,6 +15,9 @@ import tensorflow as tf
 from tlkit.errors import ConfigError, DataError, ModelError, check_choice
 from tlkit.models.task import Task
 from tlkit.tasks.text_classification.wordpieces import Piece, pieces_of
+
+if TYPE_CHECKING:
+    from tlkit.inputs.text.preprocessing import TextPreprocessing
 
 Baseline = Literal["pad", "mask", "zero"]
 
@@ -101,7 +104,7 @@ def attribute(
     targets = _targets(target, len(texts), len(task.class_names))
     if not texts:
         return []
-    preprocessing: Any = task.preprocessing
+    preprocessing = cast("TextPreprocessing", task.preprocessing)
     encoder = _Embeddings(task, preprocessing, baseline)
     raw = [text.encode("utf-8", "replace") for text in texts]
     ragged = preprocessing.ragged(tf.constant(raw))
@@ -142,7 +145,7 @@ def _explain(
 class _Embeddings:
     """A task's model as a function of its token embeddings instead of its token ids."""
 
-    def __init__(self, task: Task, preprocessing: Any, baseline: Baseline):
+    def __init__(self, task: Task, preprocessing: TextPreprocessing, baseline: Baseline):
         self.model = task.model
         self.layer = _embedding_layer(task)
         self.tokenizer, self.markup = preprocessing.tokenizer, preprocessing.strip_html
