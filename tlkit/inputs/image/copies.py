@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlkit.inputs.copies import find_copies, first_alike
 from tlkit.inputs.image.listing import Listing
 from tlkit.inputs.image.walk import shown
 from tlkit.inputs.label_sets import shown_label
@@ -20,7 +22,6 @@ from tlkit.inputs.splits import ClassWords, split_labelled
 WORDS = ClassWords(item="image")
 Draw = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], tuple[np.ndarray, np.ndarray]]
 _log = logging.getLogger("tlkit")
-_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,19 +58,13 @@ def copy_numbers(paths: Sequence[Path], sizes: Sequence[int] = ()) -> npt.NDArra
         int64 [n]. A file that cannot be read is a copy of no other.
     """
     sizes = sizes or [_size(path) for path in paths]
-    numbers = np.arange(len(paths))
-    by_size: dict[int, list[int]] = {}
-    for row, size in enumerate(sizes):
-        by_size.setdefault(size, []).append(row)
-    for length, rows in by_size.items():
-        if length <= 0 or len(rows) < 2:
-            continue
-        first: dict[str, int] = {}
-        for row in rows:
-            digest = digest_of(paths[row], size=16)
-            if digest:
-                numbers[row] = first.setdefault(digest, row)
-    return numbers
+    counts = Counter(sizes)
+    return first_alike(
+        [
+            (digest_of(path, size=16) or None) if size > 0 and counts[size] > 1 else None
+            for path, size in zip(paths, sizes, strict=True)
+        ]
+    )
 
 
 def digest_of(path: Path, size: int = 8) -> str:
@@ -183,35 +178,16 @@ def report(listing: Listing, rows: Mapping[str, np.ndarray], copies: np.ndarray)
         rows: split -> its row numbers.
         copies: what `copy_numbers` returns for the images.
     """
-    examples: dict[str, list[str]] = {}
+    found = find_copies(rows, copies, listing.labels)
 
-    def show(kind: str, found: np.ndarray, other: Mapping[int, int], labels: bool = False) -> None:
-        for row in found[:_SHOWN].tolist():
-            pair = (row, other[int(copies[row])])
-            named = [
-                shown(listing.paths[one]) + (f" ({shown_label(listing.labels[one])})" if labels else "") for one in pair
-            ]
-            examples.setdefault(kind, []).append(" = ".join(named))
+    def say(kind: str, row: int, twin: int) -> str:
+        labelled = kind == "disagreeing"
+        return " = ".join(
+            shown(listing.paths[one]) + (f" ({shown_label(listing.labels[one])})" if labelled else "")
+            for one in (row, twin)
+        )
 
-    train = rows.get("train", np.zeros(0, np.int64))
-    seen, first = np.unique(copies[train], return_index=True)
-    in_train = dict(zip(seen.tolist(), train[first].tolist(), strict=True))
-    repeated = np.delete(train, first)
-    show("repeated_in_train", repeated, in_train)
-    leaks = {}
-    for name, own in rows.items():
-        if name != "train":
-            leaked = own[np.isin(copies[own], seen)]
-            leaks[name] = len(leaked)
-            show(f"in_train_and_{name}", leaked, in_train)
-    label_of: dict[int, int] = {}
-    disagreeing: dict[int, int] = {}
-    for row in np.sort(np.concatenate([*rows.values(), np.zeros(0, np.int64)])).tolist():
-        number = int(copies[row])
-        if listing.labels[label_of.setdefault(number, row)] != listing.labels[row]:
-            disagreeing.setdefault(number, row)
-    show("disagreeing", np.array(list(disagreeing.values()), np.int64), label_of, labels=True)
-    return CopyReport(len(repeated), leaks, len(disagreeing), examples)
+    return CopyReport(len(found.repeated), found.leaks, len(found.disagreeing), found.examples(copies, say))
 
 
 def copies_of(paths: Sequence[Path], others: Sequence[Path]) -> dict[int, int]:

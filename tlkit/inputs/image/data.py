@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tlkit.errors import Advice, DataError, check_choice
 from tlkit.inputs.class_names import composed, log_near_names
+from tlkit.inputs.copies import without_copies
 from tlkit.inputs.examined import relative_name, root_of
 from tlkit.inputs.exclusions import excluded_rows
 from tlkit.inputs.image.augment import Augmentation
@@ -30,7 +31,6 @@ from tlkit.inputs.image.walk import EXCLUDED, REPEATED, Tally, shown
 from tlkit.inputs.label_sets import as_numbers, check_balance, count_labels, each_label
 from tlkit.inputs.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.inputs.sampling import Sampling
-from tlkit.inputs.text.findings import without_copies
 
 OnError = Literal["fail", "skip"]
 OnDamage = Literal["keep", "refuse"]

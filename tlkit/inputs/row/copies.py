@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tlkit.inputs.copies import first_alike
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -74,12 +76,12 @@ def find_copies(frame: pd.DataFrame, inputs: Sequence[str], targets: Sequence[st
     hashes = [_hashes(frame[name], number) for number, name in enumerate([*inputs, *aims])]
     of_inputs = _sum(hashes[: len(inputs)], len(frame))
     of_rows = _sum([of_inputs, *hashes[len(inputs) :]], len(frame))
-    numbers = _first_of(of_rows)
+    numbers = first_alike(of_rows)
     own = np.arange(len(numbers))
     by_chance = False
     if len(numbers) and (numbers != own).mean() > _MANY:
         by_chance = _agree_by_chance(hashes, of_rows, numbers)
-    return RowCopies(numbers, _first_of(of_inputs), by_chance)
+    return RowCopies(numbers, first_alike(of_inputs), by_chance)
 
 
 def digest_of(row: pd.DataFrame) -> str:
@@ -168,16 +170,6 @@ def _sum(hashes: Sequence[Hashes], count: int) -> Hashes:
     for own in hashes:
         total += own
     return total
-
-
-def _first_of(hashes: Hashes) -> npt.NDArray[np.int64]:
-    """Number each row by the first one with the same hash."""
-    import pandas as pd
-
-    codes, _ = pd.factorize(hashes)
-    first = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    return first[codes]
 
 
 def _first_in(numbers: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

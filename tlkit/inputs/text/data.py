@@ -15,6 +15,7 @@ import tensorflow as tf
 from tlkit.errors import DataError, check_choice
 from tlkit.inputs.base import Augmentation
 from tlkit.inputs.class_names import log_near_names
+from tlkit.inputs.copies import without_copies
 from tlkit.inputs.examined import relative_name, root_of
 from tlkit.inputs.exclusions import excluded_rows
 from tlkit.inputs.image.copies import group_numbers
@@ -23,7 +24,7 @@ from tlkit.inputs.labelled import ClassWeight, DivisibleData, check_options
 from tlkit.inputs.sampling import Sampling
 from tlkit.inputs.splits import ClassWords
 from tlkit.inputs.text.buckets import bucketed
-from tlkit.inputs.text.findings import copy_numbers, digest_of, report, without_copies
+from tlkit.inputs.text.findings import copy_numbers, digest_of, report
 from tlkit.inputs.text.listing import TextListing
 from tlkit.inputs.text.splits import assign_splits
 from tlkit.inputs.text.tokens import tokenize
