@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from tlkit.errors import ConfigError
+from tlkit.lazy import loaded
 
 
 def check_learning_rate(value: object) -> object:
@@ -150,9 +153,21 @@ class FineTuneSection(TrainSection):
 
 
 class ThresholdSection(Section):
-    """Part of [train] where several labels can be true: predict each above 0.5, or above its best threshold for F1."""
+    """Part of [train] where several labels can be true: predict each above 0.5, or above a threshold of its own.
 
-    thresholds: Literal["half", "f1"] = "half"
+    It is chosen on validation data: "f1", "cost=N" (a missed label costs N false alarms), "precision=P", "recall=R".
+    """
+
+    thresholds: str = "half"
+
+    @field_validator("thresholds")
+    @classmethod
+    def _is_a_rule(cls, value: str) -> str:
+        try:
+            loaded("tlkit.report.thresholds:threshold_rule")(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
 
 
 class StepSection(Section):

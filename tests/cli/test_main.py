@@ -98,6 +98,7 @@ def test_every_command_has_help_with_an_example(capsys):
         *(
             "new",
             "templates",
+            "card",
             "check",
             "train",
             "evaluate",

@@ -47,8 +47,8 @@ def test_a_classifier_has_metrics_confusions_heat_slices_curves_and_check(learn,
     assert wrong > 0
     headings = [heading.strip() for heading in page.all("h2")]
     assert headings == [
-        "Classes", "Most confident errors", "Calibration", "Where the model is worse", "Learning curves", "Data check",
-        "Data",
+        "Classes", "Most confident errors", "Calibration", "Thresholds", "Where the model is worse", "Learning curves",
+        "Data check", "Data",
     ]  # fmt: skip
     assert len(page.all("article")) == min(wrong, 20)
     images = [attributes for tag, attributes in page.tags if tag == "img"]

@@ -11,7 +11,7 @@ import dataclasses
 import re
 from types import MappingProxyType
 
-from tlkit.catalogue.image_rows import ROWS, VARIANT_HASHES
+from tlkit.catalogue.image_rows import FAMILIES, ROWS, VARIANT_HASHES
 from tlkit.catalogue.records import ImageBackbone
 from tlkit.errors import ModelError, did_you_mean
 
@@ -58,6 +58,28 @@ def get(name: str) -> ImageBackbone:
     choices = names()
     near = did_you_mean(name.strip().lower(), choices) or did_you_mean(wanted, choices)
     raise ModelError(f"unknown backbone {name!r}", allowed=None if near else choices, fix=near or None)
+
+
+def source_of(name: str) -> dict[str, str]:
+    """Return what is known of a backbone's weights: name, licence, hash and paper.
+
+    >>> source_of("efficientnet-lite0")["licence"]
+    'Apache-2.0'
+
+    Args:
+        name: of the backbone, as a task has it; of an ensemble, what it was made of.
+
+    Returns:
+        Values by name, without what is not known; only the name where the backbone is none of the catalogue.
+    """
+    bare = name.partition(" (")[0]
+    try:
+        row = get(bare)
+    except ModelError:
+        return {"name": name}
+    digest = f"sha256:{row.wheel.member_sha256}" if row.wheel else row.weights_hash
+    known = {"name": name, "licence": row.licence, "hash": digest, "paper": FAMILIES.get(row.family)}
+    return {key: value for key, value in known.items() if value}
 
 
 def _squash(name: str) -> str:

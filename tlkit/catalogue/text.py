@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tlkit.catalogue.text_records import TextEncoder
-from tlkit.catalogue.text_rows import ROWS
+from tlkit.catalogue.text_rows import FAMILIES, ROWS
 from tlkit.errors import ModelError, did_you_mean
 
 TABLE: Mapping[str, TextEncoder] = MappingProxyType({row.name: row for row in ROWS})
@@ -64,6 +64,26 @@ def find(name: str) -> TextEncoder | None:
         raise ModelError("an encoder must be a name", received=name, fix="for example 'all-minilm-l6-v2'")
     wanted = _squash(name)
     return next((row for row in ROWS if wanted and wanted in (_squash(row.name), _squash(row.preset))), None)
+
+
+def source_of(name: str) -> dict[str, str]:
+    """Return what is known of an encoder's weights: name, licence, hash and paper.
+
+    >>> source_of("all-minilm-l6-v2")["licence"]
+    'Apache-2.0'
+
+    Args:
+        name: of the encoder, as a task has it; of an ensemble, what it was made of.
+
+    Returns:
+        Values by name, without what is not known; only the name where the encoder is none of the catalogue.
+    """
+    row = find(name.partition(" (")[0])
+    if row is None:
+        return {"name": name}
+    digest = f"sha256:{row.wheel.sha256}" if row.wheel else None
+    known = {"name": name, "licence": row.licence, "hash": digest, "paper": FAMILIES.get(row.family)}
+    return {key: value for key, value in known.items() if value}
 
 
 def _squash(name: str) -> str:

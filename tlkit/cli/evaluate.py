@@ -95,13 +95,15 @@ def evaluate(
             metrics, errors = project.kind.measure(learn, split) if tta is None else _measure_views(learn, tta, split)
             counts = project.kind.counted(learn.data)
             calibration = learn.task.objective.calibration
+            effect = _effect_of_calibration(learn, split)
     if as_json:
         kept = ("metrics", "per_class", "targets", "n", "events")
         shown = {key: value for key, value in metrics.to_dict().items() if key in kept}
         if data is not None:
             shown["left_out"] = _left_out(learn)
         shown |= {} if counts is None else {"entries": counts}
-        shown |= {} if calibration is None else {"calibration": calibration.to_dict()}
+        if calibration is not None:
+            shown["calibration"] = calibration.to_dict() | {"measured": effect[1]}
         print_json(shown if errors is None else {**shown, "errors": errors})
         return
     from rich.console import Console
@@ -109,6 +111,8 @@ def evaluate(
     Console().print(metrics.table())
     if calibration is not None and calibration.moves:
         print(calibration)
+    for line in effect[0]:
+        print(line)
     for reason, count in (_left_out(learn) if data is not None else {}).items():
         if count:
             note(f"{count:,} rows of {data} {_REASONS.get(reason, reason)} and were skipped")
@@ -123,6 +127,36 @@ def _left_out(learn: Learner) -> dict[str, int]:
     dropped: dict[str, int] = getattr(learn.data, "dropped", {})
     found = {"without_label": dropped.get("missing_label", 0) + dropped.get("missing_target", 0)}
     return found | {name: count for name, count in dropped.items() if not name.startswith("missing_")}
+
+
+def _effect_of_calibration(learn: Learner, split: str) -> tuple[list[str], dict[str, Any]]:
+    """Return calibration error and Brier score before and after calibration: lines for people, and plain values.
+
+    Nothing without a calibration, and without classes.
+    """
+    objective = learn.task.objective
+    if objective.calibration is None:
+        return [], {}
+    from tlkit.tasks.base import spec_of
+
+    spec = spec_of(learn.task.kind)
+    after = spec.calibrations_of(learn, split)
+    kept, objective.calibration = objective.calibration, None
+    try:
+        before = spec.calibrations_of(learn, split) if kept.moves else after
+    finally:
+        objective.calibration = kept
+    own = " (fitted on these items)" if split == kept.split else ""
+    lines = []
+    for name, curve in after.items():
+        target = f" of {name}" if len(after) > 1 else ""
+        if kept.moves:
+            lines.append(f"before calibration{target}: {before[name].figures}")
+            lines.append(f"after calibration{target}: {curve.figures}{own}")
+        else:
+            lines.append(f"calibration{target} changes nothing: {curve.figures}")
+    found = {"before": before, "after": after} if after else {}
+    return lines, {time: {name: curve.to_dict() for name, curve in one.items()} for time, one in found.items()}
 
 
 def _measure_views(learn: Learner, views: int, split: str) -> tuple[Any, None]:

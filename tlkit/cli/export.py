@@ -36,6 +36,7 @@ def export(
 
     Example:  tlkit export --to /srv/models/bees --tta 4
     """
+    from tlkit.cli.card import card_to_export
     from tlkit.cli.deploy import refresh
     from tlkit.cli.output import import_tensorflow, native_noise_filtered, note
     from tlkit.cli.project import find_project
@@ -53,7 +54,7 @@ def export(
     import_tensorflow()
     with native_noise_filtered(), project.code() as code:
         learn = load_learner(project, code)
-        path = learn.export(base, version=version, tta=tta or 0, level=level)
+        path = learn.export(base, version=version, tta=tta or 0, level=level, card=card_to_export(project))
     note("all checks passed in a fresh process; next: `tlkit verify` shows them, `tlkit serve` starts a server")
     refresh(project, path)
     print(path)

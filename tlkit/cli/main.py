@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import tlkit
 from tlkit.cli import embeddings, samples, weights
+from tlkit.cli.card import card
 from tlkit.cli.check import check
 from tlkit.cli.deploy import deploy
 from tlkit.cli.doctor import doctor
@@ -48,6 +49,7 @@ for function in (
     train,
     evaluate,
     report,
+    card,
     predict,
     export,
     verify,

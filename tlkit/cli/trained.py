@@ -86,7 +86,7 @@ def last_run(project: Project) -> dict[str, Any]:
     try:
         run = json.loads((project.checkpoints / RUN_FILE).read_text(encoding="utf-8"))
         defaults: dict[str, Any] = {"kept": "best", "size": None, "precision": "float32", "thresholds": {}}
-        defaults |= {"calibration": None, "novelty": None}
+        defaults |= {"calibration": None, "novelty": None, "seconds": None}
         known = {"finished": run["finished"], "identity": dict(run["identity"])}
         return known | {name: run.get(name, default) for name, default in defaults.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -66,6 +66,7 @@ def export_task(
     augmentation: Augmentation | None = None,
     level: float | None = None,
     baseline: Baseline | None = None,
+    extra: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Export a task to <base_dir>/<version>/, verify it in a fresh process, and only then publish it.
 
@@ -93,6 +94,7 @@ def export_task(
         level: the probability with which the signature `conformal` of a calibrated task holds the truth, 0.50 to 0.99
             in steps of 0.01. None takes 0.9; other tasks have no such signature, and refuse a level.
         baseline: statistics of held-out data, for `tlkit drift`; None writes none.
+        extra: name -> content of further files, which lie in `assets.extra`.
 
     Returns:
         The version folder.
@@ -127,6 +129,7 @@ def export_task(
                 level,
                 baseline,
             )
+            _add_files(tmp, extra or {})
             _sync(tmp)
             _verify(tmp)
             return _publish(tmp, base, version)
@@ -287,6 +290,20 @@ def _write(
         drift=None if baseline is None else baseline.write(tmp),
         files=sha256_of_files(tmp),
     ).write(tmp)
+
+
+def _add_files(tmp: Path, extra: Mapping[str, bytes]) -> None:
+    """Write further files to `assets.extra`, and their hashes into the manifest."""
+    if not extra:
+        return
+    folder = tmp / "assets.extra"
+    folder.mkdir(exist_ok=True)
+    for name, content in extra.items():
+        if Path(name).name != name or (folder / name).exists():
+            raise ExportError("the name of a further file cannot be used", received=name)
+        (folder / name).write_bytes(content)
+    manifest = Manifest.read(tmp)
+    manifest.model_copy(update={"files": sha256_of_files(tmp)}).write(tmp)
 
 
 def _tolerance(task: Task) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.errors import ConfigError, DataError
+from tlkit.report.bootstrap import FEWEST, bootstrap_intervals
 from tlkit.report.plots import write_figure
 from tlkit.report.table_plots import BLUE, GREY, plain_figure
 
@@ -29,6 +30,7 @@ class CalibrationCurve:
         ece: expected calibration error: the mean distance of observed and predicted, weighted by counts, 0..1.
         brier: Brier score: the mean square of probability minus truth, 0..1, over these answers.
         n: number of answers.
+        ece_interval: ends of the 95 % interval of `ece`; None where it was not computed.
     """
 
     of: str
@@ -40,13 +42,18 @@ class CalibrationCurve:
     ece: float
     brier: float
     n: int
+    ece_interval: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: `of`, `ece`, `brier`, `n` and one object for each of the `bins`."""
+        """Return plain values for JSON: `of`, `ece`, `ece_interval`, `brier`, `n` and an object for each of the `bins`.
+
+        `ece_interval` is left out where it was not computed.
+        """
         keys = ("predicted", "observed", "low", "high", "counts")
         columns = [getattr(self, key).tolist() for key in keys]
         bins = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
-        return {"of": self.of, "ece": self.ece, "brier": self.brier, "n": self.n, "bins": bins}
+        interval = {} if self.ece_interval is None else {"ece_interval": list(self.ece_interval)}
+        return {"of": self.of, "ece": self.ece, **interval, "brier": self.brier, "n": self.n, "bins": bins}
 
     def plot(self, path: str | Path) -> Path:
         """Draw observed frequencies against predicted probabilities.
@@ -73,11 +80,22 @@ class CalibrationCurve:
         return write_figure(figure, Path(path))
 
     def __str__(self) -> str:
-        return f"calibration of {self.of}: ECE {self.ece:.3f}   Brier score {self.brier:.3f}   n {self.n}"
+        return f"calibration {self.of}: {self.figures}   n {self.n}"
+
+    @property
+    def figures(self) -> str:
+        """The calibration error with its interval, and the Brier score, in one line."""
+        low_high = "" if self.ece_interval is None else " (95 % {:.3f} to {:.3f})".format(*self.ece_interval)
+        return f"ECE {self.ece:.3f}{low_high}   Brier score {self.brier:.3f}"
 
 
 def calibration_curve(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str], *, bins: int = 10
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    class_names: Sequence[str],
+    *,
+    bins: int = 10,
+    interval: bool = False,
 ) -> CalibrationCurve:
     """Compare probabilities with observed frequencies (reliability diagram).
 
@@ -94,6 +112,9 @@ def calibration_curve(
         labels: class numbers, int [n]; or 0 and 1, [n, k], where any number of labels can be true.
         class_names: k names.
         bins: how many bins at most.
+        interval: whether the interval of the calibration error is computed: bootstrap over items, with bins anew for
+            each of 200 to 1,000 samples, seed 0. Samples have higher errors than all items, so that the interval is
+            shifted by the mean difference. Not with fewer than 30 items.
 
     Returns:
         A `CalibrationCurve`.
@@ -118,6 +139,7 @@ def calibration_curve(
     of, asked, true = _answers(np.minimum(chances, 1.0), truth, class_names)
     numbers = _bins(asked, bins)
     counts = np.bincount(numbers)
+    ends = _ece_interval(asked, true, len(chances), bins) if interval and len(chances) >= FEWEST else None
     predicted = np.bincount(numbers, asked) / counts
     observed = np.bincount(numbers, true) / counts
     low, high = _wilson(observed, counts)
@@ -131,6 +153,7 @@ def calibration_curve(
         ece=float((counts * np.abs(observed - predicted)).sum() / len(asked)),
         brier=float(np.square(asked - true).mean()),
         n=len(asked),
+        ece_interval=ends,
     )
 
 
@@ -143,6 +166,22 @@ def _answers(
         return f"of “{class_names[1]}”", chances[:, 1], (truth == 1).astype(np.float64)
     best = chances.argmax(axis=1)
     return "of the predicted class", chances.max(axis=1), (best == truth).astype(np.float64)
+
+
+def _ece_interval(
+    asked: npt.NDArray[np.float64], true: npt.NDArray[np.float64], items: int, bins: int
+) -> tuple[float, float]:
+    """Return the interval of the calibration error; the answers about an item are drawn together."""
+    chances, right = asked.reshape(items, -1), true.reshape(items, -1)
+
+    def measure(rows: npt.NDArray[np.int64]) -> dict[str, float | None]:
+        own, hits = chances[rows].ravel(), right[rows].ravel()
+        numbers = _bins(own, bins)
+        gaps = np.bincount(numbers, own) - np.bincount(numbers, hits)
+        return {"ece": float(np.abs(gaps).sum() / len(own))}
+
+    _, low, high = bootstrap_intervals(measure, items, centered=True)["ece"]
+    return max(float(low or 0.0), 0.0), float(high or 0.0)
 
 
 def _bins(asked: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64]:

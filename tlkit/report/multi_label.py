@@ -14,6 +14,7 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.report import plots
 from tlkit.report.per_class import per_class_lines, per_class_rows, per_class_table
 from tlkit.report.ranking import ranking_figures, shown
+from tlkit.report.thresholds import choose_threshold
 
 _FIGURES = ("loss", "accuracy", "subset_accuracy", "micro_f1", "macro_f1", "mean_average_precision")
 _RANKING = ("auc", "average_precision", "log_loss")
@@ -188,28 +189,26 @@ def best_thresholds(logits: npt.ArrayLike, labels: npt.ArrayLike, fewest: int = 
         k numbers between 0 and 1, each in the middle between two probabilities; of several with the same F1, the
         nearest to 0.5.
     """
+    return chosen_thresholds(logits, labels, "f1", fewest)
+
+
+def chosen_thresholds(logits: npt.ArrayLike, labels: npt.ArrayLike, rule: str, fewest: int = 10) -> list[float]:
+    """Choose a threshold for each label; see `choose_threshold` for the rules.
+
+    Args:
+        logits: float [n, k]; their sigmoid is the probability.
+        labels: 0 or 1, [n, k].
+        rule: `"f1"`, `"cost=5"`, `"precision=0.9"`, `"recall=0.9"`.
+        fewest: labels that fewer items have, or lack, keep 0.5, as those for which no threshold reaches what was asked.
+
+    Returns:
+        k numbers between 0 and 1.
+    """
     from scipy.special import expit
 
     chances, truth = expit(np.asarray(logits, np.float64)), np.asarray(labels) > 0.5
-    found = []
-    for own, true in zip(chances.T, truth.T, strict=True):
-        if min(true.sum(), (~true).sum()) < fewest:
-            found.append(0.5)
-            continue
-        order = np.argsort(-own, kind="stable")
-        ranked, hits = own[order], np.cumsum(true[order])
-        f1 = 2 * hits / (np.arange(1, len(own) + 1) + true.sum())
-        lower = np.append(ranked[1:], 0.0)
-        middles = (ranked + lower) / 2
-        usable = ranked > lower  # equal probabilities cannot be separated
-        best = usable & (f1 >= f1[usable].max() - 1e-12)
-        middles = np.clip(middles[best], 1e-6, 1 - 1e-6)
-        # Use 0.5 if it is inside the gap.
-        if np.any((lower[best] <= 0.5) & (ranked[best] > 0.5)):
-            found.append(0.5)
-        else:
-            found.append(float(middles[np.argmin(np.abs(middles - 0.5))]))
-    return found
+    found = [choose_threshold(*pair, rule, fewest=fewest).threshold for pair in zip(chances.T, truth.T, strict=True)]
+    return [0.5 if threshold is None else threshold for threshold in found]
 
 
 def _checked(threshold: Any, count: int) -> float | tuple[float, ...]:

@@ -12,7 +12,14 @@ from tlkit.report.metrics import ClassificationMetrics
 from tlkit.report.multi_label import MultiLabelMetrics
 
 #: Values of the parts that all pages have, where nothing was measured for them; see parts.html.j2.
-NO_SECTIONS: Mapping[str, Any] = {"curves": [], "slices": None, "slices_shown": (), "check": None}
+NO_SECTIONS: Mapping[str, Any] = {
+    "thresholds": [],
+    "several_labels": False,
+    "curves": [],
+    "slices": None,
+    "slices_shown": (),
+    "check": None,
+}
 _MATRIX = 24  # most classes that are drawn as a matrix
 _PAIRS = 20
 

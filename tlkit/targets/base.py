@@ -183,6 +183,18 @@ class Target(ABC):
     def answers(self, outputs: Any) -> Any:
         """Outputs of the network, float32 [..., width] -> its answers, [..., len(output_names)], of `dtype`."""
 
+    def threshold_questions(self, answers: np.ndarray, labels: np.ndarray) -> list[tuple[str, Any, Any, float]]:
+        """Return what is predicted above a threshold: name, probabilities [n], truth [n] and the threshold now.
+
+        Args:
+            answers: float64 [n, len(output_names)].
+            labels: known ones, float64 [n, label_width].
+
+        Returns:
+            The second of two classes, or each of several labels; nothing for other targets.
+        """
+        return []
+
     def explained(self, outputs: Any, chosen: np.ndarray) -> Any:
         """Return the number of each example that is explained by its gradient, float32 [B].
 

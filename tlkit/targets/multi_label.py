@@ -91,6 +91,11 @@ class MultiLabel(SingleLabel):
         """Probabilities [..., k] -> logits that give them, float32 [..., k]."""
         return super().logits(answers) - super().logits(1 - answers)
 
+    def threshold_questions(self, answers: np.ndarray, labels: np.ndarray) -> list[tuple[str, Any, Any, float]]:
+        """Return each label."""
+        columns = zip(self.class_names, answers.T, (labels > 0.5).T, self.limits.tolist(), strict=True)
+        return [*columns]
+
     def explained(self, outputs: Any, chosen: np.ndarray) -> Any:
         """Return the logit of the chosen label."""
         return tf.gather(outputs, chosen, axis=1, batch_dims=1)

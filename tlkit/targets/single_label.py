@@ -69,6 +69,11 @@ class SingleLabel(Target):
         # float32 rounds very small probabilities to zero: their logarithm must be finite.
         return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
 
+    def threshold_questions(self, answers: np.ndarray, labels: np.ndarray) -> list[tuple[str, Any, Any, float]]:
+        """Return the second of two classes."""
+        two = self.width == 2
+        return [(self.class_names[1], answers[:, 1], labels[:, 0] == 1, 0.5)] if two else []
+
     def explained(self, outputs: Any, chosen: np.ndarray) -> Any:
         """Return the logit of the chosen class minus the mean of all, to which only differences count."""
         return tf.gather(outputs, chosen, axis=1, batch_dims=1) - tf.reduce_mean(outputs, axis=1)

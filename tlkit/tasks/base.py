@@ -33,6 +33,8 @@ class TaskSpec:
         page: a function of Learner, path, title, split and `Evidence` that writes its report; empty for none.
         explain: a function of Learner, split and wrong items that gives the pictures that explain each answer; empty
             where items are explained otherwise.
+        source: a function of the name of a backbone that gives what is known of its weights; empty where nothing is.
+        hub_tags: what Hugging Face calls such models: those that predict `classes`, and `values`.
         facts: a function of a task that gives what identifies a run beyond what all tasks have; empty for nothing.
         embeddings: a function of a trained task, folder, form, overwrite and maps that writes what it has learned about
             categories and returns the files; empty where it has none.
@@ -44,6 +46,8 @@ class TaskSpec:
     commands: str
     page: str = ""
     explain: str = ""
+    source: str = ""
+    hub_tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
     facts: str = ""
     embeddings: str = ""
 
@@ -63,6 +67,23 @@ class TaskSpec:
     def measured(self, learn: Any, split: str, *, check: str | Path | None = None) -> Any:
         """Return what reports and cards say about a split, a `tlkit.tasks.common.evidence.Evidence`."""
         return loaded("tlkit.tasks.common.evidence:gather")(learn, split, check=check)
+
+    def calibrations_of(self, learn: Any, split: str) -> dict[str, Any]:
+        """Return the `CalibrationCurve` of each target that has classes, with intervals."""
+        found: dict[str, Any] = loaded("tlkit.tasks.common.evidence:calibrations_of")(learn, split)
+        return found
+
+    def source_of(self, task: Any) -> dict[str, Any]:
+        """Return what is known of a task's source weights: name, licence, hash and paper; nothing where none are used.
+
+        What is not known is left out.
+        """
+        found: dict[str, Any] = loaded(self.source)(task.backbone_name) if self.source else {}
+        return found
+
+    def hub_tag(self, task: Any) -> str:
+        """Return the tag of a task's models on Hugging Face; empty where there is none."""
+        return self.hub_tags.get("classes" if task.objective.targets[0].class_names else "values", "")
 
     def facts_of(self, task: Any) -> dict[str, Any]:
         """Return what identifies a run of a task beyond what all tasks have."""

@@ -19,6 +19,7 @@ from tlkit.export.saved_model import export_task
 from tlkit.models.ensemble import ensemble
 from tlkit.models.task import Task
 from tlkit.report.html import check_place
+from tlkit.report.thresholds import threshold_rule
 from tlkit.targets.calibration import Calibration
 from tlkit.tasks.base import spec_of
 from tlkit.training import fine_tuning
@@ -33,7 +34,7 @@ from tlkit.training.plan import Plan, make_plan
 from tlkit.training.policy import similarity
 from tlkit.training.probe import dense_of
 from tlkit.training.run import Run
-from tlkit.training.run_state import Keep, Thresholds, read_stages, stages_of
+from tlkit.training.run_state import Keep, read_stages, stages_of
 from tlkit.training.snapshots import Snapshots, average_weights, reestimate_batch_norm
 
 _log = logging.getLogger("tlkit")
@@ -122,6 +123,7 @@ class Learner:
         if isinstance(optimizer, str):
             more, optimizer = {**more, "optimizer": optimizer}, None
         self.options = (options or TrainingOptions()).updated(more)
+        self._rule = "f1"  # of thresholds
         self._run = Run(task, data, self.options, optimizer, None if directory is None else Path(directory), resume)
 
     @property
@@ -592,14 +594,14 @@ class Learner:
         self._run.restore_once()
         return self._run.feed.scores_with_views(split, views), self.data.labels(split)
 
-    def finish(self, keep: Keep = "best", *, thresholds: Thresholds = "half", calibrate: bool = False) -> Learner:
+    def finish(self, keep: Keep = "best", *, thresholds: str = "half", calibrate: bool = False) -> Learner:
         """Choose the weights to keep, write them to `best.weights.h5`, and end the run.
 
         Args:
             keep: `"best"` is the epoch with the highest validation accuracy (between equals, the lowest validation
                 loss), `"last"` the present weights, `"swa"` the mean of the snapshots, `"ensemble"` all snapshots.
             thresholds: with several labels, the probability above which a label is predicted: `"half"` for 0.5, or
-                `"f1"` for the one of each label with the highest F1 on the validation data, see `tune_thresholds`.
+                a rule for one of each label that is chosen on the validation data, see `tune_thresholds`.
             calibrate: fit the probabilities to the validation data, see `calibrate`.
 
         Returns:
@@ -610,8 +612,7 @@ class Learner:
             TrainingError: no epoch was trained.
         """
         check_choice("keep", keep, get_args(Keep))
-        check_choice("thresholds", thresholds, get_args(Thresholds))
-        if thresholds == "f1":
+        if threshold_rule(thresholds).name != "half":
             self._need_several_labels()
         learn = self._finished(keep)
         learn.task.objective.calibration = None
@@ -619,7 +620,7 @@ class Learner:
         if calibrate:
             learn.calibrate()
         self._remember(calibration=learn.task.objective.calibration, novelty=learn.task.novelty)
-        self._remember(thresholds=learn.tune_thresholds() if thresholds == "f1" else {})
+        self._remember(thresholds={} if thresholds == "half" else learn.tune_thresholds(rule=thresholds))
         return learn
 
     def calibrate(self, split: str = "val") -> Calibration | None:
@@ -648,28 +649,34 @@ class Learner:
         self.task.set_novelty(fit_novelty(self.task, self.data, seed=self.data.seed))
         self._remember(calibration=found, novelty=self.task.novelty)
         if getattr(objective.classes, "thresholds", ()):  # they are of probabilities as they were
-            self.tune_thresholds(split)
+            self.tune_thresholds(split, self._rule)
         return found
 
-    def tune_thresholds(self, split: str = "val") -> dict[str, float]:
-        """Choose for each label the probability above which it is predicted: the one with the highest F1.
+    def tune_thresholds(self, split: str = "val", rule: str = "f1") -> dict[str, float]:
+        """Choose for each label the probability above which it is predicted.
 
-        `evaluate`, `report` and exports use them from then on, and the run in `directory` remembers them. F1 on the
-        data that they were chosen on is too good: measure on a test split.
+        `evaluate`, `report` and exports use them from then on, and the run in `directory` remembers them. The figures
+        of the data that they were chosen on are too good: measure on a test split.
 
         Args:
             split: what they are chosen on. Labels that fewer than 10 of its items have, or lack, keep 0.5.
+            rule: `"f1"` for the highest F1, `"cost=5"` for the lowest cost where a missed label costs as much as five
+                false alarms, `"precision=0.9"` for the highest recall with at least that precision, `"recall=0.9"` for
+                the highest precision with at least that recall. A label that does not reach it keeps 0.5.
 
         Returns:
             The thresholds by label.
 
         Raises:
-            ConfigError: an item has one class.
+            ConfigError: an item has one class, or the rule is none of these.
         """
-        from tlkit.report.multi_label import best_thresholds
+        from tlkit.report.multi_label import best_thresholds, chosen_thresholds
 
+        threshold_rule(rule)
         self._need_several_labels()
-        found = best_thresholds(self.task.objective.calibrated(self.logits(split)), self.data.labels(split))
+        self._rule = rule
+        given = self.task.objective.calibrated(self.logits(split)), self.data.labels(split)
+        found = best_thresholds(*given) if rule == "f1" else chosen_thresholds(*given, rule)
         thresholds = dict(zip(self.task.class_names, found, strict=True))
         self.task.objective.set_thresholds(thresholds)
         self._remember(thresholds=thresholds)
@@ -725,6 +732,7 @@ class Learner:
         tta: int = 0,
         tta_beta: float = 0.4,
         level: float | None = None,
+        card: str | Path | None = None,
     ) -> Path:
         """Export the current weights as a SavedModel for TensorFlow Serving, and verify it in a fresh process.
 
@@ -738,6 +746,7 @@ class Learner:
             tta_beta: weight of the plain prediction in it.
             level: of the signature `conformal`, which calibrated models have: how probable it is that the set of
                 classes, or the interval, holds the truth; 0.50 to 0.99 in steps of 0.01. None takes 0.9.
+            card: the file model_card.json that `tlkit card` wrote; the export has it as assets.extra/model_card.json.
 
         Returns:
             `base_dir/version`.
@@ -762,6 +771,7 @@ class Learner:
             tta_beta=tta_beta,
             augmentation=self._run.images("test-time augmentation").augmentation if tta else None,
             level=level,
+            extra=None if card is None else {"model_card.json": Path(card).read_bytes()},
         )
 
     # Internals

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -32,7 +33,6 @@ RUN_FILE = "run.json"
 NOVELTY_FILE = "novelty.npz"
 BEST_FILE = "best.weights.h5"
 Keep = Literal["best", "last", "swa", "ensemble"]
-Thresholds = Literal["half", "f1"]
 STAGES = ("fit", "probe", "mix")  # calls that change weights
 
 
@@ -91,6 +91,9 @@ class RunState:
         self.thresholds: dict[str, float] = {}
         self.calibration: Calibration | None = None
         self.novelty: Novelty | None = None
+        self.seconds = 0.0  # of all processes of the run, up to the last commit
+        self._since = time.monotonic()
+        self._ended = False
         self._begins = not resume
         if resume:
             self._read()
@@ -107,6 +110,7 @@ class RunState:
                 setattr(self, name, stored[name])
             self.size, self.kept = stored.get("size"), stored.get("kept", "best")
             self.thresholds = stored.get("thresholds", {})
+            self.seconds = stored.get("seconds", 0.0)
             self.calibration = read_calibration(stored.get("calibration"))
             self.novelty = read_novelty(self.directory, stored.get("novelty"))
             before = stored["identity"]
@@ -166,6 +170,10 @@ class RunState:
 
     def commit(self) -> None:
         """Make the present state the valid one, then delete the arrays that nothing refers to."""
+        now = time.monotonic()
+        if not self._ended:  # what is measured of a finished run is no training
+            self.seconds += now - self._since
+        self._since, self._ended = now, self.finished
         document = {
             "identity": self.identity,
             "calls": self.calls,
@@ -175,6 +183,7 @@ class RunState:
             "size": self.size,
             "kept": self.kept,
             "precision": self.precision,
+            "seconds": round(self.seconds, 1),
             "thresholds": self.thresholds,
             "novelty": None if self.novelty is None else self.novelty.to_dict(),
             "calibration": None if self.calibration is None else self.calibration.to_dict(),

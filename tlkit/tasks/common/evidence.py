@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from tlkit.report.calibration import CalibrationCurve, calibration_curve
 from tlkit.report.check_summary import CheckSummary, read_check
 from tlkit.report.learning_curves import learning_curves
 from tlkit.report.slices import ErrorsOf, SliceTests, worst_slices
+from tlkit.report.thresholds import ThresholdCurve, threshold_curve
 from tlkit.targets.base import Judged, Target
+from tlkit.targets.objective import measure_answers
 from tlkit.targets.wrong_items import judged_answers
 from tlkit.tasks.base import spec_of
 
@@ -39,6 +41,7 @@ class Evidence:
         examined: the items of the split as their input reports them; None where it cannot.
         slices: where the model is significantly worse.
         calibrations: the calibration of each target that has classes.
+        thresholds: of two classes, or of each of several labels, what thresholds would give.
         stages: of the training, each with `name` and `history`.
         check: the result of `tlkit check`; None where there is none.
     """
@@ -53,12 +56,19 @@ class Evidence:
     examined: Examined | None
     slices: SliceTests
     calibrations: Mapping[str, CalibrationCurve]
+    thresholds: list[ThresholdCurve]
     stages: list[dict[str, Any]]
     check: CheckSummary | None
+
+    def measure(self, answers: np.ndarray, labels: np.ndarray) -> Any:
+        """Return the metrics of answers [m, A], given labels as the data has them."""
+        return measure_answers(answers, labels, self.targets)
 
     def sections(self) -> dict[str, Any]:
         """Return the values of the parts that the pages of all tasks have; see parts.html.j2."""
         return {
+            "thresholds": self.thresholds,
+            "several_labels": any(target.label_width > 1 for target in self.targets),
             "curves": learning_curves(self.stages),
             "slices": self.slices,
             "slices_shown": self.slices.found[:SLICES],
@@ -101,9 +111,18 @@ def gather(learn: Any, split: str, *, check: str | Path | None = None) -> Eviden
         examined=examined,
         slices=SliceTests(skipped=problem) if problem else worst_slices(errors, columns),
         calibrations=_calibrations(answers, labels, objective.targets),
+        thresholds=_thresholds(answers, labels, objective.targets),
         stages=learn.stages(),
         check=summary,
     )
+
+
+def calibrations_of(learn: Any, split: str) -> dict[str, CalibrationCurve]:
+    """Return the calibration of each target that has classes, with the interval of its error."""
+    objective = learn.task.objective
+    outputs = learn.logits(split)
+    labels = np.asarray(learn.data.labels(split), np.float64).reshape(len(outputs), -1)
+    return _calibrations(np.asarray(objective.probabilities(outputs), np.float64), labels, objective.targets)
 
 
 class _OneSplit:
@@ -128,15 +147,33 @@ def _examined(learn: Any, split: str) -> tuple[Examined | None, str]:
         return None, f"slices cannot be compared: {reason}"
 
 
-def _calibrations(answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]) -> dict[str, CalibrationCurve]:
-    """Return the calibration of each target that has classes, over the items whose label is known."""
-    found, answer, label = {}, 0, 0
+def _known_parts(
+    answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]
+) -> Iterator[tuple[Target, np.ndarray, np.ndarray]]:
+    """Yield each target with the answers and labels of the items whose label is known."""
+    answer, label = 0, 0
     for target in targets:
         ends = answer + len(target.output_names), label + target.label_width
         own, true = answers[:, answer : ends[0]], labels[:, label : ends[1]]
         known = np.isfinite(true).all(1)
-        if target.class_names and known.any():
-            given = true[known] if target.label_width > 1 else true[known, 0]
-            found[target.name] = calibration_curve(own[known], given.astype(np.int64), target.class_names)
+        yield target, own[known], true[known]
         answer, label = ends
+
+
+def _thresholds(answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]) -> list[ThresholdCurve]:
+    found = []
+    for target, own, true in _known_parts(answers, labels, targets):
+        named = f"{target.name}=" if len(targets) > 1 else ""
+        for name, chances, has, now in target.threshold_questions(own, true):
+            found.append(threshold_curve(chances, has, f"{named}{name}", now))
+    return found
+
+
+def _calibrations(answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]) -> dict[str, CalibrationCurve]:
+    """Return the calibration of each target that has classes."""
+    found = {}
+    for target, own, true in _known_parts(answers, labels, targets):
+        if target.class_names and len(true):
+            given = (true if target.label_width > 1 else true[:, 0]).astype(np.int64)
+            found[target.name] = calibration_curve(own, given, target.class_names, interval=True)
     return found

@@ -9,4 +9,6 @@ SPEC = TaskSpec(
     commands="tlkit.tasks.image_classification.commands:ImageClassificationCommands",
     page="tlkit.tasks.common.page:report_on_items",
     explain="tlkit.tasks.common.heat:explained_images",
+    source="tlkit.catalogue.image:source_of",
+    hub_tags={"classes": "image-classification"},
 )

@@ -89,7 +89,7 @@ def report_on_tables(learn: Any, path: str | Path, *, title: str, split: str, ev
         dependence_note="The mean prediction if a column has the same value in all rows and the others are "
         "unchanged; shaded or thin: "
         f"the middle half of the rows. {_rows(min(AVERAGED, len(frame)), len(frame)).capitalize()}.",
-        calibrations=_calibrations(answers, labels, targets),
+        calibrations=_calibrations(answers, labels, targets) if evidence is None else evidence.calibrations,
         wrong=most_wrong_items(answers, labels, targets, WRONG),
         frame=frame,
         columns=ordered,

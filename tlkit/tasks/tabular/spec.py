@@ -10,4 +10,5 @@ SPEC = TaskSpec(
     embeddings="tlkit.tasks.tabular.embedding_maps:write_with_maps",
     page="tlkit.tasks.tabular.report:report_on_tables",
     facts="tlkit.tasks.tabular.boosted:facts_of",
+    hub_tags={"classes": "tabular-classification", "values": "tabular-regression"},
 )
