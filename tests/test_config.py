@@ -142,6 +142,7 @@ def test_an_override_is_read_as_the_type_of_its_key(override: str, expected: tup
         ("train.frozen_epochs=two", "valid integer; received: 'two'"),
         ("train.learning_rate=-1", "received: -1"),
         ("data.val_fraction=1.5", "less than 1"),
+        ("data.seed=99999999999999999999", "less than 4294967296"),
     ],
 )
 def test_an_override_that_cannot_be_used_is_one_clear_line(write, override: str, expected: str):

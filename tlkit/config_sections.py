@@ -56,7 +56,7 @@ class DataSection(Section):
     split_column: str = ""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     batch_size: Annotated[int, Field(ge=1)] = 32
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     exclude: str = ""
 
 

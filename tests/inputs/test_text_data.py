@@ -14,6 +14,9 @@ from tlkit.inputs.text.findings import copy_numbers, normalized
 from tlkit.inputs.text.listing import list_table
 from tlkit.inputs.text.reading import texts_from_folder, texts_from_table, texts_to_evaluate
 from tlkit.inputs.text.tokens import tokenize
+from tlkit.training.probe import out_of_fold
+from tlkit.trust.check.rules import RULES
+from tlkit.trust.check.run import check, examine, questions_of
 
 START, END, PAD = 1, 2, 0
 
@@ -262,6 +265,21 @@ def test_empty_texts_and_copies_are_found(caplog):
     assert "skipped 1 empty training texts" in caplog.text
     assert "1 of the val texts are also in the training set, for example the table data row 9" in caplog.text
     assert "1 texts occur with different labels" in caplog.text
+
+
+def test_the_check_only_warns_of_empty_texts_that_training_leaves_out():
+    table = pd.concat([frame(40), pd.DataFrame({"text": [" "], "label": ["bad"]})], ignore_index=True)
+    assert _unreadable(make(table)) == ("warn", "training leaves them out", ["is empty, and is left out of training"])
+    table["part"] = ["train"] * 30 + ["val"] * 11  # held-out parts of one's own keep their empty texts
+    assert _unreadable(make(table, split_column="part")) == ("fail", "", ["is empty"])
+
+
+def _unreadable(data: TextData) -> tuple[str, str, list[str]]:
+    examined = examine(data, "text", quick=True)
+    levels = dict.fromkeys(RULES, "off") | {"unreadable": "fail"}
+    result = check(examined, questions_of(data), fit=out_of_fold, levels=levels)
+    found = next(outcome for outcome in result.outcomes if outcome.rule == "unreadable")
+    return found.status, found.handled, [one.text.removeprefix(one.name).strip() for one in found.findings]
 
 
 def test_copies_are_dropped_from_training_on_request():

@@ -161,7 +161,12 @@ def test_a_missing_column_lists_those_there_are(tmp_path):
         ("t.csv", b"PK\x03\x04 rest", "it is a zip archive or a spreadsheet"),
         ("t.csv", b"\x89PNG\r\n", "it is a PNG image"),
         ("t.csv", gzip.compress(b"text,label\n", mtime=0), "compressed with gzip"),
-        ("t.csv", b"text,label\na\0b,c\n", "row 2 contains NUL bytes"),
+        ("t.csv", b"text,label\na\0b,c\n", "row 2 contains NUL bytes, which no text has; remove them, or the row"),
+        (
+            "t.csv",
+            "text,label\na,c\n".encode("utf-16-le"),
+            "NUL bytes: the file is not text; if it is UTF-16, pass enc",
+        ),
         ("t.csv", "text,label\na,b\n".encode("utf-16"), 'in utf-16, not in utf-8.*pass encoding="utf-16"'),
         ("t.csv", b'text,label\na,b\n"never closed,c\nd,e\n', "the quote that .*row 3 .lines 3 to 4. opens is never"),
         ("t.csv", b'text,label\n"a "b" c",d\n', "row 2 cannot be read.*field twice"),

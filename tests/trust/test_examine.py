@@ -106,7 +106,7 @@ def test_images_name_files_sizes_copies_and_what_cannot_be_read(tmp_path: Path):
     assert [question.name for question in questions_of(data)] == ["the label"]
 
 
-def test_a_list_of_exclusions_leaves_out_images_texts_and_rows(tmp_path: Path):
+def test_a_list_of_exclusions_leaves_out_images_texts_and_rows(tmp_path: Path, caplog):
     root = photos.write_folder(tmp_path / "photos", {"ants": 4, "bees": 4})
     (root / "ants" / "bad.jpg").write_bytes(b"\xff\xd8\xff nothing")
     path = tmp_path / "exclude.csv"
@@ -123,7 +123,9 @@ def test_a_list_of_exclusions_leaves_out_images_texts_and_rows(tmp_path: Path):
     item = examined.names.index("rows.csv row 7")
     table_list = tmp_path / "rows-exclude.csv"
     add_exclusions(table_list, [Exclusion("rows.csv row 7", examined.digest(item), "copies", "twice")])
-    fewer = tlkit.table_from_file(tmp_path / "rows.csv", "z", exclude=table_list)
+    with caplog.at_level("INFO", "tlkit"):
+        fewer = tlkit.table_from_file(tmp_path / "rows.csv", "z", exclude=table_list)
+    assert f"1 rows are left out: {table_list}" in caplog.text
     assert fewer.dropped["excluded"] == 1
     assert "rows.csv row 7" not in {place.rsplit("/", 1)[-1] for name in fewer.splits for place in fewer.places(name)}
     rows.drop(index=2).to_csv(tmp_path / "rows.csv", index=False)  # now another row is row 7
@@ -155,6 +157,24 @@ def test_bad_lists_are_refused(tmp_path: Path):
     other.write_text("item\ncats/1.jpg\n")
     with pytest.raises(tlkit.errors.DataError, match="no item of the list of exclusions is in photos"):
         excluded_rows(other, ["ants/1.jpg"], str, "photos")
+    other.write_text('item,reason\nants/1.jpg,"never closed\nants/2.jpg,\n')
+    with pytest.raises(tlkit.errors.DataError, match="is no CSV.*other.csv.*close each quote that is opened"):
+        read_exclusions(other)
+
+
+def test_lines_of_a_list_that_name_nothing_are_warned_of(tmp_path: Path, caplog):
+    path = tmp_path / "exclude.csv"
+    names = ["ants/1.jpg", "ants/2.jpg"]
+    path.write_text("item\nants/2.jpg\n" + "".join(f"ant/{number}.jpg\n" for number in range(5)))
+    assert excluded_rows(path, names, str, "photos").tolist() == [False, True]
+    assert f"5 lines of {path} name nothing in photos: ant/0.jpg, ant/1.jpg, ant/2.jpg, …" in caplog.text
+    caplog.clear()
+    path.write_text("note,item\nmine,ants/2.jpg\nshort\n")
+    assert excluded_rows(path, names, str, "photos").tolist() == [False, True]
+    assert f"1 line of {path} names nothing in photos: ''" in caplog.text
+    path.write_text("item,reason\n")
+    assert not excluded_rows(path, names, str, "photos").any()
+    assert f"the list of exclusions {path} names no item" in caplog.text
 
 
 def test_rows_name_columns_keys_and_groups(tmp_path: Path):

@@ -68,11 +68,13 @@ class Unusable(NamedTuple):
         name: for people and for a list of exclusions.
         reason: one clause.
         damaged: it can be read, and is used.
+        left_out: training does without it whatever is set, so it is no reason to stop.
     """
 
     name: str
     reason: str
     damaged: bool = False
+    left_out: bool = False
 
 
 def no_pairs(features: np.ndarray | None = None) -> Pairs:

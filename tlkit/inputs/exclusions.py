@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from tlkit.files import atomic_write
 
 COLUMNS = ("item", "content", "rule", "reason")
 _SHOWN = 3
+_log = logging.getLogger("tlkit")
 
 
 class Exclusion(NamedTuple):
@@ -49,13 +51,18 @@ def read_exclusions(path: str | Path) -> list[Exclusion]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError("the list of exclusions cannot be read", received=f"{path}: {error}") from None
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    if "item" not in (rows.fieldnames or ()):
-        raise missing_column("item", rows.fieldnames or (), f"the list of exclusions {path}")
-    return [
-        Exclusion(*((row.get(name) or "").strip() if name != "item" else row["item"] for name in COLUMNS))
-        for row in rows
-    ]
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        if "item" not in (rows.fieldnames or ()):
+            raise missing_column("item", rows.fieldnames or (), f"the list of exclusions {path}")
+        return [
+            Exclusion(*((row.get(name) or "").strip() if name != "item" else row["item"] or "" for name in COLUMNS))
+            for row in rows
+        ]
+    except csv.Error as error:
+        raise DataError(
+            "the list of exclusions is no CSV", received=f"{path}: {error}", fix="close each quote that is opened"
+        ) from None
 
 
 def add_exclusions(path: str | Path, new: Iterable[Exclusion]) -> tuple[int, int]:
@@ -91,7 +98,7 @@ def add_exclusions(path: str | Path, new: Iterable[Exclusion]) -> tuple[int, int
 def excluded_rows(
     path: str | Path | None, names: Sequence[str], digest: Callable[[int], str], origin: str
 ) -> np.ndarray:
-    """Return which items a list of exclusions names, bool [n].
+    """Return which items a list of exclusions names, bool [n], and warn of lines that name none.
 
     Args:
         path: of the list; None where there is none.
@@ -108,10 +115,11 @@ def excluded_rows(
         return mask
     listed = read_exclusions(path)
     place = {name: row for row, name in enumerate(names)}
-    changed = []
+    changed, unknown = [], []
     for one in listed:
         row = place.get(one.item)
         if row is None:
+            unknown.append(one.item)
             continue
         mask[row] = True
         if one.content and digest(row) != one.content:
@@ -119,7 +127,7 @@ def excluded_rows(
     if changed:
         raise DataError(
             f"{len(changed)} items of the list of exclusions have other content now",
-            received=", ".join(changed[:_SHOWN]) + (", …" if len(changed) > _SHOWN else ""),
+            received=_first(changed),
             fix=f"remove {path} and run `tlkit check --fix` again",
         )
     if listed and not mask.any():
@@ -129,4 +137,13 @@ def excluded_rows(
             allowed=f"names such as {names[0]!r}" if names else None,
             fix=f"remove {path} and run `tlkit check --fix` again",
         )
+    if not listed:
+        _log.warning("the list of exclusions %s names no item", path)
+    elif unknown:
+        many, verb = ("1 line", "names") if len(unknown) == 1 else (f"{len(unknown)} lines", "name")
+        _log.warning("%s of %s %s nothing in %s: %s", many, path, verb, origin, _first(unknown))
     return mask
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(name or "''" for name in names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -132,6 +132,8 @@ class _Lines:
             fix = "check for a quote that is never closed" if self.line > self._first else None
             raise DataError(f"{self.place} is longer than {self._limit:,} bytes", allowed="shorter texts", fix=fix)
         if "\0" in piece and not self._lenient:
+            if self.row > 1:
+                raise DataError(f"{self.place} contains NUL bytes, which no text has", fix="remove them, or the row")
             raise DataError(
                 f"{self.place} contains NUL bytes: the file is not text",
                 fix=Advice("if it is UTF-16, {}", "encoding", "utf-16"),

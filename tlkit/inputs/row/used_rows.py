@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tlkit.inputs.examined import relative_name, root_of
 from tlkit.inputs.exclusions import excluded_rows
 from tlkit.inputs.files.source import FrameSource, rows_where
 from tlkit.inputs.row.copies import digest_of
+
+_log = logging.getLogger("tlkit")
 
 
 class UsedRows:
@@ -62,4 +65,5 @@ def excluded(source: FrameSource, exclude: str | Path, dropped: dict[str, int]) 
     names = [relative_name(source.place([row]), root) for row in range(len(source.frame))]
     found = excluded_rows(exclude, names, lambda row: digest_of(source.frame.iloc[[row]]), source.origin)
     dropped["excluded"] = int(found.sum())
+    _log.info("%d rows are left out: %s", dropped["excluded"], exclude)
     return found

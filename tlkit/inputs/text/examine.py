@@ -33,7 +33,7 @@ def examine(data: Any, *, quick: bool = False, **columns: str) -> Examined:
     used = set(names)
     for row, text in enumerate(listing.texts):
         if not text.strip() and (name := relative_name(listing.places[row], root)) not in used:
-            empty.append(Unusable(name, "is empty, and is left out of training"))
+            empty.append(Unusable(name, "is empty, and is left out of training", left_out=True))
     copies = copy_numbers(texts)
     blank = np.array([not text.strip() for text in texts], bool)
     copies[blank] = np.flatnonzero(blank)  # empty texts are no copies of each other

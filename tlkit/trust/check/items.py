@@ -19,10 +19,13 @@ def damaged(seen: Seen) -> Found:
 
 def _found(seen: Seen, is_damaged: bool, what: str) -> Found:
     place = {name: item for item, name in enumerate(seen.examined.names)}
+    unusable = [one for one in seen.examined.unusable if one.damaged == is_damaged]
+    if not unusable:
+        return Found(summary=f"no {what} {seen.examined.items}")
     findings = []
-    for one in seen.examined.unusable:
-        if one.damaged == is_damaged:
-            items = (place[one.name],) if one.name in place else ()
-            excluded = () if is_damaged else items  # damaged items are used as they can be read
-            findings.append(Finding(f"{one.name} {one.reason}", items, excluded, one.name))
-    return Found(findings, f"{seen.counted(len(findings))}" if findings else f"no {what} {seen.examined.items}")
+    for one in unusable:
+        items = (place[one.name],) if one.name in place else ()
+        excluded = () if is_damaged else items  # damaged items are used as they can be read
+        findings.append(Finding(f"{one.name} {one.reason}", items, excluded, one.name))
+    handled = "training leaves them out" if all(one.left_out for one in unusable) else ""
+    return Found(findings, seen.counted(len(findings)), handled=handled)

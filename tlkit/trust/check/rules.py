@@ -17,6 +17,7 @@ class Found:
     summary: str = ""
     figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     skipped: str = ""
+    handled: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ _HERE = "tlkit.trust.check"
 RULES: Mapping[str, Rule] = {
     "unreadable": Rule(
         "Unreadable items", f"{_HERE}.items:unreadable", True,
-        "Repair or remove them, or skip them: `on_error` in [data].",
+        "Repair or remove them, or leave them out: `tlkit check --fix` lists them for `exclude` in [data].",
     ),
     "damaged": Rule(
         "Damaged items", f"{_HERE}.items:damaged", True,

@@ -74,7 +74,7 @@ def check(
         outcomes.append(
             Outcome(
                 name, level, rule.title, found.summary, found.findings, found.skipped, found.figures,
-                (handled or {}).get(name, ""),
+                (handled or {}).get(name, found.handled),
             )
         )  # fmt: skip
     counts = {name: int((examined.splits == name).sum()) for name in dict.fromkeys(examined.splits.tolist())}
