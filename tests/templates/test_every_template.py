@@ -285,10 +285,12 @@ def test_a_template_replaces_a_shared_file_with_its_own(tmp_path: Path):
     assert (new_project("text-sentiment", tmp_path / "y", {}) / ".gitignore").read_text() == shared.read_text()
 
 
-def test_plain_cookiecutter_takes_a_relative_path_from_any_shell(tmp_path: Path):
+@pytest.mark.parametrize("output", ["out", "{there}/out"])
+def test_plain_cookiecutter_takes_a_relative_path_from_any_shell(tmp_path: Path, tmp_path_factory, output: str):
+    output = output.format(there=tmp_path_factory.mktemp("elsewhere"))
     where = os.path.relpath(TEMPLATES["text-sentiment"].path, tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "cookiecutter", where, "--no-input", "--output-dir", "out"],
+        [sys.executable, "-m", "cookiecutter", where, "--no-input", "--output-dir", output],
         env={**os.environ, "HOME": str(tmp_path), "PWD": "/"},  # cmd.exe sets none, and a program may leave an old one
         cwd=tmp_path,
         capture_output=True,
@@ -296,7 +298,24 @@ def test_plain_cookiecutter_takes_a_relative_path_from_any_shell(tmp_path: Path)
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert files_of(tmp_path / "out" / "reviews") == FILES
+    assert files_of(tmp_path / output / "reviews") == FILES
+
+
+def test_plain_cookiecutter_takes_an_archive_and_names_a_version(tmp_path: Path):
+    shutil.copytree(REPOSITORY / "templates", tmp_path / "tlkit" / "templates")
+    (tmp_path / "tlkit" / "pyproject.toml").touch()
+    archive = shutil.make_archive(str(tmp_path / "tlkit"), "zip", tmp_path, "tlkit")
+    done = subprocess.run(
+        [sys.executable, "-m", "cookiecutter", archive, "--directory", "templates/text_sentiment", "--no-input"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert files_of(tmp_path / "reviews") == FILES
+    assert (tmp_path / "reviews" / "requirements.txt").read_text().splitlines()[2] == f"tlkit~={tlkit.__version__}"
 
 
 def test_a_template_without_the_shared_folder_says_so(tmp_path: Path):

@@ -29,7 +29,7 @@ def origin():
     """Return a requirement, or None where only a version can be named."""
     template = ANSWERS["_template"]
     root = next((one for one in SHARED.parents if (one / "pyproject.toml").is_file()), None)
-    if root is None:
+    if root is None or template.endswith(".zip"):  # cookiecutter removes what it unpacked
         return None
     if not re.match(r"[a-z+]{2,}:|[\w.-]+@", template):
         path = os.path.relpath(root, Path.cwd().resolve())

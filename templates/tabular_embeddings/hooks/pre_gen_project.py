@@ -8,10 +8,11 @@ from pathlib import Path
 
 # A list of pairs, since tojson sorts the keys of an object.
 ANSWERS = dict(json.loads(r"""{{ cookiecutter.items() | list | tojson }}"""))
-# The hook runs in the project; a relative path to the template starts where cookiecutter was started.
+# cookiecutter runs in the template, as /proc shows; without /proc, a relative path starts where it was started.
 output = Path(ANSWERS["_output_dir"])
-for start in (Path(os.environ.get("PWD", ".")), output, *output.parents):
-    shared = (start / ANSWERS["_repo_dir"]).resolve().parent / "_shared"
+starts = (Path(os.environ.get("PWD", ".")), output, *output.parents)
+for template in (Path(f"/proc/{os.getppid()}/cwd"), *(start / ANSWERS["_repo_dir"] for start in starts)):
+    shared = template.resolve().parent / "_shared"
     if shared.is_dir():
         runpy.run_path(str(shared / "hooks" / "pre_gen_project.py"), {"ANSWERS": ANSWERS})
         sys.exit()
