@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tlkit.predicting.row_chunks import Chunk, typed
+from tlkit.scoring.items import Item
+from tlkit.scoring.scorer import Scorer
 
 from tlkit.cli.main import run
 from tlkit.errors import DataError, ServerError
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
-from tlkit.predicting.row_chunks import Chunk, typed
 from tlkit.scaffold.new import new_project
-from tlkit.scoring.items import Item
-from tlkit.scoring.scorer import Scorer
 from tlkit.serving.background import BackgroundServer
 from tlkit.serving.client import ServingClient
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tlkit.errors import DataError, ExportError
 from tlkit.export.graph_errors import graph_errors
-from tlkit.export.manifest import Manifest, resolve_export
+from tlkit.export.manifest import Manifest, not_calibrated, resolve_export
 from tlkit.export.records import add_trust, named_arrays, records_of
 from tlkit.export.text_ops import FIX, provide_ops
 from tlkit.inputs.base import INPUTS, EncodesRows, input_spec
@@ -60,10 +60,7 @@ class SavedModelPredictor:
         self._input = input_spec(self.manifest.interface.content)
         self._trust = [name for name in ("conformal", "trust") if name in self.manifest.signatures] if trust else []
         if trust and not self._trust:
-            raise ExportError(
-                f"{self.export} has neither conformal predictions nor a distance to the training data",
-                fix="set train.calibrate = true, train and export again, with 30 or more validation items",
-            )
+            raise not_calibrated(self.export)
         try:
             missing = provide_ops(self.export)
             if missing:
@@ -168,6 +165,16 @@ class SavedModelPredictor:
         with graph_errors():
             answer = definition(**{name: tf.constant(arguments[name], spec.dtype) for name, spec in specs.items()})
         return {name: value.numpy() for name, value in answer.items()}
+
+    def trust_of_frame(self, frame: pd.DataFrame, *, rows_at_once: int = 4096) -> list[dict[str, Any]]:
+        """Return what `predict` adds to the records of rows with `trust`; see `predict_frame`."""
+        found: list[dict[str, Any]] = [{} for _ in range(len(frame))]
+        for name in self._trust:
+            for start in range(0, len(frame), rows_at_once):
+                end = start + rows_at_once
+                outputs = self._answer(name, frame.iloc[start:end], start)
+                add_trust(found[start:end], outputs, self.manifest.interface.outputs, self._level)
+        return found
 
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:
         frame = self._table.frame_of(rows)
