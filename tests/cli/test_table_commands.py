@@ -821,11 +821,11 @@ def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
     from tlkit.inputs.row.targets import MULTI_LABEL_NAME
     from tlkit.predicting.answer_columns import AnswerColumns
     from tlkit.targets.objective import classification
-    from tlkit.tasks.tabular.commands import TableCommands, targets_of
+    from tlkit.tasks.tabular.commands import TabularCommands, targets_of
 
     for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
         config = SimpleNamespace(target_names=["wet", "cold"])
-        project = SimpleNamespace(config=config, kind=TableCommands())
+        project = SimpleNamespace(config=config, kind=TabularCommands())
         plain = Output(target="", kind=kind, class_names=("wet", "cold"), classes="classes", scores="scores")
         interface = SimpleNamespace(
             answers="probabilities", columns=("x",), outputs_or=lambda *_, plain=plain: (plain,)

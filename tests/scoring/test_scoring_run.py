@@ -112,7 +112,7 @@ def test_rows_are_written_as_tlkit_predict_writes_them(scored, rows, tmp_path, m
     from tlkit.cli.predict_table import TableOptions, predict_table
     from tlkit.cli.row_models import exported_rows
     from tlkit.export.predictor import SavedModelPredictor
-    from tlkit.tasks.tabular.commands import TableCommands
+    from tlkit.tasks.tabular.commands import TabularCommands
 
     export = export_of(kind)
     target = {"single_label": "sold", "multi_label": "labels"}.get(kind)
@@ -120,7 +120,7 @@ def test_rows_are_written_as_tlkit_predict_writes_them(scored, rows, tmp_path, m
     task = SimpleNamespace(task="tabular")
     config = SimpleNamespace(data=data, project=task, reading={"join": []}, targets=["sold"], target_names=["sold"])
     monkeypatch.setattr("tlkit.cli.answers.outputs", lambda project: None)
-    project = SimpleNamespace(config=config, kind=TableCommands())
+    project = SimpleNamespace(config=config, kind=TabularCommands())
     monkeypatch.setattr(
         "tlkit.cli.row_models.row_model", lambda *asked: _Context(exported_rows(SavedModelPredictor(export), project))
     )
