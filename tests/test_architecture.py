@@ -80,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
     "serving": {
         "export.arguments",
         "export.baseline",
+        "export.contents",
         "export.graph_errors",
         "export.graph_messages",
         "export.interface",

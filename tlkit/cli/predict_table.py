@@ -142,7 +142,7 @@ def _source(project: Project, file: Path, column: str, reading: Mapping[str, Any
     from tlkit.lazy import loaded
     from tlkit.predicting.content_table import ContentTable
 
-    table = spec_of_project(project).table
+    table = spec_of_project(project).row_source
     if table is not None:
         config: Any = project.config
         separator = options.separator or config.data.separator
@@ -180,7 +180,7 @@ def _rows(
     from tlkit.lazy import loaded
 
     with row_model(project, options.server, options.trust) as model:
-        table: Any = spec_of_project(project).table
+        table: Any = spec_of_project(project).row_source
         looked_up = loaded(table.looked_up)
         frame_of = looked_up(project.config, model.preprocessing, names, source).frame
         yield rows(model.predict, frame_of, model.columns, strict=options.strict), model.columns

@@ -78,7 +78,7 @@ def _served(client: Any, project: Project) -> RowModel:
     from tlkit.lazy import loaded
 
     manifest = client.manifest
-    table: Any = input_spec(manifest.interface.content).table
+    table: Any = input_spec(manifest.interface.content).row_source
     answers = manifest.interface.answers
     preprocessing = loaded(table.typed)(manifest.preprocessing).preprocessing
     served = client.metadata().signatures.get(answers)

@@ -48,7 +48,7 @@ class FileSource:
 
 
 @dataclasses.dataclass(frozen=True)
-class TableSource:
+class RowSource:
     """How rows of files become the columns that a network reads.
 
     Attributes:
@@ -99,7 +99,7 @@ class InputSpec:
         by_length: a batch costs what its longest item costs.
         damaged: a function: paths of items that were predicted, decoder= (whether TensorFlow may look) -> what is wrong
             with those that are damaged, by place; empty where there are none.
-        table: how rows of files become columns of a network; None where an item is no row.
+        row_source: how rows of files become columns of a network; None where an item is no row.
         binary: an item travels as bytes that are no text: the name of its input in signatures ends in `_bytes`, which
             TensorFlow Serving writes in base64.
         noise: a pattern of the lines that native code writes to stderr about items, which messages name better; empty
@@ -132,7 +132,7 @@ class InputSpec:
     shard: int = 4096
     by_length: bool = False
     damaged: str = ""
-    table: TableSource | None = None
+    row_source: RowSource | None = None
     binary: bool = False
     noise: str = ""
     views: bool = False

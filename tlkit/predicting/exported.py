@@ -66,7 +66,7 @@ class Scorer:
         manifest = predictor.manifest
         self._spec = spec = input_spec(manifest.interface.content)
         self.batch_size = batch_size or spec.batch
-        self._table = loaded(spec.table.typed)(manifest.preprocessing) if spec.table else None
+        self._table = loaded(spec.row_source.typed)(manifest.preprocessing) if spec.row_source else None
         columns = AnswerColumns.of(manifest, top=top, target=target, score_columns=score_columns, trust=trust)
         if self._table is not None:
             answer = rows(frames(predictor, trust), self._table.frame, columns)
