@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tlkit.predicting.answer_columns import AnswerColumns
 
 _SHOWN = 20  # rows that are printed for a person
+_STEP = 64  # rows, of progress
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,17 @@ def predict_table(
     if options.server is not None and kind.has_rows and project.newest_export() is None:
         raise ExportError("--server needs an export, which lists the columns", fix="run `tlkit export`")
     outputs(project)
-    model = (_rows if kind.has_rows else _contents)(project, source, names, options)
-    told: list[dict[str, Any]] = []
-    with stdout_to_stderr(), model as (answer, columns), contextlib.ExitStack() as stack:
+
+    def check(columns: AnswerColumns) -> None:
         twice = [name for name in columns.names if name in names]
         if twice and out is not None:
             fix = "rename it: the output has a column with this name"
             raise DataError(f"{file} already has a column {twice[0]!r}", fix=fix)
+
+    model = _rows(project, source, names, options) if kind.has_rows else _contents(project, options, check)
+    told: list[dict[str, Any]] = []
+    with stdout_to_stderr(), model as (answer, columns), contextlib.ExitStack() as stack:
+        check(columns)
         engine = Engine(answer, spec_of_project(project), strict=options.strict)
         answers: Iterator[Answered] = engine.answers(source)
         files = None
@@ -131,7 +136,9 @@ def predict_table(
                 told.append({"row": item.number + 1, **one.answer})
             else:
                 summary.add([one.answer], columns.outputs)
-            advance(1)
+            done = item.number + 1
+            if done % _STEP == 0 or done == total:
+                advance((done - 1) % _STEP + 1)
     if out is None:
         return told, failures, total
     return {**failures.summary(out, total), "predicted": summary.to_dict()}, failures, total
@@ -157,7 +164,7 @@ def _source(project: Project, file: Path, column: str, reading: Mapping[str, Any
 
 @contextlib.contextmanager
 def _contents(
-    project: Project, source: Any, names: Sequence[str], options: TableOptions
+    project: Project, options: TableOptions, check: Callable[[AnswerColumns], None]
 ) -> Iterator[tuple[Answer, AnswerColumns]]:
     from tlkit.cli.answers import newest_manifest, outputs, predictor
     from tlkit.predicting.answer_columns import AnswerColumns
@@ -168,6 +175,7 @@ def _contents(
     columns = AnswerColumns(about, separator=separator, score_columns=has_aliases)
     if manifest is not None and options.trust:
         columns = AnswerColumns.of(manifest, separator=separator, score_columns=has_aliases, trust=True)
+    check(columns)  # before anything is loaded
     with predictor(project, options.server, trust=options.trust) as model:
         yield contents(model.predict, columns), columns
 
