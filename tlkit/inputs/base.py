@@ -99,6 +99,8 @@ class InputSpec:
         by_length: a batch costs what its longest item costs.
         damaged: a function: paths of items that were predicted, decoder= (whether TensorFlow may look) -> what is wrong
             with those that are damaged, by place; empty where there are none.
+        sent: a class, where examples have named columns: inputs of a signature, columns of the export, whether it is
+            the kit's own, a function that makes an array -> `arrays(rows)`, as a client sends them.
         row_source: how rows of files become columns of a network; None where an item is no row.
         binary: an item travels as bytes that are no text: the name of its input in signatures ends in `_bytes`, which
             TensorFlow Serving writes in base64.
@@ -132,6 +134,7 @@ class InputSpec:
     shard: int = 4096
     by_length: bool = False
     damaged: str = ""
+    sent: str = ""
     row_source: RowSource | None = None
     binary: bool = False
     noise: str = ""

@@ -12,8 +12,10 @@ from tlkit.export.contents import predict_contents
 from tlkit.export.manifest import Manifest, SignatureInfo
 from tlkit.export.records import records_of
 from tlkit.inputs.base import InputSpec, input_spec
+from tlkit.lazy import loaded
 from tlkit.serving.call import DEFAULT_SIGNATURE
-from tlkit.serving.records import Rows, answers_of
+from tlkit.serving.client_arrays import array_of
+from tlkit.serving.records import answers_of
 
 _REFUSED = ("INVALID_ARGUMENT", "UNIMPLEMENTED")
 
@@ -56,13 +58,21 @@ class RecordAsker:
 
     def rows(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
         """Return records of rows of a table; see `ServingClient.predict_rows`."""
-        arrays = Rows(self._signatures, DEFAULT_SIGNATURE, self._manifest).arrays(items)
+        arrays = self._rows().arrays(items)
         found: list[dict[str, Any]] = []
         for start in range(0, len(items), self._batch_size):
             part = [dict(row) for row in items[start : start + self._batch_size]]
             piece = {name: array[start : start + self._batch_size] for name, array in arrays.items()}
             found += self._records(part, piece, top)
         return found
+
+    def _rows(self) -> Any:
+        inputs, manifest, embedding = self._signature.inputs, self._manifest, self._signatures.get("embedding")
+        if manifest is not None and not manifest.interface.columns:
+            raise DataError("this export has no table input", received=manifest.interface.content)
+        columns = None if manifest is None else manifest.preprocessing["columns"]
+        is_own = "encoded" in self._signatures and embedding is not None and set(embedding.inputs) == set(inputs)
+        return loaded(input_spec("row").sent)(inputs, columns, is_own, array_of)
 
     def _contents(self, items: Sequence[Any], spec: InputSpec, top: int | None) -> list[dict[str, Any]]:
         inputs = self._signature.inputs

@@ -28,6 +28,7 @@ SPEC = InputSpec(
     examine="tlkit.inputs.row.examine:examine",
     drift="tlkit.inputs.row.drift",
     drift_items=5000,
+    sent="tlkit.inputs.row.sent_rows:SentRows",
     row_source=RowSource(
         rows="tlkit.inputs.row.row_file:RowFile",
         typed="tlkit.inputs.row.typed_rows:TypedRows",
