@@ -11,13 +11,13 @@ import numpy as np
 from tlkit.errors import ConfigError, did_you_mean
 from tlkit.inputs.row.preprocessing import TablePreprocessing
 from tlkit.models.head import HeadBuilder, build_head, check_dropout
+from tlkit.models.members import MemberObjective
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Precision, Task
 from tlkit.targets.base import Target
 from tlkit.targets.objective import Objective
 from tlkit.tasks.tabular.layers import CodesAndNumbers, PiecewiseLinear
 from tlkit.tasks.tabular.members import (
-    MemberObjective,
     check_members,
     member_embedding,
     member_head,
