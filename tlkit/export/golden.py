@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -11,8 +11,9 @@ import tensorflow as tf
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.further import further_signatures
 from tlkit.export.interface import Interface, input_of
-from tlkit.export.manifest import GoldenExample
+from tlkit.export.manifest import GoldenExample, QueryExample
 from tlkit.lazy import loaded
+from tlkit.models.query import Query
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -87,3 +88,20 @@ def golden_examples(
         )
         for row, content in enumerate(contents)
     ]
+
+
+def query_examples(queries: Mapping[str, Query]) -> dict[str, QueryExample]:
+    """Return what is asked of each query, with what this process answers."""
+    found = {}
+    for name, query in queries.items():
+        asked = query.examples()
+        with tf.device("/CPU:0"):
+            answers = query.answer(**{key: tf.constant(asked[key], dtype) for key, (dtype, _) in query.inputs.items()})
+        outputs = {
+            key: [[part.decode("utf-8") for part in row] for row in value.numpy()]
+            if value.dtype == tf.string
+            else value.numpy().tolist()
+            for key, value in answers.items()
+        }
+        found[name] = QueryExample(inputs=asked, outputs=outputs)
+    return found

@@ -59,6 +59,19 @@ class GoldenExample(BaseModel):
         return base64.b64decode(self.content)
 
 
+class QueryExample(BaseModel):
+    """What is asked of a signature with inputs of its own, and what the model answered in Python.
+
+    Args:
+        inputs: a list for each input, of the same length.
+        outputs: what was answered, by output.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    inputs: dict[str, list[Any]]
+    outputs: dict[str, list[Any]]
+
+
 class MemoryUse(BaseModel):
     """What the process of the verification held, in MiB.
 
@@ -97,6 +110,7 @@ class Manifest(BaseModel):
         max_batch: the largest batch that is warmed up and verified.
         tolerance: the largest accepted difference of a score from the Keras model's.
         golden: examples with their expected answers.
+        queries: examples of the signatures with inputs of their own, by name.
         tolerances: the largest accepted difference of each recorded output, by signature and output, in parts of its
             largest value where that is above 1; `tolerance` for what is not there.
         tta: test-time augmentation of the signature of that name: n, beta and augmentation; None where there is none.
@@ -125,6 +139,7 @@ class Manifest(BaseModel):
     max_batch: int
     tolerance: float
     golden: list[GoldenExample]
+    queries: dict[str, QueryExample] = {}
     tolerances: dict[str, dict[str, float]] = {}
     tta: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
@@ -236,14 +251,6 @@ def version_folders(base: str | Path) -> dict[int, Path]:
 def versions(base: str | Path) -> list[int]:
     """Return the versions under a model's base path, oldest first; see `version_folders`."""
     return [*version_folders(base)]
-
-
-def not_calibrated(export: Path) -> ExportError:
-    """Return the error about an export that has neither conformal predictions nor a distance to the training data."""
-    return ExportError(
-        f"{export} has neither conformal predictions nor a distance to the training data",
-        fix="set train.calibrate = true, train and export again, with 30 or more validation items",
-    )
 
 
 def resolve_export(path: str | Path) -> Path:

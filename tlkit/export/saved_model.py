@@ -27,7 +27,7 @@ from tlkit.errors import ConfigError, ExportError, VerificationError
 from tlkit.export.averaged_views import AveragedViews
 from tlkit.export.baseline import Baseline
 from tlkit.export.further import conformal_level
-from tlkit.export.golden import golden_contents, golden_examples
+from tlkit.export.golden import golden_contents, golden_examples, query_examples
 from tlkit.export.interface import Interface, input_of, interface_of
 from tlkit.export.manifest import (
     Manifest,
@@ -41,6 +41,7 @@ from tlkit.export.model_name import check_model_name
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
 from tlkit.export.warmup_requests import warmup_examples, write_warmup
+from tlkit.tasks.base import spec_of
 
 if TYPE_CHECKING:
     from tlkit.inputs.base import Augmentation
@@ -249,7 +250,8 @@ def _write(
 ) -> None:
     labels_file = tmp / "labels.txt"
     labels_file.write_text("".join(f"{label}\n" for label in task.class_names), encoding="utf-8")
-    module, signatures = serving_module(task, interface, labels_file, views, level)
+    queries = spec_of(task.kind).queries_of(task)
+    module, signatures = serving_module(task, interface, labels_file, views, level, queries)
     with _quiet_logs():
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(tmp), signatures=signatures, options=options)
@@ -258,7 +260,7 @@ def _write(
     contents = golden_contents(task, golden)
     schema = read_signatures(tmp)
     tolerance = _tolerance(task)
-    write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, interface, contents), max_batch)
+    write_warmup(tmp, name, schema, interface.feature, warmup_examples(task, interface, contents), max_batch, queries)
     Manifest(
         kind=task.kind,
         model_name=name,
@@ -281,6 +283,7 @@ def _write(
         max_batch=max_batch,
         tolerance=tolerance,
         golden=golden_examples(task, interface, contents, views, level),
+        queries=query_examples(queries),
         tolerances={"embedding": {"embedding": 10 * tolerance}, "trust": {"distance": 10 * tolerance}},
         tta=None if views is None else views.to_dict(),
         novelty=None if task.novelty is None else task.novelty.to_dict(),

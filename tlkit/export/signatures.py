@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from tlkit.export.interface import Interface, Output, input_of
 from tlkit.export.manifest import SignatureInfo, TensorInfo
 from tlkit.inputs.base import Preprocessing
 from tlkit.lazy import loaded
+from tlkit.models.query import Query
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -28,7 +29,12 @@ _EXAMPLE_METHODS = {"classify": CLASSIFY_METHOD, "regress": REGRESS_METHOD}
 
 
 def serving_module(
-    task: Task, interface: Interface, labels_file: Path, views: AveragedViews | None = None, level: float = 0.9
+    task: Task,
+    interface: Interface,
+    labels_file: Path,
+    views: AveragedViews | None = None,
+    level: float = 0.9,
+    queries: Mapping[str, Query] | None = None,
 ) -> tuple[tf.Module, dict[str, tf.types.experimental.GenericFunction]]:
     """Return a module that owns the weights and the labels file, and the signatures that run on them.
 
@@ -47,6 +53,7 @@ def serving_module(
         labels_file: one label a line, in the order of the outputs.
         views: adds the signature tta, which runs on the same weights; images only.
         level: of the signature conformal.
+        queries: signatures with inputs of their own.
 
     Returns:
         The module, and the signatures by name, where CONTENT is image_bytes or text, a string [B], or, for rows of
@@ -140,13 +147,35 @@ def serving_module(
         signatures["tta"] = tta
     for name, further in further_signatures(task, interface, level).items():
         signatures[name] = from_content(functools.partial(with_outputs, further))
+    for name, query in (queries or {}).items():
+        signatures[name] = query_signature(query)
     module = tf.Module()
+    module.queries = [query.kept for query in (queries or {}).values()]
     module.labels = tf.saved_model.Asset(str(labels_file))
     module.weights = _variables_of([features, outputs_of])
     module.novelty = None if task.novelty is None else task.novelty.variable
     module.tables = list(preprocessing.tables)
     module.endpoints = signatures
     return module, signatures
+
+
+def query_signature(query: Query) -> tf.types.experimental.ConcreteFunction:
+    """Return a function of a query's named inputs [B], which refuses empty ones and those of different lengths."""
+    names = list(query.inputs)
+
+    def function(**asked: tf.Tensor) -> dict[str, tf.Tensor]:
+        asked = {name: tf.ensure_shape(asked[name], [None]) for name in names}
+        sizes = tf.stack([tf.size(asked[name]) for name in names])
+        same = tf.debugging.Assert(
+            tf.reduce_all(sizes == sizes[0]), ["the inputs differ in length:", tf.constant(names), sizes], len(names)
+        )
+        filled = tf.debugging.assert_positive(sizes[0], message="the batch is empty")
+        with tf.control_dependencies([same, filled]):
+            asked = {name: tf.identity(value) for name, value in asked.items()}
+        return query.answer(**asked)
+
+    specs = {name: tf.TensorSpec([None], dtype, name=name) for name, (dtype, _) in query.inputs.items()}
+    return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
 def _by_output(answers: tf.Tensor, outputs: Sequence[Output]) -> dict[str, tf.Tensor]:

@@ -60,6 +60,8 @@ class Facts:
         self.labels: list[str] = []
         self.golden: list[bytes] = []
         self.extra: dict[str, dict[str, Any]] = {}
+        self.queries: dict[str, dict[str, Any]] = {}
+        self.query_dtypes: dict[str, dict[str, str]] = {}
         self.max_batch, self.tolerance = 1, 1e-5
         self.objective = _schemas.FIRST_OBJECTIVE
         self.interface: dict[str, Any] = _schemas.FIRST_INTERFACE | _schemas.DEFAULTS
@@ -81,6 +83,11 @@ class Facts:
             standard = {self.interface["answers"], EMBEDDING}
             recorded = [name for item in self.manifest["golden"] for name in item["outputs"] if name not in standard]
             self.extra = {name: self.manifest["signatures"][name]["outputs"] for name in dict.fromkeys(recorded)}
+            self.queries = dict(self.manifest.get("queries") or {})
+            self.query_dtypes = {
+                name: {key: info["dtype"] for key, info in self.manifest["signatures"][name]["inputs"].items()}
+                for name in self.queries
+            }
             self.error = "" if self.golden else "no golden examples"
         except FileNotFoundError:
             self.error = "manifest.json is missing"
@@ -184,6 +191,7 @@ class Answers:
         self.check_recorded(EMBEDDING)
         for name in self.named:
             self.check_named(name, self.run(name, self.feed(name, golden)), self.expected(self.main, self.main))
+        worst = max([worst, *(self.check_query(name) for name in self.facts.queries)])
         content = self.facts.interface["content"]
         return f"{len(golden)} {content}s, largest difference {worst:.1e} (limit {self.facts.tolerance:g})"
 
@@ -210,6 +218,26 @@ class Answers:
             if not difference <= limit:
                 what = "answers" if key == self.main else key
                 raise CheckError(f"{name}: differs from the Keras model's {what} by {difference:.2g} (limit {limit:g})")
+            worst = max(worst, difference)
+        return worst
+
+    def check_query(self, name: str) -> float:
+        """Compare what a signature with inputs of its own answers with what is recorded; return the difference."""
+        found = self.run(name, self.feed(name, []))
+        worst = 0.0
+        for key, stated in self.facts.queries[name]["outputs"].items():
+            answer = found[key]
+            if answer.dtype == object:
+                texts = [[part.decode("utf-8") for part in row] for row in answer]
+                if texts != stated:
+                    raise CheckError(f"{name}: {key} are not the recorded ones")
+                continue
+            expected = np.array(stated, answer.dtype)
+            if expected.shape != answer.shape:
+                raise CheckError(f"{name}: {key} of shape {answer.shape}, expected {expected.shape}")
+            difference = apart(answer, expected)
+            if not difference <= self.facts.tolerance:
+                raise CheckError(f"{name}: {key} differ from the recorded ones by {difference:.2g}")
             worst = max(worst, difference)
         return worst
 
@@ -409,6 +437,14 @@ class Answers:
         import tensorflow as tf
 
         interface = self.facts.interface
+        if name in self.facts.queries:
+            asked, dtypes = self.facts.queries[name]["inputs"], self.facts.query_dtypes[name]
+            return {
+                key: np.array([value.encode("utf-8") for value in asked[key]], object)
+                if dtype == "string"
+                else np.array(asked[key], dtype)
+                for key, dtype in dtypes.items()
+            }
         if name == self.raw:
             return self.kind.raw_batch(len(contents), interface, self.raw_shape)
         if name == interface["example_signature"]:

@@ -104,7 +104,14 @@ def signatures_of(facts: Any) -> dict[str, tuple[dict[str, Promise], dict[str, P
             key: (info["dtype"], len(info["shape"]), (*info["shape"], None)[1]) for key, info in stated.items()
         }
         found[name] = (content, extra)
+    for name in facts.queries:
+        asked, answered = (_promised(facts.manifest["signatures"][name][side]) for side in ("inputs", "outputs"))
+        found[name] = (asked, answered)
     return found
+
+
+def _promised(stated: dict[str, Any]) -> dict[str, Promise]:
+    return {key: (info["dtype"], len(info["shape"]), None) for key, info in stated.items()}
 
 
 class Call:

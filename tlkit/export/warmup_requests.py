@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tlkit.export.manifest import WARMUP_PATH, SignatureInfo, batch_sizes
 from tlkit.export.signatures import CLASSIFY_METHOD, REGRESS_METHOD
 from tlkit.inputs.base import WarmupExample
 from tlkit.lazy import loaded
+from tlkit.models.query import Query
 
 if TYPE_CHECKING:
     from tlkit.models.task import Task
@@ -42,6 +43,7 @@ def write_warmup(
     feature: str,
     examples: Sequence[WarmupExample],
     max_batch: int,
+    queries: Mapping[str, Query] | None = None,
 ) -> int:
     """Write assets.extra/tf_serving_warmup_requests: every signature at every batch size.
 
@@ -61,6 +63,7 @@ def write_warmup(
         feature: name of the feature in tf.Examples; empty where the examples are tf.Examples.
         examples: what to send.
         max_batch: the largest batch, in photos, texts or rows.
+        queries: signatures with inputs of their own, and what to send to them.
 
     Returns:
         The number of records.
@@ -68,11 +71,13 @@ def write_warmup(
     Source: SavedModel Warmup, TensorFlow Serving guide.
     """
     sizes = batch_sizes(max_batch)
+    asked = {name: _asked(query) for name, query in (queries or {}).items()}
     requests = [
-        _request(model_name, name, signature, feature, example, size)
+        _request(model_name, name, signature, feature, asked.get(name, example), size)
         for number, example in enumerate(examples)
         for size in (sizes if number == 0 else sorted({1, max_batch}))
         for name, signature in signatures.items()
+        if number == 0 or name not in asked
     ]
     path = export / WARMUP_PATH
     path.parent.mkdir(exist_ok=True)
@@ -80,6 +85,12 @@ def write_warmup(
         for request in requests[:MAX_RECORDS]:
             writer.write(request.SerializeToString())
     return min(len(requests), MAX_RECORDS)
+
+
+def _asked(query: Query) -> WarmupExample:
+    first = {name: values[0] for name, values in query.examples().items()}
+    columns = {name: value.encode("utf-8") if isinstance(value, str) else value for name, value in first.items()}
+    return WarmupExample(b"", (), 0, columns)
 
 
 def _request(

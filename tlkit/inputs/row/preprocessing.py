@@ -282,7 +282,7 @@ class TablePreprocessing:
         self.check_frame(frame)
         encoded = np.empty([len(frame), self._plain_width], np.float32)
         for group in self._groups:
-            places = [self._places[column.name] for column in group.columns]
+            places = [self.places[column.name] for column in group.columns]
             frames.encode_group(group, frame, encoded, places, chunk)
         if not self.features:
             return encoded
@@ -312,7 +312,7 @@ class TablePreprocessing:
         return {by_name[name].argument: frames.argument_of(by_name[name], frame[name]) for name in names}
 
     def _computer(self) -> Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor]:
-        return computer_of(self.features, self.columns, {c.name: self._places[c.name][0] for c in self.columns})
+        return computer_of(self.features, self.columns, {c.name: self.places[c.name][0] for c in self.columns})
 
     @cached_property
     def _features_in_graph(self) -> Callable[..., tf.Tensor]:
@@ -356,8 +356,8 @@ class TablePreprocessing:
             return groups_of(self.columns, self.missing, self.unreadable == "error")
 
     @cached_property
-    def _places(self) -> dict[str, list[int]]:
-        """For each column the places of its codes and then of its numbers in an encoded row."""
+    def places(self) -> dict[str, list[int]]:
+        """Places of each column's codes and then of its numbers in an encoded row, by the name of the column."""
         found = {}
         code, number = 0, len(self.codes)
         for column in self.columns:
