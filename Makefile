@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo demo-texts demo-tables test test-real lint docs clean
+.PHONY: setup demo demo-texts demo-tables demo-ratings test test-real lint docs clean
 
 setup: $(READY)
 
@@ -21,6 +21,9 @@ demo-texts: setup
 
 demo-tables: setup
 	$(BIN)/python tools/demo.py tables
+
+demo-ratings: setup
+	$(BIN)/python tools/demo.py ratings
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import contracts
+import numpy as np
 import pandas as pd
 import pytest
 from photos import write_folder, write_tagged, write_values
@@ -168,8 +171,35 @@ class Houses(Rows):
     targets = ("regression", "single_label")
 
 
-SAMPLES = (Photos, Values, Texts, Rows, Tags, Risks, Topics, Houses)
-DEFAULT = SAMPLES[:4]  # one of each task; what the others have of their own is tested with their targets
+class Ratings(Rows):
+    """Ratings of items by users."""
+
+    name = "recommender"
+    targets = ("regression",)
+    template, answers = "recommender", {"data_path": "../ratings.csv", "user": "who", "item": "what"}
+    sides: ClassVar = {"user": "who", "item": "what"}
+
+    def task(self):
+        data = self.data_of_training
+        sizes = {"factors": 3, "members": 2, "entries": tlkit.catalogue_entries(data, **self.sides)}
+        task = tlkit.recommender_model(data.preprocessing, data.targets, **self.sides, **sizes)
+        tlkit.fill_catalogue(task, data)
+        for number, name in enumerate(("users", "items")):  # vectors near zero would teach the head nothing
+            table = task.features.get_layer(name).tables[0]
+            table.assign(np.random.default_rng(number).normal(0, 0.7, table.shape))
+        return task
+
+    def data(self, folder):
+        rng = np.random.default_rng(0)
+        rows = pd.DataFrame({"who": rng.integers(0, 8, 90), "what": rng.integers(0, 9, 90)}).drop_duplicates()
+        rows = rows.assign(rating=1.0 + (rows["who"] + rows["what"]) % 5)
+        rows = rows.assign(who=[f"u{n}" for n in rows["who"]], what=[f"i{n}" for n in rows["what"]])
+        self.data_of_training = tlkit.ratings_from_file(rows, **self.sides, rating="rating", batch_size=8)
+        return self.data_of_training
+
+
+SAMPLES = (Photos, Values, Texts, Rows, Ratings, Tags, Risks, Topics, Houses)
+DEFAULT = SAMPLES[:5]  # one of each task; what the others have of their own is tested with their targets
 
 
 def test_every_task_and_every_target_has_a_sample():

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from tlkit.models.task import LayerGroup, Task
     from tlkit.models.text import text_classifier
     from tlkit.targets.survival_columns import SurvivalColumns
+    from tlkit.tasks.recommender.catalogue import catalogue_entries, fill_catalogue
+    from tlkit.tasks.recommender.measure import measure_ratings
+    from tlkit.tasks.recommender.model import recommender_model
+    from tlkit.tasks.recommender.ratings import ratings_from_file
     from tlkit.tasks.tabular.boosted import with_boosting
     from tlkit.tasks.tabular.embedding_features import EmbeddingFeatures
     from tlkit.tasks.tabular.embedding_tables import read_embedding_tables
@@ -85,6 +89,11 @@ _HOMES = {
     "images_from_table": "tlkit.inputs.image.reading",
     "images_with_targets": "tlkit.inputs.image.target_data",
     "read_embedding_tables": "tlkit.tasks.tabular.embedding_tables",
+    "catalogue_entries": "tlkit.tasks.recommender.catalogue",
+    "fill_catalogue": "tlkit.tasks.recommender.catalogue",
+    "measure_ratings": "tlkit.tasks.recommender.measure",
+    "ratings_from_file": "tlkit.tasks.recommender.ratings",
+    "recommender_model": "tlkit.tasks.recommender.model",
     "table_from_file": "tlkit.inputs.row.reading",
     "table_from_row_groups": "tlkit.inputs.row.large_tables",
     "tabular_model": "tlkit.tasks.tabular.model",
@@ -125,7 +134,9 @@ __all__ = [
     "WarmRestarts",
     "__version__",
     "adapt_encoder",
+    "catalogue_entries",
     "event_features",
+    "fill_catalogue",
     "find_lr",
     "grad_cam",
     "image_classifier",
@@ -133,7 +144,10 @@ __all__ = [
     "images_from_folder",
     "images_from_table",
     "images_with_targets",
+    "measure_ratings",
+    "ratings_from_file",
     "read_embedding_tables",
+    "recommender_model",
     "table_from_file",
     "table_from_row_groups",
     "tabular_model",

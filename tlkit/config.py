@@ -19,6 +19,7 @@ from tlkit.tasks.base import DEFAULT_TASK, TASKS, spec_of
 if typing.TYPE_CHECKING:
     from tlkit.tasks.image_classification.config import ImageConfig
     from tlkit.tasks.image_regression.config import ImageRegressionConfig
+    from tlkit.tasks.recommender.config import RecommenderConfig
     from tlkit.tasks.tabular.config import TabularConfig
     from tlkit.tasks.text_classification.config import TextConfig
 
@@ -27,6 +28,7 @@ __all__ = [
     "ImageConfig",
     "ImageRegressionConfig",
     "ProjectConfig",
+    "RecommenderConfig",
     "TabularConfig",
     "TextConfig",
     "config_of",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "ImageConfig": "image_classification",
     "ImageRegressionConfig": "image_regression",
+    "RecommenderConfig": "recommender",
     "TabularConfig": "tabular",
     "TextConfig": "text_classification",
 }

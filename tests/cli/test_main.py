@@ -97,6 +97,8 @@ def test_every_command_has_help_with_an_example(capsys):
     assert named == {
         *(
             "new",
+            "recommend",
+            "similar",
             "templates",
             "card",
             "check",

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import tlkit
 from tlkit.cli import embeddings, samples, weights
+from tlkit.cli.ask import ask_commands
 from tlkit.cli.card import card
 from tlkit.cli.check import check
 from tlkit.cli.deploy import deploy
@@ -60,6 +61,8 @@ for function in (
     doctor,
 ):
     app.command()(function)
+for name, function in ask_commands():
+    app.command(name)(function)
 app.command("find-lr")(find_lr)
 app.add_typer(weights.app, name="weights")
 app.add_typer(samples.app, name="samples")

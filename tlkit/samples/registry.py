@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from tlkit.errors import ConfigError, ProjectError, did_you_mean
-from tlkit.samples import flights, reviews, surfaces
+from tlkit.samples import flights, ratings, reviews, surfaces
 
-_SAMPLES = {"surfaces": surfaces, "reviews": reviews, "flights": flights}
+_SAMPLES = {"surfaces": surfaces, "reviews": reviews, "flights": flights, "ratings": ratings}
 
 
 def names() -> dict[str, str]:

@@ -16,9 +16,37 @@ TASKS: Mapping[str, str] = {
     "image_regression": "tlkit.tasks.image_regression.spec:SPEC",
     "text_classification": "tlkit.tasks.text_classification.spec:SPEC",
     "tabular": "tlkit.tasks.tabular.spec:SPEC",
+    "recommender": "tlkit.tasks.recommender.spec:SPEC",
 }
 #: What a config.toml without `task` is for.
 DEFAULT_TASK = "image_classification"
+
+
+@dataclasses.dataclass(frozen=True)
+class AskCommand:
+    """A command of its own that asks a signature of `TaskSpec.queries` about ids, and lists items with scores.
+
+    Attributes:
+        name: of the command.
+        signature: what it asks. Its first input are the ids, another one is `k`.
+        argument: what an id is called, in capitals.
+        argument_help, help, example: for `--help`.
+        flag: an option, such as `--seen`; empty for none.
+        flag_input: the boolean input that it sets.
+        flag_inverts: the option sets the input to false.
+        flag_help: what it does.
+    """
+
+    name: str
+    signature: str
+    argument: str
+    argument_help: str
+    help: str
+    example: str
+    flag: str = ""
+    flag_input: str = ""
+    flag_inverts: bool = False
+    flag_help: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +66,9 @@ class TaskSpec:
         facts: a function of a task that gives what identifies a run beyond what all tasks have; empty for nothing.
         embeddings: a function of a trained task, folder, form, overwrite and maps that writes what it has learned about
             categories and returns the files; empty where it has none.
+        queries: a function of a trained task -> signatures of its exports with inputs of their own, by name, as
+            `tlkit.models.query.Query`; empty where there are none.
+        ask_commands: commands that ask these signatures.
     """
 
     name: str
@@ -50,6 +81,8 @@ class TaskSpec:
     hub_tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
     facts: str = ""
     embeddings: str = ""
+    queries: str = ""
+    ask_commands: tuple[AskCommand, ...] = ()
 
     def report(self, learn: Any, path: str | Path, *, title: str, split: str, check: str | Path | None = None) -> Path:
         """Write the report of a Learner's present weights; see `Learner.report`.
@@ -84,6 +117,11 @@ class TaskSpec:
     def hub_tag(self, task: Any) -> str:
         """Return the tag of a task's models on Hugging Face; empty where there is none."""
         return self.hub_tags.get("classes" if task.objective.targets[0].class_names else "values", "")
+
+    def queries_of(self, task: Any) -> dict[str, Any]:
+        """Return the signatures of a task's exports with inputs of their own, by name."""
+        found: dict[str, Any] = loaded(self.queries)(task) if self.queries else {}
+        return found
 
     def facts_of(self, task: Any) -> dict[str, Any]:
         """Return what identifies a run of a task beyond what all tasks have."""

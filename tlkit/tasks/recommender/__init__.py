@@ -1,0 +1,1 @@
+"""Recommenders: ratings or choices of users, learned by collaborative filtering."""
