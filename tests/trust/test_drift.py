@@ -13,7 +13,13 @@ from tlkit.export.baseline import Baseline
 from tlkit.export.sketch import Bins, Sketch, bins_of, coarser, grouped, landmarks_of, stability_index
 from tlkit.trust.drift.compare import compare
 from tlkit.trust.drift.page import write_drift_page
-from tlkit.trust.drift.statistics import adjusted, homogeneity, kolmogorov_smirnov, mean_discrepancy
+from tlkit.trust.drift.statistics import (
+    adjusted,
+    homogeneity,
+    kolmogorov_smirnov,
+    mean_discrepancy,
+    weighted_chi_square,
+)
 
 
 def rounded(bins: Bins, values: np.ndarray) -> np.ndarray:
@@ -69,13 +75,24 @@ def test_the_discrepancy_of_fresh_samples_has_uniform_p_values_and_finds_a_shift
     draw = np.random.default_rng(0)
     mix = draw.normal(size=(12, 12))
     p_values, found = [], []
-    for seed in range(60):
+    for _ in range(60):
         marks = landmarks_of(draw.normal(size=(400, 12)) @ mix, 32)
         for shift, kept in ((0.0, p_values), (0.4, found)):
             likeness = marks.likenesses((draw.normal(size=(300, 12)) + shift) @ mix)
-            kept.append(mean_discrepancy(marks, likeness.sum(0), 300, seed).p)
+            kept.append(mean_discrepancy(marks, likeness.sum(0), 300).p)
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
     assert np.mean(np.array(found) < 0.01) > 0.9
+
+
+def test_a_weighted_sum_of_chi_squares_is_that_of_many_draws():
+    draw = np.random.default_rng(0)
+    for weights in (np.ones(5), np.array([3.0, 1.0, 0.1]), 0.8 ** np.arange(60), np.array([2.0])):
+        sums = draw.chisquare(1, (400_000, len(weights))) @ weights
+        for level in (0.5, 0.05, 0.003):
+            value = np.quantile(sums, 1 - level)
+            assert weighted_chi_square(float(value), weights) == pytest.approx(level, rel=0.12)
+    assert weighted_chi_square(0.0, np.zeros(3)) == 1
+    assert weighted_chi_square(0.1, np.zeros(3)) == 0
 
 
 def test_more_than_a_thousand_embeddings_count_as_a_thousand():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,21 +46,35 @@ def measure_baseline(task: Task, data: Data, features: np.ndarray, *, split: str
     chosen = np.sort(rows[: spec.drift_items])
     values = _looked_at(task, data, chosen, spec.drift, split)
     own = features[rows]
-    watched = _watched(task, set(values))
+    watched = watched_of(task, set(values))
     answers = np.asarray(task.objective.probabilities(task.head(own, training=False)))
     predicted = {one.name: Statistic(one.values(answers), one.names, one.unit) for one in watched}
     embedding: dict[str, Statistic] = {}
     if task.novelty is not None:
         name = _free(DISTANCE, {*values, *predicted})
         embedding[name] = Statistic(np.asarray(task.novelty(own), np.float64))
+    embedded = np.asarray(task.embedded(own[: 20 * spec.drift_items]))
     groups: dict[Source, dict[str, Statistic]] = {"input": values, "prediction": predicted, "embedding": embedding}
+    return baseline_of(groups, embedded, watched, split)
+
+
+def baseline_of(
+    groups: Mapping[Source, Mapping[str, Statistic]], embedded: np.ndarray, watched: Sequence[Watched], split: str
+) -> Baseline:
+    """Describe items by their statistics.
+
+    Args:
+        groups: what they are about -> name -> statistic; those of predictions are of all items.
+        embedded: embeddings of the items, or of some, in random order, float32 [m, E].
+        watched: the statistics of predictions.
+        split: which data the items are.
+    """
     bins: list[Bins] = []
-    sketch = Sketch(items=len(features))
+    sketch = Sketch(items=max(len(one.values) for one in groups["prediction"].values()))
     for source, found in groups.items():
         made = [bins_of(name, source, one.values, names=one.names, unit=one.unit) for name, one in found.items()]
         sketch.add(made, {name: one.values for name, one in found.items()})
         bins += made
-    embedded = np.asarray(task.embedded(own[: 20 * spec.drift_items]))
     return Baseline(split, tuple(bins), sketch, tuple(watched), landmarks_of(embedded))
 
 
@@ -76,7 +91,7 @@ def _looked_at(task: Task, data: Any, rows: np.ndarray, place: str, split: str) 
     }
 
 
-def _watched(task: Task, taken: set[str]) -> list[Watched]:
+def watched_of(task: Task, taken: set[str]) -> list[Watched]:
     """Return the statistics of the task's answers, with names that no statistic of the input has."""
     found, start = [], 0
     for target in task.objective.targets:
