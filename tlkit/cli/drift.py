@@ -37,7 +37,7 @@ def drift(
     alpha: Annotated[
         float, typer.Option("--alpha", help="Level of significance, corrected for the number of tests.")
     ] = 0.05,
-    psi: Annotated[float, typer.Option("--psi", help="Smallest population stability index that counts.")] = 0.05,
+    psi: Annotated[float, typer.Option("--psi", help="Smallest population stability index that counts.")] = 0.02,
     days: Annotated[
         int, typer.Option("--days", help="Of a monitor directory: compare the newest N days that have counts.", min=1)
     ] = _DAYS,

@@ -14,7 +14,7 @@ from tlkit.export.baseline import FEWEST, Baseline
 from tlkit.export.sketch import Bins, Sketch, Source, coarser, grouped, stability_index
 from tlkit.trust.drift.statistics import Tested, adjusted, homogeneity, kolmogorov_smirnov, mean_discrepancy
 
-ALPHA, PSI = 0.05, 0.05
+ALPHA, PSI = 0.05, 0.02
 _SAID = 3  # categories of a change
 _LARGEST_PSI = 100.0
 
