@@ -34,14 +34,14 @@ def measure_baseline(task: Task, data: Data, features: np.ndarray, *, split: str
 
     Returns:
         Histograms of inputs, predictions and distances, and a sketch of the embeddings; None where the split has fewer
-        than 30 items, or the data cannot give single items.
+        than 30 items, or the input has no statistics.
     """
-    contents = getattr(data, "contents", None)
-    if contents is None or len(features) < FEWEST:
-        if contents is not None:
-            _log.warning("drift baseline: left out, because %s has %d items: it needs %d", split, len(features), FEWEST)
-        return None
     spec = input_of(task)
+    if not spec.drift or not hasattr(data, "contents"):
+        return None
+    if len(features) < FEWEST:
+        _log.warning("drift baseline: left out, because %s has %d items: it needs %d", split, len(features), FEWEST)
+        return None
     rows = np.random.default_rng(data.seed).permutation(len(features))
     chosen = np.sort(rows[: spec.drift_items])
     values = _looked_at(task, data, chosen, spec.drift, split)
