@@ -50,6 +50,8 @@ def test_labels_are_declared_in_target_as_in_data(load, task: str, target: str, 
     new, old = load(task, f"[target]\n{target}"), load(task, data=data)
     assert new.data.columns == old.data.columns
     assert new.data.multi_label == old.data.multi_label == new.several_labels == old.several_labels
+    for config in (new, old):
+        assert type(config).model_validate(config.model_dump()).model_dump() == config.model_dump()
     mixed = load(task, "[target]\ncolumns = 'tags'", 'label_separator = "|"')
     assert (mixed.data.label_column, mixed.data.label_separator) == ("tags", "|")
 
@@ -63,7 +65,7 @@ def test_labels_are_declared_in_target_as_in_data(load, task: str, target: str, 
         ('kind = "single_lable"', "", "target.kind: unknown kind; allowed: auto, .*did you mean 'single_label'"),
         ('columns = "a"', 'label_column = "b"', "target.columns and data.label_column are both set: remove one"),
         ('columns = "a"', 'label_columns = ["b", "c"]', "target.columns and data.label_columns are both set"),
-        ('separator = ";"', 'label_separator = ";"', "target.separator and data.label_separator are both set"),
+        ('separator = ";"', 'label_separator = "|"', "target.separator and data.label_separator are both set"),
         ('columns = ["a", "b"]\nseparator = ";"', "", "separator and a list of columns cannot be combined"),
         ('columns = ["a", "b"]', 'label_separator = ";"', "a separator and a list of label columns cannot be combined"),
         ('columns = ["a", "b"]\nkind = "single_label"', "", 'a list of columns needs kind = "multi_label"'),
@@ -111,6 +113,7 @@ def test_a_table_of_one_target_is_the_same_as_the_keys_by_name(load, task: str):
         task, f"[target]\n{columns}", overrides=("target.price.transform=log", "target.price.range=[1, 9]")
     )
     assert overridden.target.options(names)["y_range"] == {"price": [1, 9]}
+    assert type(tables).model_validate(tables.model_dump()).target.options(names) == by_name.target.options(names)
     plain = load(task, f'[target]\n{columns}kind = "regression"\n[target.rooms]\nkind = "single_label"')
     assert plain.target.options(names)["target_kinds"] == {"price": "regression", "rooms": "single_label"}
 

@@ -98,6 +98,11 @@ class TargetTable(Section):
         "kind": "kinds", "transform": "transform", "range": "y_range", "weight": "weights",
     }  # fmt: skip
 
+    @property
+    def set_keys(self) -> list[str]:
+        """The keys that have a value of their own."""
+        return [key for key, field in type(self).model_fields.items() if getattr(self, key) != field.default]
+
 
 class TargetSection(Section):
     """[target]: what is predicted, how values are transformed, and how much each target counts in the loss.
@@ -169,13 +174,13 @@ class TargetSection(Section):
         return {
             "transform": self._with_tables("transform"),
             "y_range": self._with_tables("range") or None,
-            "target_kinds": of_all | self.kinds | {name: kind for name, kind in kinds.items() if kind != "auto"},
+            "target_kinds": of_all | self.kinds | kinds,
             "loss_weights": self.weights | self._of_tables("weight"),
         }
 
     def _of_tables(self, key: str) -> dict[str, Any]:
         """Return what the tables of single targets set, by target."""
-        return {name: getattr(own, key) for name, own in self.tables.items() if key in own.model_fields_set}
+        return {name: getattr(own, key) for name, own in self.tables.items() if key in own.set_keys}
 
     def _with_tables(self, key: str) -> Any:
         """Return a value for all targets, or by target where tables set it; `check_names` refuses both."""
@@ -197,7 +202,7 @@ class TargetSection(Section):
             if name not in names:
                 near = did_you_mean(name, [*names, *type(self).model_fields])
                 raise ValueError(f"[target.{name}] is about no target; {place}: {names}{'; ' + near if near else ''}")
-            for key in own.model_fields_set - {"kind"}:
+            for key in set(own.set_keys) - {"kind"}:
                 other = TargetTable.OF_ALL[key]
                 of_all = getattr(self, other)
                 if name in of_all if isinstance(of_all, dict) else of_all not in ([], "none"):
@@ -323,15 +328,14 @@ class LabelledConfig(PretrainedConfig):
     @model_validator(mode="after")
     def _labels_are_declared_once(self) -> Self:
         own, data = self.target.label_keys, self.data
-        earlier = [key for key in ("label_columns", "label_separator") if getattr(data, key)]
-        earlier += ["label_column"] * ("label_column" in data.model_fields_set)
-        pairs = {"label_separator": ("label_separator",)}
-        both = {"label_column", "label_columns"}
-        for key in own:
-            for other in pairs.get(key, both):
-                if other in earlier:
-                    new = "separator" if key == "label_separator" else "columns"
-                    raise ValueError(f"target.{new} and data.{other} are both set: remove one of them")
+        earlier = {key: getattr(data, key) for key in ("label_columns", "label_separator") if getattr(data, key)}
+        if "label_column" in data.model_fields_set and "label_column" in own:
+            earlier["label_column"] = data.label_column
+        for key, value in earlier.items():
+            new = "separator" if key == "label_separator" else "columns"
+            is_set = bool(self.target.separator if new == "separator" else self.target.columns)
+            if is_set and own.get(key) != value:
+                raise ValueError(f"target.{new} and data.{key} are both set: remove one of them")
         merged = {key: getattr(data, key) for key in ("label_column", "label_separator", "label_columns")} | own
         if merged["label_separator"] and merged["label_columns"]:
             raise ValueError("a separator and a list of label columns cannot be combined")
