@@ -120,13 +120,8 @@ class RowFile:
 
     def _rows(self) -> Iterator[tuple[dict[str, Any], str, str]]:
         """Yield the fields of each row, its place, and why it cannot be used."""
-        from tlkit.inputs.files.table_files import unusable
-
         if self._suffix is not None:
-            for fields, place, problem in self._separated(self._suffix):
-                if self.lenient and not problem:
-                    problem = unusable(fields, self.encoding)
-                yield ({} if problem else fields), place, problem
+            yield from self._separated(self._suffix)
             return
         from tlkit.inputs.files.records import TableStream
 
@@ -135,12 +130,17 @@ class RowFile:
 
     def _separated(self, suffix: str) -> Iterator[tuple[dict[str, Any], str, str]]:
         """Yield the rows of a CSV or TSV, as they are read in training."""
-        import csv
-        import gzip
-        import zlib
+        from itertools import islice
 
-        from tlkit.inputs.files import frames as frame_files
-        from tlkit.inputs.files.table_files import check_encoding, check_table, no_character
+        from tlkit.inputs.files.frames import csv_header, undecodable
+        from tlkit.inputs.files.table_files import (
+            MAX_FIELD_BYTES,
+            check_encoding,
+            check_table,
+            gzip_errors,
+            no_character,
+        )
+        from tlkit.inputs.files.text_records import TextRecords
 
         path, origin = self.path.expanduser(), str(self.path)
         if suffix.endswith(".gz") and path.is_file():
@@ -148,34 +148,19 @@ class RowFile:
         else:
             check_table(path, self.encoding, "minimal")
         separator = self.separator or ("\t" if ".tsv" in suffix else ",")
-        number = 0
-        try:
-            errors = "surrogateescape" if self.lenient else "strict"
-            names, spaced = frame_files.csv_header(path, origin, separator, self.encoding, errors)
+        with gzip_errors(origin):
+            try:
+                errors = "surrogateescape" if self.lenient else "strict"
+                names, spaced = csv_header(path, origin, separator, self.encoding, errors)
+            except UnicodeDecodeError as error:
+                raise undecodable(path, origin, self.encoding) from error
             if broken := no_character("".join(names), self.encoding):
                 raise DataError(f"the header of {origin} contains {broken}")
-            with frame_files.csv_text(path, self.encoding, errors) as stream:
-                rows = frame_files.csv_records(stream, separator, spaced)
-                next(row for row in rows if row)  # the header
-                for number, fields in enumerate(rows, start=2):
-                    place = f"{origin} row {number}"
-                    if len(fields) == len(names):
-                        yield dict(zip(names, fields, strict=True)), place, ""
-                    elif fields:  # an empty line is no row
-                        problem = f"{len(fields)} fields where the header has {len(names)}"
-                        if self.lenient:
-                            yield {}, place, problem
-                            continue
-                        raise DataError(
-                            f"{place} has {problem}",
-                            fix=f"a value that holds {separator!r} or a line break must be quoted",
-                        )
-        except csv.Error as error:
-            raise DataError(f"{origin} row {max(number, 1) + 1} cannot be read: {error}") from error
-        except UnicodeDecodeError as error:
-            raise frame_files.undecodable(path, origin, self.encoding) from error
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"the table cannot be decompressed: {error}", received=origin) from error
+            rows = TextRecords(
+                path, origin, self.encoding, "minimal", MAX_FIELD_BYTES, self.lenient, separator, spaced, tuple(names)
+            )
+            for row in islice(rows, 1, None):
+                yield row.fields, row.place, row.problem
 
 
 def typed(

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import dataclasses
-import gzip
 import hashlib
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +19,9 @@ from tlkit.inputs.files.table_files import (
     check_encoding,
     check_header,
     check_is_text,
+    gzip_errors,
     no_character,
+    open_bytes,
     unusable,
 )
 from tlkit.inputs.files.text_records import long_fields
@@ -175,7 +174,7 @@ class LineTable:
 
     def _walk(self, offset: int, records: int) -> Iterator[tuple[int, int, str | list[str]]]:
         """Give the records from an offset on: where each begins, how many come before it, and itself."""
-        with self._explained(), self._open() as stream:
+        with gzip_errors(str(self.path)), open_bytes(self.path) as stream:
             stream.seek(offset)
             lines = _Lines(stream, self.encoding, offset, str(self.path))
             if not self.delimiter:
@@ -206,12 +205,12 @@ class LineTable:
         names: list[str] = []
         fields: list[str] = []
         if not self.column:  # as the table was read in training
-            with self._explained():  # rows below the header may hold what cannot be decoded
+            with gzip_errors(str(self.path)):  # rows below the header may hold what cannot be decoded
                 names, spaced = frame_files.csv_header(
                     self.path, str(self.path), self.delimiter, self.encoding, errors="replace"
                 )
             table = dataclasses.replace(self, spaced=spaced)
-        with self._explained(), self._open() as stream:
+        with gzip_errors(str(self.path)), open_bytes(self.path) as stream:
             lines = _Lines(stream, self.encoding, 0, str(self.path))
             reader = table._reader(lines)
             while not fields:
@@ -233,16 +232,6 @@ class LineTable:
     def _reader(self, lines: _Lines) -> Any:
         options: dict[str, Any] = {} if self.quoted else {"quoting": csv.QUOTE_NONE}
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self.spaced, strict=True, **options)
-
-    def _open(self) -> IO[bytes]:
-        return gzip.open(self.path, "rb") if self.path.suffix.lower() == ".gz" else self.path.open("rb")  # type: ignore[return-value]
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"the table cannot be decompressed: {error}", received=str(self.path)) from error
 
 
 class _Lines:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
 import warnings
@@ -22,6 +21,9 @@ from tlkit.inputs.files.table_files import (
     check_header,
     check_is_text,
     existing_table,
+    gzip_errors,
+    open_bytes,
+    open_text,
     parquet_errors,
     text_codec,
 )
@@ -118,10 +120,9 @@ def _read_csv(
     if path.suffix.lower() != ".gz":
         check_is_text(path, encoding)
     try:
-        header, spaced = csv_header(path, origin, separator, encoding)
-        numbers = _check_rows(path, origin, separator, encoding, len(header), spaced)
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"the table cannot be decompressed: {error}", received=origin) from error
+        with gzip_errors(origin):
+            header, spaced = csv_header(path, origin, separator, encoding)
+            numbers = _check_rows(path, origin, separator, encoding, len(header), spaced)
     except UnicodeDecodeError as error:
         raise undecodable(path, origin, encoding) from error
     texts = [name for name in header if name in {*as_text, *reading.text_columns, *reading.formats}]
@@ -180,7 +181,7 @@ def _holds(path: Path, encoding: str, pattern: re.Pattern[bytes]) -> bool:
     if codecs.lookup(encoding).name not in _BYTE_CODECS:
         return True
     end = b"\n"
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         while block := stream.read(_BLOCK):
             if pattern.search(end + block):
                 return True
@@ -229,15 +230,6 @@ def _with_zeros(parts: Iterable[pd.DataFrame], names: Sequence[str], reading: Re
     return [name for name in names if zeros[name].belong]
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
-def csv_text(path: Path, encoding: str, errors: str = "strict") -> IO[str]:
-    """Open a plain or gzipped file as text in which line breaks inside fields stay as they are."""
-    return io.TextIOWrapper(_open(path), encoding=text_codec(encoding), errors=errors, newline="")
-
-
 def csv_records(stream: IO[str], separator: str, spaced: bool) -> Iterator[list[str]]:
     """Read records strictly: a quote that is never closed is an error. `spaced`: a space follows each separator."""
     return csv.reader(stream, delimiter=separator, skipinitialspace=spaced, strict=True)
@@ -247,14 +239,14 @@ def csv_header(
     path: Path, origin: str, separator: str, encoding: str, errors: str = "strict"
 ) -> tuple[list[str], bool]:
     """Give the names of the columns, and whether a space follows each separator; `errors` as of `open`."""
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         start = stream.read(1 << 16)
     if not start.strip():
         raise DataError("the table is empty", received=origin)
     wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
     if errors == "strict" and b"\0" in start and not wide:
         raise DataError("the file is not text: it contains NUL bytes", received=origin, allowed=TABLE_SUFFIXES)
-    with csv_text(path, encoding, errors) as text:
+    with open_text(path, encoding, errors) as text:
         lines = [line for line in (text.readline() for _ in range(20)) if line.strip()]
     if lines and (found := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0].lstrip("\ufeff"))):
         raise DataError(
@@ -262,7 +254,7 @@ def csv_header(
             fix=Advice("remove the line, then {}", "separator", found[1]),
         )
     try:
-        with csv_text(path, encoding, errors) as text:
+        with open_text(path, encoding, errors) as text:
             names = next(row for row in csv_records(text, separator, spaced=False) if row)
     except csv.Error as error:
         raise DataError(f"the header of {origin} cannot be read: {error}", received=lines[0][:60]) from error
@@ -300,7 +292,7 @@ def _check_rows(path: Path, origin: str, separator: str, encoding: str, width: i
 def _row_numbers(path: Path, origin: str, separator: str, encoding: str, width: int, spaced: bool) -> np.ndarray:
     """Read all rows, refuse uneven ones, and give the number of each that is not empty."""
     numbers, number = [], 1
-    with csv_text(path, encoding) as stream:
+    with open_text(path, encoding) as stream:
         rows = csv_records(stream, separator, spaced)
         next(row for row in rows if row)
         try:
@@ -330,7 +322,7 @@ def _plainly_even(path: Path, separator: str, width: int) -> bool:
     """Whether there are no quotes and as many separators as even rows have; pandas refuses rows that are too long."""
     lines = separators = 0
     last = b"\n"
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         while block := stream.read(_BLOCK):
             if b'"' in block:
                 return False
@@ -346,7 +338,7 @@ def _plainly_even(path: Path, separator: str, width: int) -> bool:
 def undecodable(path: Path, origin: str, encoding: str) -> DataError:
     """Give the error that names the line and byte which are not in this encoding."""
     fix = OTHER_ENCODING
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode(text_codec(encoding))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import gzip
+import io
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Literal, get_args
 
 from tlkit.errors import Advice, ConfigError, DataError, check_choice, did_you_mean
 
@@ -99,6 +102,29 @@ def check_encoding(encoding: str) -> None:
         raise ConfigError(
             "unknown encoding", received=encoding, allowed="a text codec of Python, such as utf-8, latin-1 or cp1252"
         ) from error
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a plain or gzipped file."""
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def open_text(path: Path, encoding: str, errors: str = "strict", newline: str = "") -> IO[str]:
+    """Open a plain or gzipped file as text; line breaks inside fields stay as they are."""
+    return io.TextIOWrapper(open_bytes(path), encoding=text_codec(encoding), errors=errors, newline=newline)
+
+
+@contextlib.contextmanager
+def gzip_errors(origin: str) -> Iterator[None]:
+    """Turn what is raised about a compressed file into one clear line.
+
+    Raises:
+        DataError: the file cannot be decompressed.
+    """
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"the table cannot be decompressed: {error}", received=origin) from error
 
 
 def check_header(names: Sequence[str], origin: str) -> None:

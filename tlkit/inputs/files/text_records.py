@@ -6,7 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, NoReturn
 
@@ -15,7 +15,7 @@ from tlkit.inputs.files.table_files import (
     OTHER_ENCODING,
     Quoting,
     check_header,
-    text_codec,
+    open_text,
     undecodable_byte,
     unusable,
 )
@@ -57,6 +57,8 @@ class TextRecords:
         lenient: give a row that is wrong with its problem and without fields, and go on. What hides where the next
             row begins, such as a quote that is never closed, is raised all the same.
         separator: between the fields of a CSV or TSV; by the suffix when empty.
+        spaced: whether a space follows each separator.
+        names: of the columns, if they are known; the header is read in any case.
 
     Raises:
         DataError: while it is iterated: bytes that cannot be decoded, or a row that is wrong.
@@ -69,11 +71,18 @@ class TextRecords:
     max_field_bytes: int
     lenient: bool = False
     separator: str = ""
+    spaced: bool = False
+    names: tuple[str, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """Of the file, without that of its compression."""
+        return Path(self.path.name.lower().removesuffix(".gz")).suffix
 
     @property
     def delimiter(self) -> str | None:
         """What stands between fields; None for JSON."""
-        usual = {".csv": ",", ".tsv": "\t"}.get(self.path.suffix.lower())
+        usual = {".csv": ",", ".tsv": "\t"}.get(self.suffix)
         return usual and (self.separator or usual)
 
     @property
@@ -98,13 +107,17 @@ class TextRecords:
     def _decoded(self, errors: str) -> Iterator[Record]:
         # Without newline translation: a carriage return inside a quoted field stays one.
         newline = "" if self.delimiter else "\n"
-        with self.path.open("r", encoding=text_codec(self.encoding), errors=errors, newline=newline) as stream:
+        with open_text(self.path, self.encoding, errors, newline) as stream:
             lines = _Lines(stream, self.origin, self.max_field_bytes, self.word, self.lenient)
             if self.delimiter is None:
                 yield from _json_objects(lines, self.lenient)
                 return
-            plain = self.quoting == "none" or (self.quoting == "auto" and self.path.suffix.lower() == ".tsv")
-            yield from _separated(lines, self.delimiter, csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, self.lenient)
+            plain = self.quoting == "none" or (self.quoting == "auto" and self.suffix == ".tsv")
+            quoting: Literal[0, 3] = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+            reader = csv.reader(
+                lines, delimiter=self.delimiter, quoting=quoting, skipinitialspace=self.spaced, strict=True
+            )
+            yield from _separated(lines, reader, self.delimiter, quoting == csv.QUOTE_MINIMAL, self.names, self.lenient)
 
 
 class _Lines:
@@ -168,9 +181,10 @@ def long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3], lenient: bool) -> Iterator[Record]:
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-    header: list[str] = []
+def _separated(
+    lines: _Lines, reader: Iterator[list[str]], delimiter: str, quoted: bool, names: Sequence[str], lenient: bool
+) -> Iterator[Record]:
+    header: Sequence[str] = ()
     while True:
         try:
             with long_fields():
@@ -190,8 +204,9 @@ def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3], lenient: b
             ) from error
         if not header:
             if fields:
-                header = fields
+                header = names or fields
                 check_header(header, lines.origin)
+                lines.row = 1  # whatever empty lines come before it
                 yield lines.record(dict.fromkeys(header))
         elif fields:  # an empty line is no row
             if len(fields) != len(header):
@@ -202,8 +217,8 @@ def _separated(lines: _Lines, delimiter: str, quoting: Literal[0, 3], lenient: b
                     continue
                 raise DataError(
                     f"{lines.place} has {problem}",
-                    fix=f"a text that holds {delimiter!r} or a line break must be quoted"
-                    if quoting == csv.QUOTE_MINIMAL
+                    fix=f"a value that holds {delimiter!r} or a line break must be quoted"
+                    if quoted
                     else f"a text cannot hold {delimiter!r} or a line break without quotes",
                 )
             yield lines.record(dict(zip(header, fields, strict=True)))
