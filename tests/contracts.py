@@ -18,12 +18,11 @@ from tlkit.export.interface import interface_of
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.records import named_arrays, records_of
+from tlkit.inputs.items import Item
 from tlkit.models.ensemble import ensemble
-from tlkit.predicting.answer_columns import AnswerColumns
-from tlkit.predicting.row_answers import numbers_of
+from tlkit.predicting.answer_columns import AnswerColumns, numbers_of
+from tlkit.predicting.exported import Scorer
 from tlkit.scaffold.new import new_project
-from tlkit.scoring.items import Item
-from tlkit.scoring.scorer import Scorer
 from tlkit.serving.client import ServingClient
 from tlkit.tasks.base import spec_of
 

@@ -78,6 +78,55 @@ def _monitored():
     return task, "shops", {"golden": data.samples("val", 2), "max_batch": 3, "baseline": baseline}
 
 
+def trusted(task, encoded, moved=(1.0, 0.0)):
+    """Calibrate a task as if it were trained: with conformal limits, and a distance to its own inputs.
+
+    Args:
+        task: a fresh one.
+        encoded: inputs of its network.
+        moved: scale and shift of the outputs of classes.
+    """
+    import numpy as np
+
+    from tlkit.models.novelty import Novelty
+    from tlkit.targets.calibration import Calibration
+
+    objective, outputs = task.objective, task.model(encoded, training=False).numpy()
+    classes = [bool(target.class_names) for target, part in objective.parts(outputs) for _ in range(part.shape[1])]
+    scale, shift = (np.where(classes, value, plain) for value, plain in zip(moved, (1.0, 0.0), strict=True))
+    draw = np.random.default_rng(0)
+    true = np.concatenate(
+        [
+            np.eye(target.width)[draw.integers(0, target.width, len(outputs))]
+            if target.class_names and not target.is_alone
+            else (draw.random((len(outputs), target.true_width)) > 0.3) * 1.0
+            for target in objective.targets
+        ],
+        axis=1,
+    )
+    objective.calibration = objective.fit_conformal(Calibration(tuple(scale), tuple(shift)), outputs, true)
+    core = np.asarray(task.embedded(task.features(encoded, training=False)), np.float32)
+    task.set_novelty(Novelty(core / np.linalg.norm(core, axis=1, keepdims=True), 1, 1e-4, len(core)))
+    return task
+
+
+def _trusted_photos():
+    import tensorflow as tf
+
+    task = tiny.tiny_task()
+    pixels = tf.stack([tf.cast(task.preprocessing(tf.constant(photo)), tf.float32) for photo in tiny.photos(4)])
+    return trusted(task, pixels), "tiny", {"golden": tiny.photos(), "max_batch": 4, "level": 0.8}
+
+
+def _trusted_rows():
+    import tensorflow as tf
+
+    task = tiny_table.tiny_table_task("several")
+    examples = task.preprocessing.to_examples(tiny_table.tiny_frame(8))
+    task = trusted(task, task.preprocessing.batch(tf.constant(examples)))
+    return task, "houses", {"golden": examples[:4], "max_batch": 3, "level": 0.8}
+
+
 #: What can be asked for: a function that gives a task, the name of its folder and options of the export.
 EXPORTS: dict[str, Callable] = {
     "photos": _photos,
@@ -86,6 +135,8 @@ EXPORTS: dict[str, Callable] = {
     "texts": _texts,
     "monitored": _monitored,  # rows, with a drift baseline
     "windows": _windows,  # long texts with several labels
+    "trusted_photos": _trusted_photos,  # calibrated, with a distance to the training data
+    "trusted_rows": _trusted_rows,
     **{kind: functools.partial(_rows, kind) for kind in ("single_label", "multi_label", "regression", "several")},
 }
 

@@ -24,8 +24,7 @@ def plain_loop(source, export: Path) -> tuple[int, float, float]:
     """Answer all items without Beam, shards, checks or output; gives items, seconds to load and seconds to answer."""
     from tlkit.export.predictor import SavedModelPredictor
     from tlkit.inputs.base import input_spec
-    from tlkit.inputs.row.preprocessing import TablePreprocessing
-    from tlkit.predicting.row_chunks import Chunk, typed
+    from tlkit.inputs.row.typed_rows import TypedRows
 
     began = time.perf_counter()
     predictor = SavedModelPredictor(export)
@@ -34,11 +33,10 @@ def plain_loop(source, export: Path) -> tuple[int, float, float]:
     if not predictor.manifest.interface.columns:
         predictor.predict([item.content for item in items])
         return len(items), loaded - began, time.perf_counter() - loaded
-    table, size = TablePreprocessing.from_dict(predictor.manifest.preprocessing), input_spec("row").batch
+    table, size = TypedRows(predictor.manifest.preprocessing), input_spec("row").batch
     for start in range(0, len(items), size):
         part = items[start : start + size]
-        chunk = Chunk([item.fields for item in part], [item.place for item in part])
-        predictor.predict_frame(typed(chunk, table.columns, table.missing, table.forms), rows_at_once=size)
+        predictor.predict_frame(table.frame(part), rows_at_once=size)
     return len(items), loaded - began, time.perf_counter() - loaded
 
 

@@ -32,7 +32,36 @@ def test_it_says_what_comes_next(here: Path, capsys):
     assert new("bees", "--data", "photos") == 0
     out = capsys.readouterr().out
     assert "cd bees" in out
-    assert "tlkit train" in out
+    assert "  tlkit check\n  tlkit train\n" in out
+
+
+def test_data_that_cannot_be_trained_on_are_refused_or_warned_of(here: Path, capsys):
+    (here / "rows.csv").write_text("path,kind\na.jpg,ants\n")
+    assert new("bees", "--data", "rows.csv") == 2
+    assert "has no column 'label'; allowed: path, kind" in capsys.readouterr().err
+    for name in ("labels.csv", "file.csv"):
+        (here / name).write_text("file,label,red,blue\na.jpg,ants,0,1\n")
+    assert new("bees", "--data", "file.csv") == 2
+    assert "has no column 'path'" in capsys.readouterr().err
+    several = ["--path-column", "file", "--set", 'data.label_columns=["red", "blue"]']
+    assert new("several", "--data", "labels.csv", *several) == 0
+    assert run(["new", "text-sentiment", "texts", "--data", "photos"]) == 0
+    said = capsys.readouterr().err
+    assert "training will stop with an error on this folder: a class folder contains no .txt files" in said
+    (here / "photos" / "ants" / "1.txt").write_text("a text")
+    assert run(["new", "text-sentiment", "more", "--data", "photos"]) == 0
+    assert "stop with an error" not in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_not_counted_as_used(here: Path, capsys):
+    for name in ("ants/1.jpg", "bees/1.jpg", "bees/2.jpg"):
+        (here / "photos" / name).parent.mkdir(exist_ok=True)
+        (here / "photos" / name).write_bytes(b"\xff\xd8\xff\xe0")
+    (here / "photos" / "bees" / "3.jpg").touch()
+    assert new("bees", "--data", "photos") == 0
+    said = capsys.readouterr().err
+    assert "cannot be used: 1 photos" in said
+    assert "found 4 entries: 3 used; left out: 1 empty files" in said
 
 
 def test_relative_data_is_stored_as_seen_from_the_project(here: Path):

@@ -19,7 +19,6 @@ from tlkit.cli.main import run
 from tlkit.config import load_config
 from tlkit.export.manifest import Manifest
 from tlkit.inputs.image.hostile import png_bomb
-from tlkit.predicting import row_chunks
 from tlkit.scaffold.new import new_project
 from tlkit.serving.canary import CHECKS
 
@@ -115,7 +114,7 @@ def test_tables_of_photos_and_texts_are_answered_alike(
     served, models, tmp_path, monkeypatch, capfd, kind, protocol, suffix
 ):
     url = served(kind, protocol)
-    monkeypatch.setattr("tlkit.cli.predict_table._CHUNK_ROWS", 3)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 3)
     config = load_config(Path("config.toml"))
     column = config.data.path_column if kind == "image" else config.data.text_column
     items = [f"{Path.cwd()}/../photos/{number}.jpg" for number in range(5)] if kind == "image" else [*TEXTS, "dull", ""]
@@ -137,7 +136,7 @@ def test_tables_of_photos_and_texts_are_answered_alike(
 )
 def test_rows_are_answered_alike(served, models, tmp_path, monkeypatch, capfd, protocol, suffix):
     url = served("rows", protocol)
-    monkeypatch.setattr(row_chunks, "ROWS", 5)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 5)
     tiny_table.tiny_frame(12, seed=3, targets=False).to_csv(tmp_path / "rows.csv", index=False)
     words = ["predict", str(tmp_path / "rows.csv")]
     if suffix is None:

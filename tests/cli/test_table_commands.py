@@ -13,11 +13,13 @@ from notebooks import run_notebook
 
 from tlkit.cli.main import run
 from tlkit.cli.output import show_progress_lines
-from tlkit.cli.predict_rows import lacks_columns
 from tlkit.config import load_config
 from tlkit.inputs.files.fields import Reading
-from tlkit.predicting import row_chunks
-from tlkit.predicting.row_chunks import Chunk, RowFile, joined, like, typed
+from tlkit.inputs.items import Item
+from tlkit.inputs.row import project_rows
+from tlkit.inputs.row.project_rows import ProjectRows, lacks_columns
+from tlkit.inputs.row.row_file import RowFile
+from tlkit.inputs.row.typed_rows import joined, like, typed
 from tlkit.scaffold.new import new_project
 from tlkit.tasks.tabular.findings import look_at, toml_key
 
@@ -127,7 +129,7 @@ def test_evaluate_refuses_rows_without_the_target_or_a_column(inside: Path, capf
 
 
 def test_a_table_comes_back_with_its_columns_and_the_answers(inside: Path, trained: Path, capfd, monkeypatch):
-    monkeypatch.setattr(row_chunks, "ROWS", 7)  # a table is longer than what is in memory
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 7)  # a table is longer than what is in memory
     write_houses(inside / "rows.csv", 30, [*HEADER[:-1]], seed=2)
     given = rows_of(inside / "rows.csv")
     out = inside / "scored.csv"
@@ -166,6 +168,10 @@ def test_predict_answers_what_the_network_said_of_the_same_rows_in_training(insi
     chosen = [table[int(place.rpartition(" ")[2]) - 2] for place in places]
     assert "" in {row["area m2"] for row in chosen}  # what is missing is answered alike, too
     assert answers_to(inside / "val.csv", chosen, capfd) == pytest.approx(wanted.tolist(), rel=1e-4)
+
+
+def items_of(fields: list[dict], places: list[str]) -> list[Item]:
+    return [Item(number, place, None, own) for number, (own, place) in enumerate(zip(fields, places, strict=True))]
 
 
 def answers_to(file: Path, rows: list[dict[str, str]], capfd) -> list[float]:
@@ -211,7 +217,7 @@ def test_the_column_of_the_target_is_copied_and_never_read(inside: Path, trained
 def test_every_form_gives_the_same_answers(inside: Path, capfd, monkeypatch):
     import pandas as pd
 
-    monkeypatch.setattr(row_chunks, "ROWS", 4)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 4)
     write_houses(inside / "rows.csv", 10, [*HEADER[:-1]], seed=3)
     frame = pd.read_csv(inside / "rows.csv")
     frame.to_parquet(inside / "rows.parquet")
@@ -255,16 +261,16 @@ def test_an_existing_table_is_replaced_only_by_force(inside: Path, capfd):
 
 def test_a_stop_in_the_middle_leaves_nothing_behind(inside: Path, capfd, monkeypatch):
     write_houses(inside / "rows.csv", 10, [*HEADER[:-1]])
-    monkeypatch.setattr(row_chunks, "ROWS", 4)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 4)
     asked: list[int] = []
 
-    def answer(self, frame):
+    def answer(self, frame, rows_at_once):
         asked.append(len(frame))
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return np.zeros((len(frame), 1), np.float32)
+        return {self.manifest.interface.answers: np.zeros((len(frame), 1), np.float32)}
 
-    monkeypatch.setattr("tlkit.cli.predict_rows._Exported.answer", answer)
+    monkeypatch.setattr("tlkit.export.predictor.SavedModelPredictor.predict_frame", answer)
     for form in ("csv", "parquet"):
         asked.clear()
         assert run(["predict", str(inside / "rows.csv"), "--out", str(inside / f"out.{form}")]) == 130
@@ -324,7 +330,7 @@ def messy_rows(file: Path) -> None:
 
 
 def test_rows_that_cannot_be_read_do_not_stop_the_others(inside: Path, capfd, monkeypatch):
-    monkeypatch.setattr(row_chunks, "ROWS", 3)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 3)
     messy_rows(inside / "rows.csv")
     out = inside / "out.jsonl"
     assert run(["predict", str(inside / "rows.csv"), "--out", str(out), "--json"]) == 1
@@ -428,7 +434,7 @@ def test_the_type_of_a_parquet_column_does_not_hang_on_its_first_rows(inside: Pa
     import pandas as pd
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr(row_chunks, "ROWS", 4)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 4)
     write_houses(inside / "rows.csv", 10, [*HEADER[:-1]])
     frame = pd.read_csv(inside / "rows.csv")
     frame["note"] = [*[None] * 6, "late", None, None, "later"]
@@ -533,16 +539,16 @@ def test_a_field_means_the_same_whatever_else_stands_in_the_chunk():
         {"n": "", "s": "NA", "b": "?", "x": "NaN"},
         {"n": "1234567890123456781.0", "s": "007", "b": "True", "x": "1"},
     ]
-    long = typed(Chunk(texts[3:], ["d"]), columns, ("",))
+    long = typed(items_of(texts[3:], ["d"]), columns, ("",))
     assert long["n"].tolist() == [1234567890123456781]
     texts = texts[:3]
-    frame = typed(Chunk(texts, ["a", "b", "c"]), columns, ("", "?", "NA", "NaN"))
+    frame = typed(items_of(texts, ["a", "b", "c"]), columns, ("", "?", "NA", "NaN"))
     assert frame["n"].tolist()[:2] == [3, 3]
     assert frame["s"].tolist()[:2] == ["007", "0.5"]
     assert frame["b"].tolist()[:2] == ["true", "false"]
     assert frame["x"].tolist()[:2] == [1000.0, 2.0]
     assert frame.iloc[2].isna().all()
-    alone = typed(Chunk(texts[2:], ["c"]), columns, ("", "?", "NA", "NaN"))
+    alone = typed(items_of(texts[2:], ["c"]), columns, ("", "?", "NA", "NaN"))
     assert alone.dtypes.tolist() == frame.dtypes.tolist()
 
 
@@ -563,7 +569,7 @@ def test_what_is_no_whole_number_is_refused(value: object, allowed: str):
     from tlkit.inputs.row.columns import Categorical
 
     with pytest.raises(DataError, match=rf"r 2, column 'n' has another type than in training.*allowed: {allowed}"):
-        typed(Chunk([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
+        typed(items_of([{"n": value}], ["r 2"]), [Categorical("n", "n", "int64", ("3",))], ("",))
 
 
 @pytest.mark.parametrize(
@@ -602,7 +608,7 @@ def test_problems_are_collected_row_by_row():
         {"n": "", "x": "4", "d": ""},
     ]
     problems: dict[int, str] = {}
-    frame = typed(Chunk(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems=problems)
+    frame = typed(items_of(rows, ["r 2", "r 3", "r 4", "r 5"]), columns, ("",), problems=problems)
     assert len(frame) == 4
     assert frame["x"].tolist()[2:] == [2.0, 4.0]
     assert sorted(problems) == [1, 2]
@@ -610,14 +616,14 @@ def test_problems_are_collected_row_by_row():
     assert problems[2].startswith("r 4, column 'd' has another type than in training; received: 'never'")
     late = [rows[0], rows[2], rows[1]]
     with pytest.raises(DataError, match="r 3, column 'd' has another type than in training; received: 'never'"):
-        typed(Chunk(late, ["r 2", "r 3", "r 4"]), columns, ("",))  # of the first row, whatever its column
+        typed(items_of(late, ["r 2", "r 3", "r 4"]), columns, ("",))  # of the first row, whatever its column
 
 
 def test_problems_with_the_keys_of_further_tables_are_collected():
     import pandas as pd
 
     towns = pd.DataFrame({"town": [1, 2], "people": [10.0, 20.0]})
-    chunk = Chunk([{"town": "1"}, {"town": "x"}, {"town": "2"}], ["r 2", "r 3", "r 4"])
+    chunk = items_of([{"town": "1"}, {"town": "x"}, {"town": "2"}], ["r 2", "r 3", "r 4"])
     problems: dict[int, str] = {}
     frame = joined(pd.DataFrame(index=range(3)), chunk, [(towns, ["town"])], ["people"], Reading(), problems)
     assert frame["people"].tolist()[::2] == [10.0, 20.0]
@@ -629,11 +635,9 @@ def test_other_separators_and_spaces_after_them_are_read(tmp_path: Path):
     (tmp_path / "a.csv").write_text('x;"the y"\n1;"a;b"\n\n2;c\n')
     rows = RowFile(tmp_path / "a.csv", ";")
     assert rows.survey() == (["x", "the y"], 2)
-    (chunk,) = rows
-    assert chunk.fields == [{"x": "1", "the y": "a;b"}, {"x": "2", "the y": "c"}]
+    assert [item.fields for item in rows] == [{"x": "1", "the y": "a;b"}, {"x": "2", "the y": "c"}]
     (tmp_path / "b.csv").write_text("x, y\n1, a\n2, b\n")
-    (chunk,) = RowFile(tmp_path / "b.csv")
-    assert chunk.fields[1] == {"x": "2", "y": "b"}
+    assert list(RowFile(tmp_path / "b.csv"))[1].fields == {"x": "2", "y": "b"}
 
 
 @pytest.mark.parametrize("name", ["rows.csv.gz", "rows.tsv.gz"])
@@ -642,9 +646,9 @@ def test_packed_tables_are_read_row_by_row(tmp_path: Path, name: str):
 
     text = "x,y\n1,a\n\n2,b\n".replace(",", "\t" if "tsv" in name else ",")
     (tmp_path / name).write_bytes(gzip.compress(text.encode()))
-    (chunk,) = RowFile(tmp_path / name)
-    assert chunk.fields == [{"x": "1", "y": "a"}, {"x": "2", "y": "b"}]
-    assert chunk.places == [f"{tmp_path / name} row 2", f"{tmp_path / name} row 4"]
+    rows = list(RowFile(tmp_path / name))
+    assert [item.fields for item in rows] == [{"x": "1", "y": "a"}, {"x": "2", "y": "b"}]
+    assert [item.place for item in rows] == [f"{tmp_path / name} row 2", f"{tmp_path / name} row 4"]
 
 
 @pytest.mark.parametrize(
@@ -669,7 +673,7 @@ def test_true_and_false_are_numbers_where_they_were_in_training():
     from tlkit.inputs.row.columns import Continuous
 
     texts = [{"x": "True"}, {"x": "false"}, {"x": "0.5"}]
-    assert typed(Chunk(texts, ["a", "b", "c"]), [Continuous("x", "x")], ("",))["x"].tolist() == [1.0, 0.0, 0.5]
+    assert typed(items_of(texts, ["a", "b", "c"]), [Continuous("x", "x")], ("",))["x"].tolist() == [1.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -684,11 +688,11 @@ def test_what_the_graph_would_take_for_missing_is_refused(kind: str, value: str)
     column = Continuous("c", "c") if kind == "continuous" else Date("c", "c")
     good = {"continuous": ["1", "", "?"], "date": ["2015-06-19", "", " 2015-06-19T13:05:00Z "]}[kind]
     known = [{"c": text} for text in good]
-    assert len(typed(Chunk(known, ["r 2", "r 3", "r 4"]), [column], ("", "?"))) == 3
+    assert len(typed(items_of(known, ["r 2", "r 3", "r 4"]), [column], ("", "?"))) == 3
     with pytest.raises(
         DataError, match=r"r 5, column 'c' has another type than in training.*allowed: (numbers, " r"finite|dates as)"
     ):
-        typed(Chunk([*known, {"c": value}], ["r 2", "r 3", "r 4", "r 5"]), [column], ("", "?"))
+        typed(items_of([*known, {"c": value}], ["r 2", "r 3", "r 4", "r 5"]), [column], ("", "?"))
 
 
 def test_dates_of_parquet_are_dates():
@@ -697,7 +701,7 @@ def test_dates_of_parquet_are_dates():
     from tlkit.inputs.row.columns import Date
 
     values = [datetime.date(2015, 6, 19), datetime.datetime(2015, 6, 19, 13, 5), None]
-    frame = typed(Chunk([{"c": value} for value in values], ["a", "b", "c"]), [Date("c", "c")], ("",))
+    frame = typed(items_of([{"c": value} for value in values], ["a", "b", "c"]), [Date("c", "c")], ("",))
     assert frame["c"].tolist()[:2] == ["2015-06-19", "2015-06-19T13:05:00"]
     assert frame["c"].isna().tolist() == [False, False, True]
 
@@ -722,7 +726,7 @@ def test_keys_to_look_up_have_the_type_of_the_other_table(keys: list, fields: li
     values = pd.Series(keys)
     other = pd.DataFrame({"key": pd.to_datetime(values) if str(keys[0]).startswith("2024") else values, "x": [10, 20]})
     fields = fields if gaps else [fields[0], fields[2], fields[0], fields[2], fields[2]]
-    chunk = Chunk([{"key": field} for field in fields], list("abcde"))
+    chunk = items_of([{"key": field} for field in fields], list("abcde"))
     frame = joined(pd.DataFrame(index=range(5)), chunk, [(other, ["key"])], ["x"], Reading())
     found = [None if value != value else int(value) for value in frame["x"].tolist()]
     assert found == ([20, None, 10, None, None] if gaps else [20, 10, 20, 10, 10])
@@ -733,7 +737,7 @@ def test_a_key_of_another_type_is_told_with_its_row(dtype: str, value: str):
     from tlkit.errors import DataError
 
     with pytest.raises(DataError, match="r 3, column 'key' has another type than in training"):
-        like(Chunk([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), Reading())
+        like(items_of([{"key": ""}, {"key": value}], ["r 2", "r 3"]), "key", np.dtype(dtype), Reading())
 
 
 @pytest.fixture
@@ -763,24 +767,24 @@ def shops(tmp_path: Path):
 
 
 def test_columns_about_events_are_made_as_evaluate_makes_them(shops, tmp_path: Path, monkeypatch):
-    from tlkit.cli.predict_rows import _encoder
     from tlkit.inputs.row.evaluating import table_to_evaluate
 
-    monkeypatch.setattr(row_chunks, "ROWS", 7)
+    monkeypatch.setattr(project_rows, "ROWS", 7)
     project, data = shops
     new = tmp_path / "new.csv"
     reading = {**project.config.reading, "history": project.config.data_path}
     wanted = table_to_evaluate(new, data.preprocessing, data.targets, **reading).encoded("test")
     rows = RowFile(new)
-    frame_of = _encoder(project, data.preprocessing, rows.survey()[0], rows)
-    found = np.concatenate([data.preprocessing.encode_frame(frame_of(chunk)) for chunk in rows])
+    frame_of = ProjectRows(project.config, data.preprocessing, rows.survey()[0], rows).frame
+    items = list(rows)
+    chunks = [items[start : start + 7] for start in range(0, len(items), 7)]
+    found = np.concatenate([data.preprocessing.encode_frame(frame_of(chunk)) for chunk in chunks])
     np.testing.assert_array_equal(found, wanted)
     alone = table_to_evaluate(new, data.preprocessing, data.targets, **project.config.reading).encoded("test")
     assert (alone != wanted).any()  # the days before them matter
 
 
 def test_what_columns_about_events_need_is_told(shops, tmp_path: Path):
-    from tlkit.cli.predict_rows import _encoder
     from tlkit.errors import DataError
 
     project, data = shops
@@ -789,52 +793,55 @@ def test_what_columns_about_events_need_is_told(shops, tmp_path: Path):
     rows = RowFile(new)
     new.write_text(text.replace("2024-02-15", ""))
     with pytest.raises(DataError, match=r"new.csv row \d+ has no 'day', which the event columns need"):
-        _encoder(project, data.preprocessing, rows.survey()[0], rows)
+        ProjectRows(project.config, data.preprocessing, rows.survey()[0], rows)
     lenient = RowFile(new, lenient=True)
-    frame_of = _encoder(project, data.preprocessing, lenient.survey()[0], lenient)
-    (chunk,) = lenient
+    frame_of = ProjectRows(project.config, data.preprocessing, lenient.survey()[0], lenient).frame
+    items = list(lenient)
     problems: dict[int, str] = {}
-    assert len(frame_of(chunk, problems)) == len(chunk.fields)
-    undated = [number for number, fields in enumerate(chunk.fields) if not fields["day"]]
+    assert len(frame_of(items, problems)) == len(items)
+    undated = [item.number for item in items if not item.fields["day"]]
     assert sorted(problems) == undated != []
     assert all("has no 'day'" in reason for reason in problems.values())
     new.write_text(text.replace("promo", "action", 1))
     with pytest.raises(DataError, match="has no column 'promo'"):
-        _encoder(project, data.preprocessing, rows.survey()[0], rows)
+        ProjectRows(project.config, data.preprocessing, rows.survey()[0], rows)
     new.write_text(text)
     (tmp_path / "sold.csv").unlink()
     with pytest.raises(DataError, match="has no event columns.*tlkit.event_features"):
-        _encoder(project, data.preprocessing, rows.survey()[0], rows)
+        ProjectRows(project.config, data.preprocessing, rows.survey()[0], rows)
 
 
 def test_several_labels_have_one_name_in_a_checkpoint_and_in_an_export():
     from types import SimpleNamespace
 
-    from tlkit.cli.predict_rows import _Exported
+    from tlkit.cli.row_models import exported_rows
     from tlkit.export.interface import Output
     from tlkit.inputs.row.columns import Continuous
     from tlkit.inputs.row.preprocessing import TablePreprocessing
     from tlkit.inputs.row.targets import MULTI_LABEL_NAME
-    from tlkit.predicting.row_answers import answer_columns
+    from tlkit.predicting.answer_columns import AnswerColumns
     from tlkit.targets.objective import classification
-    from tlkit.tasks.tabular.commands import targets_of
+    from tlkit.tasks.tabular.commands import TabularCommands, targets_of
 
     for kind, name in (("multi_label", MULTI_LABEL_NAME), ("single_label", "wet")):
         config = SimpleNamespace(target_names=["wet", "cold"])
+        project = SimpleNamespace(config=config, kind=TabularCommands())
         plain = Output(target="", kind=kind, class_names=("wet", "cold"), classes="classes", scores="scores")
-        interface = SimpleNamespace(answers="probabilities", outputs_or=lambda *_, plain=plain: (plain,))
+        interface = SimpleNamespace(
+            answers="probabilities", columns=("x",), outputs_or=lambda *_, plain=plain: (plain,)
+        )
         manifest = SimpleNamespace(
             interface=interface, labels=("wet", "cold"), objective=kind,
             preprocessing=TablePreprocessing((Continuous("x", "x"),)).to_dict(),
         )  # fmt: skip
-        exported = _Exported(SimpleNamespace(manifest=manifest), config)
+        exported = exported_rows(SimpleNamespace(manifest=manifest), project)
         objective = classification(("wet", "cold"), kind == "multi_label")
         trained = [
-            SimpleNamespace(target=one.name, class_names=one.class_names, times=())
+            SimpleNamespace(target=one.name, class_names=one.class_names, times=(), value="", stem="")
             for one in targets_of(SimpleNamespace(objective=objective), config)
         ]
         wanted = [f"predicted_{name}", "probability_wet", "probability_cold"]
-        assert answer_columns(exported.outputs) == answer_columns(trained) == wanted
+        assert exported.columns.names == AnswerColumns(trained).names == wanted
 
 
 @pytest.mark.parametrize(("kind", "warned"), [("blend", True), ("boosting", True), ("network", False), ("tabm", False)])

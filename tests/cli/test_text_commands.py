@@ -121,7 +121,7 @@ def test_evaluate_refuses_a_table_of_other_classes_or_columns(inside: Path, capf
 
 def test_predict_answers_every_text_the_same_from_export_and_checkpoint(inside: Path, trained: Path, capfd):
     texts = ["what a lovely film", "", "dull " * 200]
-    assert run(["predict", *texts, "--json"]) == 0
+    assert run(["predict", *texts, "--json", "--no-trust"]) == 0
     exported = json.loads(capfd.readouterr().out)
     (trained / "saved_models").rename(inside / "aside")
     try:
@@ -141,7 +141,7 @@ def test_predict_answers_every_text_the_same_from_export_and_checkpoint(inside: 
 
 
 def test_a_table_comes_back_with_its_columns_and_the_answers(inside: Path, capfd, monkeypatch):
-    monkeypatch.setattr("tlkit.cli.predict_table._CHUNK_ROWS", 2)  # a table is longer than what is in memory
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 2)  # a table is longer than what is in memory
     texts = ["a dull film", "", 'two\nlines, \u0085 and a "quote"', "what a lovely film", "fine"]
     with (inside / "in.csv").open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([["id", "review"], *([f"00{n}", text] for n, text in enumerate(texts))])
@@ -151,14 +151,16 @@ def test_a_table_comes_back_with_its_columns_and_the_answers(inside: Path, capfd
     assert captured.out == f"{out}: 5 rows\n"
     assert "5 of 5 texts" in captured.err
     rows = rows_of(out)
-    assert list(rows[0]) == ["id", "review", "predicted", "score_1.0", "score_5.0"]
+    assert list(rows[0]) == [
+        "id", "review", "predicted", "probability_1.0", "probability_5.0", "score_1.0", "score_5.0",
+    ]  # fmt: skip
     assert [row["id"] for row in rows] == ["000", "001", "002", "003", "004"]
     assert [row["review"] for row in rows] == texts
     assert run(["predict", *texts, "--json"]) == 0
     for row, answer in zip(rows, json.loads(capfd.readouterr().out), strict=True):
         assert row["predicted"] == answer["classes"][0]
         for name, score in zip(answer["classes"], answer["scores"], strict=True):
-            assert float(row[f"score_{name}"]) == pytest.approx(score, abs=2e-6)
+            assert float(row[f"probability_{name}"]) == pytest.approx(score, abs=2e-6)
     assert sorted(path.name for path in inside.iterdir()) == ["in.csv", "out.csv"]
 
 
@@ -176,12 +178,12 @@ def test_an_existing_table_is_replaced_only_by_force(inside: Path, capfd):
     first, second = map(json.loads, out.read_text().splitlines())
     assert (first["words"], first["n"], second["tags"]) == ("fine", 1, ["x"])
     assert first["predicted"] in ("1.0", "5.0")
-    assert first["score_1.0"] + first["score_5.0"] == pytest.approx(1, abs=1e-5)
+    assert first["probability_1.0"] + first["probability_5.0"] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_stop_in_the_middle_leaves_nothing_behind(inside: Path, capfd, monkeypatch):
     (inside / "in.csv").write_text("review\n" + "fine\n" * 10)
-    monkeypatch.setattr("tlkit.cli.predict_table._CHUNK_ROWS", 4)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 4)
     asked: list[int] = []
 
     def predict(self, inputs):
@@ -216,7 +218,7 @@ def test_a_tab_that_a_tsv_cannot_hold_is_told_with_its_row(inside: Path, capfd):
 
 
 def test_rows_that_cannot_be_read_do_not_stop_the_others(inside: Path, capfd, monkeypatch):
-    monkeypatch.setattr("tlkit.cli.predict_table._CHUNK_ROWS", 2)
+    monkeypatch.setattr("tlkit.predicting.engine.MOST", 2)
     lines = [
         b'{"review": "fine"}',
         b"no JSON",
@@ -324,7 +326,7 @@ def test_find_lr_leaves_the_trained_network_alone(inside: Path, trained: Path, c
         (["predict", "--out", "out.csv", "text"], "pass the table with --file"),
         (
             ["predict", "--file", "../reviews.csv", "--out", "out.csv", "--trust"],
-            "--trust cannot be combined with tables",
+            "--trust needs an export of the project",
         ),
         (["predict", "text", "--file", "../reviews.csv", "--out", "out.csv"], "--file and inputs cannot be combined"),
         (

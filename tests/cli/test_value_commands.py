@@ -92,6 +92,12 @@ def test_a_survival_project_names_its_columns(tmp_path, capfd):
     config = load_config(tmp_path / "rows" / "config.toml")
     assert (config.targets.names, config.target_names) == (["days", "died"], [])
     assert set(config.columns) == {"brightness", "half", "site"}
+    capfd.readouterr()
+    for template, file in (("image-regression", table), ("tabular-embeddings", tmp_path / "rows.csv")):
+        pd.read_csv(file).assign(died=0).to_csv(file, index=False)
+        named = ["--path-column", "file"] if template == "image-regression" else []
+        assert run(["new", template, str(tmp_path / "none"), "--data", str(file), *named, *survival]) == 2
+        assert "no row has an event in 'died': there is nothing to learn; received: " in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

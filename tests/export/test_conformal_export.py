@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from exports import trusted
 from tiny_table import tiny_frame, tiny_table_task
 
 from tlkit.errors import ConfigError, ExportError
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
 from tlkit.export.saved_model import export_task
-from tlkit.targets.calibration import Calibration
 
 #: outputs of the signature conformal: the place of the target, and the part of its region
 NAMES = {
@@ -29,21 +29,7 @@ def calibrated(kind):
     """Return a task with a calibration as if it were fitted, and encoded rows."""
     task = tiny_table_task(kind)
     encoded = task.preprocessing.batch(tf.constant(golden()))
-    outputs = task.model(encoded, training=False).numpy()
-    objective = task.objective
-    moved = [bool(target.class_names) for target, part in objective.parts(outputs) for _ in range(part.shape[1])]
-    calibration = Calibration(tuple(np.where(moved, 2.0, 1.0)), tuple(np.where(moved, 0.1, 0.0)))
-    draw = np.random.default_rng(0)
-    true = np.concatenate(
-        [
-            np.eye(target.width)[draw.integers(0, target.width, len(outputs))]
-            if target.class_names and not target.is_alone
-            else (draw.random((len(outputs), target.true_width)) > 0.3) * 1.0
-            for target in objective.targets
-        ],
-        axis=1,
-    )
-    objective.calibration = objective.fit_conformal(calibration, outputs, true)
+    trusted(task, encoded, moved=(2.0, 0.1)).set_novelty(None)
     return task, encoded
 
 

@@ -8,7 +8,7 @@ import pytest
 from tlkit.export.interface import Output
 from tlkit.export.records import records_of
 from tlkit.export.short_floats import short_float
-from tlkit.predicting.row_answers import to_columns
+from tlkit.predicting.answer_columns import AnswerColumns
 from tlkit.serving.client_json import classes_from_json
 
 CLASSES = Output(target="", kind="single_label", class_names=["a", "b"], classes="classes", scores="scores")
@@ -33,10 +33,11 @@ def test_scores_and_values_have_no_digits_of_float64():
 
 def test_columns_of_a_table_have_no_digits_of_float64():
     values = np.float32([[57.92], [1234567.9], [16777217]])
-    assert to_columns(values, [PRICE])["predicted_price"] == [57.92, 1234567.9, 16777216.0]
-    assert to_columns(values.astype(np.float64), [PRICE])["predicted_price"][0] == 57.92
+    columns = AnswerColumns([PRICE])
+    assert [row["predicted_price"] for row in columns.of_numbers(values)] == [57.92, 1234567.9, 16777216.0]
+    assert columns.of_numbers(values.astype(np.float64))[0]["predicted_price"] == 57.92
     wide = PRICE.model_copy(update={"dtype": "float64"})
-    assert to_columns(values.astype(np.float64), [wide])["predicted_price"][0] == pytest.approx(
+    assert AnswerColumns([wide]).of_numbers(values.astype(np.float64))[0]["predicted_price"] == pytest.approx(
         float(np.float32(57.92)), rel=1e-13
     )
 

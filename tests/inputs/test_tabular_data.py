@@ -542,7 +542,8 @@ MESSY = ["$1,200.50", "($3.00)", "$7", "-", "$12.25"]
 
 
 def test_every_reader_reads_numbers_alike(tmp_path):
-    from tlkit.predicting.row_chunks import RowFile, typed
+    from tlkit.inputs.row.row_file import RowFile
+    from tlkit.inputs.row.typed_rows import typed
 
     rng, first = np.random.default_rng(0), 1234567890123456781
     rows = [
@@ -564,7 +565,7 @@ def test_every_reader_reads_numbers_alike(tmp_path):
     assert columns["acct"].values == tuple(str(first + number) for number in range(3))
     assert TablePreprocessing.from_dict(fitted.to_dict()) == fitted
     test = table_to_evaluate(path, fitted, data.targets)
-    chunk = next(iter(RowFile(path)))
+    chunk = list(RowFile(path))
     frame = typed(chunk, fitted.columns, fitted.missing, fitted.forms)
     np.testing.assert_array_equal(fitted.encode_frame(frame), test.encoded("test"))
     order = np.argsort(np.concatenate([data.rows(name) for name in data.splits]))
@@ -577,7 +578,7 @@ def test_every_reader_reads_numbers_alike(tmp_path):
     (tmp_path / "c.csv").write_text('price,share,town,code,acct,y\n"€3",5%,b,007,,1 kg\n')
     with pytest.raises(DataError, match=r"row 2: column 'price' has a value that is not a number of its format.*€3"):
         table_to_evaluate(tmp_path / "c.csv", fitted, data.targets)
-    (chunk,) = RowFile(tmp_path / "c.csv")
+    chunk = list(RowFile(tmp_path / "c.csv"))
     with pytest.raises(DataError, match=r"row 2, column 'price' has another type than in training.*€3.*unit \"\$\""):
         typed(chunk, fitted.columns, fitted.missing, fitted.forms)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tlkit.errors import ConfigError, DataError
 from tlkit.inputs.files.records import TableStream
-from tlkit.predicting.row_chunks import RowFile
+from tlkit.inputs.row.row_file import RowFile
 from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
 from tlkit.scoring.line_table import LineTable
 from tlkit.separated import separated_writer, without_formula
@@ -50,7 +50,7 @@ def of_stream(path: Path) -> list[list[object]]:
 
 
 def of_rows(path: Path) -> list[list[object]]:
-    return [[fields[name] for name in NAMES] for chunk in RowFile(path) for fields in chunk.fields]
+    return [[item.fields[name] for name in NAMES] for item in RowFile(path)]
 
 
 def of_score(path: Path, column: str = "") -> list[list[object]]:

@@ -24,13 +24,13 @@ pytest.importorskip("apache_beam", reason="the extra tlkit[beam] is not installe
 SLOW = """
 import sys, time
 from tlkit.cli.main import run
-from tlkit.scoring import scorer
-plain = scorer.Scorer.score
+from tlkit.predicting import exported
+plain = exported.Scorer.score
 def score(self, items):
     for one in plain(self, items):
         time.sleep(0.02)
         yield one
-scorer.Scorer.score = score
+exported.Scorer.score = score
 sys.exit(run(sys.argv[1:]))
 """
 

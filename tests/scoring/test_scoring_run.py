@@ -66,7 +66,7 @@ def test_photos_are_scored_as_predict_does_and_bad_files_stand_aside(scored, pho
     assert frame["predicted"].tolist() == [answer["classes"][0] for answer in answers]
     for label in tiny.LABELS:
         wanted = [dict(zip(answer["classes"], answer["scores"], strict=True))[label] for answer in answers]
-        np.testing.assert_allclose(frame[f"score_{label}"], wanted, atol=2e-6)
+        np.testing.assert_allclose(frame[f"probability_{label}"], wanted, atol=2e-6)
     bad = pd.read_parquet(tmp_path / "s.errors.parquet")
     assert bad["number"].tolist() == [5, 12]
     assert bad["place"].tolist() == [str(photos / "3bad.jpg"), str(photos / "more" / "empty.png")]
@@ -89,12 +89,14 @@ def test_texts_keep_their_columns_and_order_whatever_their_lengths(scored, tmp_p
     assert counted(summary) == (30, 30, 0)
     assert summary["errors"] is None
     frame = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
-    assert list(frame.columns) == ["id", "review", "predicted", "score_bad", "score_good"]
+    assert list(frame.columns) == [
+        "id", "review", "predicted", "probability_bad", "probability_good", "score_bad", "score_good",
+    ]  # fmt: skip
     assert frame["id"].tolist() == list(range(30))
     assert frame["review"].tolist() == texts
     for text, got in zip(SavedModelPredictor(export).predict(texts), frame.to_dict("records"), strict=True):
         assert got["predicted"] == text["classes"][0]
-        assert got[f"score_{text['classes'][0]}"] == pytest.approx(text["scores"][0], abs=2e-6)
+        assert got[f"probability_{text['classes'][0]}"] == pytest.approx(text["scores"][0], abs=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -107,18 +109,22 @@ def test_texts_keep_their_columns_and_order_whatever_their_lengths(scored, tmp_p
 def test_rows_are_written_as_tlkit_predict_writes_them(scored, rows, tmp_path, monkeypatch, kind):
     from types import SimpleNamespace
 
-    from tlkit.cli import predict_rows as command
+    from tlkit.cli.predict_table import TableOptions, predict_table
+    from tlkit.cli.row_models import exported_rows
     from tlkit.export.predictor import SavedModelPredictor
+    from tlkit.tasks.tabular.commands import TabularCommands
 
     export = export_of(kind)
     target = {"single_label": "sold", "multi_label": "labels"}.get(kind)
     data = SimpleNamespace(separator="", encoding="utf-8", events=[])
-    config = SimpleNamespace(data=data, reading={"join": []}, targets=["sold"], target_names=["sold"])
+    task = SimpleNamespace(task="tabular")
+    config = SimpleNamespace(data=data, project=task, reading={"join": []}, targets=["sold"], target_names=["sold"])
     monkeypatch.setattr("tlkit.cli.answers.outputs", lambda project: None)
+    project = SimpleNamespace(config=config, kind=TabularCommands())
     monkeypatch.setattr(
-        command, "_model", lambda *asked: _Context(command._Exported(SavedModelPredictor(export), config))
+        "tlkit.cli.row_models.row_model", lambda *asked: _Context(exported_rows(SavedModelPredictor(export), project))
     )
-    command.predict_rows(SimpleNamespace(config=config), rows, tmp_path / "predicted.csv")
+    predict_table(project, rows, tmp_path / "predicted.csv", TableOptions())
     summary = scored(rows, tmp_path / "scored.csv", export, shards=4, batch_size=7, target=target)
     assert counted(summary) == (60, 60, 0)
     wanted, got = pd.read_csv(tmp_path / "predicted.csv"), pd.read_csv(tmp_path / "scored.csv")
@@ -275,7 +281,9 @@ def test_photos_of_a_table_are_scored_as_those_of_the_folder(scored, photos, tmp
     summary = scored(f"../{name}", "out.csv", export, path_column="file", label="kind", shard_size=3)
     assert counted(summary) == (7, 4, 3)
     out = pd.read_csv("out.csv")
-    assert list(out.columns) == ["kind", "file", "predicted", *(f"score_{label}" for label in tiny.LABELS)]
+    assert list(out.columns) == [
+        "kind", "file", "predicted", *(f"{what}_{label}" for what in ("probability", "score") for label in tiny.LABELS),
+    ]  # fmt: skip
     assert out["file"].tolist() == paths
     answers = SavedModelPredictor(export).predict([tmp_path / path for path in paths])
     assert out["predicted"].tolist() == [answer["classes"][0] for answer in answers]
@@ -306,8 +314,10 @@ def test_another_photo_of_a_table_changes_the_digest(photos, tmp_path):
 def test_top_writes_the_best_classes(scored, photos, tmp_path):
     scored(photos, tmp_path / "out.csv", export_of("photos"), top=2)
     frame = pd.read_csv(tmp_path / "out.csv")
-    assert list(frame.columns) == ["input", "class_1", "score_1", "class_2", "score_2"]
-    assert (frame["score_1"] >= frame["score_2"]).all()
+    assert list(frame.columns) == [
+        "input", "class_1", "probability_1", "class_2", "probability_2", "score_1", "score_2",
+    ]  # fmt: skip
+    assert (frame["probability_1"] >= frame["probability_2"]).all()
 
 
 def test_a_folder_of_shards_is_the_output_where_there_is_no_suffix(scored, rows, tmp_path):

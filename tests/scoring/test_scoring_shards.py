@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.scoring.items import Item, Shard
+from tlkit.inputs.items import Item, Shard
 from tlkit.scoring.plan import Plan
 from tlkit.scoring.shard_writer import ShardWriter
 from tlkit.scoring.shards import ShardStore

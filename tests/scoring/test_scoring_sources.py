@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tlkit.errors import DataError
-from tlkit.scoring.image_folder import ImageFolder
-from tlkit.scoring.items import Item, cut, readable
+from tlkit.inputs.image.folder_items import ImageFolder
+from tlkit.inputs.items import Item, cut, readable
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
 
@@ -56,14 +56,14 @@ def test_a_csv_is_read_from_any_shards_first_byte_on(tmp_path, name, encoding, s
 
 
 def test_rows_are_what_tlkit_predict_reads_of_the_same_file(tmp_path):
-    from tlkit.predicting.row_chunks import RowFile
+    from tlkit.inputs.row.row_file import RowFile
 
     file = tmp_path / "uci.csv"
     file.write_text("a, b, c\n1, x, \n2, 'y', 3\n\n4, z, \"5, 6\"\n")
-    [chunk] = RowFile(file)
+    rows = list(RowFile(file))
     found = items_of(LineTable.of(file), 2)
-    assert [item.fields for item in found] == chunk.fields
-    assert [item.place for item in found] == chunk.places
+    assert [item.fields for item in found] == [item.fields for item in rows]
+    assert [item.place for item in found] == [item.place for item in rows]
 
 
 def test_a_tsv_of_texts_has_no_quotes_and_one_of_rows_has(tmp_path):

@@ -17,10 +17,10 @@ from tlkit.cli.main import run
 from tlkit.errors import DataError, ServerError
 from tlkit.export.manifest import Manifest
 from tlkit.export.predictor import SavedModelPredictor
-from tlkit.predicting.row_chunks import Chunk, typed
+from tlkit.inputs.items import Item
+from tlkit.inputs.row.typed_rows import typed
+from tlkit.predicting.exported import Scorer
 from tlkit.scaffold.new import new_project
-from tlkit.scoring.items import Item
-from tlkit.scoring.scorer import Scorer
 from tlkit.serving.background import BackgroundServer
 from tlkit.serving.client import ServingClient
 
@@ -209,7 +209,7 @@ def test_grpc_answers_as_keras_does_and_refuses_what_cannot_be_read(server, expo
     preprocessing = TablePreprocessing.from_dict(Manifest.read(export).preprocessing)
 
     def ask(client, rows):
-        chunk = Chunk([dict(row) for row in rows], [f"row {number}" for number in range(len(rows))])
+        chunk = [Item(number, f"row {number}", None, dict(row)) for number, row in enumerate(rows)]
         frame = typed(chunk, preprocessing.columns, preprocessing.missing, preprocessing.forms, {}, lambda frame: {})
         return client.predict(preprocessing.to_arguments(frame))["price"]
 

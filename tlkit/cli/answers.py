@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tlkit.cli.project import Project
     from tlkit.export.interface import Output
     from tlkit.export.manifest import Manifest
+    from tlkit.inputs.base import InputSpec
     from tlkit.inputs.commands import InputCommands
     from tlkit.models.task import Task
     from tlkit.serving.client import ServingClient
@@ -131,6 +132,32 @@ def _output_of(plain: Mapping[str, Any]) -> Output:
     return Output.model_validate({"target": plain["name"], **about, **names})
 
 
+def spec_of_project(project: Project) -> InputSpec:
+    """Return the spec of a project's input."""
+    from tlkit.inputs.base import input_spec
+    from tlkit.tasks.base import spec_of
+
+    return input_spec(spec_of(project.config.project.task).input)
+
+
+def has_trust(project: Project) -> bool:
+    """Return whether the newest export has conformal predictions or a distance to the training data."""
+    from tlkit.predicting.answer_columns import trust_signatures
+
+    manifest = newest_manifest(project)
+    return manifest is not None and bool(trust_signatures(manifest))
+
+
+def check_trust(project: Project, server: ServerAddress | None, trust: bool) -> None:
+    """Refuse --trust without an export of the project.
+
+    Raises:
+        ConfigError: there is none, or a server is to predict.
+    """
+    if trust and (server is not None or project.newest_export() is None):
+        raise ConfigError("--trust needs an export of the project", fix="run `tlkit export`, and leave out --server")
+
+
 @contextlib.contextmanager
 def predictor(project: Project, server: ServerAddress | None = None, *, trust: bool = False) -> Iterator[Predictor]:
     """Load the newest export, or else the checkpoint; with a server nothing is loaded, not even TensorFlow.
@@ -145,8 +172,7 @@ def predictor(project: Project, server: ServerAddress | None = None, *, trust: b
         TrainingError: there is neither.
         ExportError: the export cannot be loaded, or has not what `trust` asks for.
     """
-    if trust and (server is not None or project.newest_export() is None):
-        raise ConfigError("--trust needs an export of the project", fix="run `tlkit export`, and leave out --server")
+    check_trust(project, server, trust)
     if server is not None:
         try:
             expected = outputs(project)
@@ -173,11 +199,11 @@ def predictor(project: Project, server: ServerAddress | None = None, *, trust: b
 
 
 @contextlib.contextmanager
-def remote_predictor(server: ServerAddress) -> Iterator[tuple[InputCommands, Predictor]]:
+def remote_predictor(server: ServerAddress) -> Iterator[tuple[InputCommands, InputSpec, Predictor]]:
     """Ask a server from outside of a project: what the model takes, its serving_default says.
 
     Returns:
-        What the commands must know of such an input, and what asks the server.
+        What the commands must know of such an input, its spec, and what asks the server.
 
     Raises:
         ConfigError: the model is not named, or takes something else.
@@ -200,7 +226,7 @@ def remote_predictor(server: ServerAddress) -> Iterator[tuple[InputCommands, Pre
         is_binary = next(iter(inputs)).endswith("_bytes")  # what TensorFlow Serving takes the ending for, in answers
         single = [spec for spec in map(input_spec, INPUTS) if spec.items]
         spec = next(spec for spec in single if spec.binary == is_binary)
-        yield loaded(spec.commands)(), ServedPredictor(client, None)
+        yield loaded(spec.commands)(), spec, ServedPredictor(client, None)
 
 
 class ServedPredictor:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tlkit.export.baseline import Baseline
     from tlkit.export.manifest import Manifest
     from tlkit.export.sketch import Sketch
-    from tlkit.scoring.items import Item
+    from tlkit.inputs.items import Item
     from tlkit.trust.drift.compare import Drift
 
 _MOST = 20_000  # items of a data set
@@ -138,7 +138,7 @@ def _observed(
 
                 raise loaded(input_spec(manifest.interface.content).nothing)(data)
             import_tensorflow()
-            from tlkit.scoring.scorer import Scorer
+            from tlkit.predicting.exported import Scorer
             from tlkit.trust.drift.observe import observe
 
             scorer = Scorer(folder)

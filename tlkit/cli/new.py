@@ -123,7 +123,7 @@ def new(
         print(f"  cd {shlex.quote(os.path.relpath(project))}")
     if "data_path" not in given:
         print(f"  copy {kind.put_data} into data/")
-    print(f"  tlkit train\n  tlkit evaluate\n  tlkit export\n  tlkit predict {kind.example_input}")
+    print(f"  tlkit check\n  tlkit train\n  tlkit evaluate\n  tlkit export\n  tlkit predict {kind.example_input}")
 
 
 def _somebody_is_there() -> bool:

@@ -13,3 +13,11 @@ EscapeFormulas = Annotated[
         help="In .csv and .tsv output, put an apostrophe before text that a spreadsheet would run as a formula.",
     ),
 ]
+
+ScoreColumns = Annotated[
+    bool,
+    typer.Option(
+        "--score-columns/--no-score-columns",
+        help="Images and texts: write the columns probability_CLASS again as score_CLASS, their name in release 0.1.",
+    ),
+]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tlkit.cli.column_options import Encoding, Label, PathColumn, Separator, Text, check_separator
-from tlkit.cli.predict_options import EscapeFormulas
+from tlkit.cli.predict_options import EscapeFormulas, ScoreColumns
 
 
 def score(
@@ -35,7 +35,7 @@ def score(
     label: Label = None,
     path_column: PathColumn = None,
     top: Annotated[
-        int | None, typer.Option("--top", help="Write the top N classes instead of a score per class.", min=1)
+        int | None, typer.Option("--top", help="Write the top N classes instead of a probability per class.", min=1)
     ] = None,
     target: Annotated[
         str | None,
@@ -63,6 +63,11 @@ def score(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")] = False,
     escape_formulas: EscapeFormulas = False,
+    score_columns: ScoreColumns = True,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Add conformal sets or intervals, and the distance to the training data."),
+    ] = False,
     max_bad_share: Annotated[
         float, typer.Option("--max-bad-share", help="Exit with 1 if a larger share of items failed.", min=0, max=1)
     ] = 0.5,
@@ -108,6 +113,8 @@ def score(
         top=top,
         target=target,
         escape_formulas=escape_formulas,
+        score_columns=score_columns,
+        trust=trust,
         batch_size=batch_size,
         shards=shards,
         shard_size=shard_size,
@@ -153,7 +160,7 @@ def _project_export_dir() -> Path:
 
 def _told(summary: dict[str, Any]) -> Iterator[str]:
     """Give the lines that a person reads."""
-    from tlkit.inputs.image.walk import counts_line
+    from tlkit.inputs.items import counts_line
 
     rate = summary["items_per_second"]
     speed = f", {rate:,.1f} items/s" if rate else ""

@@ -253,6 +253,14 @@ def versions(base: str | Path) -> list[int]:
     return [*version_folders(base)]
 
 
+def not_calibrated(export: Path) -> ExportError:
+    """Return the error about an export that has neither conformal predictions nor a distance to the training data."""
+    return ExportError(
+        f"{export} has neither conformal predictions nor a distance to the training data",
+        fix="set train.calibrate = true, train and export again, with 30 or more validation items",
+    )
+
+
 def resolve_export(path: str | Path) -> Path:
     """Return the version folder meant by `path`: itself, or the newest version under it.
 

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import DataError, ExportError
+from tlkit.export.contents import predict_contents
 from tlkit.export.graph_errors import graph_errors
-from tlkit.export.manifest import Manifest, resolve_export
+from tlkit.export.manifest import Manifest, not_calibrated, resolve_export
 from tlkit.export.records import add_trust, named_arrays, records_of
 from tlkit.export.text_ops import FIX, provide_ops
 from tlkit.inputs.base import INPUTS, EncodesRows, input_spec
@@ -60,10 +61,7 @@ class SavedModelPredictor:
         self._input = input_spec(self.manifest.interface.content)
         self._trust = [name for name in ("conformal", "trust") if name in self.manifest.signatures] if trust else []
         if trust and not self._trust:
-            raise ExportError(
-                f"{self.export} has neither conformal predictions nor a distance to the training data",
-                fix="set train.calibrate = true, train and export again, with 30 or more validation items",
-            )
+            raise not_calibrated(self.export)
         try:
             missing = provide_ops(self.export)
             if missing:
@@ -104,23 +102,17 @@ class SavedModelPredictor:
         items: list[Any] = list(inputs)
         if self._input.table:
             return self._predict_rows(items, top)
-        given = loaded(self._input.items)
-        checked: list[Any] = [given.checked(item, at) for at, item in enumerate(items)]
-        by_length = self._input.by_length
-        order = sorted(range(len(items)), key=lambda at: len(checked[at])) if by_length else range(len(items))
         about = self.manifest.interface.outputs_or(self.manifest.labels, self.manifest.objective)
-        answers: list[Any] = [None] * len(items)
-        for start in range(0, len(items), self.batch_size):
-            part = order[start : start + self.batch_size]
-            contents = [given.content(checked[at]) for at in part]
-            numbered = [(items[at], at) for at in part]
-            found = self._run(contents, numbered)
-            records = records_of([str(items[at]) for at in part], found, about, top)
+
+        def predict(names: list[str], contents: np.ndarray) -> list[dict[str, Any]]:
+            arguments = {self.manifest.interface.input: contents}
+            records = records_of(names, self.run("serving_default", arguments), about, top)
             for name in self._trust:
-                add_trust(records, self._run(contents, numbered, name), about, self._level)
-            for at, record in zip(part, records, strict=True):
-                answers[at] = record
-        return answers
+                add_trust(records, self.run(name, arguments), about, self._level)
+            return records
+
+        pixels = self.manifest.preprocessing.get("max_pixels")
+        return predict_contents(items, self._input, self.batch_size, predict, _refusal, pixels)
 
     def predict_frame(self, frame: pd.DataFrame, *, rows_at_once: int = 4096) -> dict[str, np.ndarray]:
         """Answer about the rows of a table, many at a time.
@@ -169,6 +161,16 @@ class SavedModelPredictor:
             answer = definition(**{name: tf.constant(arguments[name], spec.dtype) for name, spec in specs.items()})
         return {name: value.numpy() for name, value in answer.items()}
 
+    def trust_of_frame(self, frame: pd.DataFrame, *, rows_at_once: int = 4096) -> list[dict[str, Any]]:
+        """Return what `predict` adds to the records of rows with `trust`; see `predict_frame`."""
+        found: list[dict[str, Any]] = [{} for _ in range(len(frame))]
+        for name in self._trust:
+            for start in range(0, len(frame), rows_at_once):
+                end = start + rows_at_once
+                outputs = self._answer(name, frame.iloc[start:end], start)
+                add_trust(found[start:end], outputs, self.manifest.interface.outputs, self._level)
+        return found
+
     def _predict_rows(self, rows: Sequence[Mapping[str, Any]], top: int | None) -> list[dict[str, Any]]:
         frame = self._table.frame_of(rows)
         about = self.manifest.interface.outputs
@@ -213,21 +215,8 @@ class SavedModelPredictor:
     def _level(self) -> float:
         return float((self.manifest.calibration or {}).get("level", 0.0))
 
-    def _run(
-        self, contents: list[bytes], given: list[tuple[Any, int]], signature: str = "serving_default"
-    ) -> dict[str, np.ndarray]:
-        run = self._model.signatures[signature]
-        try:
-            with graph_errors():
-                answer = run(**{self.manifest.interface.input: tf.constant(contents, tf.string)})
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            if len(contents) > 1:  # the error does not say which one it was
-                for content, one in zip(contents, given, strict=True):
-                    self._run([content], [one], signature)
-            raise loaded(self._input.items).refusal(
-                *given[0],
-                data=contents[0],
-                max_pixels=self.manifest.preprocessing.get("max_pixels"),
-                said=str(error),
-            ) from error
-        return {name: value.numpy() for name, value in answer.items()}
+
+def _refusal(error: Exception) -> str | None:
+    """Return what the graph says of an input that it refuses."""
+    refused = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnimplementedError)
+    return str(error) if refused else None

@@ -48,6 +48,24 @@ class FileSource:
 
 
 @dataclasses.dataclass(frozen=True)
+class RowSource:
+    """How rows of files become the columns that a network reads.
+
+    Attributes:
+        rows: "module:class" that reads a file: path, separator, encoding, lenient= -> items; with `survey()` and
+            `types()`.
+        typed: "module:class" that knows the columns of an export: its preprocessing as plain data -> `preprocessing`,
+            and `frame(items, problems)`.
+        looked_up: the same for a project, whose further tables have the columns that a file lacks: config,
+            preprocessing, names of the file's columns, its rows.
+    """
+
+    rows: str
+    typed: str
+    looked_up: str
+
+
+@dataclasses.dataclass(frozen=True)
 class InputSpec:
     """One kind of input. What is named by "module:object" or "module" loads on first use.
 
@@ -79,7 +97,11 @@ class InputSpec:
         batch: items that are run together by default.
         shard: items of a shard of `tlkit score`.
         by_length: a batch costs what its longest item costs.
-        decoded: whether damage can be detected in the bytes of an item that was predicted.
+        damaged: a function: paths of items that were predicted, decoder= (whether TensorFlow may look) -> what is wrong
+            with those that are damaged, by place; empty where there are none.
+        sent: a class, where examples have named columns: inputs of a signature, columns of the export, whether it is
+            the kit's own, a function that makes an array -> `arrays(rows)`, as a client sends them.
+        row_source: how rows of files become columns of a network; None where an item is no row.
         binary: an item travels as bytes that are no text: the name of its input in signatures ends in `_bytes`, which
             TensorFlow Serving writes in base64.
         noise: a pattern of the lines that native code writes to stderr about items, which messages name better; empty
@@ -111,7 +133,9 @@ class InputSpec:
     batch: int = 32
     shard: int = 4096
     by_length: bool = False
-    decoded: bool = False
+    damaged: str = ""
+    sent: str = ""
+    row_source: RowSource | None = None
     binary: bool = False
     noise: str = ""
     views: bool = False

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair; how Python keeps a byte that it cannot decode
+from tlkit.inputs.items import described, readable
 
 
 class BadItem(NamedTuple):
@@ -38,12 +36,6 @@ class BadItem(NamedTuple):
         return pa.schema([("number", pa.int64()), *((name, pa.string()) for name in BadItem._fields[1:])])
 
 
-def described(item: Any, most: int = 500) -> str:
-    """Return what a person knows an item by: a text, or the fields of a row as JSON, cut to `most` characters."""
-    text = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False, default=str)
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def errors_path(out: Path, suffix: str | None = None) -> Path:
     """Return where the bad items of an output are listed.
 
@@ -56,21 +48,3 @@ def errors_path(out: Path, suffix: str | None = None) -> Path:
 def errors_suffix(suffix: str) -> str:
     """Return the kind of file for bad items: a .tsv without quotes could not hold them all."""
     return ".csv" if suffix == ".tsv" else suffix
-
-
-def readable(text: str) -> str:
-    r"""Write what is no character as an escape: neither a file in UTF-8 nor Beam can hold it.
-
-    Example:
-        >>> readable(b"caf\xe9".decode("utf-8", "surrogateescape"))
-        'caf\\xe9'
-
-    Args:
-        text: may hold bytes that could not be decoded, and halves of surrogate pairs.
-    """
-    return text if text.isascii() else _HALF.sub(_escape, text)
-
-
-def _escape(half: re.Match[str]) -> str:
-    code = ord(half[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

@@ -25,6 +25,7 @@ class OutputFiles:
         columns: of the results.
         schema: returns an Arrow schema of them; only called for Parquet.
         rules: for the cells of a CSV or TSV.
+        errors: the table of failures; by default the one that `errors_path` names.
     """
 
     def __init__(
@@ -33,8 +34,9 @@ class OutputFiles:
         columns: Sequence[str],
         schema: Callable[[], Any] = dict,
         rules: CellRules | None = None,
+        errors: Path | None = None,
     ):
-        self.out, self.errors = out, errors_path(out)
+        self.out, self.errors = out, errors or errors_path(out)
         self._columns, self._schema, self._rules = columns, schema, rules
         self._stack = contextlib.ExitStack()
         self._failures: TableWriter | None = None
@@ -58,6 +60,11 @@ class OutputFiles:
         self._stack.__exit__(*error)
         if error[0] is None and self._failures is None:
             self.errors.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Write nothing: what was at the places of the files stays."""
+        error = InterruptedError("discarded")
+        self._stack.__exit__(type(error), error, None)
 
     def write(self, fields: Mapping[str, Any], place: str) -> None:
         """Write the row of an item that was predicted.

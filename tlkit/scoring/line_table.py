@@ -25,7 +25,7 @@ from tlkit.inputs.files.table_files import (
     unusable,
 )
 from tlkit.inputs.files.text_records import long_fields
-from tlkit.scoring.items import Item, Shard, cut
+from tlkit.inputs.items import Item, Shard, cut
 
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # a line break is one byte and nothing else holds that byte
 _TYPED_AT_ONCE = 4096  # rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
-from tlkit.errors import DataError
+from tlkit.inputs.items import Shard, Source
+from tlkit.predicting.engine import written
 from tlkit.predicting.table_writer import CellRules
-from tlkit.scoring.items import Shard, Source
 from tlkit.scoring.shard_writer import ShardWriter
 from tlkit.scoring.shards import ShardStore
 
@@ -34,7 +34,7 @@ class Job:
         suffix: of the shards' files.
         schema: Arrow schema of the rows.
         plan: the id of the plan.
-        batch_size, top, target: as for `Scorer`.
+        options: arguments of `Scorer`.
         threads: that TensorFlow may use in a worker; 0 for as many as it likes.
         rules: for the cells of a CSV or TSV.
     """
@@ -45,9 +45,7 @@ class Job:
     suffix: str
     schema: Any
     plan: str
-    batch_size: int | None = None
-    top: int | None = None
-    target: str | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     threads: int = 0
     rules: CellRules | None = None
 
@@ -86,17 +84,11 @@ class ScoreShard(beam.DoFn):
         job = self._job
         files = ShardStore(job.folder, job.suffix).files(shard.number)
         with ShardWriter(files, shard, job.schema, plan=job.plan, rules=job.rules) as out:
-            for scored in self._scorer.score(job.source.read(shard)):
-                item, reason = scored.item, scored.reason
-                if not reason:
-                    try:
-                        out.write({**item.fields, **scored.answer}, item.place)
-                        if scored.damage:
-                            out.note_damage(item, scored.damage)
-                        continue
-                    except DataError as error:  # such as a tab, which a .tsv cannot hold
-                        reason = str(error)
-                yield beam.pvalue.TaggedOutput(BAD, out.fail(item, reason))
+            for one in written(self._scorer.score(job.source.read(shard)), out.write):
+                if one.reason:
+                    yield beam.pvalue.TaggedOutput(BAD, out.fail(one.item, one.reason))
+                elif one.damage:
+                    out.note_damage(one.item, one.damage)
             report = out.commit()
         for name in ("read", "scored", "failed"):
             self._counters[name].inc(getattr(report, name))
@@ -107,13 +99,13 @@ class ScoreShard(beam.DoFn):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import tensorflow as tf
 
-        from tlkit.scoring.scorer import Scorer
+        from tlkit.predicting.exported import Scorer
 
         if self._job.threads:
             with contextlib.suppress(RuntimeError):  # TensorFlow is awake already: it keeps the threads that it has
                 tf.config.threading.set_intra_op_parallelism_threads(self._job.threads)
         job = self._job
-        return Scorer(job.export, batch_size=job.batch_size, top=job.top, target=job.target)
+        return Scorer(job.export, **job.options)
 
 
 class CountBad(beam.DoFn):

@@ -7,8 +7,8 @@ from pathlib import Path
 from tlkit.errors import Advice, ConfigError, DataError, did_you_mean, missing_column
 from tlkit.export.manifest import Manifest
 from tlkit.inputs.base import INPUTS, input_spec
+from tlkit.inputs.items import Source
 from tlkit.lazy import loaded
-from tlkit.scoring.items import Source
 from tlkit.scoring.line_table import LineTable
 from tlkit.scoring.parquet_table import ParquetTable
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tlkit.inputs.files.records import rows_of_batch
 from tlkit.inputs.files.table_files import check_header, parquet_errors
-from tlkit.scoring.items import Item, Shard, cut
+from tlkit.inputs.items import Item, Shard, cut
 
 _ROWS = 1024  # that are in memory at once
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlkit.errors import ConfigError, ScoringError, TlkitError
-from tlkit.scoring.items import Shard
+from tlkit.inputs.items import Shard
 
 DIRECT = "DirectRunner"
 # Beam's own DirectRunner tries to download a program ("Prism") first; this is the one that it falls back to.

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from tlkit.errors import ConfigError, DataError
 from tlkit.export.manifest import MANIFEST_NAME, sha256_of_files
 from tlkit.files import atomic_write
-from tlkit.scoring.items import Shard
+from tlkit.inputs.items import Shard
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: columns probability_CLASS for images and texts
 PLAN_NAME = "_plan.json"
 
 

@@ -15,15 +15,15 @@ from typing import Any
 import filelock
 
 from tlkit.errors import ConfigError, DataError, ScoringError
-from tlkit.export.manifest import Manifest, resolve_export
+from tlkit.export.manifest import Manifest, not_calibrated, resolve_export
 from tlkit.files import atomic_write
 from tlkit.inputs.base import input_spec
+from tlkit.inputs.items import Source, readable
 from tlkit.lazy import loaded
-from tlkit.predicting.answer_columns import AnswerColumns
+from tlkit.predicting.answer_columns import AnswerColumns, trust_signatures
 from tlkit.predicting.bad_items import errors_path
 from tlkit.predicting.table_writer import SUFFIXES, CellRules
 from tlkit.scoring import pipeline
-from tlkit.scoring.items import Source, readable
 from tlkit.scoring.open_source import open_source
 from tlkit.scoring.plan import Plan
 from tlkit.scoring.shard_writer import DAMAGED_NAMED, ShardReport
@@ -42,7 +42,7 @@ class Options:
         model: an export, or the folder of its versions.
         form: of the shards where `output` is a folder: "parquet", "csv" or "jsonl".
         text, path_column, label, separator, encoding: as for `open_source`.
-        top, target: as for `AnswerColumns`.
+        top, target, score_columns, trust: as for `AnswerColumns.of`.
         escape_formulas: as for `CellRules`.
         batch_size: items that are run together; None takes what `tlkit predict` does.
         shards: how many; or `shard_size`, how many items each; None for both takes what the input's spec says.
@@ -62,6 +62,8 @@ class Options:
     encoding: str = "utf-8"
     top: int | None = None
     target: str | None = None
+    score_columns: bool = True
+    trust: bool = False
     escape_formulas: bool = False
     batch_size: int | None = None
     shards: int | None = None
@@ -123,7 +125,11 @@ def run_scoring(
     flags = pipeline.beam_flags(options.runner, options.workers, options.flags)
     export = resolve_export(options.model).absolute()
     manifest = Manifest.read(export)
-    answers = AnswerColumns.of(manifest, top=options.top, target=options.target)
+    if options.trust and not trust_signatures(manifest):
+        raise not_calibrated(export)
+    about: dict[str, Any] = {"top": options.top, "target": options.target}
+    about |= {"score_columns": options.score_columns, "trust": options.trust}
+    answers = AnswerColumns.of(manifest, **about)
     quoted = input_spec(manifest.interface.content).files.quoted_tsv  # as `open_source` reads it
     rules = CellRules(quoted_tsv=quoted, escape_formulas=options.escape_formulas)
     rules.check(options.suffix)
@@ -168,9 +174,7 @@ def run_scoring(
                 suffix=options.suffix,
                 schema=_schema(source, answers, options),
                 plan=plan_id,
-                batch_size=options.batch_size,
-                top=options.top,
-                target=options.target,
+                options={"batch_size": options.batch_size, **about},
                 rules=rules,
             )
             for shard in todo:
@@ -273,8 +277,9 @@ def _plan(options: Options, store: ShardStore, source: Source, manifest: Manifes
     }
     if options.path_column is not None:
         settings["--path-column"] = options.path_column
-    if options.escape_formulas:
-        settings["--escape-formulas"] = True
+    further = {"--escape-formulas": options.escape_formulas, "--trust": options.trust}
+    further["--no-score-columns"] = not options.score_columns
+    settings |= {name: True for name, is_set in further.items() if is_set}
     plan = Plan.make(source.digest(), options.input, export, settings, shards)
     if before is not None:
         before.check_same(plan, options.folder)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import DataError
+from tlkit.files import atomic_write
+from tlkit.inputs.items import Item, Shard, readable
 from tlkit.predicting.bad_items import BadItem
-from tlkit.predicting.table_writer import CellRules, TableWriter, is_binary
-from tlkit.scoring.items import Item, Shard, readable
+from tlkit.predicting.output_files import OutputFiles
+from tlkit.predicting.table_writer import CellRules
 
 DAMAGED_NAMED = 20  # damaged items, in a report
 
@@ -70,25 +69,19 @@ class ShardWriter:
     """
 
     def __init__(self, files: ShardFiles, shard: Shard, schema: Any, *, plan: str, rules: CellRules | None = None):
-        self._rules = rules
         self._files, self._shard, self._plan = files, shard, plan
-        # Beam may run a shard twice, at once and on different machines.
-        self._mark = f".tmp-{os.uname().nodename}-{os.getpid()}-{threading.get_ident()}-"
+        # Beam may run a shard twice, at once and on different machines: files that are written have names of their own.
+        self._out = OutputFiles(files.data, schema.names, lambda: schema, rules, files.errors)
         self._began = time.monotonic()
         self.scored = self.failed = self.damaged = 0
         self._damaged_items: list[str] = []
-        self._schema = schema
-        self._stack = contextlib.ExitStack()
-        self._errors: TableWriter | None = None
-        self._data = self._open(files.data, schema)
 
     def __enter__(self) -> ShardWriter:
+        self._out.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-        for path in self._files:
-            self._aside(path).unlink(missing_ok=True)
+        self._out.discard()  # what is committed stays
 
     def write(self, fields: Mapping[str, Any], place: str) -> None:
         """Write the row of an item that was scored.
@@ -96,7 +89,7 @@ class ShardWriter:
         Raises:
             DataError: this kind of file cannot hold it.
         """
-        self._data.write(fields, place)
+        self._out.write(fields, place)
         self.scored += 1
 
     def note_damage(self, item: Item, damage: str) -> None:
@@ -107,13 +100,10 @@ class ShardWriter:
 
     def fail(self, item: Item, reason: str) -> dict[str, Any]:
         """Note an item that was not; returns what was written, a `BadItem` as a dictionary."""
-        if self._errors is None:
-            self._errors = self._open(self._files.errors, BadItem.schema())
-        content = item.fields if item.content is None else item.content
-        bad = BadItem.of(item.number + 1, content, item.place, reason)._asdict()
-        self._errors.write(bad, item.place)
+        bad = BadItem.of(item.number + 1, item.describe(), item.place, reason)
+        self._out.fail(bad)
         self.failed += 1
-        return bad
+        return bad._asdict()
 
     def commit(self) -> ShardReport:
         """Put the files in their places, the report last.
@@ -127,50 +117,26 @@ class ShardWriter:
                 f"shard {self._shard.number} has {read:,} items where the plan has {self._shard.items:,}",
                 fix="the input has changed: start again with --restart",
             )
-        self._stack.close()
+        self._out.__exit__(None, None, None)
         report = ShardReport(
             self._plan,
             self._shard.number,
             read,
             self.scored,
             self.failed,
-            _sha256(self._aside(self._files.data)),
-            _sha256(self._aside(self._files.errors)),
+            sha256_of(self._files.data),
+            sha256_of(self._files.errors),
             round(time.monotonic() - self._began, 3),
             self.damaged,
             self._damaged_items,
         )
-        self._aside(self._files.report).write_text(json.dumps(report._asdict()) + "\n", encoding="utf-8")
-        if not self.failed:
-            self._files.errors.unlink(missing_ok=True)
-        for path in self._files:
-            if self._aside(path).exists():
-                put_in_place(self._aside(path), path)
+        with atomic_write(self._files.report) as file:
+            file.write(json.dumps(report._asdict()) + "\n")
         return report
 
-    def _aside(self, path: Path) -> Path:
-        return path.with_name(self._mark + path.name)
 
-    def _open(self, path: Path, schema: Any) -> TableWriter:
-        aside = self._aside(path)
-        how: dict[str, Any] = {"mode": "xb"} if is_binary(path) else {"mode": "x", "encoding": "utf-8", "newline": ""}
-        file = self._stack.enter_context(aside.open(**how))
-        return self._stack.enter_context(TableWriter(path, file, schema.names, lambda: schema, self._rules))
-
-
-def put_in_place(aside: Path, path: Path) -> None:
-    """Rename a file so that, after a crash, the whole of it is there or nothing."""
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file, or nothing where there is none."""
     if not path.exists():
         return ""
     with path.open("rb") as file:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tlkit.errors import ScoringError
+from tlkit.files import atomic_write
 from tlkit.predicting.bad_items import BadItem, errors_suffix
 from tlkit.predicting.table_writer import CellRules, TableWriter
 from tlkit.scoring.plan import PLAN_NAME
-from tlkit.scoring.shard_writer import ShardFiles, ShardReport, put_in_place
+from tlkit.scoring.shard_writer import ShardFiles, ShardReport, sha256_of
 
 SUMMARY_NAME = "_summary.json"
 _ERRORS, _REPORTS, _INPUT = "_errors", "_reports", "_input"
@@ -85,7 +85,7 @@ class ShardStore:
             report = ShardReport(**json.loads(files.report.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        same = report.plan == plan and _is(files.data, report.data) and _is(files.errors, report.errors)
+        same = report.plan == plan and (report.data, report.errors) == (sha256_of(files.data), sha256_of(files.errors))
         return report if same else None
 
     def count(self) -> int:
@@ -106,26 +106,15 @@ class ShardStore:
         return True
 
 
-def _is(path: Path, digest: str) -> bool:
-    if not path.exists():
-        return not digest
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == digest
-
-
 def _merge(parts: Sequence[Path], out: Path, names: Sequence[str], rules: CellRules | None) -> None:
-    aside = out.with_name(f".tmp-score-{out.name}")
-    try:
+    with atomic_write(out, binary=True) as whole:
         if out.suffix.lower() == ".parquet":
-            _merge_parquet(parts, aside)
+            _merge_parquet(parts, whole)
         else:
-            _merge_text(parts, aside, _header(names, out.suffix.lower(), rules))
-        put_in_place(aside, out)
-    finally:
-        aside.unlink(missing_ok=True)
+            _merge_text(parts, whole, _header(names, out.suffix.lower(), rules))
 
 
-def _merge_parquet(parts: Sequence[Path], out: Path) -> None:
+def _merge_parquet(parts: Sequence[Path], out: IO[bytes]) -> None:
     import pyarrow.parquet as pq
 
     with pq.ParquetWriter(out, pq.read_schema(parts[0])) as table:
@@ -135,14 +124,13 @@ def _merge_parquet(parts: Sequence[Path], out: Path) -> None:
                     table.write_table(file.read_row_group(group))
 
 
-def _merge_text(parts: Sequence[Path], out: Path, header: bytes) -> None:
-    with out.open("wb") as whole:
-        whole.write(header)
-        for part in parts:
-            with part.open("rb") as file:
-                if file.read(len(header)) != header:
-                    raise ScoringError(f"{part} has another header than the run's plan")
-                whole.writelines(_blocks(file))
+def _merge_text(parts: Sequence[Path], out: IO[bytes], header: bytes) -> None:
+    out.write(header)
+    for part in parts:
+        with part.open("rb") as file:
+            if file.read(len(header)) != header:
+                raise ScoringError(f"{part} has another header than the run's plan")
+            shutil.copyfileobj(file, out, _BLOCK)
 
 
 def _header(names: Sequence[str], suffix: str, rules: CellRules | None) -> bytes:
@@ -152,8 +140,3 @@ def _header(names: Sequence[str], suffix: str, rules: CellRules | None) -> bytes
     line = io.StringIO(newline="")
     TableWriter(Path(f"shard{suffix}"), line, names, dict, rules)
     return line.getvalue().encode("utf-8")
-
-
-def _blocks(file: IO[bytes]) -> Iterator[Any]:
-    while block := file.read(_BLOCK):
-        yield block

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from tlkit.errors import DataError, ServerError
+from tlkit.export.contents import predict_contents
 from tlkit.export.manifest import Manifest, SignatureInfo
 from tlkit.export.records import records_of
 from tlkit.inputs.base import InputSpec, input_spec
 from tlkit.lazy import loaded
 from tlkit.serving.call import DEFAULT_SIGNATURE
-from tlkit.serving.records import Rows, answers_of
+from tlkit.serving.client_arrays import array_of
+from tlkit.serving.records import answers_of
 
 _REFUSED = ("INVALID_ARGUMENT", "UNIMPLEMENTED")
 
@@ -47,16 +49,16 @@ class RecordAsker:
         self._answers = answers_of(self._signature, manifest)
 
     def files(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
-        """NamedOutput about the bytes of files; see `ServingClient.predict_files`."""
+        """Return records of the bytes of files; see `ServingClient.predict_files`."""
         return self._contents(items, input_spec("image"), top)
 
     def texts(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
-        """NamedOutput about texts, those of similar length together; see `ServingClient.predict_texts`."""
+        """Return records of texts, those of similar length together; see `ServingClient.predict_texts`."""
         return self._contents(items, input_spec("text"), top)
 
     def rows(self, items: Sequence[Any], top: int | None) -> list[dict[str, Any]]:
-        """NamedOutput about rows of a table; see `ServingClient.predict_rows`."""
-        arrays = Rows(self._signatures, DEFAULT_SIGNATURE, self._manifest).arrays(items)
+        """Return records of rows of a table; see `ServingClient.predict_rows`."""
+        arrays = self._rows().arrays(items)
         found: list[dict[str, Any]] = []
         for start in range(0, len(items), self._batch_size):
             part = [dict(row) for row in items[start : start + self._batch_size]]
@@ -64,33 +66,30 @@ class RecordAsker:
             found += self._records(part, piece, top)
         return found
 
+    def _rows(self) -> Any:
+        inputs, manifest, embedding = self._signature.inputs, self._manifest, self._signatures.get("embedding")
+        if manifest is not None and not manifest.interface.columns:
+            raise DataError("this export has no table input", received=manifest.interface.content)
+        columns = None if manifest is None else manifest.preprocessing["columns"]
+        is_own = "encoded" in self._signatures and embedding is not None and set(embedding.inputs) == set(inputs)
+        return loaded(input_spec("row").sent)(inputs, columns, is_own, array_of)
+
     def _contents(self, items: Sequence[Any], spec: InputSpec, top: int | None) -> list[dict[str, Any]]:
-        given = loaded(spec.items)
-        checked: list[Any] = [given.checked(item, at) for at, item in enumerate(items)]
-        order = sorted(range(len(items)), key=lambda at: len(checked[at])) if spec.by_length else range(len(items))
-        if [info.dtype for info in self._signature.inputs.values()] != ["string"]:
+        inputs = self._signature.inputs
+        if [info.dtype for info in inputs.values()] != ["string"]:
             raise DataError(
                 f"{self._about} does not have a single {spec.name} input",
-                received={name: info.dtype for name, info in self._signature.inputs.items()},
+                received={name: info.dtype for name, info in inputs.items()},
                 allowed="one input of strings",
                 fix="use predict or predict_rows",
             )
-        name = next(iter(self._signature.inputs))
-        found: list[Any] = [None] * len(items)
-        for start in range(0, len(order), self._batch_size):
-            places = order[start : start + self._batch_size]
-            contents = np.empty(len(places), object)
-            contents[:] = [given.content(checked[at]) for at in places]
-            try:
-                made = self._records([str(items[at]) for at in places], {name: contents}, top)
-            except ServerError as error:
-                if error.code not in _REFUSED:
-                    raise
-                self._find_refused(name, contents, [(items[at], at) for at in places], given)
-                raise
-            for at, record in zip(places, made, strict=True):
-                found[at] = record
-        return found
+        (name,) = inputs
+
+        def predict(names: list[str], contents: np.ndarray) -> list[dict[str, Any]]:
+            return self._records(names, {name: contents}, top)
+
+        pixels = self._manifest.preprocessing.get("max_pixels") if self._manifest else None
+        return predict_contents(items, spec, self._batch_size, predict, _refusal, pixels)
 
     def _records(self, given: Sequence[Any], arrays: dict[str, np.ndarray], top: int | None) -> list[dict[str, Any]]:
         outputs = self._run(arrays, len(given))
@@ -102,13 +101,7 @@ class RecordAsker:
             )  # fmt: skip
         return records_of(given, outputs, self._answers, top)
 
-    def _find_refused(self, name: str, contents: np.ndarray, asked: list[tuple[Any, int]], items: Any) -> None:
-        """Say which one it was, for the server does not."""
-        for place, (item, at) in enumerate(asked):
-            try:
-                self._run({name: contents[place : place + 1]}, 1)
-            except ServerError as error:
-                if error.code not in _REFUSED:
-                    raise
-                known = self._manifest.preprocessing.get("max_pixels") if self._manifest else None
-                raise items.refusal(item, at, data=contents[place], max_pixels=known, said=str(error)) from error
+
+def _refusal(error: Exception) -> str | None:
+    """Return what a server says of an item that it refuses."""
+    return str(error) if isinstance(error, ServerError) and error.code in _REFUSED else None

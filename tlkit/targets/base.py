@@ -25,6 +25,15 @@ TARGETS: Mapping[str, str] = {
 }
 
 
+#: Kinds whose answers are any number of classes, each above a threshold of its own.
+_ANY_NUMBER = frozenset({"multi_label"})
+
+
+def is_any_number(kind: str) -> bool:
+    """Return whether an answer of this kind of target is any number of classes; loads nothing."""
+    return kind in _ANY_NUMBER
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
     """One property of every item's label, for checks of the data.

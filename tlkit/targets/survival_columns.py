@@ -9,6 +9,8 @@ from typing import Literal, get_args
 from tlkit.errors import ConfigError, check_choice
 
 SurvivalMethod = Literal["hazard", "cox"]
+#: What records and columns call the probabilities to be without event.
+CURVE = "survival"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -156,6 +156,10 @@ class TaskCommands(InputCommands):
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:
         """Read other labelled data as the `test` split."""
 
+    def target_name(self, config: Any, kind: str) -> str:
+        """Return the name of the only target where an export does not name it; empty where it has no name."""
+        return ""
+
     def counted(self, data: Any) -> dict[str, Any] | None:
         """Give how many entries the data had and what was left out of them; None where nothing is counted."""
         return None

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -162,6 +163,22 @@ def find_damaged(contents: Sequence[bytes], *, max_pixels: int = MAX_PIXELS) -> 
                     if damage_of(contents[place], lines) and (problem := damage_of(contents[place], lines)):
                         found[place] = problem
     return dict(sorted(found.items()))
+
+
+def damaged_files(paths: Sequence[str | Path], *, decoder: bool = True) -> dict[int, str]:
+    """Find the images that were predicted although they are damaged.
+
+    Args:
+        paths: of images that the model has decoded.
+        decoder: load TensorFlow; its decoder finds more damage than the bytes alone show.
+
+    Returns:
+        Place in `paths` -> what is wrong.
+    """
+    contents = [Path(path).read_bytes() for path in paths]
+    if decoder:
+        return find_damaged(contents, max_pixels=sys.maxsize)  # the model has decoded them all
+    return {place: problem for place, content in enumerate(contents) if (problem := partly_missing(content))}
 
 
 def _decode(content: bytes) -> bool:

@@ -12,12 +12,13 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tlkit.errors import DataError
 from tlkit.inputs.image.formats import ACCEPTED, HEAD, SUFFIXES, UNSUPPORTED, format_of, format_of_suffix, not_accepted
+from tlkit.inputs.items import counts_line as counts_line
 
 Use = Literal["image", "unusable", "left_out"]
 HIDDEN, SYSTEM = "hidden files", "system files"
@@ -105,26 +106,6 @@ class Tally:
 
     def __str__(self) -> str:
         return counts_line(self.to_dict(), self.examples)
-
-
-def counts_line(counts: Mapping[str, Any], examples: Mapping[str, list[str]] | None = None) -> str:
-    """Write the counts of a `Tally` in one line.
-
-    Example:
-        >>> counts_line({"found": 5, "used": 3, "left_out": {"hidden files": 2}}, {"hidden files": ["a/.x", "b/.x"]})
-        'found 5 entries: 3 used; left out: 2 hidden files (a/.x, b/.x)'
-
-    Args:
-        counts: as `Tally.to_dict` returns them.
-        examples: names to show, by reason.
-    """
-    line = f"found {counts['found']:,} entries: {counts['used']:,} used"
-    parts = []
-    for reason, count in counts["left_out"].items():
-        names = (examples or {}).get(reason, [])
-        more = ", …" if count > len(names) else ""
-        parts.append(f"{count:,} {reason}" + (f" ({', '.join(names)}{more})" if names else ""))
-    return f"{line}; left out: {', '.join(parts)}" if parts else line
 
 
 def walk(root: str | Path, inside: str = "", *, without: Collection[str] = ()) -> Iterator[Entry]:

@@ -43,12 +43,19 @@ def read_answered(
 
 
 def say_survival(source: FrameSource, columns: SurvivalColumns) -> None:
-    """Say how many events there are; refuses times and events that cannot be read."""
+    """Say how many events there are; refuses times and events that cannot be read, and a table without an event."""
+    from tlkit.errors import DataError
     from tlkit.inputs.row.targets import read_survival
 
     given = source.frame[columns.names].notna().all(axis=1).to_numpy(bool)
     rows = given.nonzero()[0]
     values = read_survival(source.frame.iloc[rows], columns, lambda own: source.place(rows[own])).values
+    if not values[:, 1].any():
+        raise DataError(
+            f"no row has an event in {columns.event!r}: there is nothing to learn",
+            received=f"{len(rows)} censored rows",
+            fix="check which value means event",
+        )
     _log.info(
         "%s",
         f"survival: {int(values[:, 1].sum())} events in {len(rows)} rows, times from {values[:, 0].min():g} to "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import DataError
-from tlkit.inputs.base import FileSource, InputSpec
+from tlkit.inputs.base import FileSource, InputSpec, RowSource
 from tlkit.inputs.row.columns import sample_of
 from tlkit.inputs.wire import ABSENT
 
@@ -28,6 +28,12 @@ SPEC = InputSpec(
     examine="tlkit.inputs.row.examine:examine",
     drift="tlkit.inputs.row.drift",
     drift_items=5000,
+    sent="tlkit.inputs.row.sent_rows:SentRows",
+    row_source=RowSource(
+        rows="tlkit.inputs.row.row_file:RowFile",
+        typed="tlkit.inputs.row.typed_rows:TypedRows",
+        looked_up="tlkit.inputs.row.project_rows:ProjectRows",
+    ),
     files=FileSource(has_labels=False, quoted_tsv=True),
     batch=4096,
     shard=32_768,

@@ -45,6 +45,24 @@ def list_folder(path: str | Path, *, encoding: str = "utf-8", max_field_bytes: i
         DataError: no such folder, no class folders, a class folder without texts, or a file that cannot be read.
     """
     check_encoding(encoding)
+    files = labelled_files(path)
+    return TextListing(
+        [_read(file, encoding, max_field_bytes) for _, _, file in files],
+        [label for _, label, _ in files],
+        leave_to_split([split for split, _, _ in files]),
+        None,
+        None,
+        str(path),
+        [str(file) for _, _, file in files],
+    )
+
+
+def labelled_files(path: str | Path) -> list[tuple[str | None, str, Path]]:
+    """Return the split, the class and the path of each text of a folder, without reading it.
+
+    Raises:
+        DataError: no such folder, no class folders, or a class folder without texts.
+    """
     root = Path(path).expanduser()
     if not root.exists():
         near = did_you_mean(root.name, [item.name for item in root.parent.glob("*")] if root.parent.is_dir() else [])
@@ -68,19 +86,11 @@ def list_folder(path: str | Path, *, encoding: str = "utf-8", max_field_bytes: i
         roots = {None: root}
     files: list[tuple[str | None, str, Path]] = []
     for split, folder in roots.items():
-        files += [(split, label, file) for label, file in _labelled_files(folder)]
-    return TextListing(
-        [_read(file, encoding, max_field_bytes) for _, _, file in files],
-        [label for _, label, _ in files],
-        leave_to_split([split for split, _, _ in files]),
-        None,
-        None,
-        str(path),
-        [str(file) for _, _, file in files],
-    )
+        files += [(split, label, file) for label, file in _files_of_classes(folder)]
+    return files
 
 
-def _labelled_files(root: Path) -> list[tuple[str, Path]]:
+def _files_of_classes(root: Path) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for folder in _subfolders(root):
         if folder.name.lower() in _UNLABELLED:

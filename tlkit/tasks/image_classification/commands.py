@@ -27,15 +27,14 @@ class ImageClassificationCommands(ImageCommands, TaskCommands):
     put_data = "one folder of photos per class"
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
-        """Refuse a table without a named column; say what is found in a folder; a backbone brings its size."""
+        """Refuse a table without paths or labels; say what is found in a folder; a backbone brings its size."""
         from tlkit.inputs.files.records import TableStream
 
-        named = [answers[name] for name in ("path_column", "label_column") if name in answers]
-        named += asked.label_columns
-        if data is not None and data.is_file() and named:
+        labels = asked.label_columns or [answers.get("label_column", "label")]
+        if data is not None and data.is_file():
             encoding, separator = answers.get("encoding", "utf-8"), answers.get("separator", "")
             columns = TableStream(data, encoding=encoding, separator=separator).columns
-            for column in named:
+            for column in (answers.get("path_column", "path"), *labels):
                 if column not in columns:
                     raise missing_column(column, columns, str(data))
         self.add_size(answers)
@@ -80,6 +79,7 @@ class ImageClassificationCommands(ImageCommands, TaskCommands):
 def _say_what_is_in(data: Path) -> None:
     """Say on stderr which classes and photos `tlkit train` will find in a folder, or what it will refuse."""
     from tlkit.inputs.image.listing import list_folder
+    from tlkit.inputs.image.walk import shown as name_of
 
     try:
         listing = list_folder(data)
@@ -97,6 +97,8 @@ def _say_what_is_in(data: Path) -> None:
             'cannot be used: %d photos, such as %s, which %s; set on_error = "skip" in config.toml to skip them',
             len(listing.unusable), listing.paths[first[0]], first[1].problem,
         )  # fmt: skip
+    for row, entry in listing.unusable.items():
+        listing.tally.leave_out(entry.reason, name_of(listing.paths[row]))
     _log.info("%s", listing.tally)
 
 

@@ -122,6 +122,10 @@ class TabularCommands(RowCommands, TaskCommands):
             path, cast("TablePreprocessing", task.preprocessing), targets_of(task, config), **options
         )
 
+    def target_name(self, config: Any, kind: str) -> str:
+        """Return the name of the only target; see `name_of_target`."""
+        return name_of_target(kind, config)
+
     def measure(self, learn: Any, split: str) -> tuple[Any, list[Any]]:
         """Give the metrics and the most wrong rows."""
         from tlkit.targets.wrong_items import most_wrong_items

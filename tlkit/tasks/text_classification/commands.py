@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tlkit.errors import ConfigError, ModelError, missing_column
+from tlkit.errors import ConfigError, DataError, ModelError, missing_column
 from tlkit.inputs.text.commands import TextCommands
 from tlkit.one_line import one_line
 from tlkit.tasks.commands import Asked, TaskCommands
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # errors
 _SHOWN_CHARACTERS = 200  # of a text on the terminal
+_log = logging.getLogger("tlkit")
 
 
 class TextClassificationCommands(TextCommands, TaskCommands):
@@ -27,8 +29,9 @@ class TextClassificationCommands(TextCommands, TaskCommands):
     put_data = "train.csv, or one folder of .txt files per class,"
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> None:
-        """Refuse a table without the columns that hold texts and labels."""
+        """Refuse a table without the columns that hold texts and labels; warn of a folder that training will refuse."""
         from tlkit.inputs.files.records import TableStream
+        from tlkit.inputs.text.folder import labelled_files
 
         files = [data] if data is not None else []
         if data is not None and data.is_dir():
@@ -42,6 +45,11 @@ class TextClassificationCommands(TextCommands, TaskCommands):
             ):
                 if column not in columns:
                     raise missing_column(column, columns, str(file))
+        if data is not None and not files:
+            try:
+                labelled_files(data)
+            except DataError as error:
+                _log.warning("training will stop with an error on this folder: %s", error)
 
     def check(self, config: Any) -> None:
         """Refuse an unknown encoder, or one that cannot take so many tokens."""

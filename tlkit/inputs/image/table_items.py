@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tlkit.scoring.items import Item, Shard, Source
+from tlkit.inputs.items import Item, Shard, Source
 
 
 @dataclasses.dataclass(frozen=True)

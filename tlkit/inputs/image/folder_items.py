@@ -12,7 +12,7 @@ from typing import Any
 
 from tlkit.errors import DataError
 from tlkit.inputs.image.walk import LINKED, Tally, walk
-from tlkit.scoring.items import Item, Shard, cut, readable
+from tlkit.inputs.items import Item, Shard, cut, readable
 
 _log = logging.getLogger("tlkit")
 
