@@ -46,10 +46,19 @@ def explained_images(learn: Any, split: str, items: Sequence[WrongItem]) -> list
     return [
         [
             Picture(_jpeg(image), "the image as the model sees it"),
-            Picture(_jpeg(_overlaid(image, heat)), f"heat of the answer: {place_of(raw)}"),
+            Picture(_jpeg(_overlaid(image, heat)), f"heat of {_answer(learn, item)}: {place_of(raw)}"),
         ]
-        for image, heat, raw in zip(small, large, heats, strict=True)
+        for image, heat, raw, item in zip(small, large, heats, items, strict=True)
     ]
+
+
+def _answer(learn: Any, item: WrongItem) -> str:
+    """Return what the heat is about: one of several labels, one of several targets, or the only answer."""
+    targets = learn.task.objective.targets
+    target = targets[item.target]
+    if target.class_names and target.label_width > 1:
+        return f"the label {target.class_names[item.chosen]}"
+    return target.name if len(targets) > 1 else "the answer"
 
 
 def place_of(heat: np.ndarray) -> str:

@@ -137,7 +137,7 @@ def limits_of(card: Mapping[str, Any]) -> list[str]:
     if slices["skipped"]:
         found.append(f"{slices['skipped'][0].upper()}{slices['skipped'][1:]}.")
     if check is None:
-        found.append("The data were not checked: `tlkit check` was not run.")
+        found.append("The data were not checked with tlkit check.")
     else:
         for status, words in (("fail", "failed"), ("warn", "warns")):
             found += [
