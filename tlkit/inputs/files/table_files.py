@@ -155,6 +155,13 @@ def unusable(fields: Mapping[str, object], encoding: str) -> str:
         fields: by column; bytes that could not be decoded as `errors="surrogateescape"` keeps them.
         encoding: what the file was to be in.
     """
+    try:  # most rows are texts without any of it
+        everything = "".join([*fields, *fields.values()])  # type: ignore[list-item]
+        everything.isascii() or everything.encode("utf-8")
+        if "\0" not in everything:
+            return ""
+    except (TypeError, UnicodeEncodeError):
+        pass
     for name, value in fields.items():
         if isinstance(value, str) and "\0" in value:
             return f"column {name!r} contains NUL bytes"

@@ -20,6 +20,8 @@ from tlkit.inputs.files.table_files import (
     unusable,
 )
 
+LONGEST = 2**31 - 1  # characters of a field, for the csv module; `_Lines` holds the real limit
+
 
 class Record(NamedTuple):
     """One row of a table.
@@ -174,7 +176,7 @@ class _Lines:
 @contextlib.contextmanager
 def long_fields() -> Iterator[None]:
     """Let Python's csv module read fields of more than 128 kB; whoever gives it the lines has the real limit."""
-    before = csv.field_size_limit(2**31 - 1)
+    before = csv.field_size_limit(LONGEST)
     try:
         yield
     finally:
@@ -186,9 +188,9 @@ def _separated(
 ) -> Iterator[Record]:
     header: Sequence[str] = ()
     while True:
+        before = csv.field_size_limit(LONGEST)  # as in `long_fields`, which takes longer than reading a row
         try:
-            with long_fields():
-                fields = next(reader)
+            fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
@@ -202,6 +204,8 @@ def _separated(
                     "none",
                 ),
             ) from error
+        finally:
+            csv.field_size_limit(before)
         if not header:
             if fields:
                 header = names or fields
