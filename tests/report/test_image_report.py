@@ -87,7 +87,7 @@ def test_several_labels(tmp_path):
     assert "true positives" in text
     assert re.search("heat of the label (red|green): ", text)
     # Eight validation images are too few.
-    assert "Slices cannot be compared: 8 items, 30 are needed." in text
+    assert "Groups cannot be compared: 8 items, 30 are needed." in text
 
 
 @pytest.mark.parametrize("kind", ["regression", "several", "survival"])

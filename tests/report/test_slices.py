@@ -72,7 +72,7 @@ def test_unknown_errors_are_left_out_and_targets_are_corrected_together():
 @pytest.mark.parametrize(
     ("n", "known", "words"),
     [
-        (29, {}, "slices cannot be compared: 29 items, 30 are needed"),
+        (29, {}, "groups cannot be compared: 29 items, 30 are needed"),
         (60, {"id": np.arange(60).astype(str).astype(object)}, "no property has 20 items on both sides"),
         (30, {"x": np.arange(30.0)}, "no property has 20 items on both sides"),
     ],

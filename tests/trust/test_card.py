@@ -23,7 +23,7 @@ from tlkit.report.bootstrap import bootstrap_intervals, resamples
 from tlkit.report.calibration import calibration_curve
 from tlkit.scaffold.new import new_project
 from tlkit.tasks.base import spec_of
-from tlkit.trust.card.facts import TrainingCost, card_of
+from tlkit.trust.card.facts import TrainingCost, card_of, limits_of
 from tlkit.trust.card.kept import is_untouched, kept_parts, sealed, write_card
 from tlkit.trust.card.markdown import card_text
 
@@ -121,6 +121,10 @@ def test_a_card_says_how_good_the_model_is_and_where_it_came_from(learn, tmp_pat
     assert any("optimistic" in one for one in found["limits"])
     assert any("AUC 0.7" in one for one in found["limits"])
     assert any("not calibrated" in one for one in found["limits"])
+    assert not any("No evaluated item" in one for one in found["limits"])
+    found["evaluation"]["per_class"]["ants"]["n"] = 0
+    assert "No evaluated item is of these classes: ants." in limits_of(found)
+    found["evaluation"]["per_class"]["ants"]["n"] = 18
     text = card_text(found)
     header = header_of(text)
     assert header["license"] == "unknown"
@@ -144,7 +148,7 @@ def test_too_few_items_and_values_are_said(tmp_path):
     assert found["evaluation"]["metrics"]["rmse"]["low"] is None
     assert "8 items were evaluated: too few for intervals, calibration or groups." in found["limits"]
     text = card_text(found)
-    assert "no intervals: 8 items, 30 are needed" in text
+    assert "Intervals: none, 8 items are too few, 30 are needed." in text
     assert "The time was not recorded." in text
     assert "Not run." in text
     assert "pipeline_tag" not in header_of(text)  # Hugging Face has none

@@ -114,7 +114,7 @@ def worst_slices(
     """
     count = len(errors[0].errors) if errors else 0
     if count < FEWEST_ITEMS:
-        return SliceTests(skipped=f"slices cannot be compared: {count} items, {FEWEST_ITEMS} are needed")
+        return SliceTests(skipped=f"groups cannot be compared: {count} items, {FEWEST_ITEMS} are needed")
     tested: list[tuple[float, Slice]] = []
     for one in errors:
         known = np.isfinite(one.errors)
@@ -127,7 +127,7 @@ def worst_slices(
                 means = float(own.mean()), float(rest.mean())
                 tested.append((p, Slice(column, words, len(own), *means, p, one.target, one.is_rate)))
     if not tested:
-        return SliceTests(skipped=f"slices cannot be compared: no property has {fewest} items on both sides")
+        return SliceTests(skipped=f"groups cannot be compared: no property has {fewest} items on both sides")
     corrected = holm([p for p, _ in tested])
     found = [
         dataclasses.replace(one, p=float(p))

@@ -144,7 +144,7 @@ def _examined(learn: Any, split: str) -> tuple[Examined | None, str]:
         return found, ""
     except (TlkitError, TypeError, AttributeError, KeyError) as error:  # data that is read in parts, or the user's own
         reason = str(error).splitlines()[0] if isinstance(error, TlkitError) else type(learn.data).__name__
-        return None, f"slices cannot be compared: {reason}"
+        return None, f"groups cannot be compared: {reason}"
 
 
 def _known_parts(

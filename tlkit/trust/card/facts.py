@@ -20,6 +20,7 @@ SCHEMA = 1
 CPU_WATTS, GPU_WATTS = 65.0, 400.0  # assumed, where nobody says otherwise
 _PACKAGES = ("tlkit", "tensorflow", "keras", "keras-hub", "numpy", "scikit-learn")
 _FEW = 100  # items whose intervals are wide
+_NAMED = 10  # classes in a sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +119,7 @@ def evaluation_of(evidence: Any) -> dict[str, Any]:
         "per_class": plain["per_class"],
         "method": f"percentile bootstrap over items, {resamples(count):,} samples, seed 0"
         if count >= FEWEST
-        else f"no intervals: {count} items, {FEWEST} are needed",
+        else f"none, {count} items are too few, {FEWEST} are needed",
         "targets": [target.name for target in evidence.targets],
     }
 
@@ -133,8 +134,12 @@ def limits_of(card: Mapping[str, Any]) -> list[str]:
         found.append(f"{evaluation['n']} items were evaluated: too few for intervals, calibration or groups.")
     elif evaluation["n"] < _FEW:
         found.append(f"{evaluation['n']} items were evaluated: the intervals are wide.")
+    absent = [name for name, row in evaluation["per_class"].items() if not row.get("n")]
+    if absent:
+        named = ", ".join(absent[:_NAMED]) + (", …" if len(absent) > _NAMED else "")
+        found.append(f"No evaluated item is of these classes: {named}.")
     found += [f"It is worse on a group of items: {one}." for one in _words(slices["found"])]
-    if slices["skipped"]:
+    if slices["skipped"] and evaluation["n"] >= FEWEST:
         found.append(f"{slices['skipped'][0].upper()}{slices['skipped'][1:]}.")
     if check is None:
         found.append("The data were not checked with tlkit check.")
