@@ -111,11 +111,14 @@ class AnswerColumns:
 
     def of_records(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the columns of records, as `SavedModelPredictor.predict` returns them, with all classes."""
+        return self.of_numbers(self.numbers(records), records)
+
+    def numbers(self, records: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Return the numbers of records, float64 [n, K], targets side by side."""
         import numpy as np
 
-        if not records:
-            return []
-        return self.of_numbers(np.array([self._numbers(record) for record in records], np.float64), records)
+        width = sum(one.width for one in self.outputs)
+        return np.array([self._numbers(record) for record in records], np.float64).reshape(len(records), width)
 
     def of_numbers(self, numbers: np.ndarray, trust: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
         """Return the columns of numbers, a dictionary for each item.

@@ -131,7 +131,8 @@ def records(predict: Callable[[Sequence[Any]], Sequence[dict[str, Any]]]) -> Ans
     """
 
     def answer(items: Sequence[Item]) -> list[dict[str, Any] | Refusal]:
-        return [_finite(record, record) for record in predict([item.content for item in items])]
+        found = predict([item.content for item in items])
+        return [one if all(map(math.isfinite, numbers_of(one))) else Refusal(NOT_FINITE) for one in found]
 
     return answer
 
@@ -141,7 +142,7 @@ def contents(predict: Callable[[Sequence[Any]], Sequence[dict[str, Any]]], colum
 
     def answer(items: Sequence[Item]) -> list[dict[str, Any] | Refusal]:
         found = predict([item.content for item in items])
-        return [_finite(row, record) for row, record in zip(columns.of_records(found), found, strict=True)]
+        return _usable(columns, columns.numbers(found), found)
 
     return answer
 
@@ -165,21 +166,24 @@ def rows(
     """
 
     def answer(items: Sequence[Item]) -> list[dict[str, Any] | Refusal]:
-        import numpy as np
-
         problems: dict[int, str] = {}
         frame = frame_of(items, None if strict else problems)
         good = [number for number in range(len(items)) if number not in problems]
         results: dict[int, Any] = {number: Refusal(reason) for number, reason in problems.items()}
         if good:
             numbers, trust = predict(frame.iloc[good].reset_index(drop=True) if problems else frame)
-            usable = np.isfinite(numbers).all(axis=1)
-            for number, row, is_usable in zip(good, columns.of_numbers(numbers, trust), usable, strict=True):
-                results[number] = row if is_usable else Refusal(NOT_FINITE)
+            results |= zip(good, _usable(columns, numbers, trust), strict=True)
         return [results[number] for number in range(len(items))]
 
     return answer
 
 
-def _finite(answer: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any] | Refusal:
-    return answer if all(map(math.isfinite, numbers_of(record))) else Refusal(NOT_FINITE)
+def _usable(
+    columns: AnswerColumns, numbers: np.ndarray, trust: Sequence[Mapping[str, Any]] | None
+) -> list[dict[str, Any] | Refusal]:
+    """Return the columns of numbers, or why they are no prediction."""
+    import numpy as np
+
+    finite = np.isfinite(numbers).all(axis=1).tolist()
+    rows = columns.of_numbers(numbers, trust)
+    return [row if is_finite else Refusal(NOT_FINITE) for row, is_finite in zip(rows, finite, strict=True)]
