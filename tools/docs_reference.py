@@ -54,7 +54,7 @@ def cli() -> str:
                 continue
             names = ", ".join((*parameter.opts, *parameter.secondary_opts))
             if parameter.param_type_name == "argument":
-                names = (parameter.metavar or parameter.name.upper()).strip("[]")
+                names = re.sub(r"^\[(.*?)\](\.\.\.)?$", r"\1\2", parameter.metavar or parameter.name.upper())
             default = parameter.default
             shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
             rows.append(f"| `{cell(names)}` | {cell(getattr(parameter, 'help', None) or '')} | {shown} |")
@@ -65,13 +65,20 @@ def cli() -> str:
 
 def comments(template: Path) -> dict[str, str]:
     """Return the comment of each `section.key` in a template's config.toml."""
-    found, section = {}, ""
+    found: dict[str, str] = {}
+    section, last = "", ""
     for line in template.read_text(encoding="utf-8").splitlines():
+        more = re.match(r"#\s{20,}(\S.*)", line)  # goes on below the comment of the key above
+        if more and last:
+            found[last] += f" {more[1]}"
+            continue
+        last = ""
         if head := re.match(r"\[([\w.]+)\]", line):
             section = head[1]
         key = re.match(r"(?:\{\{\s*\(?'?)?([a-z_]+) = ", line)
         if key and "#" in line:
-            found[f"{section}.{key[1]}"] = line.rsplit(" # ", 1)[-1].strip() if " # " in line else ""
+            last = f"{section}.{key[1]}"
+            found[last] = line.rsplit(" # ", 1)[-1].strip() if " # " in line else ""
     return found
 
 

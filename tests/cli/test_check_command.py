@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import photos
 import pytest
 
+from tlkit.cli.check import _add_to_list
 from tlkit.cli.main import run
 from tlkit.scaffold.new import new_project
+from tlkit.trust.check.outcome import Finding, Outcome, Result
 
 ANSWERS = {"data_path": "photos", "weights": "none", "backbone": "mobilenetv2-0.35", "image_size": "32"}
 
@@ -83,6 +86,22 @@ def test_bad_input_is_one_line_and_exit_code_2(inside: Path, capsys, words: list
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(error) == 1
     assert message in error[0]
+
+
+def test_an_item_that_several_rules_exclude_has_the_reason_of_its_rule(tmp_path: Path):
+    project = SimpleNamespace(config=SimpleNamespace(exclude=tmp_path / "list.csv"), root=tmp_path)
+    outcomes = [
+        Outcome("unreadable", "fail", "Unreadable"),
+        Outcome("conflicting_labels", "fail", "Labels", findings=[Finding("ants / bees", (0, 1), (0, 1))]),
+        Outcome(
+            "copies_across_splits", "warn", "Copies", findings=[Finding("the same in train and val", (0, 1), (0,))]
+        ),
+    ]
+    result = Result("images", {}, outcomes, ["a", "b"], ["ants", "bees"], ["train", "val"])
+    examined = SimpleNamespace(names=["a", "b"], digest=str)
+    assert _add_to_list(project, examined, result) == (tmp_path / "list.csv", 2, 2)
+    lines = (tmp_path / "list.csv").read_text().splitlines()
+    assert lines[1:] == ["a,0,conflicting_labels,ants / bees", "b,1,conflicting_labels,ants / bees"]
 
 
 TRAIN = """

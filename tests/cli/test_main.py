@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,12 @@ def test_every_command_has_help_with_an_example(capsys):
     for words in commands:
         assert cli.run([*words, "--help"]) == 0
         text = capsys.readouterr().out
+        command = group
+        for word in words:
+            command = command.commands[word]
+        said = [command.help, *(getattr(one, "help", None) for one in command.params)]
+        for name in re.findall(r"\[[a-z_]+\]", " ".join(filter(None, said))):  # markup swallows what is not escaped
+            assert name in text, f"{words} does not show {name}"
         assert f"tlkit {' '.join(words)}" in text.split("Example", 1)[-1], f"{words} shows no example"
 
 

@@ -106,6 +106,12 @@ def test_questions_about_targets_are_reported_unless_their_kind_was_said():
     assert len(target_findings(frame, ["y"], {}, place, {"y": "regression"})) == 0
 
 
+def test_a_missing_mark_is_not_named_where_another_value_is_no_number():
+    frame = pd.DataFrame({"y": pd.Series(["1.5", "2.5", "NaN", "inf", "abc"], dtype="str")})
+    with pytest.raises(DataError, match="rows 5 and 6: the target 'y' is not a number; received: 'inf'"):
+        read_targets(frame, ["y"], place, target_kinds={"y": "regression"})
+
+
 @pytest.mark.parametrize("form", [NumberForm(), NumberForm(".", ",", "$")])
 def test_a_known_target_names_the_rows_that_its_form_does_not_read(form):
     good = ["$1,234", "$5"] if form.unit else ["1234", "5"]

@@ -21,7 +21,7 @@ from tlkit.models.ensemble import ensemble
 from tlkit.targets.survival_columns import SurvivalColumns
 from tlkit.tasks.tabular import boosted
 from tlkit.tasks.tabular.blend import add_trees, restored_trees, set_shares, shares_of, tree_shape_of
-from tlkit.tasks.tabular.blend_shares import _held_out, find_shares, fits_for
+from tlkit.tasks.tabular.blend_shares import _answered, _held_out, find_shares, fits_for
 from tlkit.tasks.tabular.boosted import facts_of, with_boosting
 from tlkit.tasks.tabular.embedding_tables import embedding_tables
 from tlkit.tasks.tabular.model import tabular_model
@@ -133,6 +133,20 @@ def oracle(part, data, seen):
         return tf.gather(tf.constant(values), near)
 
     return dataclasses.replace(network(part), model=model)
+
+
+def test_answers_of_several_networks_need_no_warning_of_tensorflow(data):
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    model, rows = network(data).model, data.encoded("val")
+    tf.get_logger().addHandler(handler)
+    try:
+        for _ in range(6):
+            assert _answered(model, rows).shape == (len(rows), 1)
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert said == []
 
 
 def test_the_newest_rows_are_held_out_and_groups_stay_together():

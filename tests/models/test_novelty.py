@@ -50,6 +50,13 @@ def test_of_validation_data_five_percent_are_outliers(learner):
     np.testing.assert_array_equal(again.core, novelty.core)
 
 
+def test_with_few_validation_items_there_is_none(learner, caplog):
+    few = tlkit.table_from_file(tiny_frame(n=80)[["colour", "distance", "sold"]], "sold", batch_size=32)
+    assert len(few.labels("val")) < 30
+    assert fit_novelty(learner.task, few) is None
+    assert "distance to the training data: skipped, because val has " in caplog.text
+
+
 def test_a_run_keeps_it_beside_its_weights(learner):
     folder = learner._run.state.directory
     plain = json.loads((folder / "run.json").read_text())["novelty"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -49,6 +50,25 @@ def test_new_projects_blend_and_small_tables_have_more_epochs(tmp_path: Path):
     assert load_config(folder, ["model.kind=tabm", "model.members=8"]).members == 8
     assert load_config(folder, ["model.blend_network=tabm"]).members == 32
     assert load_config(folder, ["model.boosting={leaves=9}"]).boosting_options["options"].leaves == 9
+
+
+def test_networks_that_only_weigh_a_blend_are_not_calibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = bake(tmp_path)
+    assert config.train.ending["calibrate"]
+    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(build_task=lambda *given: None))
+    spec = importlib.util.spec_from_file_location("train_of_houses", tmp_path / "houses" / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    seen: list[dict] = []
+
+    def fit(config: TabularConfig, *given: object, **where: object) -> SimpleNamespace:
+        seen.append(config.train.ending)
+        return SimpleNamespace(task="inner")
+
+    monkeypatch.setattr(module, "fit", fit)
+    monkeypatch.setattr(module.tlkit, "with_boosting", lambda task, data, train, **given: train(data, tmp_path))
+    assert module.build(config, SimpleNamespace(preprocessing=None, targets=())) == "inner"
+    assert seen == [{"calibrate": False, "thresholds": "half"}]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,19 @@ def test_too_few_items(caplog):
     assert "val has 29 items: with fewer than 30 it cannot be estimated" in caplog.text
 
 
+def test_classes_that_the_split_lacks_are_named(caplog):
+    outputs, labels = drawn(100, 1)
+    fit_calibration(classification("abc"), outputs, labels, "val")
+    assert "has no item of" not in caplog.text
+    fit_calibration(classification("abc"), outputs, np.ones_like(labels), "val")
+    assert "calibration: val has no item of 'a', 'c', so its scores are not known to be right" in caplog.text
+    caplog.clear()
+    marks = np.zeros((100, 2), np.float32)
+    marks[::2, 0] = 1
+    fit_calibration(classification("ab", multi_label=True), outputs[:, :2], marks, "val")
+    assert "val has no item of 'b', so" in caplog.text
+
+
 def test_values_get_limits_alone():
     truth = np.linspace(0, 1, 100)
     found = fit_calibration(Objective([Regression("x")]), np.zeros((100, 1), np.float32), truth, "val")

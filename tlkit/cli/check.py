@@ -41,9 +41,9 @@ def check(
         typer.Option("--set", help="Override a value of config.toml for this run.", metavar="SECTION.KEY=VALUE"),
     ] = None,
 ) -> None:
-    """Check the data before training: damage, copies, leaks, wrong labels, balance, shift, outliers.
+    r"""Check the data before training: damage, copies, leaks, wrong labels, balance, shift, outliers.
 
-    [check] in config.toml says which rules fail, warn or are off. The exit code is 1 if a rule failed.
+    \[check] in config.toml says which rules fail, warn or are off. The exit code is 1 if a rule failed.
 
     Example:  tlkit check --fix
     """
@@ -182,9 +182,10 @@ def _add_to_list(project: Project, examined: Examined, result: Result) -> tuple[
     from tlkit.inputs.exclusions import Exclusion, add_exclusions
 
     path = project.config.exclude or project.root / LIST
-    reasons = {
-        item: finding.text for outcome in result.outcomes for finding in outcome.findings for item in finding.exclude
-    }
+    reasons: dict[int, str] = {}  # of the first rule that lists an item, as in `excluded`
+    for finding in (finding for outcome in result.outcomes for finding in outcome.findings):
+        for item in finding.exclude:
+            reasons.setdefault(item, finding.text)
     new: Sequence[Exclusion] = [
         Exclusion(examined.names[item], examined.digest(item), rule, reasons[item])
         for item, rule in sorted(result.excluded().items())

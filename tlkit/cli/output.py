@@ -68,6 +68,7 @@ def import_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
+            tf.get_logger().addFilter(_is_no_retracing)
             done = True
         finally:
             os.dup2(keep, 2)
@@ -75,6 +76,11 @@ def import_tensorflow() -> None:
             if not done:
                 aside.seek(0)
                 os.write(2, aside.read())
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Return whether a line of TensorFlow says anything to users: each of several networks is traced once."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextlib.contextmanager

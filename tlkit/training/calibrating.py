@@ -13,6 +13,7 @@ from tlkit.targets.objective import Objective
 
 FEWEST = 30  # items: with fewer, neither a temperature nor its effect can be estimated
 _FOLDS = 5
+_SHOWN = 3  # classes
 _log = logging.getLogger("tlkit")
 
 
@@ -43,6 +44,8 @@ def fit_calibration(
     found = dataclasses.replace(objective.fit_calibration(outputs, true), split=split)
     if any(target.class_names for target in objective.targets):
         found = _measured(objective, found, outputs, true, seed)
+        for names in _absent(objective, true):
+            _log.warning("calibration: %s has no item of %s, so its scores are not known to be right", split, names)
     return objective.fit_conformal(found, outputs, true)
 
 
@@ -69,6 +72,17 @@ def _measured(
     )  # fmt: skip
     count = len(found.scale)
     return dataclasses.replace(found, scale=(1.0,) * count, shift=(0.0,) * count)
+
+
+def _absent(objective: Objective, true: np.ndarray) -> list[str]:
+    """Return the classes and labels that no item has, those of one target as one text."""
+    found = []
+    for target, wanted in objective.parts(true, true=True):
+        names = [repr(name) for name, count in zip(target.class_names, np.nansum(wanted, 0), strict=False) if not count]
+        if names:
+            of_target = "" if len(objective.targets) == 1 else f" of {target.name!r}"
+            found.append(", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "") + of_target)
+    return found
 
 
 def figures(objective: Objective, outputs: np.ndarray, true: np.ndarray) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from tlkit.models.novelty import Novelty
 from tlkit.models.task import Task
+from tlkit.training.calibrating import FEWEST
 from tlkit.training.features import collect, live_forward
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ NEIGHBOUR = 5  # the distance to the fifth nearest one counts
 SHARE = 0.95  # of the validation data that is within the threshold
 _MOST_VAL = 2000
 _ROUNDING = 1e-4
+_log = logging.getLogger("tlkit")
 
 
 def fit_novelty(task: Task, data: Data, *, seed: int = 0) -> Novelty | None:
@@ -32,10 +35,15 @@ def fit_novelty(task: Task, data: Data, *, seed: int = 0) -> Novelty | None:
         seed: of the sample.
 
     Returns:
-        The measure; None where a split is empty.
+        The measure; None where nothing is trained on or there are fewer than 30 validation items, which is logged.
     """
-    count = len(data.labels("train"))
-    if not count or not len(data.labels("val")):
+    count, held_out = len(data.labels("train")), len(data.labels("val"))
+    if held_out < FEWEST:
+        _log.warning(
+            "distance to the training data: skipped, because val has %d items: a threshold needs %d",
+            held_out, FEWEST,
+        )  # fmt: skip
+    if not count or held_out < FEWEST:
         return None
     rows = np.sort(np.random.default_rng(seed).permutation(count)[:CORE])
     part = getattr(data, "part", None)

@@ -19,13 +19,13 @@ def build(config: TabularConfig, data: tlkit.TabularData, **run: object) -> tlki
     """Build the network of model.py, with boosted trees beside it or in its place where `model.kind` says so."""
 
     def train(part: tlkit.TabularData, folder: Path) -> tlkit.Task:
-        return train_network(config, build_task(config, part.preprocessing, part.targets), part, directory=folder).task
+        return fit(config.for_part, build_task(config, part.preprocessing, part.targets), part, directory=folder).task
 
     task = build_task(config, data.preprocessing, data.targets)
     return tlkit.with_boosting(task, data, train=train, **run, **config.boosting_options)
 
 
-def train_network(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularData, **where: object) -> tlkit.Learner:
+def fit(config: TabularConfig, task: tlkit.Task, data: tlkit.TabularData, **where: object) -> tlkit.Learner:
     """Train the network; for a blend also on a part of the rows, to weigh it against the boosted trees."""
     learn = tlkit.Learner(task, data, **where, **config.step.model_dump())
     if config.model.kind != "boosting":  # whose trees are fitted already
@@ -46,7 +46,7 @@ def main(config: TabularConfig, resume: bool = False) -> tlkit.Learner:
     print(data, *(f"  {found.column}: {found.why}" for found in (*data.questions, *data.findings)), sep="\n")
     print("rows left out:", ", ".join(f"{count} ({why})" for why, count in data.dropped.items() if count) or "none")
     run = {"directory": config.checkpoints, "resume": resume}
-    learn = train_network(config, build(config, data, **run), data, **run)
+    learn = fit(config, build(config, data, **run), data, **run)
     if learn.history:
         learn.recorder.report(config.reports, config.train.log)
     print(learn.evaluate())

@@ -13,7 +13,7 @@ from tlkit.inputs.class_names import composed, log_near_names
 from tlkit.inputs.row.check import check_finite
 from tlkit.inputs.row.columns import FALSE_SPELLINGS, TRUE_SPELLINGS
 from tlkit.inputs.row.mixed_columns import mixed_types
-from tlkit.inputs.row.number_forms import PLAIN, NumberForm
+from tlkit.inputs.row.number_forms import PLAIN, USUAL_MISSING, NumberForm
 from tlkit.inputs.row.number_inference import find_form
 from tlkit.inputs.row.problems import Problems
 from tlkit.inputs.row.target_kinds import check_varies, classes_of, guess_target, or_regression
@@ -369,6 +369,8 @@ def _numbers(column: pd.Series, name: str, place: Place, form: NumberForm | None
         bad = np.flatnonzero([not _is_number(value, form) for value in column])
         if column.dtype == object or not len(bad):
             raise mixed_types(column, name, place, is_target=True)
+        real = [row for row in bad.tolist() if str(column.iloc[row]).strip() not in USUAL_MISSING]
+        bad = np.array(real, np.int64) if real else bad
         words = form.describe()
         raise DataError(
             f"{place(bad)}: the target {name!r} is not a number",

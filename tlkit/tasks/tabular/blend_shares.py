@@ -135,7 +135,7 @@ def _answered(model: Any, encoded: np.ndarray) -> np.ndarray:
         lambda rows: model(rows, training=False),
         input_signature=[tf.TensorSpec([None, encoded.shape[1]], tf.float32)],
         autograph=False,
-    )
+    ).get_concrete_function()  # traced here: TensorFlow warns where several functions are traced by their first call
     return np.concatenate([answer(encoded[at : at + _BATCH]).numpy() for at in range(0, len(encoded), _BATCH)])
 
 

@@ -108,7 +108,8 @@ class TabularCommands(RowCommands, TaskCommands):
         raise TrainingError(
             "the model was trained on a table with a different encoding",
             received=f"column {other[0]!r} differs" if other else "numbers or missing values are read differently",
-            fix="restore data and config.toml, or run `tlkit train` again; use --data to evaluate on other rows",
+            fix="restore the data, and config.toml with what `tlkit train --set` changed, or run `tlkit train` again; "
+            "`tlkit evaluate --data` measures other rows",
         )
 
     def data_to_evaluate(self, path: Path, task: Task, config: Any) -> Any:

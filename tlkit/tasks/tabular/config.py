@@ -284,6 +284,12 @@ class TabularConfig(ProjectConfig):
         return {"data.targets": ["target.columns"], "target.columns": ["data.targets"]}.get(name, [])
 
     @property
+    def for_part(self) -> Self:
+        """The config for a network that learns from a part of the rows, to weigh a blend: it is not calibrated."""
+        train = self.train.model_copy(update={"calibrate": False, "thresholds": "half"})
+        return self.model_copy(update={"train": train})
+
+    @property
     def targets(self) -> list[str] | SurvivalColumns:
         """The columns to predict, or those of times and events."""
         return self.target.survival or self.target_names
