@@ -110,7 +110,7 @@ def _measure(
         config = load_config(project / "config.toml", [*overrides, f"model.kind={kind}"])
         start = time.monotonic()
         where = {"directory": project / f"run-{kind}"}
-        learn = train.train_network(config, train.build(config, data, **where), data, **where)
+        learn = train.fit(config, train.build(config, data, **where), data, **where)
         seconds = time.monotonic() - start
         shares = shares_of(learn.task)
         said = (

@@ -108,7 +108,7 @@ def test_questions_about_targets_are_reported_unless_their_kind_was_said():
 
 def test_a_missing_mark_is_not_named_where_another_value_is_no_number():
     frame = pd.DataFrame({"y": pd.Series(["1.5", "2.5", "NaN", "inf", "abc"], dtype="str")})
-    with pytest.raises(DataError, match="rows 5 and 6: the target 'y' is not a number; received: 'inf'"):
+    with pytest.raises(DataError, match="row 5: the target 'y' is not a number; received: 'inf'"):
         read_targets(frame, ["y"], place, target_kinds={"y": "regression"})
 
 
