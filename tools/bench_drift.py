@@ -9,7 +9,7 @@ and how often a planted change is found in 500 items:
 - film reviews (SST-2): texts cut to 80 % of their words; the positive ones doubled
 - Adult: each column of numbers times 1.2; the rarer class doubled
 
-The held-out images are few: a change is found in 500 draws with replacement from those that are not in the baseline.
+Where there are few held-out items, the 500 are drawn with replacement from those that are not in the baseline.
 The part `serving` measures what the monitor costs: requests to a server with a monitor and to one without, in turn.
 """
 
@@ -121,7 +121,7 @@ def measure(
         alarms.update(one.name for one in drifted)
         for change, (changed, weights) in changes.items() if seed < PLANTED else ():
             chances = weights(changed.classes[rest])
-            rows = draw.choice(rest, LATER, replace=len(rest) < 2 * LATER, p=chances / chances.sum())
+            rows = draw.choice(rest, LATER, replace=len(rest) < 10 * LATER, p=chances / chances.sum())
             names = [one.name for one in compared(own, changed.rows(rows)).drifted]
             found[change] += bool(names)
             told[change].update(names)
