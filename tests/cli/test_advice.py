@@ -84,7 +84,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["new", "tabular-embeddings", "p", "--label", "x"], "allowed: --target, --separator, --encoding"),
         (
             ["new", "image-classification", "p", "--data", "semi.csv", "--label", "x", "--separator", ";"],
-            "semi.csv has no column 'x'; allowed: n, label, text",
+            "semi.csv has no column 'path'; allowed: n, label, text",
         ),
     ],
 )

@@ -228,7 +228,7 @@ def test_an_export_is_good_whatever_becomes_of_the_files(project: Path, base: Pa
 
 def test_the_command_export_renders_serving(scripted, monkeypatch: pytest.MonkeyPatch, capsys):
     project = scripted("def main(config, resume=False): ...\n")
-    learner = types.SimpleNamespace(export=lambda base, version=None, tta=0, level=None: globals()["version"](base, 1))
+    learner = types.SimpleNamespace(export=lambda base, **options: globals()["version"](base, 1))
     monkeypatch.setattr("tlkit.cli.trained.require_trained", lambda project: None)
     monkeypatch.setattr("tlkit.cli.trained.load_learner", lambda project, code: learner)
     assert run(["export"]) == 0

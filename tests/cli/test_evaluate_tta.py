@@ -82,12 +82,15 @@ def test_a_score_of_zero_gives_a_large_loss_and_no_infinity(learner, capsys):
 def test_without_it_nothing_is_augmented(learner, capsys):
     assert run(["evaluate", "--json"]) == 0
     assert run(["export"]) == 0
-    assert learner.asked == [("evaluate", "val"), ("export", "bees", {"version": None, "tta": 0, "level": None})]
+    assert learner.asked == [
+        ("evaluate", "val"),
+        ("export", "bees", {"version": None, "tta": 0, "level": None, "card": None}),
+    ]
 
 
 def test_export_asks_for_the_signature(learner, capsys):
     assert run(["export", "--version", "3", "--tta", "5"]) == 0
-    assert learner.asked == [("export", "bees", {"version": 3, "tta": 5, "level": None})]
+    assert learner.asked == [("export", "bees", {"version": 3, "tta": 5, "level": None, "card": None})]
 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])

@@ -741,6 +741,6 @@ def test_rows_are_predicted_and_served_without_keras(exported):
 
 def test_a_kind_without_an_export_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(
-        ExportError, match="allowed: image_classification, image_regression, tabular, text_classification"
+        ExportError, match="allowed: image_classification, image_regression, recommender, tabular, text_classification"
     ):
         export_task(dataclasses.replace(task_of("regression"), kind="sound"), tmp_path / "m")

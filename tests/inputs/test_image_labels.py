@@ -166,7 +166,7 @@ def test_what_is_measured_may_have_fewer_labels_or_none(table, root):
 
 def test_thresholds_are_chosen_kept_and_exported(table, root, tmp_path, monkeypatch):
     from tlkit.export.interface import interface_of
-    from tlkit.predicting.row_answers import predicted_classes
+    from tlkit.predicting.answer_columns import AnswerColumns
     from tlkit.report import multi_label
 
     learn = tlkit.Learner(tiny_task(TAGS, multi_label=True), read(table, root, **IN_COLUMNS), directory=tmp_path)
@@ -180,7 +180,8 @@ def test_thresholds_are_chosen_kept_and_exported(table, root, tmp_path, monkeypa
     (output,) = interface_of(learn.task).outputs
     assert output.limits == (0.3, 0.5, 0.001)
     answer = {"classes": ["green", "red", "blue"], "scores": [0.45, 0.31, 0.2]}
-    assert predicted_classes(answer, output) == ["red", "blue"]
+    columns = AnswerColumns(interface_of(learn.task).outputs, separator=";")
+    assert columns.of_record(answer)["predicted"] == "red;blue"
     learn.finish()
     assert json.loads((tmp_path / "run.json").read_text())["thresholds"] == {}
 

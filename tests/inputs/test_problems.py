@@ -97,7 +97,7 @@ def test_new_makes_the_project_when_asked_with_the_reason_behind_each_column(fol
     if target == "broken":
         (line,) = [line for line in text.split("\n") if line.startswith("kinds = {}")]
         assert "'broken' mixes types" in line.split("#")[1]
-    assert load_config(folder / "p" / "config.toml").data.targets == target
+    assert load_config(folder / "p" / "config.toml").target_names == [target]
 
 
 def test_the_option_is_for_tables_alone(folder, capsys):

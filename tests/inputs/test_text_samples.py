@@ -129,7 +129,7 @@ def test_a_pip_that_hangs_is_an_error(tmp_path, monkeypatch):
 
 def test_the_samples_are_listed():
     names = samples.names()
-    assert list(names) == ["surfaces", "reviews", "flights"]
+    assert list(names) == ["surfaces", "reviews", "flights", "ratings"]
     assert names["reviews"].startswith("10,072 sentences from film reviews, labelled")
 
 

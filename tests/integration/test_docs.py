@@ -276,6 +276,8 @@ def names(tmp_path, monkeypatch):
     houses = [f"{number % 5},{'Kiel' if number % 2 else 'Bern'},{100.0 + number}" for number in range(40)]
     Path("train.csv").write_text("rooms,town,price\n" + "\n".join(houses) + "\n", encoding="utf-8")
     pd.read_csv("train.csv").to_parquet("train.parquet")
+    stars = [f"{number % 8},{number % 7},{1 + number % 5},{number}" for number in range(56)]
+    Path("ratings.csv").write_text("userId,movieId,rating,timestamp\n" + "\n".join(stars) + "\n", encoding="utf-8")
     Path("tickets.txt").write_text("a ticket\n", encoding="utf-8")
     monkeypatch.setattr(tlkit, "texts_from_table", small_texts)
     monkeypatch.setattr(tlkit, "text_classifier", without_work(tlkit.text_classifier, text_task))

@@ -122,7 +122,7 @@ def test_predict_answers_a_table_of_paths(trained: Path, photos: Path, tmp_path:
     table.write_text("".join(f"{line}\n" for line in ["path,id", f'"{paths[0]}",1', f"{paths[1]},2"]))
     assert run(["predict", "--file", str(table), "--out", str(out)]) == 0
     header, *rows = out.read_text().splitlines()
-    assert header == "path,id,predicted,score_dark ones,score_light-ones"
+    assert header == "path,id,predicted,probability_dark ones,probability_light-ones,score_dark ones,score_light-ones"
     assert [row.split(",")[:2] for row in rows] == [[paths[0], "1"], [paths[1], "2"]]
     capfd.readouterr()
     table.write_text("path\nnowhere.jpg\n")
