@@ -44,6 +44,19 @@ def test_what_may_be_chance_does_not_win():
     assert found.mix == 0.0 or found.gain > found.standard_error
 
 
+def test_one_error_more_does_not_outweigh_a_lower_loss():
+    """Errors count beyond chance only; many more lose whatever the loss is."""
+    probe, targets = answers(1.0, 0.8, n=60)
+    objective = classification(range(targets.shape[1]))
+    tuned = np.where((probe.argmax(1) == targets.argmax(1))[:, None], 4 * probe, 0.2 * probe)
+    tuned[0] = probe[0] - 1.2 * targets[0]  # one more error
+    found = judge(probe, {1.0: tuned}, targets, objective)
+    assert (found.errors, found.probe_errors) == (13, 12)
+    assert found.mix == 1.0
+    tuned[:12] = probe[:12] - 1.2 * targets[:12]
+    assert judge(probe, {1.0: tuned}, targets, objective).mix == 0.0
+
+
 def test_being_surer_is_no_gain():
     """Label smoothing changes how sure a network is: it neither wins nor loses by that."""
     probe, targets = answers(3.0, 0.7)

@@ -60,8 +60,8 @@ def judge(
     """Compare a probe with a fine-tuned network on examples that neither has seen.
 
     The network wins if its loss is lower by more than a standard error of the paired difference, and, of classes, it
-    makes no more errors. There both are given the temperature that suits them best (Guo et al. 2017, arXiv
-    1706.04599): label smoothing changes how sure a network is, not what it knows.
+    makes no more errors beyond a standard error of their difference. There both are given the temperature that suits
+    them best (Guo et al. 2017, arXiv 1706.04599): label smoothing changes how sure a network is, not what it knows.
 
     Args:
         probe: logits [n, k] of the probe.
@@ -100,7 +100,8 @@ def _verdict(
     if objective.classes is None:
         return Verdict(mix if gain > error else 0.0, None, None, gain, error, len(targets))
     wrong, before = (objective.classes.wrong(outputs, targets) for outputs in (logits, probe))
-    won = gain > error and wrong @ shares <= before @ shares + 1e-12
+    fewer, chance = _gain(before.astype(float), wrong.astype(float), shares)
+    won = gain > error and fewer >= -chance - 1e-12
     return Verdict(mix if won else 0.0, int(wrong.sum()), int(before.sum()), gain, error, len(targets))
 
 
