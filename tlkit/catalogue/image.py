@@ -12,7 +12,7 @@ import re
 from types import MappingProxyType
 
 from tlkit.catalogue.image_rows import FAMILIES, ROWS, VARIANT_HASHES
-from tlkit.catalogue.records import ImageBackbone
+from tlkit.catalogue.records import ImageBackbone, known_source
 from tlkit.errors import ModelError, did_you_mean
 
 TABLE = MappingProxyType({row.name: row for row in ROWS})
@@ -78,8 +78,7 @@ def source_of(name: str) -> dict[str, str]:
     except ModelError:
         return {"name": name}
     digest = f"sha256:{row.wheel.member_sha256}" if row.wheel else row.weights_hash
-    known = {"name": name, "licence": row.licence, "hash": digest, "paper": FAMILIES.get(row.family)}
-    return {key: value for key, value in known.items() if value}
+    return known_source(name, row.licence, digest, FAMILIES.get(row.family))
 
 
 def _squash(name: str) -> str:

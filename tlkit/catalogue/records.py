@@ -127,3 +127,9 @@ class ImageBackbone:
         if self.family == "mobilenet":  # this family writes 0.25 as 2_5 and 1.0 as 1_0
             text = "1_0" if self.alpha == 1.0 else "_".join(f"{self.alpha:.2f}"[2:])
         return self.weights_file.format(alpha=text, size=size if size in self.weights_sizes else 224)
+
+
+def known_source(name: str, licence: str | None, digest: str | None, paper: str | None) -> dict[str, str]:
+    """Return what is known of pretrained weights, without what is not known: name, licence, hash and paper."""
+    known = {"name": name, "licence": licence, "hash": digest, "paper": paper}
+    return {key: value for key, value in known.items() if value}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tlkit.catalogue.records import known_source
 from tlkit.catalogue.text_records import TextEncoder
 from tlkit.catalogue.text_rows import FAMILIES, ROWS
 from tlkit.errors import ModelError, did_you_mean
@@ -82,8 +83,7 @@ def source_of(name: str) -> dict[str, str]:
     if row is None:
         return {"name": name}
     digest = f"sha256:{row.wheel.sha256}" if row.wheel else None
-    known = {"name": name, "licence": row.licence, "hash": digest, "paper": FAMILIES.get(row.family)}
-    return {key: value for key, value in known.items() if value}
+    return known_source(name, row.licence, digest, FAMILIES.get(row.family))
 
 
 def _squash(name: str) -> str:

@@ -49,9 +49,10 @@ def _command(asked: AskCommand) -> Callable[..., None]:
 
 def _ask(asked: AskCommand, values: Sequence[str], top: int, export: Path | None, as_json: bool, flag: bool) -> None:
     from tlkit.cli.output import import_tensorflow, print_json, stdout_to_stderr
+    from tlkit.cli.project import find_project
     from tlkit.export.manifest import Manifest, resolve_export
 
-    folder = resolve_export(export if export is not None else _project_export_dir())
+    folder = resolve_export(export if export is not None else find_project().export_dir)
     manifest = Manifest.read(folder)
     if asked.signature not in manifest.queries:
         raise ExportError(
@@ -116,9 +117,3 @@ def _answered(folder: Path, signature: str, given: dict[str, list[Any]]) -> dict
             raise
         raise ConfigError("-k is out of range", received=given["k"][0], allowed=f"1 to {reason[1]}") from error
     return {name: value.numpy() for name, value in found.items()}
-
-
-def _project_export_dir() -> Path:
-    from tlkit.cli.project import find_project
-
-    return find_project().export_dir

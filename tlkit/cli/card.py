@@ -86,8 +86,8 @@ def card(
 def card_to_export(project: Project) -> Path | None:
     """Return the project's model_card.json if it is about the weights that are exported."""
     from tlkit.cli.output import note
+    from tlkit.files import sha256_of
     from tlkit.training.run_state import BEST_FILE
-    from tlkit.trust.card.facts import file_hash
 
     path = project.root / PLAIN
     if not path.is_file():
@@ -96,7 +96,7 @@ def card_to_export(project: Project) -> Path | None:
         about = json.loads(path.read_text(encoding="utf-8"))["lineage"]["trained_weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         about = None
-    if about == file_hash(project.checkpoints / BEST_FILE):
+    if about == sha256_of(project.checkpoints / BEST_FILE):
         return path
     note(f"{PLAIN} is about other weights and is not exported; run `tlkit card` before `tlkit export`")
     return None

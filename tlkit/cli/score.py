@@ -91,6 +91,7 @@ def score(
               tlkit score rows.parquet scored/ --runner FlinkRunner -- --flink_master=localhost:8081
     """
     from tlkit.cli.output import native_noise_filtered, note, print_json, stdout_to_stderr
+    from tlkit.cli.project import find_project
     from tlkit.errors import ConfigError, check_choice
     from tlkit.scoring.run import Options, run_scoring
 
@@ -103,7 +104,7 @@ def score(
     options = Options(
         input=input_,
         output=output,
-        model=model if model is not None else _project_export_dir(),
+        model=model if model is not None else find_project().export_dir,
         form=form,
         text=text,
         path_column=path_column,
@@ -150,12 +151,6 @@ def _progress(todo: int, reused: int) -> Iterator[Callable[[int], None]]:
     import_tensorflow()  # here, where its greeting can be kept back
     with counting(todo, "items") as advance:
         yield advance
-
-
-def _project_export_dir() -> Path:
-    from tlkit.cli.project import find_project
-
-    return find_project().export_dir
 
 
 def _told(summary: dict[str, Any]) -> Iterator[str]:

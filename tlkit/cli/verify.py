@@ -42,13 +42,14 @@ def verify(
     import json
 
     from tlkit.cli.answers import ServerAddress
+    from tlkit.cli.project import find_project
     from tlkit.errors import ConfigError
     from tlkit.export.manifest import resolve_export
 
     asked = ServerAddress.asked(server, name, ca_file)
     if wait is not None and server is None:
         raise ConfigError("--wait needs --server", fix="add --server URL")
-    path = resolve_export(export if export is not None else _project_export_dir())
+    path = resolve_export(export if export is not None else find_project().export_dir)
     if asked is not None:
         from tlkit.serving.canary import CANNOT_CATCH, verify_server
 
@@ -72,12 +73,6 @@ def verify(
         _print_table(subject, results, CANNOT_CATCH)
     if not ok:
         raise typer.Exit(1)
-
-
-def _project_export_dir() -> Path:
-    from tlkit.cli.project import find_project
-
-    return find_project().export_dir
 
 
 def _print_table(subject: str, results: list, cannot_catch: tuple[str, ...]) -> None:

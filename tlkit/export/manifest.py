@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tlkit.errors import ExportError
 from tlkit.export.interface import Interface
 from tlkit.export.manifest_schemas import SCHEMA_VERSION, upgraded
+from tlkit.files import sha256_of
 
 MANIFEST_NAME = "manifest.json"
 LABELS_PATH = "assets/labels.txt"
@@ -199,8 +199,7 @@ def sha256_of_files(export: Path) -> dict[str, str]:
     for path in sorted(export.rglob("*")):
         name = path.relative_to(export).as_posix()
         if path.is_file() and name != MANIFEST_NAME and not path.name.startswith("."):
-            with path.open("rb") as file:
-                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[name] = sha256_of(path)
     return digests
 
 

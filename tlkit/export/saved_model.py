@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import errno
 import logging
-import math
 import os
 import platform
 import re
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ConfigError, ExportError, VerificationError
@@ -38,6 +35,7 @@ from tlkit.export.manifest import (
     versions,
 )
 from tlkit.export.model_name import check_model_name
+from tlkit.export.plain_values import plain_value
 from tlkit.export.signatures import mark_classify, read_signatures, serving_module
 from tlkit.export.verify import verify_export
 from tlkit.export.warmup_requests import warmup_examples, write_warmup
@@ -278,8 +276,8 @@ def _write(
             "keras": keras.__version__,
             "python": platform.python_version(),
         },
-        data=_plain(dict(data_summary)),
-        metrics=_plain(dict(metrics)),
+        data=plain_value(dict(data_summary)),
+        metrics=plain_value(dict(metrics)),
         max_batch=max_batch,
         tolerance=tolerance,
         golden=golden_examples(task, interface, contents, views, level),
@@ -313,21 +311,6 @@ def _tolerance(task: Task) -> float:
     layers = [layer for model in (task.features, task.head) for layer in model._flatten_layers()]
     reduced = any(getattr(layer, "compute_dtype", "float32") in ("bfloat16", "float16") for layer in layers)
     return REDUCED_TOLERANCE if reduced else FLOAT32_TOLERANCE
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` as what JSON can hold: NumPy and paths become plain, NaN and infinities None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = dataclasses.asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else str(value)
 
 
 def _verify(tmp: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from tlkit.errors import DataError
+from tlkit.files import sha256_of
 from tlkit.inputs.files import frames as frame_files
 from tlkit.inputs.files.table_files import (
     MAX_FIELD_BYTES,
@@ -99,8 +99,7 @@ class LineTable:
 
     def digest(self) -> str:
         """Hash the file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.path)
 
     def types(self) -> dict[str, Any]:
         """Give what all values of a JSON column go into."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tlkit.files import sha256_of
 from tlkit.inputs.files.records import rows_of_batch
 from tlkit.inputs.files.table_files import check_header, parquet_errors
 from tlkit.inputs.items import Item, Shard, cut
@@ -51,8 +51,7 @@ class ParquetTable:
 
     def digest(self) -> str:
         """Hash the file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.path)
 
     def types(self) -> dict[str, Any]:
         """Give the types that the file itself names."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.errors import DataError
-from tlkit.files import atomic_write
+from tlkit.files import atomic_write, sha256_of
 from tlkit.inputs.items import Item, Shard, readable
 from tlkit.predicting.bad_items import BadItem
 from tlkit.predicting.output_files import OutputFiles
@@ -124,8 +123,8 @@ class ShardWriter:
             read,
             self.scored,
             self.failed,
-            sha256_of(self._files.data),
-            sha256_of(self._files.errors),
+            hash_if_there(self._files.data),
+            hash_if_there(self._files.errors),
             round(time.monotonic() - self._began, 3),
             self.damaged,
             self._damaged_items,
@@ -135,9 +134,6 @@ class ShardWriter:
         return report
 
 
-def sha256_of(path: Path) -> str:
+def hash_if_there(path: Path) -> str:
     """Return the hash of a file, or nothing where there is none."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path) if path.exists() else ""

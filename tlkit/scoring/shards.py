@@ -14,7 +14,7 @@ from tlkit.files import atomic_write
 from tlkit.predicting.bad_items import BadItem, errors_suffix
 from tlkit.predicting.table_writer import CellRules, TableWriter
 from tlkit.scoring.plan import PLAN_NAME
-from tlkit.scoring.shard_writer import ShardFiles, ShardReport, sha256_of
+from tlkit.scoring.shard_writer import ShardFiles, ShardReport, hash_if_there
 
 SUMMARY_NAME = "_summary.json"
 _ERRORS, _REPORTS, _INPUT = "_errors", "_reports", "_input"
@@ -85,7 +85,10 @@ class ShardStore:
             report = ShardReport(**json.loads(files.report.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        same = report.plan == plan and (report.data, report.errors) == (sha256_of(files.data), sha256_of(files.errors))
+        same = report.plan == plan and (report.data, report.errors) == (
+            hash_if_there(files.data),
+            hash_if_there(files.errors),
+        )
         return report if same else None
 
     def count(self) -> int:

@@ -180,9 +180,10 @@ def _head(name: str, kind: str) -> list[str]:
 
 
 def _braces(labels: Labels) -> str:
-    written = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+    written = ",".join(f'{name}="{escaped_label(value)}"' for name, value in labels)
     return f"{{{written}}}" if labels else ""
 
 
-def _escaped(value: str) -> str:
+def escaped_label(value: str) -> str:
+    """Return the value of a label as the exposition format writes it."""
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

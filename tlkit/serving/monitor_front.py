@@ -12,6 +12,7 @@ from tlkit.export.baseline import FEWEST, Baseline
 from tlkit.export.manifest import Manifest, version_folders
 from tlkit.export.monitor_files import MonitorFolder, folder_of, today
 from tlkit.export.sketch import Sketch, coarser, grouped, stability_index
+from tlkit.serving.metrics import escaped_label
 from tlkit.serving.served_fleet import ServedFleet
 from tlkit.serving.served_model import ServedModel
 
@@ -107,7 +108,7 @@ class MonitorGauges:
                 sketch.merge(folder.read(today(ago)))
             except TlkitError:  # a worker moves it aside
                 continue
-        labels = f'model_name="{_escaped(model)}",version="{version}"'
+        labels = f'model_name="{escaped_label(model)}",version="{version}"'
         yield "tlkit_monitor_items", f"tlkit_monitor_items{{{labels}}} {sketch.items}"
         yield "tlkit_monitor_dropped_items", f"tlkit_monitor_dropped_items{{{labels}}} {sketch.dropped}"
         for one in baseline.bins:
@@ -115,7 +116,7 @@ class MonitorGauges:
             if counts is not None and counts.sum() >= FEWEST:
                 expected = baseline.sketch.counts[one.name]
                 index = stability_index(*coarser(grouped(one, expected), expected, counts))
-                own = f'{labels},source="{one.source}",statistic="{_escaped(one.name)}"'
+                own = f'{labels},source="{one.source}",statistic="{escaped_label(one.name)}"'
                 yield "tlkit_monitor_psi", f"tlkit_monitor_psi{{{own}}} {index:.6g}"
 
     def _baseline(self, export: Path) -> Baseline | None:
@@ -125,7 +126,3 @@ class MonitorGauges:
             except TlkitError:
                 self._baselines[export] = None
         return self._baselines[export]
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

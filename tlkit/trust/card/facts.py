@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.export.plain_values import plain_value
+from tlkit.files import sha256_of
 from tlkit.report.bootstrap import FEWEST, Interval, bootstrap_intervals, resamples
 from tlkit.tasks.base import spec_of
 
@@ -77,10 +78,10 @@ def card_of(learn: Any, evidence: Any, *, name: str, cost: TrainingCost, weights
         "lineage": {
             "source_weights": task.weights_source,
             "source": source,
-            "trained_weights_sha256": None if weights is None else file_hash(weights),
+            "trained_weights_sha256": None if weights is None else sha256_of(weights),
             "data_fingerprint": summary.get("fingerprint"),
         },
-        "data": _jsonable(summary),
+        "data": plain_value(summary),
         "check": None if evidence.check is None else evidence.check.to_dict(),
         "evaluation": evaluation_of(evidence),
         "slices": evidence.slices.to_dict(),
@@ -159,12 +160,6 @@ def limits_of(card: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _words(slices: Sequence[Mapping[str, Any]]) -> list[str]:
     from tlkit.report.slices import Slice
 
@@ -184,17 +179,6 @@ def _plain(one: Interval) -> dict[str, float | None]:
     return {
         key: None if value is None or not np.isfinite(value) else float(value) for key, value in one._asdict().items()
     }
-
-
-def _jsonable(value: Any) -> Any:
-    """Return a value without numbers that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(part) for part in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else str(value)
 
 
 def _short(plain: Mapping[str, Any]) -> dict[str, Any]:
