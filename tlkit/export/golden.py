@@ -96,7 +96,7 @@ def query_examples(queries: Mapping[str, Query]) -> dict[str, QueryExample]:
     for name, query in queries.items():
         asked = query.examples()
         with tf.device("/CPU:0"):
-            answers = query.answer(**{key: tf.constant(asked[key], dtype) for key, (dtype, _) in query.inputs.items()})
+            answers = query.answer({key: tf.constant(asked[key], dtype) for key, (dtype, _) in query.inputs.items()})
         outputs = {
             key: [[part.decode("utf-8") for part in row] for row in value.numpy()]
             if value.dtype == tf.string

@@ -17,6 +17,7 @@ from tlkit.export.further import Further, further_signatures
 from tlkit.export.interface import Interface, Output, input_of
 from tlkit.export.manifest import SignatureInfo, TensorInfo
 from tlkit.inputs.base import Preprocessing
+from tlkit.inputs.named_inputs import function_of_inputs
 from tlkit.lazy import loaded
 from tlkit.models.query import Query
 
@@ -148,7 +149,8 @@ def serving_module(
     for name, further in further_signatures(task, interface, level).items():
         signatures[name] = from_content(functools.partial(with_outputs, further))
     for name, query in (queries or {}).items():
-        signatures[name] = query_signature(query)
+        dtypes = {key: dtype for key, (dtype, _) in query.inputs.items()}
+        signatures[name] = function_of_inputs(dtypes, "inputs", query.answer)
     module = tf.Module()
     module.queries = [query.kept for query in (queries or {}).values()]
     module.labels = tf.saved_model.Asset(str(labels_file))
@@ -157,25 +159,6 @@ def serving_module(
     module.tables = list(preprocessing.tables)
     module.endpoints = signatures
     return module, signatures
-
-
-def query_signature(query: Query) -> tf.types.experimental.ConcreteFunction:
-    """Return a function of a query's named inputs [B], which refuses empty ones and those of different lengths."""
-    names = list(query.inputs)
-
-    def function(**asked: tf.Tensor) -> dict[str, tf.Tensor]:
-        asked = {name: tf.ensure_shape(asked[name], [None]) for name in names}
-        sizes = tf.stack([tf.size(asked[name]) for name in names])
-        same = tf.debugging.Assert(
-            tf.reduce_all(sizes == sizes[0]), ["the inputs differ in length:", tf.constant(names), sizes], len(names)
-        )
-        filled = tf.debugging.assert_positive(sizes[0], message="the batch is empty")
-        with tf.control_dependencies([same, filled]):
-            asked = {name: tf.identity(value) for name, value in asked.items()}
-        return query.answer(**asked)
-
-    specs = {name: tf.TensorSpec([None], dtype, name=name) for name, (dtype, _) in query.inputs.items()}
-    return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
 def _by_output(answers: tf.Tensor, outputs: Sequence[Output]) -> dict[str, tf.Tensor]:

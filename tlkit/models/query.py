@@ -14,12 +14,12 @@ class Query:
     Attributes:
         inputs: name -> dtype and values to try; a signature takes [B] of each. Where one has fewer values, the last
             one is repeated.
-        answer: a function of tensors by name that gives tensors by name, [B, ...].
+        answer: a function: tensors [B] by name -> tensors by name, [B, ...].
         kept: variables that it reads, which the export must hold.
     """
 
     inputs: Mapping[str, tuple[str, Sequence[Any]]]
-    answer: Callable[..., dict[str, Any]]
+    answer: Callable[[dict[str, Any]], dict[str, Any]]
     kept: tuple[Any, ...] = ()
 
     def examples(self) -> dict[str, list[Any]]:

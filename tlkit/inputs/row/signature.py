@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tlkit.inputs.named_inputs import function_of_inputs
 from tlkit.inputs.row.preprocessing import TablePreprocessing
 
 
@@ -32,22 +33,11 @@ def signature(
         of different lengths and empty ones.
     """
     dtypes = {column["argument"]: column["dtype"] for column in wire["columns"]}
-    names = list(dtypes)
 
-    def function(**columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        # TensorFlow Serving's sessions do not check what is fed: a wrong rank must end here.
-        columns = {name: tf.ensure_shape(columns[name], [None]) for name in names}
-        sizes = tf.stack([tf.size(columns[name]) for name in names])
-        same = tf.debugging.Assert(
-            tf.reduce_all(sizes == sizes[0]), ["the columns differ in length:", tf.constant(names), sizes], len(names)
-        )
-        filled = tf.debugging.assert_positive(sizes[0], message="the batch is empty")
-        with tf.control_dependencies([same, filled]):
-            columns = {name: tf.identity(column) for name, column in columns.items()}
+    def answered(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return answer(tf.ensure_shape(preprocessing.encode(columns), wire["raw_shape"]))
 
-    specs = {name: tf.TensorSpec([None], dtype, name=name) for name, dtype in dtypes.items()}
-    return tf.function(function, autograph=False).get_concrete_function(**specs)
+    return function_of_inputs(dtypes, "columns", answered)
 
 
 def raw_checks(raw: tf.Tensor, wire: Mapping[str, Any]) -> list[tf.Operation]:

@@ -45,7 +45,7 @@ def queries_of(task: Task) -> dict[str, Query]:
     )
     known = vectors.items.shape[0] - FIRST
 
-    def recommend(**asked: tf.Tensor) -> dict[str, tf.Tensor]:
+    def recommend(asked: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         most = _most(asked["k"], known)
         codes = _code(user, asked[user.columns[0].argument])
         scores = _scores(task, tf.gather(keep.users, codes), keep.items)
@@ -55,7 +55,7 @@ def queries_of(task: Task) -> dict[str, Query]:
         ratings = task.objective.probabilities(tf.reshape(best, [-1, 1]))
         return _listed(order, tf.reshape(tf.cast(ratings, tf.float32), tf.shape(best)), best, asked["k"], keep.names)
 
-    def similar(**asked: tf.Tensor) -> dict[str, tf.Tensor]:
+    def similar(asked: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         most = _most(asked["k"], known)
         codes = _code(item, asked[item.columns[0].argument])
         unit = tf.math.l2_normalize(keep.items, axis=1)
