@@ -55,7 +55,7 @@ def column_names(value: object) -> object:
     raise ValueError("must be a column, or a list of different columns")
 
 
-def _columns(value: object) -> object:
+def columns_or_none(value: object) -> object:
     """Accept nothing, a name, or a list of different ones."""
     return value if value == [] else column_names(value)
 
@@ -128,7 +128,7 @@ class TargetSection(Section):
     #: Whether `transform = "auto"` is possible.
     has_auto: ClassVar[bool] = False
 
-    columns: Annotated[str | list[str], BeforeValidator(_columns)] = []
+    columns: Annotated[str | list[str], BeforeValidator(columns_or_none)] = []
     kind: Annotated[Kind, BeforeValidator(_one_of_the_kinds)] = "auto"
     separator: str = ""
     kinds: dict[str, Literal["regression", "single_label", "multi_label"]] = {}

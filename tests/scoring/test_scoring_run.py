@@ -116,9 +116,10 @@ def test_rows_are_written_as_tlkit_predict_writes_them(scored, rows, tmp_path, m
 
     export = export_of(kind)
     target = {"single_label": "sold", "multi_label": "labels"}.get(kind)
-    data = SimpleNamespace(separator="", encoding="utf-8", events=[])
+    data = SimpleNamespace(separator="", encoding="utf-8")
     task = SimpleNamespace(task="tabular")
-    config = SimpleNamespace(data=data, project=task, reading={"join": []}, targets=["sold"], target_names=["sold"])
+    names = {"targets": ["sold"], "target_names": ["sold"]}
+    config = SimpleNamespace(data=data, project=task, reading={"join": []}, events=(), **names)
     monkeypatch.setattr("tlkit.cli.answers.outputs", lambda project: None)
     project = SimpleNamespace(config=config, kind=TabularCommands())
     monkeypatch.setattr(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +11,20 @@ from tlkit.inputs.commands import InputCommands
 
 if TYPE_CHECKING:
     from tlkit.inputs.row.preprocessing import TablePreprocessing
+    from tlkit.targets.base import Target
+
+
+def fitted_parts(trained: Mapping[str, Any]) -> tuple[TablePreprocessing, tuple[Target, ...]]:
+    """Return the preprocessing and the targets that a training was fitted on.
+
+    Args:
+        trained: identity of the training.
+    """
+    from tlkit.inputs.row.preprocessing import TablePreprocessing
+    from tlkit.targets.base import Target
+
+    targets = tuple(Target.from_dict(plain) for plain in trained["targets"])
+    return TablePreprocessing.from_dict(trained["preprocessing"]), targets
 
 
 class RowCommands(InputCommands):

@@ -43,7 +43,7 @@ class ProjectRows(TypedRows):
         super().__init__(preprocessing)
         own = self.preprocessing
         self._lacking = [column.name for column in own.columns if column.name not in names]
-        self._made = [name for event in config.data.events for name in event_columns(event) if name in self._lacking]
+        self._made = [name for event in config.events for name in event_columns(event) if name in self._lacking]
         keys = _event_keys(config, own) if self._made else []
         self._reading = _reading(config, own)
         # What the file has not itself is looked up: inputs, and what events are known by.
@@ -113,7 +113,7 @@ def _event_keys(config: Any, preprocessing: Any) -> list[str]:
     if not config.data.time_column and len(dates) != 1:
         raise ConfigError("event columns need a date column", received=dates, fix="set data.time_column")
     group = [config.data.event_group] if config.data.event_group else []
-    return [config.data.time_column or dates[0], *config.data.events, *group]
+    return [config.data.time_column or dates[0], *config.events, *group]
 
 
 def _events(
@@ -170,10 +170,10 @@ def _events(
     whole = pd.concat(parts, ignore_index=True)
     dated = whole.drop(index=list(undated))
     if dated.empty:
-        names = [name for event in config.data.events for name in event_columns(event)]
+        names = [name for event in config.events for name in event_columns(event)]
         return pd.DataFrame(columns=names, index=whole.index, dtype="float64")
     group = config.data.event_group or None
-    made = with_earlier_events(dated.reset_index(drop=True), history, date, config.data.events, group)
+    made = with_earlier_events(dated.reset_index(drop=True), history, date, config.events, group)
     return made.set_index(dated.index).reindex(whole.index)
 
 

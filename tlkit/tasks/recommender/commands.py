@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tlkit.errors import ConfigError, TrainingError, missing_column
-from tlkit.inputs.row.commands import RowCommands
+from tlkit.inputs.row.commands import RowCommands, fitted_parts
 from tlkit.tasks.commands import Asked, Code, TaskCommands
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ class RecommenderCommands(RowCommands, TaskCommands):
 
     def rebuild_task(self, code: Code, config: Any, trained: Mapping[str, Any]) -> Task:
         """Make the network of a training: its columns, sizes and targets are those that it was fitted on."""
-        from tlkit.inputs.row.preprocessing import TablePreprocessing
-        from tlkit.targets.base import Target
-
-        targets = tuple(Target.from_dict(plain) for plain in trained["targets"])
+        preprocessing, targets = fitted_parts(trained)
         # The identity of a run leaves empty lists out.
         sizes = {"factors": trained["factors"], "members": trained["members"], "hidden": trained.get("hidden", [])}
         columns = {
@@ -84,7 +81,6 @@ class RecommenderCommands(RowCommands, TaskCommands):
                 "data": config.data.model_copy(update=columns),
             }
         )
-        preprocessing = TablePreprocessing.from_dict(trained["preprocessing"])
         task: Task = code.model.build_task(config, preprocessing, targets, trained.get("entries", 0))
         return task
 

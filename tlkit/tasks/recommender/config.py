@@ -3,23 +3,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tlkit.config_sections import (
-    DataSection,
-    Level,
-    ModelSection,
-    ProjectConfig,
-    ProjectSection,
-    RuleName,
-    StepSection,
-    TrainSection,
-    check_learning_rate,
-)
-from tlkit.config_targets import column_names
+from tlkit.config_rows import OneStageTrainSection, RowConfig, RowDataSection
+from tlkit.config_sections import Level, ModelSection, ProjectSection, RuleName, StepSection, check_learning_rate
 
 Column = Annotated[str, Field(min_length=1)]
 
@@ -30,7 +19,7 @@ class RecommenderProjectSection(ProjectSection):
     task: Literal["recommender"]
 
 
-class RatingsDataSection(DataSection):
+class RatingsDataSection(RowDataSection):
     """[data]: which ratings, and how they are read and split; arguments of `ratings_from_file`."""
 
     user: Column
@@ -39,15 +28,11 @@ class RatingsDataSection(DataSection):
     time: str = ""
     user_columns: list[Column] = []
     item_columns: list[Column] = []
-    join: dict[str, Annotated[str | list[str], BeforeValidator(column_names)]] = {}
     split: Literal["random", "last", "user"] = "random"
     rating_range: Annotated[list[float], Field(max_length=2)] = []
     least_of_user: Annotated[int, Field(ge=1)] = 1
     least_of_item: Annotated[int, Field(ge=1)] = 1
-    separator: Annotated[str, Field(max_length=1)] = ""
-    encoding: Annotated[str, Field(min_length=1)] = "utf-8"
     batch_size: Annotated[int, Field(ge=1)] = 512
-    events: ClassVar[tuple[str, ...]] = ()  # rows of pairs are not dated
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:
@@ -69,18 +54,12 @@ class RecommenderModelSection(ModelSection):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
 
-class RecommenderTrainSection(TrainSection):
-    """[train]: one stage, in which everything learns."""
+class RecommenderTrainSection(OneStageTrainSection):
+    """[train] for ratings: strong weight decay, few epochs."""
 
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 1e-2
     epochs: Annotated[int, Field(ge=1)] = 8
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.3
-    schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
-
-    @property
-    def stages(self) -> dict[str, Any]:
-        """The further arguments of `Learner.fit`."""
-        return super().stages or {"schedule": self.schedule}
 
     @model_validator(mode="after")
     def _cycles_where_needed(self) -> Self:
@@ -95,7 +74,7 @@ class RecommenderStepSection(StepSection):
     steps_per_call: Annotated[int, Field(ge=1)] = 16
 
 
-class RecommenderConfig(ProjectConfig):
+class RecommenderConfig(RowConfig):
     """config.toml of a project that recommends items to users."""
 
     not_shown: ClassVar[frozenset[str]] = frozenset(
@@ -115,39 +94,23 @@ class RecommenderConfig(ProjectConfig):
         return super().check_levels | own | self.check
 
     @property
-    def joined(self) -> list[tuple[Path, list[str]]]:
-        """Further tables, each with the columns that it shares."""
-        named = self.data.join.items()
-        return [(self.root / Path(file).expanduser(), [on] if isinstance(on, str) else on) for file, on in named]
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How any table of the project is read: arguments of `table_to_evaluate`."""
-        data = self.data
-        own = {"separator": data.separator or None, "encoding": data.encoding, "batch_size": data.batch_size}
-        return own | {"join": self.joined}
-
-    @property
-    def field_options(self) -> dict[str, Any]:
-        """How the fields of the project's files are read: as usual."""
-        return {}
-
-    @property
     def ratings(self) -> dict[str, Any]:
         """The arguments of `ratings_from_file` but the file."""
         data = self.data
         names = (
             "user", "item", "rating", "user_columns", "item_columns", "split", "val_fraction", "least_of_user",
-            "least_of_item", "encoding", "batch_size", "seed",
+            "least_of_item", "seed",
         )  # fmt: skip
-        return {name: getattr(data, name) for name in names} | {
-            "time": data.time or None,
-            "split_column": data.split_column or None,
-            "rating_range": data.rating_range or None,
-            "separator": data.separator or None,
-            "join": self.joined,
-            "kinds": self.columns,
-        }
+        return (
+            self.reading
+            | {name: getattr(data, name) for name in names}
+            | {
+                "time": data.time or None,
+                "split_column": data.split_column or None,
+                "rating_range": data.rating_range or None,
+                "kinds": self.columns,
+            }
+        )
 
     @property
     def sides(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tlkit.errors import ConfigError, TrainingError
-from tlkit.inputs.row.commands import RowCommands
+from tlkit.inputs.row.commands import RowCommands, fitted_parts
 from tlkit.tasks.commands import Asked, Code, TaskCommands
 
 if TYPE_CHECKING:
@@ -74,12 +74,9 @@ class TabularCommands(RowCommands, TaskCommands):
 
     def rebuild_task(self, code: Code, config: Any, trained: Mapping[str, Any]) -> Task:
         """Make the network of a training: columns and targets are those that it was fitted on."""
-        from tlkit.inputs.row.preprocessing import TablePreprocessing
-        from tlkit.targets.base import Target
         from tlkit.tasks.tabular.blend import restored_trees
 
-        preprocessing = TablePreprocessing.from_dict(trained["preprocessing"])
-        targets = tuple(Target.from_dict(plain) for plain in trained["targets"])
+        preprocessing, targets = fitted_parts(trained)
         if config.start_from is not None and "embedding_sizes" in trained:
             # The other project may have moved, or have been trained again with embeddings of another width.
             own = {"start_from": "", "freeze_embeddings": False, "embedding_sizes": trained["embedding_sizes"]}

@@ -11,17 +11,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from tlkit.config_rows import OneStageTrainSection, RowConfig, RowDataSection
 from tlkit.config_sections import (
-    DataSection,
     Level,
     ModelSection,
-    ProjectConfig,
     ProjectSection,
     RuleName,
     Section,
     StepSection,
     ThresholdSection,
-    TrainSection,
     check_learning_rate,
 )
 from tlkit.config_targets import (
@@ -30,7 +28,7 @@ from tlkit.config_targets import (
     FormatSection,
     TargetSection,
     Thousands,
-    column_names,
+    columns_or_none,
     is_number,
     one_or_by_name,
 )
@@ -91,11 +89,6 @@ class TabularProjectSection(ProjectSection):
     task: Literal["tabular"]
 
 
-def _targets(value: object) -> object:
-    """Accept nothing, where [target] names them, a column, or a list of different ones."""
-    return value if value == [] else column_names(value)
-
-
 Pair = Annotated[list[Column], Field(min_length=2, max_length=2)]
 
 
@@ -108,18 +101,15 @@ class FeaturesSection(Section):
     date_differences: list[Pair] = []
 
 
-class TabularDataSection(DataSection):
+class TabularDataSection(RowDataSection):
     """[data]: which table, and how it is read, split and encoded."""
 
-    targets: Annotated[str | list[str], BeforeValidator(_targets)] = []
-    separator: Annotated[str, Field(max_length=1)] = ""
-    encoding: Annotated[str, Field(min_length=1)] = "utf-8"
+    targets: Annotated[str | list[str], BeforeValidator(columns_or_none)] = []
     decimal: Decimal = "."
     thousands: Thousands = ""
     missing: list[str] = []
     unreadable: Literal["error", "missing"] = "error"
     where: list[Annotated[str, Field(min_length=1)]] = []
-    join: dict[str, Annotated[str | list[str], BeforeValidator(column_names)]] = {}
     time_column: str = ""
     val_from: Day = ""
     test_from: Day = ""
@@ -216,13 +206,12 @@ class TabularModelSection(ModelSection):
         return self
 
 
-class TabularTrainSection(ThresholdSection, TrainSection):
+class TabularTrainSection(ThresholdSection, OneStageTrainSection):
     """[train] for tables: one stage, in which everything learns. With `cycle_len`, epochs are cycles."""
 
     learning_rate: Annotated[float | str, BeforeValidator(check_learning_rate)] = 5e-3
     epochs: Annotated[int | str, BeforeValidator(_epochs)] = 6
     budget_minutes: Annotated[float, Field(gt=0, allow_inf_nan=True)] = math.inf
-    schedule: Literal["one_cycle", "slanted_triangular", "constant"] = "one_cycle"
 
     def epochs_for(self, data: Any) -> int:
         """Return the epochs for data: "auto" is 6, or as many, up to 40, as make 500 steps."""
@@ -232,11 +221,6 @@ class TabularTrainSection(ThresholdSection, TrainSection):
     def ending(self) -> dict[str, Any]:
         """The arguments of `Learner.finish` beside `keep`."""
         return super().ending | {"thresholds": self.thresholds}
-
-    @property
-    def stages(self) -> dict[str, Any]:
-        """The further arguments of `Learner.fit`."""
-        return super().stages or {"schedule": self.schedule}
 
     @model_validator(mode="after")
     def _cycles_where_needed(self) -> Self:
@@ -253,7 +237,7 @@ class TabularStepSection(StepSection):
     steps_per_call: Annotated[int, Field(ge=1)] = 16
 
 
-class TabularConfig(ProjectConfig):
+class TabularConfig(RowConfig):
     """config.toml of a project that predicts columns of a table.
 
     `columns` says what columns are; those that it leaves out are looked at when the data is read.
@@ -308,18 +292,18 @@ class TabularConfig(ProjectConfig):
     @property
     def reading(self) -> dict[str, Any]:
         """How any table of the project is read: arguments of `table_from_file` and `table_to_evaluate`."""
-        named = self.data.join.items()
-        return {
-            "join": [(self.root / Path(file).expanduser(), [on] if isinstance(on, str) else on) for file, on in named],
+        return super().reading | {
             "where": self.data.where,
             "time_column": self.data.time_column or None,
-            "events": self.data.events,
+            "events": self.events,
             "event_group": self.data.event_group or None,
-            "batch_size": self.data.batch_size,
-            "separator": self.data.separator or None,
-            "encoding": self.data.encoding,
             "date_formats": self.dates,
         }
+
+    @property
+    def events(self) -> list[str]:
+        """Columns that mark days."""
+        return self.data.events
 
     @property
     def field_options(self) -> dict[str, Any]:
