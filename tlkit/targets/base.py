@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -133,6 +133,16 @@ class Target(ABC):
     def columns(self) -> tuple[str, ...]:
         """The columns of a table that have its labels."""
         return (self.name,)
+
+    @property
+    def columns_of_numbers(self) -> tuple[str, ...]:
+        """Those whose values are numbers, even in a table without any: none unless the target says otherwise."""
+        return ()
+
+    @property
+    def columns_of_names(self) -> tuple[str, ...]:
+        """Those whose values are the names of its classes: none unless the target says otherwise."""
+        return ()
 
     @property
     def label_width(self) -> int:
@@ -338,3 +348,24 @@ def target_class(kind: str) -> type[Target]:
     check_choice("target kind", kind, get_args(TargetKind))
     found: type[Target] = loaded(TARGETS[kind])
     return found
+
+
+def parts_by_target(
+    answers: np.ndarray, labels: np.ndarray, targets: Sequence[Target]
+) -> Iterator[tuple[Target, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each target with its answers, its labels, and whether the label of an item is known.
+
+    Args:
+        answers: float [n, A], targets side by side.
+        labels: float [n, T], likewise; NaN where a label is missing.
+        targets: what is predicted.
+
+    Yields:
+        The target, float [n, len(output_names)], float [n, label_width] and bool [n].
+    """
+    answer, label = 0, 0
+    for target in targets:
+        ends = answer + len(target.output_names), label + target.label_width
+        true = labels[:, label : ends[1]]
+        yield target, answers[:, answer : ends[0]], true, np.isfinite(true).all(1)
+        answer, label = ends

@@ -71,6 +71,11 @@ class MultiLabel(SingleLabel):
         return self.class_names
 
     @property
+    def columns_of_names(self) -> tuple[str, ...]:
+        """None: labels are columns of 0 and 1."""
+        return ()
+
+    @property
     def label_width(self) -> int:
         """One for each label."""
         return len(self.class_names)

@@ -37,6 +37,11 @@ class SingleLabel(Target):
     kind: ClassVar[TargetKind] = "single_label"
 
     @property
+    def columns_of_names(self) -> tuple[str, ...]:
+        """Its own."""
+        return (self.name,)
+
+    @property
     def width(self) -> int:
         """One logit for each class."""
         return len(self.class_names)

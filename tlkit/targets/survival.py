@@ -74,6 +74,11 @@ class Survival(Target):
         return (self.time, self.event)
 
     @property
+    def columns_of_numbers(self) -> tuple[str, ...]:
+        """The times."""
+        return (self.time,)
+
+    @property
     def label_width(self) -> int:
         """Time and event, 1 or 0."""
         return 2

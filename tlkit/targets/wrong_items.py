@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlkit.errors import ConfigError, DataError
-from tlkit.targets.base import Judged, Target
+from tlkit.targets.base import Judged, Target, parts_by_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,14 +103,10 @@ def judged_answers(answers: np.ndarray, labels: np.ndarray, targets: Sequence[Ta
         labels: float [n, T], likewise.
         targets: what is predicted.
     """
-    found, answer, label = [], 0, 0
-    for target in targets:
-        ends = answer + len(target.output_names), label + target.label_width
-        own, true = answers[:, answer : ends[0]], labels[:, label : ends[1]]
-        known = np.isfinite(true).all(1)
+    found = []
+    for target, own, true, known in parts_by_target(answers, labels, targets):
         one = target.judged(own, np.where(known[:, None], true, 0.0) if len(targets) > 1 else true)
         found.append(one if known.all() else _where_known(one, known))
-        answer, label = ends
     return found
 
 

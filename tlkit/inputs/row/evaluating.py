@@ -120,9 +120,9 @@ def table_to_evaluate(
 def reading_of_model(preprocessing: TablePreprocessing, targets: Sequence[Target]) -> Reading:
     """Return how a table is read whose columns and targets are known."""
     found = reading_of_fitted(preprocessing.columns, preprocessing.forms, preprocessing.missing)
-    classes = {target.name for target in targets if target.kind == "single_label" and are_texts(target.class_names)}
-    times = {target.columns[0] for target in targets if target.kind == "survival"}
-    return found.changed(text_columns=found.text_columns | classes, number_columns=found.number_columns | times)
+    names = {name for target in targets if are_texts(target.class_names) for name in target.columns_of_names}
+    numbers = {name for target in targets for name in target.columns_of_numbers}
+    return found.changed(text_columns=found.text_columns | names, number_columns=found.number_columns | numbers)
 
 
 def check_known(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tlkit.report.check_summary import CheckSummary, read_check
 from tlkit.report.learning_curves import learning_curves
 from tlkit.report.slices import ErrorsOf, SliceTests, worst_slices
 from tlkit.report.thresholds import ThresholdCurve, threshold_curve
-from tlkit.targets.base import Judged, Target
+from tlkit.targets.base import Judged, Target, parts_by_target
 from tlkit.targets.objective import measure_answers
 from tlkit.targets.wrong_items import judged_answers
 from tlkit.tasks.base import spec_of
@@ -147,24 +147,11 @@ def _examined(learn: Any, split: str) -> tuple[Examined | None, str]:
         return None, f"groups cannot be compared: {reason}"
 
 
-def _known_parts(
-    answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]
-) -> Iterator[tuple[Target, np.ndarray, np.ndarray]]:
-    """Yield each target with the answers and labels of the items whose label is known."""
-    answer, label = 0, 0
-    for target in targets:
-        ends = answer + len(target.output_names), label + target.label_width
-        own, true = answers[:, answer : ends[0]], labels[:, label : ends[1]]
-        known = np.isfinite(true).all(1)
-        yield target, own[known], true[known]
-        answer, label = ends
-
-
 def _thresholds(answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]) -> list[ThresholdCurve]:
     found = []
-    for target, own, true in _known_parts(answers, labels, targets):
+    for target, own, true, known in parts_by_target(answers, labels, targets):
         named = f"{target.name}=" if len(targets) > 1 else ""
-        for name, chances, has, now in target.threshold_questions(own, true):
+        for name, chances, has, now in target.threshold_questions(own[known], true[known]):
             found.append(threshold_curve(chances, has, f"{named}{name}", now))
     return found
 
@@ -172,8 +159,8 @@ def _thresholds(answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, 
 def _calibrations(answers: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...]) -> dict[str, CalibrationCurve]:
     """Return the calibration of each target that has classes."""
     found = {}
-    for target, own, true in _known_parts(answers, labels, targets):
-        if target.class_names and len(true):
-            given = (true if target.label_width > 1 else true[:, 0]).astype(np.int64)
-            found[target.name] = calibration_curve(own, given, target.class_names, interval=True)
+    for target, own, true, known in parts_by_target(answers, labels, targets):
+        if target.class_names and known.any():
+            given = (true[known] if target.label_width > 1 else true[known, 0]).astype(np.int64)
+            found[target.name] = calibration_curve(own[known], given, target.class_names, interval=True)
     return found
