@@ -371,7 +371,7 @@ def test_dense_layers_take_part_in_recommendations(data):
     task = network(data, hidden=[8])
     tlkit.Learner(task, data).fit(2, 0.05, verbose=False)
     query = queries_of(task)["recommend"]
-    found = query.answer(who=tf.constant(["u3"]), k=tf.constant([9]), exclude=tf.constant([False]))
+    found = query.answer({"who": tf.constant(["u3"]), "k": tf.constant([9]), "exclude": tf.constant([False])})
     rows = np.stack([data.encoded("train")[0]] * 9)
     rows[:, 0] = next(code.labels for code in data.preprocessing.codes if code.name == "who").index("u3")
     rows[:, [1, 2]] = [[code, 2 + int(name[1:]) % 3] for code, name in enumerate(

@@ -6,10 +6,12 @@ import dataclasses
 from typing import Any
 
 from tlkit.errors import DataError
+from tlkit.inputs.row.columns import FIRST
 from tlkit.report.regression import RegressionMetrics
-from tlkit.tasks.recommender.ranking import RankingMetrics, model_scores, pairs_of, ranking_metrics
+from tlkit.tasks.recommender.ranking import Pairs, RankingMetrics, Scorer, model_scores, pairs_of, ranking_metrics
 
 K = 10
+NOT_RANKED = "no ranking: this data has no training ratings"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,10 +55,20 @@ def measure_ratings(learn: Any, split: str = "val", k: int = K) -> RecommenderMe
     """
     ratings = learn.measure(learn.logits(split), split)
     if "train" not in learn.data.splits:
-        return RecommenderMetrics(ratings, None, "no ranking: this data has no training ratings")
+        return RecommenderMetrics(ratings, None, NOT_RANKED)
+    return with_lists(ratings, pairs_of(learn.task, learn.data, split), model_scores(learn.task), k)
+
+
+def with_lists(ratings: RegressionMetrics, pairs: Pairs, scores: Scorer, k: int = K) -> RecommenderMetrics:
+    """Return the metrics of ratings together with those of the lists that scores give.
+
+    Args:
+        ratings: the errors of predicted ratings.
+        pairs: who has what.
+        scores: of all items, for users.
+        k: length of the lists; of fewer items, all are listed.
+    """
     try:
-        pairs = pairs_of(learn.task, learn.data, split)
-        found = ranking_metrics(model_scores(learn.task), pairs, min(k, pairs.items - 2))
+        return RecommenderMetrics(ratings, ranking_metrics(scores, pairs, min(k, pairs.items - FIRST)))
     except DataError as error:
         return RecommenderMetrics(ratings, None, f"no ranking: {error}")
-    return RecommenderMetrics(ratings, found)

@@ -13,6 +13,7 @@ from keras import ops
 from tlkit.errors import ConfigError, did_you_mean
 from tlkit.inputs.row.columns import Categorical
 from tlkit.inputs.row.preprocessing import TablePreprocessing
+from tlkit.models.head import check_dropout
 from tlkit.models.members import MemberObjective, MembersAveraged
 from tlkit.models.seeding import follows_seed
 from tlkit.models.task import LayerGroup, Task
@@ -176,8 +177,6 @@ def columns_of(task: Task) -> dict[str, Any]:
 
 
 def _check_sizes(factors: object, members: object, hidden: object, dropout: object) -> None:
-    from tlkit.models.head import check_dropout
-
     for name, value, most in (("factors", factors, MOST_FACTORS), ("members", members, MOST_MEMBERS)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise ConfigError(f"{name} is invalid", received=value, allowed=f"1 to {most}")

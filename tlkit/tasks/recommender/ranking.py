@@ -11,7 +11,7 @@ import numpy as np
 from tlkit.errors import ConfigError, DataError
 from tlkit.inputs.row.columns import FIRST
 from tlkit.models.task import Task
-from tlkit.tasks.recommender.catalogue import Lists, lists_of, scores_of, vectors_of
+from tlkit.tasks.recommender.catalogue import Lists, Vectors, lists_of, scores_of, vectors_of
 from tlkit.tasks.recommender.model import columns_of, sides_of
 
 Scorer = Callable[[np.ndarray], np.ndarray]  # codes of users int [u] -> scores of all items float [u, N]
@@ -178,9 +178,14 @@ def top_items(scores: np.ndarray, users: np.ndarray, seen: Lists, k: int) -> np.
     return np.where(np.isfinite(np.take_along_axis(scores, best, 1)), best, -1)
 
 
-def model_scores(task: Task) -> Scorer:
-    """Return a function that scores all items for users, by a network."""
-    vectors = vectors_of(task)
+def model_scores(task: Task, vectors: Vectors | None = None) -> Scorer:
+    """Return a function that scores all items for users, by a network.
+
+    Args:
+        task: of `recommender_model`.
+        vectors: of the network, if they were computed before.
+    """
+    vectors = vectors_of(task) if vectors is None else vectors
     return lambda users: scores_of(task, vectors.users[users], vectors.items)
 
 

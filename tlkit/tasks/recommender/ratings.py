@@ -12,10 +12,9 @@ import numpy as np
 from tlkit.errors import ConfigError, DataError, check_choice, missing_column
 from tlkit.inputs.files.fields import reading_of
 from tlkit.inputs.files.source import FrameSource, join_tables, read_source
-from tlkit.inputs.row.column_kinds import Finding
 from tlkit.inputs.row.columns import ColumnKind
 from tlkit.inputs.row.data import TabularData
-from tlkit.inputs.row.date_inference import find_date_form
+from tlkit.inputs.row.event_dates import date_form
 from tlkit.inputs.row.events import as_moments
 from tlkit.inputs.row.reading import table_from_file
 
@@ -139,13 +138,9 @@ def ratings_from_file(
         **where,
     )
     found.dropped |= dropped
-    found.findings = tuple(finding for finding in found.findings if not _is_id(finding, user, item))
+    # That a column has very many values is no finding about an id.
+    found.findings = tuple(finding for finding in found.findings if finding.column not in (user, item))
     return found
-
-
-def _is_id(finding: Finding, user: str, item: str) -> bool:
-    """Whether a finding is about the many values of an id, which is what an id has."""
-    return finding.column in (user, item)
 
 
 def _checked_range(source: FrameSource, rating: str, given: Sequence[float] | None) -> tuple[float, float]:
@@ -190,8 +185,7 @@ def _order(source: FrameSource, time: str | None) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(column.dtype):
         moments = column
     else:
-        guess = find_date_form(column, time, source.place)
-        moments = as_moments(column, "" if guess is None else guess.form)
+        moments = as_moments(column, date_form(source, time, {}, None, None))
     bad = np.flatnonzero(moments.isna())
     if len(bad):
         raise DataError(

@@ -13,12 +13,13 @@ from tlkit.report.html import render_page, write_page
 from tlkit.report.regression import figure, regression_metrics
 from tlkit.report.summary import NO_SECTIONS
 from tlkit.tasks.recommender.catalogue import Vectors, scores_of, vectors_of
-from tlkit.tasks.recommender.measure import measure_ratings
+from tlkit.tasks.recommender.measure import NOT_RANKED, RecommenderMetrics, with_lists
 from tlkit.tasks.recommender.model import columns_of, sides_of
 from tlkit.tasks.recommender.ranking import (
     Pairs,
     bias_ratings,
     item_knn_scores,
+    model_scores,
     pairs_of,
     popularity_scores,
     ranking_metrics,
@@ -33,13 +34,16 @@ def report_on_ratings(learn: Any, path: str | Path, *, title: str, split: str, e
     """Write the page; see `Learner.report`."""
     if learn.task.kind != "recommender":
         raise ConfigError("this report needs a recommender", received=learn.task.kind, allowed=("recommender",))
-    found = measure_ratings(learn, split)
     columns = columns_of(learn.task)
     data: Any = learn.data
     names = _labels(learn.task, columns["item"])
-    vectors = vectors_of(learn.task)
+    found = RecommenderMetrics(
+        learn.measure(learn.logits(split), split) if evidence is None else evidence.metrics, None, NOT_RANKED
+    )
     values: dict[str, Any] = {"baselines": [], "lists": [], "users": [], "biased": [], "neighbours": []}
     if "train" in data.splits:
+        vectors, pairs = vectors_of(learn.task), pairs_of(learn.task, data, split)
+        found = with_lists(found.ratings, pairs, model_scores(learn.task, vectors))
         user, item = (side[0] for side in sides_of(data.preprocessing, **_sides(columns)))
         biases = regression_metrics(
             bias_ratings(data, user, item, split), np.asarray(data.labels(split)).reshape(-1), found.ratings.name
@@ -54,7 +58,6 @@ def report_on_ratings(learn: Any, path: str | Path, *, title: str, split: str, e
                 ("the mean rating", constant),
             )
         ]
-        pairs = pairs_of(learn.task, data, split)
         if found.ranking is not None:
             values["lists"] = [("this model", found.ranking)] + [
                 (name, ranking_metrics(scores, pairs, found.ranking.k))
