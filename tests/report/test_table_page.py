@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import html.parser
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
+from html_page import Page
 from tiny_table import tiny_frame, tiny_table_task, tiny_targets
 
 from tlkit.errors import ConfigError
@@ -16,35 +16,6 @@ from tlkit.tasks.tabular.report import predictor, report_on_tables
 
 EVIL = '"><script>alert(1)</script> {{ 7 * 7 }} \x00'
 VOID = {"meta"}
-
-
-class Page(html.parser.HTMLParser):
-    """Checks that tags are closed in order; keeps tags and text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.text = [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def count(self, tag, **attributes):
-        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
-        return sum(name == tag and all(found.get(k) == v for k, v in wanted.items()) for name, found in self.tags)
 
 
 def labels_of(kind, frame):
@@ -94,7 +65,7 @@ def learner(kind, evil=False, splits=("train", "val")):
 )
 def test_a_page_of_each_kind(tmp_path, kind, sections):
     path = report_on_tables(learner(kind), tmp_path / "r.html", title="Houses", split="val")
-    page = Page(path.read_text(encoding="utf-8"))
+    page = Page(path.read_text(encoding="utf-8"), VOID)
     for section in [
         *sections,
         "Permutation importance",
@@ -115,7 +86,7 @@ def test_it_loads_nothing_and_runs_nothing(tmp_path):
     text = report_on_tables(
         learner("single_label", evil=True), tmp_path / "r.html", title=EVIL, split="val"
     ).read_text(encoding="utf-8")  # fmt: skip
-    page = Page(text)
+    page = Page(text, VOID)
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img", "link", "iframe", "object", "base"})
     assert not any(name.startswith("on") or name in {"src", "href"} for _, found in page.tags for name in found)
     assert "url(" not in text
@@ -133,7 +104,7 @@ def test_without_training_rows_it_says_why_boosting_is_missing(tmp_path):
 def test_the_page_says_that_the_best_epoch_was_chosen_by_its_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("tlkit.tasks.tabular.report.BOOSTED", 50)
     path = tmp_path / "r.html"
-    text = Page(report_on_tables(learner("regression"), path, title="T", split="val").read_text("utf-8")).text
+    text = Page(report_on_tables(learner("regression"), path, title="T", split="val").read_text("utf-8"), VOID).text
     assert "All metrics are for the validation set. If the best epoch was kept, it was chosen on these rows" in text
     assert "If the best epoch was kept, it was chosen on" in text
     assert "Boosting saw only 50 of the 80 training rows." in text
