@@ -80,11 +80,11 @@ def drift(
     facts = [("export", str(folder)), ("data", str(data))]
     counted = _monitored(data, baseline, days)
     if counted is not None:
-        sketch, refused, told = counted
+        sketch, refused, period = counted
         for option, given in (("--text", text), ("--path-column", path_column)):
             if given is not None:
                 raise ConfigError(f"{option} cannot be combined with a monitor directory", received=given)
-        facts.append(("days", told))
+        facts.append(("days", period))
     else:
         options = {"text": text, "path_column": path_column, "separator": separator or ""}
         sketch, refused = _observed(folder, manifest, baseline, data, {**options, "encoding": encoding or "utf-8"})

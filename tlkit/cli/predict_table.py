@@ -112,7 +112,7 @@ def predict_table(
             raise DataError(f"{file} already has a column {twice[0]!r}", fix=fix)
 
     model = _rows(project, source, names, options) if kind.has_rows else _contents(project, options, check)
-    told: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     with stdout_to_stderr(), model as (answer, columns), contextlib.ExitStack() as stack:
         check(columns)
         engine = Engine(answer, spec_of_project(project), strict=options.strict)
@@ -133,14 +133,14 @@ def predict_table(
                 shown = item.fields.get(column, "") if column else item.fields
                 failures.add(item.number + 1, shown, item.place, one.reason)
             elif files is None:
-                told.append({"row": item.number + 1, **one.answer})
+                listed.append({"row": item.number + 1, **one.answer})
             else:
                 summary.add([one.answer], columns.outputs)
             done = item.number + 1
             if done % _STEP == 0 or done == total:
                 advance((done - 1) % _STEP + 1)
     if out is None:
-        return told, failures, total
+        return listed, failures, total
     return {**failures.summary(out, total), "predicted": summary.to_dict()}, failures, total
 
 

@@ -126,26 +126,26 @@ class Baseline:
         Raises:
             ExportError: there is none, it is damaged, or it was written by another release.
         """
-        told = manifest.drift
-        if told is None:
+        stated = manifest.drift
+        if stated is None:
             raise ExportError(
                 f"{export} has no drift baseline",
                 fix="export the model again with this version of tlkit, with 30 or more validation items",
             )
-        if told.get("schema_version") != SCHEMA_VERSION:
+        if stated.get("schema_version") != SCHEMA_VERSION:
             raise ExportError(
                 f"the drift baseline of {export} has another schema",
-                received=f"schema_version {told.get('schema_version')}",
+                received=f"schema_version {stated.get('schema_version')}",
                 allowed=f"schema_version {SCHEMA_VERSION}",
-                fix="upgrade tlkit" if _is_newer(told.get("schema_version")) else "export the model again",
+                fix="upgrade tlkit" if _is_newer(stated.get("schema_version")) else "export the model again",
             )
-        path = export / str(told.get("path"))
+        path = export / str(stated.get("path"))
         try:
             content = path.read_bytes()
         except OSError as error:
             raise ExportError(f"{path} cannot be read: {error.strerror}", fix="export the model again") from None
         digest = hashlib.sha256(content).hexdigest()
-        if digest != told.get("sha256"):
+        if digest != stated.get("sha256"):
             raise ExportError(f"{path} has changed since the export", fix="restore it, or export the model again")
         try:
             return cls._of(json.loads(content), digest)

@@ -55,13 +55,13 @@ class Bins:
         """What each bin holds, for people."""
         if not self.is_number:
             return (*self.names, OTHER, MISSING)
-        told = [f"{edge:.4g}" for edge in self.edges]
+        edges = [f"{edge:.4g}" for edge in self.edges]
         between = []
-        for low, high in itertools.pairwise(range(len(told))):
+        for low, high in itertools.pairwise(range(len(edges))):
             alone = np.nextafter(self.edges[low], np.inf) == self.edges[high]
-            between.append(told[high] if alone else f"{told[low]} to {told[high]}")
-        first = f"below {told[1]}" if between and between[0] == told[1] else f"up to {told[0]}"
-        return (first, *between, f"above {told[-1]}", MISSING)
+            between.append(edges[high] if alone else f"{edges[low]} to {edges[high]}")
+        first = f"below {edges[1]}" if between and between[0] == edges[1] else f"up to {edges[0]}"
+        return (first, *between, f"above {edges[-1]}", MISSING)
 
     def count(self, values: np.ndarray) -> np.ndarray:
         """Return how many values fall into each bin, int64 [size].

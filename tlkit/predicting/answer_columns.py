@@ -130,8 +130,8 @@ class AnswerColumns:
         """
         found = self._ranked(numbers) if self._top is not None else self._columns(numbers)
         rows = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
-        for row, told in zip(rows, trust or (), strict=False):
-            row |= self._trusted(told)
+        for row, record in zip(rows, trust or (), strict=False):
+            row |= self._trusted(record)
         for row in rows if self._aliases else ():
             row |= {alias: row[name] for alias, name in self._aliases.items()}
         return rows
