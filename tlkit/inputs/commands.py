@@ -59,17 +59,6 @@ class InputCommands(ABC):
         if not self.has_views:
             raise ConfigError(f"test-time augmentation is not available for {self.items}", fix="remove --tta")
 
-    def inputs(self, words: Sequence[str]) -> list[Any]:
-        """Return what the words of a command line stand for.
-
-        Raises:
-            DataError: naming the first that cannot be used.
-        """
-        found = self.gathered(words)
-        for name, reason in found.failed:
-            raise DataError(f"{name} {reason}")
-        return found.items
-
     @abstractmethod
     def gathered(self, words: Sequence[str]) -> Gathered:
         """Return what the words of a command line stand for, beside what cannot be used."""

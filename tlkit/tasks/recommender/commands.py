@@ -31,7 +31,6 @@ class RecommenderCommands(RowCommands, TaskCommands):
     suffixes = (".csv", ".tsv", ".gz", ".parquet")
     put_data = "ratings.csv"
     example_input = "PAIRS.csv --out RATED.csv"
-    has_report = True
 
     def complete(self, answers: dict[str, str], data: Path | None, asked: Asked) -> Callable[[Path], None] | None:
         """Find the columns of users, items, ratings and times by their usual names where the file lacks those named."""
